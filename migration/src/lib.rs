@@ -1,0 +1,19 @@
+//! Hyper Chat's schema: an ordered list of changes, each of which runs on SQLite and on PostgreSQL.
+//!
+//! Migrations are the only way tables come to be, in tests too. Instances of the version before may
+//! still be running while a migration runs, so a change first expands (new tables, nullable columns,
+//! defaults) and only a later release contracts.
+
+pub use sea_orm_migration::prelude::*;
+
+mod m20261122_000001_foundation;
+
+/// The list of migrations in order; `hyper-chat migrate` and the start of `serve` run it.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_000001_foundation::Migration)]
+    }
+}

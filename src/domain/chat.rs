@@ -1,0 +1,182 @@
+//! One message in a room: what its content and its `client_id` may be, and how search compares it.
+
+use std::borrow::Cow;
+
+use sha2::{Digest, Sha256};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+use super::clock::Micros;
+use super::{Broken, ChatId, ChatroomId, ChatterId, Seq, Version};
+
+/// The most characters a chat may have, counted after NFC.
+pub const CONTENT_CHARS_MAX: usize = 8_000;
+
+/// A stored chat; a tombstone once `delete_time` is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chat {
+    pub id: ChatId,
+    pub chatroom_id: ChatroomId,
+    pub seq: Seq,
+    pub version: Version,
+    pub sender_id: ChatterId,
+    /// The other one of the two; the sender itself in notes to self.
+    pub receiver_id: ChatterId,
+    /// Empty in a tombstone.
+    pub content: String,
+    pub client_id: Option<String>,
+    pub create_time: Micros,
+    pub edit_time: Option<Micros>,
+    pub delete_time: Option<Micros>,
+}
+
+/// The text of a chat: 1 to 8,000 characters, at least one not blank, no NUL; stored as sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content(String);
+
+impl Content {
+    /// Checks the rules.
+    pub fn parse(text: String) -> Result<Self, Broken> {
+        if text.contains('\0') {
+            return Err(Broken::new("content", "must not have a NUL character"));
+        }
+        if text.trim().is_empty() {
+            return Err(Broken::new("content", "must have at least one character that is not blank"));
+        }
+        // NFC never lengthens a text beyond three times its characters, so short texts need no count.
+        if text.len() > CONTENT_CHARS_MAX && nfc(&text).chars().count() > CONTENT_CHARS_MAX {
+            return Err(Broken::new("content", "must have at most 8000 characters"));
+        }
+        Ok(Self(text))
+    }
+
+    /// As sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// As sent.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+
+    /// The text that search compares, where it differs from the content.
+    #[must_use]
+    pub fn folded(&self) -> Option<String> {
+        match fold(&self.0) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(folded) => Some(folded),
+        }
+    }
+}
+
+/// Normalised (NFC) and without case, in any script: what search compares.
+///
+/// Up and down again per character, so that ß meets SS and a final ς meets Σ.
+#[must_use]
+pub fn fold(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Cow::Owned(text.to_ascii_lowercase());
+        }
+        return Cow::Borrowed(text);
+    }
+    let folded: String = nfc(text).chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect();
+    if folded == text { Cow::Borrowed(text) } else { Cow::Owned(folded) }
+}
+
+fn nfc(text: &str) -> Cow<'_, str> {
+    match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(text),
+        _ => Cow::Owned(text.nfc().collect()),
+    }
+}
+
+/// The sender's own name for a chat: 1 to 64 printable ASCII characters, unique per sender for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientId(String);
+
+impl ClientId {
+    /// Checks the rules.
+    pub fn parse(text: String) -> Result<Self, Broken> {
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+            return Err(Broken::new("client_id", "must be 1 to 64 printable ASCII characters"));
+        }
+        Ok(Self(text))
+    }
+
+    /// As given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What the unique index holds: 16 bytes of SHA-256 over sender and client_id.
+    #[must_use]
+    pub fn key(&self, sender: ChatterId) -> [u8; 16] {
+        let digest = Sha256::new().chain_update(sender.to_be_bytes()).chain_update(&self.0).finalize();
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        key
+    }
+}
+
+/// Tells a retry from a second use of a client_id: a hash of room and content as first sent.
+#[must_use]
+pub fn first_hash(chatroom: ChatroomId, content: &str) -> i64 {
+    let digest = Sha256::new().chain_update(chatroom.to_be_bytes()).chain_update(content).finalize();
+    let mut head = [0; 8];
+    head.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(text: &str) -> Result<Content, Broken> {
+        Content::parse(text.to_owned())
+    }
+
+    #[test]
+    fn a_content_needs_one_character_that_is_not_blank() {
+        assert!(content("").is_err());
+        assert!(content(" \n\t\u{3000}").is_err());
+        assert!(content(" a ").is_ok());
+        assert!(content("a\0b").is_err());
+    }
+
+    #[test]
+    fn a_content_is_counted_in_characters_after_nfc() {
+        assert!(content(&"가".repeat(8_000)).is_ok());
+        assert!(content(&"가".repeat(8_001)).is_err());
+        let decomposed = "\u{1100}\u{1161}".repeat(8_000);
+        assert_eq!(content(&decomposed).map(Content::into_string), Ok(decomposed), "stored as sent");
+    }
+
+    #[test]
+    fn folding_meets_in_any_script() {
+        for (a, b) in
+            [("Straße", "STRASSE"), ("ΟΔΟΣ", "οδος"), ("É", "e\u{301}"), ("ПРИВЕТ", "привет"), ("ＡＢ", "ａｂ")]
+        {
+            assert_eq!(fold(a), fold(b), "{a} {b}");
+        }
+        assert_eq!(fold("회의"), "회의");
+        assert_eq!(fold("\u{1112}\u{116c}"), "회");
+    }
+
+    #[test]
+    fn only_a_text_that_differs_is_stored_folded() {
+        assert_eq!(content("plain text, 회의 👋").ok().and_then(|c| c.folded()), None);
+        assert_eq!(content("Hello").ok().and_then(|c| c.folded()), Some("hello".to_owned()));
+    }
+
+    #[test]
+    fn a_client_id_is_short_and_printable() {
+        assert!(ClientId::parse("a b~".into()).is_ok());
+        for bad in [String::new(), "x".repeat(65), "é".into(), "a\n".into()] {
+            assert!(ClientId::parse(bad).is_err());
+        }
+    }
+}

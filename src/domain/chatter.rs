@@ -1,0 +1,131 @@
+//! What an account may be called, and which passwords and push tokens it may have.
+
+use super::{Broken, ChatterId};
+
+/// Usernames that deletion hands out; nobody may sign up with one.
+const RESERVED_PREFIX: &str = "deleted-";
+
+/// An account as every reader may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chatter {
+    pub id: ChatterId,
+    pub username: String,
+    pub nickname: String,
+    pub deleted: bool,
+}
+
+/// 1 to 150 characters of `[A-Za-z0-9._@+-]`, unique regardless of case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Username(String);
+
+impl Username {
+    /// Checks the rules for a new name.
+    pub fn parse(text: &str) -> Result<Self, Broken> {
+        if text.is_empty() || text.len() > 150 {
+            return Err(Broken::new("username", "must have 1 to 150 characters"));
+        }
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(&b)) {
+            return Err(Broken::new("username", "may have only letters, digits and . _ @ + -"));
+        }
+        if text.to_ascii_lowercase().starts_with(RESERVED_PREFIX) {
+            return Err(Broken::new("username", "must not begin with deleted-"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// As the owner wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// As it is compared.
+    #[must_use]
+    pub fn key(&self) -> String {
+        username_key(&self.0)
+    }
+}
+
+/// The form in which usernames are compared; any text may be asked for, it just finds nobody.
+#[must_use]
+pub fn username_key(text: &str) -> String {
+    text.to_ascii_lowercase()
+}
+
+/// The username that the row of a deleted account shows.
+#[must_use]
+pub fn deleted_username(id: ChatterId) -> String {
+    format!("{RESERVED_PREFIX}{id}")
+}
+
+/// The nickname that the row of a deleted account shows.
+pub const DELETED_NICKNAME: &str = "(deleted)";
+
+/// Checks a nickname: 1 to 100 characters, not all blank, none that controls the terminal.
+pub fn nickname(text: &str) -> Result<&str, Broken> {
+    if text.chars().count() > 100 || text.trim().is_empty() {
+        return Err(Broken::new("nickname", "must have 1 to 100 characters, at least one not blank"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Broken::new("nickname", "must not have control characters"));
+    }
+    Ok(text)
+}
+
+/// Checks a password: 8 to 128 characters, kept exactly as given.
+pub fn password(text: &str) -> Result<&str, Broken> {
+    if !(8..=128).contains(&text.chars().count()) {
+        return Err(Broken::new("password", "must have 8 to 128 characters"));
+    }
+    if text.contains('\0') {
+        return Err(Broken::new("password", "must not have a NUL character"));
+    }
+    Ok(text)
+}
+
+/// Checks an FCM registration token; `""` means "none" and removes it.
+pub fn fcm_reg_id(text: &str) -> Result<Option<&str>, Broken> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.len() > 4096 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Broken::new("fcm_reg_id", "must be at most 4096 printable ASCII characters without blanks"));
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_username_keeps_to_the_permitted_characters() {
+        for good in ["a", "Alice", "a.b_c@d+e-f", &"x".repeat(150)] {
+            assert!(Username::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "앨리스", "a\0", "а", "deleted-7", "Deleted-x", &"x".repeat(151)] {
+            assert!(Username::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn usernames_are_compared_without_case() {
+        assert_eq!(Username::parse("Alice").map(|n| n.key()), Ok("alice".to_owned()));
+    }
+
+    #[test]
+    fn a_password_is_counted_in_characters() {
+        assert!(password("비밀번호여덟자!").is_ok());
+        assert!(password("1234567").is_err());
+        assert!(password(&"🔑".repeat(128)).is_ok());
+        assert!(password(&"x".repeat(129)).is_err());
+        assert!(password("1234567\0").is_err());
+    }
+
+    #[test]
+    fn an_empty_fcm_reg_id_means_none() {
+        assert_eq!(fcm_reg_id(""), Ok(None));
+        assert!(fcm_reg_id(" ").is_err());
+        assert!(fcm_reg_id(&"x".repeat(5000)).is_err());
+    }
+}

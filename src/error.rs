@@ -1,0 +1,169 @@
+//! The one table of refusals: each code with its HTTP status, its title, and whether to try again.
+//!
+//! Clients meet a refusal as RFC 9457 `application/problem+json` over HTTP and as the same object in an
+//! `error` frame on a socket. Lower layers have error types of their own; `http` and `actors::session`
+//! turn those into a [`Problem`].
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+/// What a client should do after a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request will be refused again.
+    No,
+    /// Try the same request again, after `Retry-After` where it is given.
+    Later,
+    /// Get a new token, then try again.
+    SignIn,
+}
+
+macro_rules! codes {
+    ($($name:ident = $text:literal, $status:literal, $retry:ident, $title:literal;)*) => {
+        /// A reason for a refusal; stable, unlike the texts beside it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $(#[doc = $title] $name,)* }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// The code as clients read it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str { match self { $(Code::$name => $text,)* } }
+
+            /// The HTTP status that goes with it.
+            #[must_use]
+            pub const fn status(self) -> u16 { match self { $(Code::$name => $status,)* } }
+
+            /// One line for a person.
+            #[must_use]
+            pub const fn title(self) -> &'static str { match self { $(Code::$name => $title,)* } }
+
+            /// What the client should do.
+            #[must_use]
+            pub const fn retry(self) -> Retry { match self { $(Code::$name => Retry::$retry,)* } }
+        }
+    };
+}
+
+codes! {
+    Malformed = "malformed", 400, No, "The request cannot be read";
+    TokenMissing = "token_missing", 401, SignIn, "A token is needed";
+    TokenInvalid = "token_invalid", 401, SignIn, "The token is not valid";
+    TokenExpired = "token_expired", 401, SignIn, "The token has expired";
+    TokenRevoked = "token_revoked", 401, SignIn, "The token was revoked";
+    CredentialsWrong = "credentials_wrong", 401, No, "Username or password is wrong";
+    NotYours = "not_yours", 403, No, "Only the sender may change a chat";
+    OriginRefused = "origin_refused", 403, No, "This origin is not allowed";
+    DirectoryClosed = "directory_closed", 403, No, "The directory of chatters is not public";
+    NotFound = "not_found", 404, No, "There is no such thing, or it is not yours to see";
+    MethodNotAllowed = "method_not_allowed", 405, No, "This path does not take that method";
+    Timeout = "timeout", 408, Later, "The request took too long to arrive";
+    ChatroomExists = "chatroom_exists", 409, No, "The two already have a room";
+    UsernameTaken = "username_taken", 409, No, "The username is taken";
+    ClientIdConflict = "client_id_conflict", 409, No, "The client_id was used for another chat";
+    TooLarge = "too_large", 413, No, "The request is too large";
+    UnsupportedMediaType = "unsupported_media_type", 415, No, "The body must be JSON";
+    Invalid = "invalid", 422, No, "A value breaks a rule";
+    ReceiverDeleted = "receiver_deleted", 422, No, "The other person has deleted their account";
+    UpgradeRequired = "upgrade_required", 426, No, "This path speaks WebSocket";
+    RateLimited = "rate_limited", 429, Later, "Too many requests";
+    Internal = "internal", 500, Later, "The server failed";
+    Busy = "busy", 503, Later, "The server is busy";
+    Unavailable = "unavailable", 503, Later, "The service cannot answer now";
+    Draining = "draining", 503, Later, "This instance is shutting down";
+}
+
+/// One refusal, as the client gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub code: Code,
+    /// What went wrong and what to do, in one or two sentences; never echoes secrets or contents.
+    pub detail: String,
+    /// The field that breaks the rule.
+    pub field: Option<&'static str>,
+    /// The room that already exists.
+    pub chatroom_id: Option<i64>,
+    /// Seconds to wait; sent as `Retry-After`.
+    pub retry_after_s: Option<u64>,
+}
+
+impl Problem {
+    /// A refusal with this code and explanation.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let retry_after_s = match (code.status(), code.retry()) {
+            (429 | 503, Retry::Later) => Some(1),
+            _ => None,
+        };
+        Self { code, detail: detail.into(), field: None, chatroom_id: None, retry_after_s }
+    }
+
+    /// A field that breaks a rule: 422.
+    pub fn invalid(field: &'static str, detail: impl Into<String>) -> Self {
+        Self { field: Some(field), ..Self::new(Code::Invalid, detail) }
+    }
+
+    /// The database (or another part that will come back) does not answer: 503.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "The database does not answer; nothing is known to be stored. Try again, with the same client_id.",
+        )
+    }
+
+    /// Absent, or not the asker's to see: 404 for both, so that neither can be told apart.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("There is no {what} with this id that you can see."))
+    }
+
+    /// Wait this long before the next try; at least a second.
+    #[must_use]
+    pub fn retry_after(mut self, wait: std::time::Duration) -> Self {
+        self.retry_after_s = Some(wait.as_secs_f64().ceil().max(1.0) as u64);
+        self
+    }
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &format_args!("urn:hyper-chat:problem:{}", self.code.as_str()).to_string())?;
+        map.serialize_entry("title", self.code.title())?;
+        map.serialize_entry("status", &self.code.status())?;
+        map.serialize_entry("detail", &self.detail)?;
+        map.serialize_entry("code", self.code.as_str())?;
+        if let Some(field) = self.field {
+            map.serialize_entry("field", field)?;
+        }
+        if let Some(id) = self.chatroom_id {
+            map.serialize_entry("chatroom_id", &id)?;
+        }
+        if let Some(s) = self.retry_after_s {
+            map.serialize_entry("retry_after_s", &s)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_text_and_a_refusing_status() {
+        let mut seen = std::collections::HashSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{} stands twice in the table", code.as_str());
+            assert!((400..600).contains(&code.status()), "{} refuses", code.as_str());
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_may_be_retried_says_when() {
+        assert_eq!(Problem::unavailable().retry_after_s, Some(1));
+        assert_eq!(Problem::not_found("chat").retry_after_s, None);
+    }
+}
