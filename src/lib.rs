@@ -1,2 +1,18 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
 pub mod domain;
 pub mod error;
+pub mod wire;
+
+pub mod auth;
+pub mod limits;
+pub mod push;
+pub mod store;
+
+pub mod actors;
+pub mod http;
+
+pub mod app;
+pub mod config;
+pub mod telemetry;
+pub mod terminal;

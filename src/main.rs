@@ -1,1 +1,69 @@
-fn main() {}
+//! Arguments → configuration → run; decides nothing. Exit code 1: it failed; 2: it was not started as it should be.
+
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use hyper_chat::config::Config;
+use hyper_chat::{app, telemetry, terminal};
+
+/// A one-to-one chat server.
+#[derive(Parser)]
+#[command(name = "hyper-chat", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server (also without a command); configured by hyper_chat.toml and the environment.
+    Serve,
+    /// Bring the database's tables up to date, then end.
+    Migrate,
+    /// Chat with somebody from this terminal.
+    Chat(terminal::Arguments),
+}
+
+fn main() -> ExitCode {
+    // Two providers could be compiled in one day; the choice is made here, once.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return told("a TLS provider is already installed", 1);
+    }
+    let run = actix_web::rt::System::new();
+    match Arguments::parse().command {
+        Some(Command::Chat(arguments)) => finish(run.block_on(terminal::chat(arguments))),
+        command => match configured() {
+            Err(problem) => told(&problem, 2),
+            Ok(config) if matches!(command, Some(Command::Migrate)) => finish(run.block_on(app::migrate(config))),
+            Ok(config) => finish(run.block_on(app::serve(config))),
+        },
+    }
+}
+
+fn configured() -> Result<Config, String> {
+    let config = Config::load().map_err(|e| e.to_string())?;
+    telemetry::start(&config.log).map_err(|e| e.to_string())?;
+    Ok(config)
+}
+
+fn finish<E: Error>(result: Result<(), E>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        let deeper_text = deeper.to_string();
+        if !text.ends_with(&deeper_text) {
+            text = format!("{text}: {deeper_text}");
+        }
+        cause = deeper.source();
+    }
+    told(&text, 1)
+}
+
+fn told(text: &str, code: u8) -> ExitCode {
+    // Nobody to tell where stderr is gone.
+    let _ = writeln!(std::io::stderr(), "hyper-chat: {text}");
+    ExitCode::from(code)
+}

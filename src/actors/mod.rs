@@ -1,0 +1,33 @@
+//! The actors: each chatroom, each connected chatter's socket and the notifier is one.
+//!
+//! | actor | lives | mailbox | full means |
+//! |---|---|---|---|
+//! | [`room`] | one per chatroom in use, on a room thread; retired when idle | [`ROOM_MAILBOX`] commands | the command is refused with `busy`, to be retried; nothing is lost |
+//! | [`session`] | one per live socket, on the HTTP worker that accepted it | [`SESSION_MAILBOX`] control messages | the message is dropped: the socket is closing already, or its next heartbeat sees why |
+//! | [`notifier`] | one per instance | [`NOTIFIER_MAILBOX`] nudges | the nudge is dropped and counted: the push is due after its grace anyway |
+//!
+//! | queue | bound | full means |
+//! |---|---|---|
+//! | a socket's out-queue ([`session::out_queue`]) | `limits.socket_queue_bytes` | the reader is too slow: closed 4508, comes back and resumes |
+//! | a room's commands in flight ([`room`]) | [`ROOM_IN_FLIGHT`] | `busy` |
+//! | the store's writer | 8,192 commands | `busy` |
+//!
+//! Who sends what to whom: `http` and sessions tell rooms, through the [`registry`]; rooms hand commands to the
+//! store's writer and hear of them after the commit; rooms put frames straight into the out-queues of the
+//! [`sessions`] and nudge the notifier. Nobody waits for an actor but `http`, for a room's reply, with a deadline.
+
+pub mod event;
+pub mod notifier;
+pub mod registry;
+pub mod room;
+pub mod session;
+pub mod sessions;
+
+/// A room's mailbox: a burst of every pipelining client in it, before the first is looked at.
+pub const ROOM_MAILBOX: usize = 512;
+/// Commands of one room that wait for their commit.
+pub const ROOM_IN_FLIGHT: usize = 2_048;
+/// A session's mailbox: it carries "close" and little else.
+pub const SESSION_MAILBOX: usize = 16;
+/// The notifier's mailbox.
+pub const NOTIFIER_MAILBOX: usize = 1_024;

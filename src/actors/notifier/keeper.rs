@@ -1,0 +1,48 @@
+//! Keeps a notifier running: should one fail, the next nudge or look starts another.
+//!
+//! Rows in hand of a failed notifier are under a lease, so its successor loses nothing.
+
+use actix::Addr;
+use actix::dev::SendError;
+use parking_lot::RwLock;
+
+use super::Notifier;
+use super::messages::Unreached;
+
+/// Where rooms nudge the notifier.
+pub struct Keeper {
+    current: RwLock<Addr<Notifier>>,
+    start: Box<dyn Fn() -> Addr<Notifier> + Send + Sync>,
+}
+
+impl Keeper {
+    /// Starts the first one.
+    pub fn new(start: impl Fn() -> Addr<Notifier> + Send + Sync + 'static) -> Self {
+        Self { current: RwLock::new(start()), start: Box::new(start) }
+    }
+
+    /// The one that runs, to drain it.
+    #[must_use]
+    pub fn current(&self) -> Addr<Notifier> {
+        self.current.read().clone()
+    }
+
+    /// A chat was committed and its receiver has no live socket here. A full mailbox drops this: the push is due after
+    /// the grace anyway.
+    pub fn nudge(&self, unreached: Unreached) {
+        let refused = self.current.read().try_send(unreached);
+        if let Err(SendError::Closed(unreached)) = refused {
+            self.look();
+            let _ = self.current.read().try_send(unreached);
+        }
+    }
+
+    /// Starts another one if the last has failed. Called now and then by `app`.
+    pub fn look(&self) {
+        let mut current = self.current.write();
+        if !current.connected() {
+            tracing::error!("the notifier had failed and was started anew");
+            *current = (self.start)();
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What a session accepts: control only. Chats never pass its mailbox, they go straight into its out-queue.
+
+use actix::Message;
+
+/// Sent by [`Link`](super::link::Link) when a close frame was queued or the queue ran over: the session waits
+/// briefly for the peer's close frame, then ends.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Shut;

@@ -1,0 +1,246 @@
+//! What waits to be written to one socket: bounded in bytes, filled from any thread, emptied by the HTTP connection.
+//!
+//! The response body of the upgraded connection is this queue, and the session actor is independent of it: a
+//! peer that stops reading blocks neither the actor nor the rooms, it fills its queue and is closed.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use parking_lot::Mutex;
+
+use super::frame::{Close, close_frame, ping_frame};
+use super::receipt_proof::ReceiptProof;
+use crate::domain::Seq;
+
+/// What became of frames that were put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    Queued,
+    /// The queue was full: it is dropped and the socket closed 4508.
+    Overflowed,
+    /// The socket is closing; nothing more is taken.
+    Closed,
+}
+
+/// The producing side; cheap to clone.
+#[derive(Clone)]
+pub struct OutQueue {
+    shared: Arc<Mutex<Shared>>,
+    bytes_max: usize,
+}
+
+struct Shared {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    state: State,
+    /// The connection that waits for more.
+    reader: Option<Waker>,
+    proof: ReceiptProof,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The close frame is queued; the connection stays for the peer's.
+    Closing,
+    /// The connection ends when the queue is empty.
+    Ended,
+}
+
+impl OutQueue {
+    /// A queue of at most this many bytes, and the body that empties it.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> (Self, OutBody) {
+        let shared = Shared { chunks: VecDeque::new(), bytes: 0, state: State::Open, reader: None, proof: ReceiptProof::default() };
+        let shared = Arc::new(Mutex::new(shared));
+        (Self { shared: shared.clone(), bytes_max }, OutBody { shared })
+    }
+
+    /// Puts frames in, in order, with one wake-up.
+    pub fn push(&self, frames: impl IntoIterator<Item = Bytes>) -> Pushed {
+        let mut shared = self.shared.lock();
+        let pushed = shared.push(frames, self.bytes_max);
+        wake(shared);
+        pushed
+    }
+
+    /// Puts in the frames of chats up to `newest`, the first of which is `first`, and behind them the ping that lets the
+    /// peer prove it has read them.
+    pub fn push_chats(&self, frames: impl IntoIterator<Item = Bytes>, first: Seq, newest: Seq) -> Pushed {
+        let mut shared = self.shared.lock();
+        let mut pushed = shared.push(frames, self.bytes_max);
+        if pushed == Pushed::Queued {
+            shared.proof.sent(first, newest);
+            if let Some(nonce) = shared.proof.due_ping() {
+                pushed = shared.push([ping_frame(&nonce)], self.bytes_max);
+            }
+        }
+        wake(shared);
+        pushed
+    }
+
+    /// Pings: for a proof where one is due, else to hear that the peer is there.
+    pub fn heartbeat(&self) -> Pushed {
+        let mut shared = self.shared.lock();
+        let Some(nonce) = shared.proof.heartbeat_ping() else { return Pushed::Queued };
+        let pushed = shared.push([ping_frame(&nonce)], self.bytes_max);
+        wake(shared);
+        pushed
+    }
+
+    /// A pong came: which chats, from and to, it proves to have been received.
+    #[must_use]
+    pub fn pong(&self, payload: &[u8]) -> Option<(Seq, Seq)> {
+        self.shared.lock().proof.pong(payload)
+    }
+
+    /// Whether chats wait for a proof that no ping asks for yet.
+    #[must_use]
+    pub fn proof_wanted(&self) -> bool {
+        self.shared.lock().proof.wanted()
+    }
+
+    /// Queues the close frame behind what is there; takes nothing after it.
+    pub fn close(&self, close: Option<(u16, &str)>) {
+        let mut shared = self.shared.lock();
+        if shared.state == State::Open {
+            // The close frame itself always fits.
+            shared.append(close_frame(close));
+            shared.state = State::Closing;
+        }
+        wake(shared);
+    }
+
+    /// Ends the connection once the queue is empty.
+    pub fn end(&self) {
+        let mut shared = self.shared.lock();
+        shared.state = State::Ended;
+        wake(shared);
+    }
+
+    /// Whether nothing more is taken.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.shared.lock().state != State::Open
+    }
+}
+
+impl Shared {
+    fn push(&mut self, frames: impl IntoIterator<Item = Bytes>, bytes_max: usize) -> Pushed {
+        if self.state != State::Open {
+            return Pushed::Closed;
+        }
+        for frame in frames {
+            if self.bytes + frame.len() > bytes_max {
+                self.overflow();
+                return Pushed::Overflowed;
+            }
+            self.append(frame);
+        }
+        Pushed::Queued
+    }
+
+    fn append(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.chunks.push_back(frame);
+    }
+
+    /// A jammed reader would not see the rest anyway; it comes back and resumes.
+    fn overflow(&mut self) {
+        self.chunks = VecDeque::new();
+        self.bytes = 0;
+        self.append(close_frame(Some((Close::TOO_SLOW.code, Close::TOO_SLOW.reason))));
+        self.state = State::Ended;
+    }
+}
+
+/// Wakes the connection after the lock is let go, or it would wake up into it.
+fn wake(mut shared: parking_lot::MutexGuard<'_, Shared>) {
+    let reader = if shared.chunks.is_empty() && shared.state != State::Ended { None } else { shared.reader.take() };
+    drop(shared);
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
+/// The response body of an upgraded connection.
+pub struct OutBody {
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl Stream for OutBody {
+    type Item = Result<Bytes, actix_web::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut shared = self.shared.lock();
+        if let Some(chunk) = shared.chunks.pop_front() {
+            shared.bytes -= chunk.len();
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        if shared.state == State::Ended {
+            return Poll::Ready(None);
+        }
+        // A burst's worth of room is given back, so that an idle socket costs little.
+        if shared.chunks.capacity() > 64 {
+            shared.chunks = VecDeque::new();
+        }
+        match &mut shared.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for OutBody {
+    fn drop(&mut self) {
+        let mut shared = self.shared.lock();
+        shared.state = State::Ended;
+        shared.chunks = VecDeque::new();
+        shared.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(body: &mut OutBody) -> Poll<Option<Bytes>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(body).poll_next(&mut cx).map(|chunk| chunk.and_then(Result::ok))
+    }
+
+    #[test]
+    fn a_full_queue_is_dropped_and_ends_with_the_reason() {
+        let (queue, mut body) = OutQueue::new(10);
+        assert_eq!(queue.push([Bytes::from_static(b"12345678")]), Pushed::Queued);
+        assert_eq!(queue.push([Bytes::from_static(b"901")]), Pushed::Overflowed);
+        assert_eq!(queue.push([Bytes::from_static(b"x")]), Pushed::Closed);
+        let Poll::Ready(Some(close)) = next(&mut body) else { panic!("no close frame") };
+        assert_eq!(&close[2..4], 4508_u16.to_be_bytes());
+        assert_eq!(next(&mut body), Poll::Ready(None));
+    }
+
+    #[test]
+    fn a_closing_queue_sends_what_it_has_and_waits_for_the_peer() {
+        let (queue, mut body) = OutQueue::new(100);
+        queue.push([Bytes::from_static(b"last")]);
+        queue.close(Some((1000, "")));
+        assert_eq!(next(&mut body), Poll::Ready(Some(Bytes::from_static(b"last"))));
+        assert_eq!(next(&mut body), Poll::Ready(Some(Bytes::from_static(b"\x88\x02\x03\xe8"))));
+        assert_eq!(next(&mut body), Poll::Pending);
+        queue.end();
+        assert_eq!(next(&mut body), Poll::Ready(None));
+    }
+
+    #[test]
+    fn a_vanished_connection_takes_nothing() {
+        let (queue, body) = OutQueue::new(100);
+        drop(body);
+        assert_eq!(queue.push([Bytes::from_static(b"x")]), Pushed::Closed);
+    }
+}

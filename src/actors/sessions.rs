@@ -1,0 +1,144 @@
+//! This instance's live sockets, found by chatter: one concurrent map, filled by `http::socket`, read by the rooms.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+
+use super::session::frame::Close;
+use super::session::link::Link;
+use crate::domain::{ChatroomId, ChatterId};
+
+/// The sockets of every chatter who is connected here.
+#[derive(Default)]
+pub struct Sessions {
+    by_chatter: DashMap<ChatterId, Vec<Arc<Link>>>,
+    count: AtomicUsize,
+    /// The most sockets a chatter may have; 0 = no limit.
+    per_chatter_max: usize,
+    /// The instance is draining: no new chats.
+    closed_to_chats: AtomicBool,
+}
+
+impl Sessions {
+    /// No sockets yet; of a chatter's, at most so many live (0 = no limit).
+    #[must_use]
+    pub fn new(per_chatter_max: usize) -> Self {
+        Self { per_chatter_max, ..Self::default() }
+    }
+
+    /// Adds a socket; where that is one too many, the chatter's oldest is closed 4409.
+    pub fn add(&self, link: Arc<Link>) {
+        let oldest = {
+            let mut links = self.by_chatter.entry(link.chatter_id).or_default();
+            links.push(link);
+            let full = self.per_chatter_max != 0 && links.len() > self.per_chatter_max;
+            if full { Some(links.remove(0)) } else { None }
+        };
+        match oldest {
+            Some(oldest) => oldest.close(Close::REPLACED),
+            None => drop(self.count.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// Takes a socket out; called once by its session when it ends.
+    pub fn remove(&self, link: &Link) {
+        let mut found = false;
+        self.by_chatter.remove_if_mut(&link.chatter_id, |_, links| {
+            let before = links.len();
+            links.retain(|other| other.id != link.id);
+            found = links.len() < before;
+            links.is_empty()
+        });
+        if found {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Calls `f` with each socket of this chatter.
+    pub fn each(&self, chatter_id: ChatterId, f: impl FnMut(&Arc<Link>)) {
+        if let Some(links) = self.by_chatter.get(&chatter_id) {
+            links.iter().for_each(f);
+        }
+    }
+
+    /// Whether the chatter has any live socket on this instance.
+    #[must_use]
+    pub fn is_here(&self, chatter_id: ChatterId) -> bool {
+        self.by_chatter.contains_key(&chatter_id)
+    }
+
+    /// How many sockets are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Closes the chatter's sockets for which `which` says so.
+    pub fn close_of(&self, chatter_id: ChatterId, close: Close, which: impl Fn(&Link) -> bool) {
+        let chosen = self.of(chatter_id).into_iter().filter(|link| which(link));
+        chosen.for_each(|link| link.close(close));
+    }
+
+    /// Closes the sockets of a room that is gone.
+    pub fn close_room(&self, chatroom_id: ChatroomId, chatters: [ChatterId; 2]) {
+        for chatter_id in chatters {
+            self.close_of(chatter_id, Close::ROOM_GONE, |link| link.chatroom_id == chatroom_id);
+        }
+    }
+
+    /// Closes every socket; at shutdown.
+    pub fn close_all(&self, close: Close) {
+        let all: Vec<Arc<Link>> = self.by_chatter.iter().flat_map(|links| links.value().clone()).collect();
+        all.iter().for_each(|link| link.close(close));
+    }
+
+    /// The instance is draining: sockets stay, new chats are refused.
+    pub fn stop_taking(&self) {
+        self.closed_to_chats.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether sockets may still send chats.
+    #[must_use]
+    pub fn takes_chats(&self) -> bool {
+        !self.closed_to_chats.load(Ordering::Relaxed)
+    }
+
+    fn of(&self, chatter_id: ChatterId) -> Vec<Arc<Link>> {
+        self.by_chatter.get(&chatter_id).map(|links| links.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::session::out_queue::OutQueue;
+
+    fn link(chatter: ChatterId, room: ChatroomId) -> Arc<Link> {
+        let (out, body) = OutQueue::new(1_000);
+        std::mem::forget(body);
+        Arc::new(Link::new(chatter, None, room, false, out))
+    }
+
+    #[test]
+    fn one_socket_too_many_replaces_the_oldest() {
+        let sessions = Sessions::new(2);
+        let links: Vec<_> = (1..=3).map(|room| link(7, room)).collect();
+        links.iter().for_each(|l| sessions.add(l.clone()));
+        assert!(links[0].out.is_closing());
+        assert!(!links[1].out.is_closing());
+        assert_eq!(sessions.count(), 2);
+        links.iter().for_each(|l| sessions.remove(l));
+        assert_eq!(sessions.count(), 0);
+        assert!(!sessions.is_here(7));
+    }
+
+    #[test]
+    fn only_the_sockets_of_a_deleted_room_are_closed() {
+        let sessions = Sessions::new(0);
+        let (gone, stays) = (link(7, 1), link(7, 2));
+        [&gone, &stays].into_iter().for_each(|l| sessions.add(l.clone()));
+        sessions.close_room(1, [7, 8]);
+        assert!(gone.out.is_closing() && !stays.out.is_closing());
+    }
+}

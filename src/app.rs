@@ -1,0 +1,304 @@
+//! The composition root: reads the configuration, makes every part, gives each its own section, and runs them until they
+//! are told to stop.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Arbiter};
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, HttpServer, web};
+use secrecy::ExposeSecret;
+use socket2::SockRef;
+
+use crate::actors::notifier::keeper::Keeper;
+use crate::actors::notifier::messages::Drain;
+use crate::actors::notifier::{self, Counters, Notifier};
+use crate::actors::registry::{Registry, RoomParts};
+use crate::actors::session::frame::Close;
+use crate::actors::sessions::Sessions;
+use crate::auth::password::{PasswordError, Passwords};
+use crate::auth::token::Tokens;
+use crate::config::{self, Config, ConfigError};
+use crate::http::{Deletion, Rules, State, routes};
+use crate::limits::Limits;
+use crate::push::{Pusher, fcm};
+use crate::store::{OpenError, Options, Store};
+
+/// A room that had nothing to do for so long gives its memory back.
+const ROOM_IDLE: Duration = Duration::from_secs(60);
+/// Nothing above TCP can free a socket whose peer stopped reading: the kernel does, after so long.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request's head has this long to arrive.
+const REQUEST_HEAD_MAX: Duration = Duration::from_secs(5);
+/// Open files that the server asks for.
+const OPEN_FILES: u64 = 1_048_576;
+/// Connections that one worker holds.
+const CONNECTIONS_PER_WORKER: usize = 100_000;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4_096;
+/// How long a client has to answer the close frame of a draining instance.
+const CLOSING_MAX: Duration = Duration::from_secs(3);
+
+/// Why the server could not run; each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the password hasher cannot start")]
+    Passwords(#[from] PasswordError),
+    #[error("cannot listen on {address}; is something else there? Set PORT or HYPER_CHAT__SERVER__HOST")]
+    Listen { address: String, source: std::io::Error },
+    #[error("the HTTP server failed")]
+    Http(#[source] std::io::Error),
+}
+
+/// `hyper-chat serve`: runs until SIGTERM or SIGINT, then drains.
+pub async fn serve(config: Config) -> Result<(), RunError> {
+    Application::build(&config).await?.run_until_stopped().await
+}
+
+/// `hyper-chat migrate`.
+pub async fn migrate(config: Config) -> Result<(), RunError> {
+    Store::migrate(&store_options(&config)).await?;
+    tracing::info!("the schema is up to date");
+    Ok(())
+}
+
+/// A server that is listening and not yet run.
+pub struct Application {
+    state: web::Data<State>,
+    notifier: Arc<Keeper>,
+    server: actix_web::dev::Server,
+    drain_max: Duration,
+    clean_up_every: Duration,
+}
+
+impl Application {
+    /// Makes every part and listens.
+    pub async fn build(config: &Config) -> Result<Self, RunError> {
+        raise_open_files();
+        warn_of_lost_disk(config);
+        let secret = config.jwt_secret()?;
+        let threads = room_threads();
+        let store = Arc::new(open_store(config, &threads[0]).await?);
+        let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter));
+        let notifier = start_notifier(config, &store, &sessions, &threads[0]);
+        let parts = RoomParts { store: store.clone(), sessions: sessions.clone(), notifier: notifier.clone(), idle: ROOM_IDLE };
+        let handles = threads.iter().map(Arbiter::handle).collect();
+        let state = web::Data::new(State {
+            store,
+            registry: Registry::new(parts, handles),
+            sessions,
+            limits: Arc::new(Limits::new(&config.limits)),
+            passwords: Passwords::new(&config.auth)?,
+            tokens: Tokens::new(&secret, &config.auth.jwt_issuer, &config.auth.jwt_audience, token_ttl(config)),
+            rules: rules(config),
+            draining: Arc::new(AtomicBool::new(false)),
+        });
+        let server = listen(config, state.clone())?;
+        let drain_max = Duration::from_millis(config.server.drain_ms);
+        let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
+        Ok(Self { state, notifier, server, drain_max, clean_up_every })
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains and ends.
+    pub async fn run_until_stopped(self) -> Result<(), RunError> {
+        let Self { state, notifier, server, drain_max, clean_up_every } = self;
+        let cleaner = actix_web::rt::spawn(clean_up(state.clone(), clean_up_every));
+        let keeper = actix_web::rt::spawn(keep(notifier.clone()));
+        let handle = server.handle();
+        let drainer = actix_web::rt::spawn(async move {
+            stop_signal().await;
+            drain(&state, &notifier, &handle, drain_max).await;
+        });
+        let ended = server.await.map_err(RunError::Http);
+        cleaner.abort();
+        keeper.abort();
+        if ended.is_ok() {
+            // The server ends inside the drain; the rest of it is short.
+            let _ = drainer.await;
+        }
+        ended
+    }
+}
+
+/// Stops taking, finishes what is under way, says goodbye, ends: all within `drain_max` and a little.
+async fn drain(state: &State, notifier: &Keeper, server: &ServerHandle, drain_max: Duration) {
+    let until = Instant::now() + drain_max;
+    tracing::info!(sockets = state.sessions.count(), "draining");
+    state.draining.store(true, Ordering::Relaxed);
+    state.sessions.stop_taking();
+    let in_flight = || state.registry.pending() + state.store.writer().in_flight();
+    wait_until(|| in_flight() == 0, until - CLOSING_MAX.min(drain_max)).await;
+    state.sessions.close_all(Close::GOING_AWAY);
+    wait_until(|| state.sessions.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
+    let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
+    state.store.writer().flush().await;
+    server.stop(true).await;
+    tracing::info!("stopped");
+}
+
+/// Waits for a condition that holds twice in a row, so that a command between two queues is not missed.
+async fn wait_until(holds: impl Fn() -> bool, until: Instant) {
+    let mut held = 0;
+    while held < 2 && Instant::now() < until {
+        held = if holds() { held + 1 } else { 0 };
+        actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+}
+
+/// Takes away what has expired, now and then.
+async fn clean_up(state: web::Data<State>, every: Duration) {
+    let mut timer = actix_web::rt::time::interval(every);
+    loop {
+        timer.tick().await;
+        state.limits.forget_idle();
+        match state.store.clean_up().await {
+            Ok(0) => {}
+            Ok(sign_ins) => tracing::info!(sign_ins, "expired rows taken away"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the clean-up waits for the database"),
+        }
+    }
+}
+
+/// Rooms and the store's writer live apart from the HTTP workers; on a small machine on one thread, which saves the
+/// wake-ups between them.
+fn room_threads() -> Vec<Arbiter> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (0..(cores / 4).max(1)).map(|_| Arbiter::new()).collect()
+}
+
+async fn open_store(config: &Config, thread: &Arbiter) -> Result<Store, RunError> {
+    let run = |writer: crate::store::writer::Loop| {
+        thread.spawn(writer.run());
+    };
+    Ok(Store::open(&store_options(config), run).await?)
+}
+
+fn start_notifier(config: &Config, store: &Store, sessions: &Arc<Sessions>, thread: &Arbiter) -> Arc<Keeper> {
+    let settings = notifier::Settings {
+        grace: Duration::from_millis(config.push.grace_ms),
+        lease: Duration::from_millis(config.push.lease_ms),
+        expiry: Duration::from_secs(config.push.expiry_h * 3_600),
+        ..notifier::Settings::default()
+    };
+    let fcm = fcm::Settings {
+        service_account: config.fcm.service_account.clone(),
+        base_url: config.fcm.base_url.clone(),
+        ..fcm::Settings::default()
+    };
+    let (outbox, pusher, counters) = (store.outbox(), Arc::new(Pusher::open(&fcm)), Arc::new(Counters::default()));
+    let (sessions, thread) = (sessions.clone(), thread.handle());
+    Arc::new(Keeper::new(move || {
+        let sessions = sessions.clone();
+        let live: notifier::HasLiveSocket = Arc::new(move |chatter| sessions.is_here(chatter));
+        let (outbox, pusher, settings, counters) = (outbox.clone(), pusher.clone(), settings.clone(), counters.clone());
+        Notifier::start_in_arbiter(&thread, move |_| Notifier::new(outbox, pusher, live, settings, counters))
+    }))
+}
+
+/// Looks now and then whether the notifier is still there.
+async fn keep(notifier: Arc<Keeper>) {
+    let mut timer = actix_web::rt::time::interval(Duration::from_secs(5));
+    loop {
+        timer.tick().await;
+        notifier.look();
+    }
+}
+
+fn store_options(config: &Config) -> Options {
+    Options {
+        url: config.database.url.expose_secret().to_owned(),
+        migrate: config.database.migrate_on_start,
+        connections_max: config.database.connections_max,
+        unsafe_durability: config.database.unsafe_durability,
+        push_grace: Duration::from_millis(config.push.grace_ms),
+    }
+}
+
+fn token_ttl(config: &Config) -> Duration {
+    Duration::from_secs(config.auth.token_ttl_s)
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        allowed_origins: config.server.allowed_origins.clone(),
+        proxy_hops: config.server.proxy_hops,
+        token_ttl: token_ttl(config),
+        public_directory: config.accounts.public_directory,
+        deletion: match config.accounts.deletion {
+            config::Deletion::Anonymise => Deletion::Anonymise,
+            config::Deletion::Cascade => Deletion::Cascade,
+        },
+        socket_queue_bytes: config.limits.socket_queue_bytes,
+        frame_bytes: config.limits.frame_bytes,
+        body_bytes: config.limits.body_bytes,
+    }
+}
+
+fn listen(config: &Config, state: web::Data<State>) -> Result<actix_web::dev::Server, RunError> {
+    let address = format!("{}:{}", config.server.host, config.server.port);
+    let failed = |source| RunError::Listen { address: address.clone(), source };
+    let listener = TcpListener::bind(&address).map_err(failed)?;
+    // `listen` a second time only to widen the queue of connections that wait.
+    let backlog = i32::try_from(BACKLOG).unwrap_or(i32::MAX);
+    SockRef::from(&listener).listen(backlog).map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    let origins = config.server.allowed_origins.clone();
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .wrap(routes::cors(&origins))
+            .wrap(from_fn(routes::access_log))
+            .configure(routes::mount)
+    })
+    .on_connect(|connection, _| {
+        if let Some(tcp) = connection.downcast_ref::<TcpStream>() {
+            let _ = SockRef::from(tcp).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+        }
+    })
+    .tcp_nodelay(true)
+    .client_request_timeout(REQUEST_HEAD_MAX)
+    .max_connections(CONNECTIONS_PER_WORKER)
+    .backlog(BACKLOG)
+    .shutdown_timeout(1)
+    .disable_signals();
+    if config.server.workers > 0 {
+        server = server.workers(config.server.workers);
+    }
+    let server = server.listen(listener).map_err(failed)?;
+    tracing::info!("hyper-chat {} listens on http://{local}", env!("CARGO_PKG_VERSION"));
+    Ok(server.run())
+}
+
+fn raise_open_files() {
+    let Ok((soft, hard)) = rlimit::Resource::NOFILE.get() else { return };
+    let wanted = OPEN_FILES.min(hard);
+    if soft < wanted
+        && let Err(error) = rlimit::Resource::NOFILE.set(wanted, hard)
+    {
+        tracing::warn!(%error, soft, "the limit of open files stays as it is; each socket needs one");
+    }
+}
+
+/// A platform that sets PORT usually throws the disk away with the process.
+fn warn_of_lost_disk(config: &Config) {
+    let on_file = crate::store::sqlite_path(config.database.url.expose_secret()).is_some();
+    if on_file && std::env::var_os("DYNO").is_some() {
+        tracing::warn!("the database is a file on a disk that this platform throws away at every restart: set DATABASE_URL to PostgreSQL");
+    }
+}

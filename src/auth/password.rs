@@ -1,0 +1,202 @@
+//! Password hashes (argon2id), computed off the actors' threads: so many at once, so many waiting, the rest refused.
+//!
+//! The bounds hold for the whole instance, whichever worker asks. A caller that goes away gives up its place, but a
+//! hash that has begun keeps it until it is done.
+
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+use crate::config::Auth;
+
+/// Why no hash was computed.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Too many wait already; try again in a second.
+    #[error("too many sign-ins are waiting")]
+    Busy,
+    /// The stored hash cannot be read, or the configured parameters cannot be used.
+    #[error("password hash: {0}")]
+    Hash(#[from] password_hash::Error),
+    /// The thread that computed it ended early, as at shutdown.
+    #[error("password hash: interrupted")]
+    Interrupted,
+}
+
+/// What a verification found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub matches: bool,
+    /// The stored hash has other parameters than the configured ones: store a new one now that the password is known.
+    pub needs_rehash: bool,
+}
+
+/// Computes and verifies password hashes; one for the instance, cheap to clone.
+#[derive(Clone)]
+pub struct Passwords {
+    argon2: Argon2<'static>,
+    /// Stands in for the hash of a name that nobody has, so that both cost the same.
+    dummy: Arc<str>,
+    /// Running and waiting.
+    places: Arc<Semaphore>,
+    /// Running.
+    turns: Arc<Semaphore>,
+}
+
+impl Passwords {
+    /// With the configured parameters; computes one hash, so it takes some 20 ms.
+    pub fn new(config: &Auth) -> Result<Self, PasswordError> {
+        let params = Params::new(config.argon2_memory_kib, config.argon2_iterations, config.argon2_parallelism, None)
+            .map_err(password_hash::Error::from)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let at_once = match config.hashes_at_once {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        Ok(Self {
+            dummy: hashed(&argon2, &SecretString::from("nobody has this password"))?.into(),
+            argon2,
+            places: Arc::new(Semaphore::new(at_once + config.hashes_queued_max)),
+            turns: Arc::new(Semaphore::new(at_once)),
+        })
+    }
+
+    /// A new hash, salted, as a PHC string to be stored.
+    pub async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
+        let argon2 = self.argon2.clone();
+        self.in_turn(move || hashed(&argon2, &password)).await
+    }
+
+    /// Compares with a stored hash; none means that nobody has the name, costs the same and never matches.
+    pub async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<Verdict, PasswordError> {
+        let (argon2, dummy) = (self.argon2.clone(), Arc::clone(&self.dummy));
+        self.in_turn(move || match stored {
+            Some(stored) => verified(&argon2, &password, &stored),
+            None => verified(&argon2, &password, &dummy).map(|_| Verdict { matches: false, needs_rehash: false }),
+        })
+        .await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| PasswordError::Interrupted)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop((turn, place));
+            result
+        });
+        done.await.map_err(|_| PasswordError::Interrupted)?
+    }
+}
+
+fn hashed(argon2: &Argon2<'_>, password: &SecretString) -> Result<String, PasswordError> {
+    Ok(argon2.hash_password(password.expose_secret().as_bytes())?.to_string())
+}
+
+fn verified(argon2: &Argon2<'_>, password: &SecretString, stored: &str) -> Result<Verdict, PasswordError> {
+    let stored = PasswordHash::new(stored).map_err(password_hash::Error::from)?;
+    let matches = match argon2.verify_password(password.expose_secret().as_bytes(), &stored) {
+        Ok(()) => true,
+        Err(password_hash::Error::PasswordInvalid) => false,
+        Err(e) => return Err(e.into()),
+    };
+    let (wanted, used) = (argon2.params(), Params::try_from(&stored)?);
+    let as_configured = stored.algorithm == Algorithm::Argon2id.ident()
+        && stored.version == Some(Version::V0x13.into())
+        && (used.m_cost(), used.t_cost(), used.p_cost()) == (wanted.m_cost(), wanted.t_cost(), wanted.p_cost());
+    Ok(Verdict { matches, needs_rehash: !as_configured })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn auth(memory_kib: u32, at_once: usize, queued_max: usize) -> Auth {
+        let mut auth = Config::from_parts([], None).unwrap().auth;
+        (auth.argon2_memory_kib, auth.argon2_iterations) = (memory_kib, 1);
+        (auth.hashes_at_once, auth.hashes_queued_max) = (at_once, queued_max);
+        auth
+    }
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text)
+    }
+
+    #[tokio::test]
+    async fn only_the_same_password_matches() {
+        let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
+        let stored = passwords.hash(secret(" 비밀번호 🔑 ")).await.unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{stored}");
+        for (given, matches) in [(" 비밀번호 🔑 ", true), ("비밀번호 🔑", false), ("", false)] {
+            let verdict = passwords.verify(secret(given), Some(stored.clone())).await.unwrap();
+            assert_eq!(verdict, Verdict { matches, needs_rehash: false });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hash_with_other_parameters_still_matches_and_asks_for_a_new_one() {
+        let stored = Passwords::new(&auth(64, 1, 1)).unwrap().hash(secret("the password")).await.unwrap();
+        let stronger = Passwords::new(&auth(128, 1, 1)).unwrap();
+        let verdict = stronger.verify(secret("the password"), Some(stored)).await.unwrap();
+        assert_eq!(verdict, Verdict { matches: true, needs_rehash: true });
+    }
+
+    #[tokio::test]
+    async fn a_name_that_nobody_has_never_matches() {
+        let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
+        let verdict = passwords.verify(secret("nobody has this password"), None).await.unwrap();
+        assert_eq!(verdict, Verdict { matches: false, needs_rehash: false });
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_hash_is_an_error_and_not_a_mismatch() {
+        let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
+        for stored in ["", "plain", "$argon2id$v=19$m=64,t=1,p=1$AAAA"] {
+            let result = passwords.verify(secret("x"), Some(stored.to_owned())).await;
+            assert!(matches!(result, Err(PasswordError::Hash(_))), "{stored}: {result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_and_takes_again_when_it_has_emptied() {
+        let passwords = Passwords::new(&auth(8192, 1, 2)).unwrap();
+        // Polled in order without a pause: the first runs, two wait, the fourth finds no place.
+        let all = futures_util::future::join_all((0..4).map(|_| passwords.hash(secret("the password")))).await;
+        let refused = all.iter().filter(|result| matches!(result, Err(PasswordError::Busy))).count();
+        assert_eq!((refused, all.iter().filter(|result| result.is_ok()).count()), (1, 3));
+        assert!(passwords.hash(secret("the password")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_frees_its_place() {
+        let passwords = Passwords::new(&auth(64, 1, 0)).unwrap();
+        let turn = passwords.turns.clone().acquire_owned().await.unwrap();
+        let waiting = tokio::spawn({
+            let passwords = passwords.clone();
+            async move { passwords.hash(secret("the password")).await }
+        });
+        while passwords.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(passwords.hash(secret("x")).await, Err(PasswordError::Busy)));
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        drop(turn);
+        assert!(passwords.hash(secret("x")).await.is_ok());
+    }
+
+    #[test]
+    fn it_works_on_a_worker_of_actix() {
+        let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
+        let stored = actix_web::rt::System::new().block_on(async move { passwords.hash(secret("x")).await });
+        assert!(stored.is_ok());
+    }
+}

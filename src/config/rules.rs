@@ -1,0 +1,144 @@
+//! What each value may be: ranges, choices, forms, and what must hold between two keys.
+
+use config::ValueKind;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::layers::{Layers, variable};
+use super::{Config, DatabaseKind};
+
+/// HMAC-SHA-256 is only as strong as its key: RFC 7518 asks for 256 bits.
+const SECRET_BYTES_MIN: usize = 32;
+
+/// Every whole number and the range it may have; the unit is in the name.
+const RANGES: [(&str, i64, i64); 22] = [
+    ("server.port", 0, 65_535),
+    ("server.workers", 0, 1_024),
+    ("server.proxy_hops", 0, 16),
+    ("server.drain_ms", 0, 600_000),
+    ("database.connections_max", 1, 1_000),
+    ("auth.token_ttl_s", 1, 31_536_000),
+    ("auth.argon2_memory_kib", 8, 4_194_304),
+    ("auth.argon2_iterations", 1, 64),
+    ("auth.argon2_parallelism", 1, 64),
+    ("auth.hashes_at_once", 0, 1_024),
+    ("auth.hashes_queued_max", 0, 100_000),
+    ("limits.send_per_s", 0, 1_000_000),
+    ("limits.sign_in_per_min", 0, 1_000_000),
+    ("limits.sign_up_per_min", 0, 1_000_000),
+    ("limits.sockets_per_chatter", 0, 100_000),
+    ("limits.socket_queue_bytes", 16_384, 67_108_864),
+    ("limits.frame_bytes", 1_024, 16_777_216),
+    ("limits.body_bytes", 1_024, 16_777_216),
+    ("push.grace_ms", 0, 600_000),
+    ("push.lease_ms", 100, 3_600_000),
+    // FCM keeps a push for four weeks at most.
+    ("push.expiry_h", 1, 672),
+    ("cleanup.interval_s", 1, 86_400),
+];
+
+const CHOICES: [(&str, &[&str]); 2] =
+    [("accounts.deletion", &["anonymise", "cascade"]), ("log.format", &["text", "json"])];
+
+/// Ranges and choices of what was given; before the values become typed.
+pub(super) fn check_values(layers: &mut Layers) {
+    for (key, min, max) in RANGES {
+        if let Some(ValueKind::I64(n)) = layers.given(key)
+            && !(min..=max).contains(n)
+        {
+            let rule = format!("must be from {min} to {max}, not {n}");
+            layers.problem(key, &rule);
+        }
+    }
+    for (key, choices) in CHOICES {
+        if let Some(ValueKind::String(text)) = layers.given(key)
+            && !choices.contains(&text.as_str())
+        {
+            let rule = format!("must be {}, not {text:?}", choices.join(" or "));
+            layers.problem(key, &rule);
+        }
+    }
+}
+
+/// Forms, and what holds between two keys.
+pub(super) fn check_together(config: &Config, layers: &mut Layers) {
+    check_urls(config, layers);
+    check_secret(config, layers);
+    for (key, text) in [
+        ("auth.jwt_issuer", &config.auth.jwt_issuer),
+        ("auth.jwt_audience", &config.auth.jwt_audience),
+        ("log.filter", &config.log.filter),
+    ] {
+        if text.trim().is_empty() {
+            layers.problem(key, "must not be empty");
+        }
+    }
+    if config.auth.argon2_memory_kib < 8 * config.auth.argon2_parallelism {
+        layers.problem("auth.argon2_memory_kib", "must be at least 8 times auth.argon2_parallelism");
+    }
+}
+
+fn check_urls(config: &Config, layers: &mut Layers) {
+    if !has_scheme(config.database.url.expose_secret(), &["sqlite:", "postgres://", "postgresql://"]) {
+        layers.problem("database.url", "must begin with sqlite: or postgres://");
+    } else if config.database.kind() == DatabaseKind::Sqlite("".into()) {
+        layers.problem("database.url", "must name a file, as in sqlite://hyper_chat.db?mode=rwc");
+    }
+    if let Some(url) = &config.redis.url
+        && !has_scheme(url.expose_secret(), &["redis://", "rediss://"])
+    {
+        layers.problem("redis.url", "must begin with redis:// or rediss://");
+    }
+    if !has_scheme(&config.fcm.base_url, &["https://", "http://"]) {
+        layers.problem("fcm.base_url", "must begin with https:// (or http:// for a stand-in)");
+    }
+    for origin in config.server.allowed_origins.iter().filter(|origin| !is_origin(origin)) {
+        let rule =
+            format!("must list origins in lower case without a path, as in https://app.example.com, not {origin:?}");
+        layers.problem("server.allowed_origins", &rule);
+    }
+}
+
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    schemes.iter().any(|scheme| url.starts_with(scheme))
+}
+
+/// As a browser writes it: `scheme://host[:port]`, lower case.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    !scheme.is_empty() && !host.is_empty() && !text.chars().any(|c| c.is_ascii_uppercase() || c.is_whitespace()) && {
+        !host.contains(['/', '?', '#', '@', '*'])
+    }
+}
+
+fn check_secret(config: &Config, layers: &mut Layers) {
+    let shared = match config.database.kind() {
+        DatabaseKind::Postgres => Some("PostgreSQL"),
+        _ if config.redis.url.is_some() => Some("Redis"),
+        _ => None,
+    };
+    match (&config.auth.jwt_secret, shared) {
+        (Some(secret), _) if !is_long_enough(secret) => {
+            let rule = format!("must have at least {SECRET_BYTES_MIN} bytes; `openssl rand -base64 48` makes one");
+            layers.problem("auth.jwt_secret", &rule);
+        }
+        (None, Some(with)) => layers.problem("auth.jwt_secret", &required_with(with)),
+        _ => {}
+    }
+}
+
+/// Whether a secret may sign tokens.
+pub(super) fn is_long_enough(secret: &SecretString) -> bool {
+    secret.expose_secret().len() >= SECRET_BYTES_MIN
+}
+
+fn required_with(what: &str) -> String {
+    format!(
+        "must be set with {what}, the same on every instance: at least {SECRET_BYTES_MIN} bytes; \
+         `openssl rand -base64 48` makes one"
+    )
+}
+
+/// The refusal for a missing secret, naming its key.
+pub(super) fn secret_required(with: &str) -> String {
+    format!("{}: {}", variable("auth.jwt_secret"), required_with(with))
+}

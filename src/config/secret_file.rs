@@ -1,0 +1,122 @@
+//! The signing secret of a single instance: made once and kept beside the SQLite file, readable by its owner only.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::rules::is_long_enough;
+
+/// No secret is longer; bounds what is read when the file is something else.
+const FILE_BYTES_MAX: u64 = 4096;
+
+/// 48 random bytes as text.
+pub(super) fn random() -> SecretString {
+    let bytes: [u8; 48] = rand::random();
+    SecretString::from(STANDARD_NO_PAD.encode(bytes))
+}
+
+/// Reads `<database>.secret`, or makes it. Two processes that start at once agree on one secret. An error names
+/// the file and what to do.
+pub(super) fn read_or_create(database: &Path) -> Result<SecretString, String> {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".secret");
+    let file = PathBuf::from(name);
+    let secret = match read(&file) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => create(&file).and_then(|()| read(&file)),
+        result => result,
+    };
+    let secret = secret.map_err(|e| {
+        format!(
+            "{}: cannot keep the signing secret in {}: {e}; make its folder writable, or set the secret here",
+            super::layers::variable("auth.jwt_secret"),
+            file.display()
+        )
+    })?;
+    if !is_long_enough(&secret) {
+        return Err(format!(
+            "{}: holds no usable signing secret; remove it, and everybody signs in again",
+            file.display()
+        ));
+    }
+    Ok(secret)
+}
+
+fn read(file: &Path) -> io::Result<SecretString> {
+    let mut text = String::new();
+    File::open(file)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(SecretString::from(text.trim_end()))
+}
+
+/// Written whole under another name and then linked, so that nobody reads half a secret and nobody replaces one.
+fn create(file: &Path) -> io::Result<()> {
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(format!(".{:016x}", rand::random::<u64>()));
+    let draft = PathBuf::from(draft);
+    let written = write_new(&draft, random().expose_secret()).and_then(|()| match std::fs::hard_link(&draft, file) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    let removed = std::fs::remove_file(&draft);
+    written.and(removed)
+}
+
+fn write_new(file: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(file)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_is_made_once_and_only_its_owner_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("chat.db");
+        let first = read_or_create(&database).unwrap();
+        let second = read_or_create(&database).unwrap();
+        assert_eq!(first.expose_secret(), second.expose_secret());
+        assert!(is_long_enough(&first));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(folder.path().join("chat.db.secret")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn processes_that_start_at_once_agree_on_one_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("chat.db");
+        let secrets: Vec<String> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| read_or_create(&database).unwrap())).collect();
+            starts.into_iter().map(|start| start.join().unwrap().expose_secret().to_owned()).collect()
+        });
+        assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+    }
+
+    #[test]
+    fn a_damaged_secret_is_refused_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("chat.db");
+        std::fs::write(folder.path().join("chat.db.secret"), "short\n").unwrap();
+        assert!(read_or_create(&database).unwrap_err().contains("chat.db.secret"));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = read_or_create(Path::new("/nonexistent/chat.db")).unwrap_err();
+        assert!(error.contains("/nonexistent/chat.db.secret"), "{error}");
+    }
+}

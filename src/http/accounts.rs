@@ -1,0 +1,190 @@
+//! `/api/auth` and `/api/chatters`: signing in and up, the directory, one's own account.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::extract::{Json, Viewer, address, id};
+use super::paging::{self, STREAM_PAGE};
+use super::{Deletion, State};
+use crate::actors::room::messages::Command;
+use crate::actors::session::frame::Close;
+use crate::auth::password::Verdict;
+use crate::domain::ChatterId;
+use crate::domain::chatter::{Chatter, Username, fcm_reg_id, nickname, password, username_key};
+use crate::error::{Code, Problem};
+use crate::store::chatters::{Changed, NewChatter};
+use crate::wire::rest::{ChangeChatter, ChatterBody, Message, SignIn, SignUp, SignedIn, whole_number};
+
+/// `POST /api/auth`. A wrong password and an unknown name cost and say the same.
+pub async fn sign_in(request: HttpRequest, state: web::Data<State>, Json(body): Json<SignIn>) -> Result<HttpResponse, Problem> {
+    let from = address(&request, state.rules.proxy_hops);
+    state.limits.sign_in(from, &body.username).map_err(|wait| too_many("sign-ins").retry_after(wait))?;
+    let known = state.store.credentials(&username_key(&body.username)).await?;
+    let (chatter_id, hash) = known.unzip();
+    let given = SecretString::from(body.password);
+    let Verdict { matches, needs_rehash } = state.passwords.verify(given.clone(), hash).await?;
+    let (true, Some(chatter_id)) = (matches, chatter_id) else {
+        return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
+    };
+    if needs_rehash {
+        let password_hash = Some(state.passwords.hash(given).await?);
+        state.store.change_chatter(chatter_id, Changed { password_hash, ..Changed::default() }).await?;
+    }
+    let sign_in_id = state.store.open_sign_in(chatter_id, state.rules.token_ttl).await?;
+    let (token, expires_at) = state.tokens.issue(chatter_id, sign_in_id)?;
+    let chatter = own(&state, chatter_id).await?;
+    Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, chatter }))
+}
+
+/// `POST /api/chatters`.
+pub async fn sign_up(request: HttpRequest, state: web::Data<State>, Json(body): Json<SignUp>) -> Result<HttpResponse, Problem> {
+    let username = Username::parse(&body.username)?;
+    let nickname = nickname(&body.nickname)?.to_owned();
+    let token = fcm_reg_id(body.fcm_reg_id.as_deref().unwrap_or_default())?.map(str::to_owned);
+    password(&body.password)?;
+    let from = address(&request, state.rules.proxy_hops);
+    state.limits.sign_up(from).map_err(|wait| too_many("sign-ups").retry_after(wait))?;
+    let password_hash = state.passwords.hash(SecretString::from(body.password)).await?;
+    let new = NewChatter { username, nickname, password_hash, fcm_reg_id: token.clone() };
+    let Some(chatter) = state.store.create_chatter(new).await? else {
+        return Err(Problem::new(Code::UsernameTaken, "Choose another username; case makes no difference."));
+    };
+    Ok(HttpResponse::Created().json(ChatterBody::own(&chatter, token)))
+}
+
+/// How the directory is asked.
+#[derive(Deserialize)]
+pub struct DirectoryQuery {
+    query: Option<String>,
+    #[serde(default, deserialize_with = "whole_number")]
+    limit: Option<i64>,
+    #[serde(default, deserialize_with = "whole_number")]
+    after: Option<i64>,
+}
+
+/// `GET /api/chatters`: everybody, or those whose username begins with `query`.
+pub async fn directory(
+    request: HttpRequest,
+    state: web::Data<State>,
+    asked: web::Query<DirectoryQuery>,
+) -> Result<HttpResponse, Problem> {
+    let viewer = viewer_if_any(&request, &state).await?;
+    if !state.rules.public_directory && viewer.is_none() {
+        return Err(Problem::new(Code::DirectoryClosed, "Only one's own rooms are shown here; sign in, and ask for one chatter by id."));
+    }
+    let own = match viewer {
+        Some(viewer) => (viewer, state.store.account_token(viewer).await?),
+        None => (0, None),
+    };
+    let prefix = asked.query.as_deref().map(username_key);
+    if asked.limit.is_some() || asked.after.is_some() {
+        let limit = paging::limit(asked.limit)?;
+        let found = state.store.directory(prefix.as_deref(), asked.after.unwrap_or(0), limit).await?;
+        let full = found.len() as u64 == limit;
+        let query = asked.query.as_deref().map(|q| format!("&query={}", escape(q))).unwrap_or_default();
+        let next = found.last().filter(|_| full).map(|last| format!("after={}{query}", last.id));
+        let bodies: Vec<ChatterBody> = found.iter().map(|c| body_for(c, &own)).collect();
+        return Ok(paging::page(&request, &bodies, limit, next));
+    }
+    paging::everything(0, move |after| {
+        let (state, prefix, own) = (state.clone(), prefix.clone(), own.clone());
+        async move {
+            let found = state.store.directory(prefix.as_deref(), after, STREAM_PAGE).await?;
+            let next = found.last().filter(|_| found.len() as u64 == STREAM_PAGE).map(|last| last.id);
+            Ok((found.iter().map(|c| paging::encode(&body_for(c, &own))).collect(), next))
+        }
+    })
+    .await
+}
+
+/// `GET /api/chatters/me`.
+pub async fn me(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
+}
+
+/// `GET /api/chatters/{id}`.
+pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let asked = id(&path, "chatter")?;
+    if asked == viewer.chatter_id {
+        return me(state, viewer).await;
+    }
+    let chatter = state.store.chatter(asked).await?.ok_or_else(|| Problem::not_found("chatter"))?;
+    Ok(HttpResponse::Ok().json(ChatterBody::public(&chatter)))
+}
+
+/// `PUT /api/chatters`. A new password ends every other sign-in.
+pub async fn change(state: web::Data<State>, viewer: Viewer, Json(body): Json<ChangeChatter>) -> Result<HttpResponse, Problem> {
+    let nickname = body.nickname.as_deref().map(nickname).transpose()?.map(str::to_owned);
+    let token = body.fcm_reg_id.as_deref().map(fcm_reg_id).transpose()?.map(|token| token.map(str::to_owned));
+    let password_hash = match body.password {
+        Some(new) => Some(new_password(&state, viewer.chatter_id, new, body.current_password).await?),
+        None => None,
+    };
+    let password_changed = password_hash.is_some();
+    let changed = Changed { nickname, fcm_reg_id: token, password_hash };
+    if state.store.change_chatter(viewer.chatter_id, changed).await?.is_none() {
+        return Err(Problem::not_found("chatter"));
+    }
+    if password_changed {
+        state.store.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
+        state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id != viewer.sign_in_id);
+    }
+    Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
+}
+
+/// `DELETE /api/chatters`: one's own account. Its tokens are dead and its sockets closed when this answers.
+pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
+    let gone = match state.rules.deletion {
+        Deletion::Anonymise => state.store.anonymise_chatter(viewer.chatter_id).await?,
+        Deletion::Cascade => state.store.cascade_chatter(viewer.chatter_id).await?,
+    };
+    let gone = gone.ok_or_else(|| Problem::not_found("chatter"))?;
+    state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |_| true);
+    for room in gone.deleted_rooms {
+        // A room that is too busy to hear it finds its row gone with the next chat.
+        let _ = state.registry.tell(room, Command::Deleted);
+    }
+    Ok(HttpResponse::build(StatusCode::OK).json(Message { message: "Success Delete Chatter" }))
+}
+
+async fn own(state: &State, chatter_id: ChatterId) -> Result<ChatterBody, Problem> {
+    let gone = || Problem::new(Code::TokenRevoked, "This account is gone.");
+    let chatter = state.store.chatter(chatter_id).await?.ok_or_else(gone)?;
+    Ok(ChatterBody::own(&chatter, state.store.account_token(chatter_id).await?))
+}
+
+async fn new_password(state: &State, chatter_id: ChatterId, new: String, current: Option<String>) -> Result<String, Problem> {
+    password(&new)?;
+    let Some(current) = current else {
+        return Err(Problem::invalid("current_password", "Send the current password along with the new one."));
+    };
+    let hash = state.store.password_hash(chatter_id).await?;
+    if !state.passwords.verify(SecretString::from(current), hash).await?.matches {
+        return Err(Problem::invalid("current_password", "It is not the current password."));
+    }
+    Ok(state.passwords.hash(SecretString::from(new)).await?)
+}
+
+/// The directory needs no token; one that is sent must be good all the same.
+async fn viewer_if_any(request: &HttpRequest, state: &State) -> Result<Option<ChatterId>, Problem> {
+    match super::extract::bearer(request)? {
+        Some(token) => Ok(Some(Viewer::of_token(state, &token).await?.chatter_id)),
+        None => Ok(None),
+    }
+}
+
+fn body_for(chatter: &Chatter, own: &(ChatterId, Option<String>)) -> ChatterBody {
+    if chatter.id == own.0 { ChatterBody::own(chatter, own.1.clone()) } else { ChatterBody::public(chatter) }
+}
+
+fn too_many(what: &str) -> Problem {
+    Problem::new(Code::RateLimited, format!("Too many {what} from here. Wait before the next try."))
+}
+
+/// Percent-encodes a value of a query string (RFC 3986 section 2.1).
+fn escape(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}

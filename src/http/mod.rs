@@ -1,0 +1,70 @@
+//! REST and the upgrade to WebSocket: reads requests, asks the store or a room, writes answers. Decides nothing about chats.
+
+mod access_log;
+mod accounts;
+mod chats;
+mod extract;
+mod health;
+mod origin;
+mod paging;
+mod problem;
+mod rooms;
+pub mod routes;
+mod socket;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::actors::registry::Registry;
+use crate::actors::session;
+use crate::actors::sessions::Sessions;
+use crate::auth::password::Passwords;
+use crate::auth::token::Tokens;
+use crate::limits::Limits;
+use crate::store::Store;
+
+/// How long a REST request waits for a room before it answers `unavailable`; the store's own deadline is shorter.
+const ROOM_DEADLINE: Duration = Duration::from_millis(2_900);
+
+/// What deleting an account means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// The row stays as `deleted-N` and the other side keeps the conversation.
+    Anonymise,
+    /// Everything goes, rooms included.
+    Cascade,
+}
+
+/// The rules that handlers need.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub allowed_origins: Vec<String>,
+    /// Reverse proxies in front that add to `X-Forwarded-For`.
+    pub proxy_hops: usize,
+    pub token_ttl: Duration,
+    pub public_directory: bool,
+    pub deletion: Deletion,
+    pub socket_queue_bytes: usize,
+    pub frame_bytes: usize,
+    pub body_bytes: usize,
+}
+
+/// What the handlers share.
+pub struct State {
+    pub store: Arc<Store>,
+    pub registry: Arc<Registry>,
+    pub sessions: Arc<Sessions>,
+    pub limits: Arc<Limits>,
+    pub passwords: Passwords,
+    pub tokens: Tokens,
+    pub rules: Rules,
+    /// Set on SIGTERM: not ready, no new sockets, no new chats.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl State {
+    fn session_parts(&self) -> session::Parts {
+        session::Parts { registry: self.registry.clone(), sessions: self.sessions.clone(), limits: self.limits.clone() }
+    }
+}

@@ -1,0 +1,113 @@
+//! Lists: a page with `Link: rel="next"`, or everything, streamed as short keyset pages one after another.
+
+use std::future::Future;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Serialize;
+
+use crate::error::{Code, Problem};
+
+/// The most that one page gives.
+const LIMIT_MAX: u64 = 200;
+/// The page without a `limit` beside other paging parameters.
+const LIMIT_DEFAULT: u64 = 50;
+/// Rows per query where everything is asked for.
+pub const STREAM_PAGE: u64 = 500;
+
+/// Checks a `limit`: at least 1, clamped to 200.
+pub fn limit(given: Option<i64>) -> Result<u64, Problem> {
+    match given.map(u64::try_from) {
+        None => Ok(LIMIT_DEFAULT),
+        Some(Ok(limit)) if limit >= 1 => Ok(limit.min(LIMIT_MAX)),
+        Some(_) => Err(Problem::new(Code::Malformed, "limit must be a whole number of at least 1; more than 200 gives 200.")),
+    }
+}
+
+/// A page; `next` is the query of the following one, without `limit`.
+pub fn page(request: &HttpRequest, items: &impl Serialize, limit: u64, next: Option<String>) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    if let Some(next) = next {
+        response.insert_header((header::LINK, format!("<{}?limit={limit}&{next}>; rel=\"next\"", request.path())));
+    }
+    response.json(items)
+}
+
+/// Everything: `fetch` gives the items after a cursor, encoded, with the next cursor while there may be more. A page is
+/// asked for when the one before it has been taken, and no statement stays open meanwhile.
+pub async fn everything<C, F, Fut>(first: C, fetch: F) -> Result<HttpResponse, Problem>
+where
+    C: 'static,
+    F: Fn(C) -> Fut + 'static,
+    Fut: Future<Output = Result<(Vec<Vec<u8>>, Option<C>), Problem>> + 'static,
+{
+    // The first page before the status line: a database that is gone is a 503, not a torn list.
+    let (items, next) = fetch(first).await?;
+    let mut head = vec![b'['];
+    let mut any = false;
+    join(&mut head, &items, &mut any);
+    if next.is_none() {
+        head.push(b']');
+        return Ok(HttpResponse::Ok().content_type("application/json").body(head));
+    }
+    let rest = stream::unfold((Some(Bytes::from(head)), next, fetch, any), |(head, next, fetch, mut any)| async move {
+        if let Some(head) = head {
+            return Some((Ok::<Bytes, Problem>(head), (None, next, fetch, any)));
+        }
+        match fetch(next?).await {
+            Ok((items, next)) => {
+                let mut chunk = Vec::new();
+                join(&mut chunk, &items, &mut any);
+                if next.is_none() {
+                    chunk.push(b']');
+                }
+                Some((Ok(Bytes::from(chunk)), (None, next, fetch, any)))
+            }
+            // The list breaks off without its end, so that nobody takes it for whole.
+            Err(problem) => Some((Err(problem), (None, None, fetch, any))),
+        }
+    });
+    Ok(HttpResponse::Ok().content_type("application/json").streaming(rest))
+}
+
+fn join(out: &mut Vec<u8>, items: &[Vec<u8>], any: &mut bool) {
+    for item in items {
+        if *any {
+            out.push(b',');
+        }
+        *any = true;
+        out.extend_from_slice(item);
+    }
+}
+
+/// One item of a list.
+pub fn encode(item: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(item).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::body::to_bytes;
+
+    #[test]
+    fn a_limit_is_clamped_above_and_refused_below() {
+        assert_eq!(limit(None), Ok(50));
+        assert_eq!(limit(Some(1_000_000_000)), Ok(200));
+        assert!(limit(Some(0)).is_err() && limit(Some(-1)).is_err());
+    }
+
+    #[actix_web::test]
+    async fn everything_is_one_list_however_many_pages_it_takes() {
+        for (pages, expected) in [(0, "[]"), (1, "[0]"), (3, "[0,1,2]")] {
+            let fetch = move |at: i32| async move {
+                let items = if at < pages { vec![encode(&at)] } else { vec![] };
+                Ok((items, (at + 1 < pages).then_some(at + 1)))
+            };
+            let response = everything(0, fetch).await.unwrap();
+            assert_eq!(to_bytes(response.into_body()).await.unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `/api/chatrooms`: making, listing, showing and deleting rooms; receipts.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use super::extract::{Json, Viewer, id};
+use super::paging::{self, STREAM_PAGE};
+use super::{ROOM_DEADLINE, State};
+use crate::actors::room::messages::Command;
+use crate::domain::chatroom::Chatroom;
+use crate::domain::chatter::Chatter;
+use crate::domain::clock::Micros;
+use crate::domain::{ChatroomId, ChatterId, Seq};
+use crate::error::{Code, Problem};
+use crate::store::chatrooms::{Created, RoomCursor, RoomView};
+use crate::store::writer::Move;
+use crate::wire::rest::{ChatroomBody, ChatterBody, CreateChatroom, Message, Receipt, whole_number};
+
+/// `POST /api/chatrooms`: the room with somebody, or with oneself.
+pub async fn create(state: web::Data<State>, viewer: Viewer, Json(body): Json<CreateChatroom>) -> Result<HttpResponse, Problem> {
+    match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
+        Created::New(room) => Ok(HttpResponse::Created().json(ViewOf::one(&state, viewer.chatter_id, room.id).await?.body())),
+        Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),
+        Created::Exists(id) => {
+            let detail = format!("You two have chatroom {id} already.");
+            Err(Problem { chatroom_id: Some(id), ..Problem::new(Code::ChatroomExists, detail) })
+        }
+    }
+}
+
+/// How the rooms are asked for.
+#[derive(Deserialize)]
+pub struct RoomsQuery {
+    #[serde(default, deserialize_with = "whole_number")]
+    limit: Option<i64>,
+    /// `TIME_US-ID` of the last room seen, as `Link` gives it.
+    after: Option<String>,
+}
+
+/// `GET /api/chatrooms`: one's own, newest chat first.
+pub async fn list(
+    request: HttpRequest,
+    state: web::Data<State>,
+    viewer: Viewer,
+    asked: web::Query<RoomsQuery>,
+) -> Result<HttpResponse, Problem> {
+    let me = viewer.chatter_id;
+    if asked.limit.is_some() || asked.after.is_some() {
+        let limit = paging::limit(asked.limit)?;
+        let after = asked.after.as_deref().map(cursor).transpose()?;
+        let views = state.store.rooms_of(me, after, limit).await?;
+        let full = views.len() as u64 == limit;
+        let next = views.last().filter(|_| full).map(|view| format!("after={}-{}", view.room.last_chat_time.0, view.room.id));
+        let views = with_people(&state, me, views).await?;
+        let bodies: Vec<ChatroomBody<'_>> = views.iter().map(ViewOf::body).collect();
+        return Ok(paging::page(&request, &bodies, limit, next));
+    }
+    paging::everything(None, move |after| {
+        let state = state.clone();
+        async move {
+            let views = state.store.rooms_of(me, after, STREAM_PAGE).await?;
+            let full = views.len() as u64 == STREAM_PAGE;
+            let last = views.last().filter(|_| full).map(|v| RoomCursor { last_chat_time: v.room.last_chat_time, id: v.room.id });
+            let views = with_people(&state, me, views).await?;
+            Ok((views.iter().map(|view| paging::encode(&view.body())).collect(), last.map(Some)))
+        }
+    })
+    .await
+}
+
+/// `GET /api/chatrooms/{id}`.
+pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let room = room_of(&state, viewer, &path).await?;
+    Ok(HttpResponse::Ok().json(ViewOf::one(&state, viewer.chatter_id, room.id).await?.body()))
+}
+
+/// `DELETE /api/chatrooms/{id}`: for both.
+pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let room = room_of(&state, viewer, &path).await?;
+    let (reply, answer) = oneshot::channel();
+    state.registry.tell(room.id, Command::Delete { by: viewer.chatter_id, reply })?;
+    answered(answer).await?;
+    Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chatroom" }))
+}
+
+/// `PUT /api/chatrooms/{id}/receipt`: watermarks, forward only.
+pub async fn receipt(
+    state: web::Data<State>,
+    viewer: Viewer,
+    path: web::Path<String>,
+    Json(body): Json<Receipt>,
+) -> Result<HttpResponse, Problem> {
+    let room = room_of(&state, viewer, &path).await?;
+    check_seq("delivered_seq", body.delivered_seq, &room)?;
+    check_seq("read_seq", body.read_seq, &room)?;
+    for step in [body.delivered_seq.map(Move::Delivered), body.read_seq.map(Move::Read)].into_iter().flatten() {
+        state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, step })?;
+    }
+    Ok(HttpResponse::Ok().json(Message { message: "Success Move Receipt" }))
+}
+
+/// A room that the viewer is in; any other is not found.
+pub async fn room_of(state: &State, viewer: Viewer, path: &str) -> Result<Chatroom, Problem> {
+    let room = state.store.chatroom(id(path, "chatroom")?).await?;
+    room.filter(|room| room.has(viewer.chatter_id)).ok_or_else(|| Problem::not_found("chatroom"))
+}
+
+/// Waits for a room's answer.
+pub async fn answered<T>(answer: oneshot::Receiver<Result<T, Problem>>) -> Result<T, Problem> {
+    match tokio::time::timeout(ROOM_DEADLINE, answer).await {
+        Ok(Ok(answer)) => answer,
+        // The room failed, or the database is slower than the deadline: what became of it is not known.
+        Ok(Err(_)) | Err(_) => Err(Problem::unavailable()),
+    }
+}
+
+fn check_seq(field: &'static str, seq: Option<Seq>, room: &Chatroom) -> Result<(), Problem> {
+    match seq {
+        Some(seq) if seq < 0 || seq > room.last_seq => {
+            Err(Problem::invalid(field, "It must be the seq of a chat in this room."))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn cursor(text: &str) -> Result<RoomCursor, Problem> {
+    let parsed = text.split_once('-').and_then(|(time, id)| Some((time.parse().ok()?, id.parse().ok()?)));
+    let (time, id): (i64, ChatroomId) =
+        parsed.ok_or_else(|| Problem::new(Code::Malformed, "after must be taken from the Link header of the page before."))?;
+    Ok(RoomCursor { last_chat_time: Micros(time), id })
+}
+
+/// A room with the two in it, for one viewer.
+struct ViewOf {
+    view: RoomView,
+    owner: ChatterBody,
+    opponent: ChatterBody,
+}
+
+impl ViewOf {
+    async fn one(state: &State, viewer: ChatterId, room: ChatroomId) -> Result<Self, Problem> {
+        let view = state.store.room_view(viewer, room).await?;
+        let views = with_people(state, viewer, view.into_iter().collect()).await?;
+        views.into_iter().next().ok_or_else(|| Problem::not_found("chatroom"))
+    }
+
+    fn body(&self) -> ChatroomBody<'_> {
+        let receipts = self.view.receipts.iter().map(|(id, marks)| (*id, *marks));
+        let (owner, opponent) = (self.owner.clone(), self.opponent.clone());
+        ChatroomBody::new(&self.view.room, owner, opponent, self.view.last_chat.as_ref(), self.view.unread_count, receipts)
+    }
+}
+
+async fn with_people(state: &State, viewer: ChatterId, views: Vec<RoomView>) -> Result<Vec<ViewOf>, Problem> {
+    let mut ids: Vec<ChatterId> = views.iter().flat_map(|view| [view.room.owner_id, view.room.opponent_id]).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let people = if ids.is_empty() { HashMap::new() } else { state.store.chatters_by_id(ids).await? };
+    let own_token = if views.is_empty() { None } else { state.store.account_token(viewer).await? };
+    let body = |id: ChatterId| {
+        let gone = || Chatter { id, username: String::new(), nickname: String::new(), deleted: true };
+        let person = people.get(&id).cloned().unwrap_or_else(gone);
+        if id == viewer { ChatterBody::own(&person, own_token.clone()) } else { ChatterBody::public(&person) }
+    };
+    let with = |view: RoomView| ViewOf { owner: body(view.room.owner_id), opponent: body(view.room.opponent_id), view };
+    Ok(views.into_iter().map(with).collect())
+}

@@ -1,0 +1,65 @@
+//! The upgrade of the seed socket: who, from where, into which room; refused as HTTP before the upgrade.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{Actor, StreamHandler};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::State;
+use super::extract::{Viewer, bearer};
+use super::origin;
+use super::rooms::room_of;
+use crate::actors::session::Session;
+use crate::actors::session::link::Link;
+use crate::actors::session::out_queue::OutQueue;
+use crate::actors::session::socket::{Incoming, Refused, accept};
+use crate::error::{Code, Problem};
+
+/// How a seed socket is asked for.
+#[derive(Deserialize)]
+pub struct SeedQuery {
+    jwt: Option<String>,
+    /// `1`: edits and deletions too.
+    events: Option<String>,
+}
+
+/// `GET /ws/chatrooms/{id}/?jwt=TOKEN`.
+pub async fn seed(
+    request: HttpRequest,
+    state: web::Data<State>,
+    path: web::Path<String>,
+    asked: web::Query<SeedQuery>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    if state.draining.load(Ordering::Relaxed) {
+        return Err(Problem::new(Code::Draining, "This instance is shutting down; connect again."));
+    }
+    origin::check(&request, &state.rules.allowed_origins)?;
+    let token = bearer(&request)?.or_else(|| asked.jwt.clone());
+    let token = token.ok_or_else(|| Problem::new(Code::TokenMissing, "Send Authorization: Bearer TOKEN, or ?jwt=TOKEN."))?;
+    let viewer = Viewer::of_token(&state, &token).await?;
+    let room = room_of(&state, viewer, &path).await?;
+
+    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
+    let response = accept(&request, body).map_err(|refused| match refused {
+        Refused::NotWebSocket => Problem::new(Code::UpgradeRequired, "Connect with WebSocket version 13."),
+        Refused::Malformed => Problem::new(Code::Malformed, "The WebSocket handshake is not complete."),
+    })?;
+    let events = asked.events.as_deref() == Some("1");
+    let link = Arc::new(Link::new(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
+    state.sessions.add(link.clone());
+    // Revoked or deleted while this was asked for: then nobody has closed this socket.
+    if let Err(problem) = Viewer::of_token(&state, &token).await {
+        state.sessions.remove(&link);
+        return Err(problem);
+    }
+    let incoming = Incoming::new(payload, state.rules.frame_bytes);
+    let session = Session::new(link, state.session_parts(), viewer.expires_at);
+    Session::create(|ctx| {
+        Session::add_stream(incoming, ctx);
+        session
+    });
+    Ok(response)
+}

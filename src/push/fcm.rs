@@ -1,0 +1,224 @@
+//! FCM over HTTP v1: one request a device, with an access token that a service account's key buys.
+//!
+//! Retries nothing by itself but one refused access token; the notifier keeps what is owed and decides when to try
+//! again. Tokens, keys and contents never reach a log or an error.
+
+mod access;
+mod answer;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url};
+use serde_json::{Value, json};
+
+use self::access::{Access, NoAccess};
+use super::{Outcome, Push};
+
+/// The most that is read of an answer: Google's are below 2 KiB.
+const ANSWER_BYTES_MAX: usize = 65_536;
+
+/// Idle connections that are kept; the notifier sends at most this many at once.
+const IDLE_CONNECTIONS_MAX: usize = 16;
+
+/// The FCM section of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The service account's JSON file; none = pushes are logged, not sent.
+    pub service_account: Option<PathBuf>,
+    /// Where `/v1/projects/…` is, Google's unless a test says otherwise.
+    pub base_url: String,
+    /// The most one request may take, answer included.
+    pub timeout: Duration,
+    /// How long all sends pause after a 429 that names no time; FCM asks for a minute.
+    pub quota_pause: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            service_account: None,
+            base_url: "https://fcm.googleapis.com".to_owned(),
+            timeout: Duration::from_secs(10),
+            quota_pause: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why FCM cannot be used; never says what the file holds.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the file {path} cannot be read: {source}")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("the file {path} is not a service account's JSON (line {line}, column {column})")]
+    Malformed { path: PathBuf, line: usize, column: usize },
+    #[error("the file {path} has a bad \"{field}\": {rule}")]
+    Field { path: PathBuf, field: &'static str, rule: &'static str },
+    #[error("the base URL must be https (http only to this machine)")]
+    BaseUrl,
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(reqwest::Error),
+}
+
+/// The client of one Firebase project.
+#[derive(Debug)]
+pub struct Fcm {
+    http: Client,
+    access: Access,
+    send_url: Url,
+    quota_pause: Duration,
+}
+
+impl Fcm {
+    /// Reads the service account and tries its key; asks nothing of the network.
+    pub fn open(service_account: &Path, settings: &Settings) -> Result<Self, OpenError> {
+        let base = safe_url(&settings.base_url).ok_or(OpenError::BaseUrl)?;
+        let access = Access::read(service_account)?;
+        let send_url =
+            format!("{}/v1/projects/{}/messages:send", base.as_str().trim_end_matches('/'), access.project());
+        let send_url = Url::parse(&send_url).map_err(|_| OpenError::BaseUrl)?;
+        let http = Client::builder()
+            .timeout(settings.timeout)
+            .connect_timeout(settings.timeout)
+            .redirect(Policy::none())
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .build()
+            .map_err(OpenError::Client)?;
+        Ok(Self { http, access, send_url, quota_pause: settings.quota_pause })
+    }
+
+    /// Sends to one device; a refused access token is bought anew once.
+    pub async fn send(&self, token: &str, push: &Push) -> Outcome {
+        let message = message(token, push);
+        let mut bearer = match self.access.token(&self.http, None).await {
+            Ok(bearer) => bearer,
+            Err(error) => return without_access(error),
+        };
+        let mut outcome = self.post(bearer.as_str(), &message).await;
+        if outcome.is_none() {
+            bearer = match self.access.token(&self.http, Some(&bearer)).await {
+                Ok(bearer) => bearer,
+                Err(error) => return without_access(error),
+            };
+            outcome = self.post(bearer.as_str(), &message).await;
+        }
+        outcome.unwrap_or_else(|| Outcome::RetryLater {
+            after: None,
+            pause_all: true,
+            reason: "401 with a new access token".to_owned(),
+        })
+    }
+
+    /// One request; none when FCM does not know the access token.
+    async fn post(&self, bearer: &str, message: &Value) -> Option<Outcome> {
+        let sent = self.http.post(self.send_url.clone()).bearer_auth(bearer).json(message).send().await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return Some(retry(&error)),
+        };
+        let status = response.status();
+        let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(answer::retry_after);
+        let body = match capped(response).await {
+            Ok(body) => body,
+            Err(error) => return Some(retry(&error)),
+        };
+        let answer = answer::Answer::parse(&body);
+        if status == StatusCode::UNAUTHORIZED && !answer.is_third_party() {
+            return None;
+        }
+        Some(answer.outcome(status.as_u16(), after, self.quota_pause))
+    }
+}
+
+/// No access token, no send to anybody.
+fn without_access(NoAccess { after, reason }: NoAccess) -> Outcome {
+    Outcome::RetryLater { after, pause_all: true, reason }
+}
+
+/// Nobody knows whether FCM has taken it: it is sent again.
+fn retry(error: &reqwest::Error) -> Outcome {
+    Outcome::RetryLater { after: None, pause_all: false, reason: failure(error).to_owned() }
+}
+
+/// What kind of failure it was; the error itself would name the URL, and so the project.
+fn failure(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "the answer broke off"
+    }
+}
+
+/// The body's first bytes, up to the bound.
+async fn capped(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        let room = ANSWER_BYTES_MAX - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() >= room {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+/// A URL to which a secret may be sent: https, or this very machine.
+fn safe_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let loopback = match url.host_str()? {
+        "localhost" | "[::1]" => true,
+        host => host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
+    };
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && loopback);
+    (safe && url.query().is_none() && url.fragment().is_none()).then_some(url)
+}
+
+/// The request, in the names of FCM's discovery document.
+fn message(token: &str, push: &Push) -> Value {
+    let key = push.collapse_key();
+    json!({"message": {
+        "token": token,
+        "notification": {"title": push.title, "body": push.body},
+        "data": push.data(),
+        "android": {"priority": "HIGH", "collapseKey": key, "notification": {"tag": key}},
+        "apns": {
+            "headers": {"apns-collapse-id": key, "apns-priority": "10"},
+            "payload": {"aps": {"sound": "default", "thread-id": key}},
+        },
+    }})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::push::tests::chat;
+
+    #[test]
+    fn the_longest_message_fits_with_room_for_the_token() {
+        for unit in ["a", "가", "\"", "\u{1}"] {
+            let mut push = Push::new(&chat(&unit.repeat(8_000)));
+            push.sender_id = i64::MIN;
+            push.receiver_id = i64::MIN;
+            push.chatroom_id = i64::MIN;
+            push.chat_id = i64::MIN;
+            push.seq = i64::MIN;
+            let bytes = message(&"t".repeat(384), &push).to_string().len();
+            assert!(bytes <= 4_096, "{unit:?}: {bytes}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_sent_only_over_tls_or_to_this_machine() {
+        for good in ["https://fcm.googleapis.com", "http://127.0.0.1:9/x", "http://localhost:1", "http://[::1]:1/"] {
+            assert!(safe_url(good).is_some(), "{good}");
+        }
+        for bad in ["http://fcm.googleapis.com", "http://127.0.0.1.example.com", "ftp://127.0.0.1", "x", "https://a?b"]
+        {
+            assert!(safe_url(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What FCM's answers mean. Pure: status, header and body in, outcome out.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::push::Outcome;
+
+/// The longest `Retry-After` that is believed; a push is worth nothing after a day.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// The codes of an answer; empty ones where the body is not Google's.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// The message's name: FCM has taken it.
+    accepted: bool,
+    /// `google.rpc.Code`, such as `INVALID_ARGUMENT`.
+    status: String,
+    /// FCM's own code, such as `UNREGISTERED`.
+    error_code: String,
+    /// Which fields of the request are wrong.
+    fields: Vec<String>,
+    /// The text says that the token is no token; FCM does not always add the field.
+    blames_token: bool,
+}
+
+impl Answer {
+    pub(super) fn parse(body: &[u8]) -> Self {
+        let Ok(body) = serde_json::from_slice::<Value>(body) else { return Self::default() };
+        let error = &body["error"];
+        let details = error["details"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let violations = details.iter().filter_map(|d| d["fieldViolations"].as_array()).flatten();
+        let message = error["message"].as_str().unwrap_or_default();
+        Self {
+            accepted: body["name"].is_string(),
+            status: code(&error["status"]),
+            error_code: details.iter().map(|d| code(&d["errorCode"])).find(|c| !c.is_empty()).unwrap_or_default(),
+            fields: violations.map(|v| code(&v["field"])).take(4).collect(),
+            blames_token: message.contains("registration token"),
+        }
+    }
+
+    /// A 401 that a new access token does not help: Apple or a browser vendor refused the app's certificate.
+    pub(super) fn is_third_party(&self) -> bool {
+        self.error_code == "THIRD_PARTY_AUTH_ERROR"
+    }
+
+    /// `after`: the header, if there was one; `quota_pause`: what a 429 without it means.
+    pub(super) fn outcome(&self, status: u16, after: Option<Duration>, quota_pause: Duration) -> Outcome {
+        let reason = self.reason(status);
+        match status {
+            200..300 if self.accepted => Outcome::Accepted,
+            404 if self.error_code == "UNREGISTERED" => Outcome::TokenGone,
+            400 if self.names_token() => Outcome::TokenGone,
+            400 => Outcome::Refused { reason },
+            403 if self.error_code == "SENDER_ID_MISMATCH" => Outcome::Refused { reason },
+            429 => Outcome::RetryLater { after: Some(after.unwrap_or(quota_pause)), pause_all: true, reason },
+            // The project is wrong or may not send: nothing works until the operator has seen to it.
+            403 | 404 => Outcome::RetryLater { after, pause_all: true, reason },
+            _ => Outcome::RetryLater { after, pause_all: false, reason },
+        }
+    }
+
+    fn names_token(&self) -> bool {
+        self.status == "INVALID_ARGUMENT"
+            && (self.fields.iter().any(|f| f == "message.token") || (self.fields.is_empty() && self.blames_token))
+    }
+
+    fn reason(&self, status: u16) -> String {
+        let codes =
+            [self.status.as_str(), self.error_code.as_str()].into_iter().chain(self.fields.iter().map(String::as_str));
+        codes.filter(|c| !c.is_empty()).fold(status.to_string(), |line, code| line + " " + code)
+    }
+}
+
+/// A code or the name of a field: short and plain, so that it can be logged; anything else is left out.
+fn code(value: &Value) -> String {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"_.[]".contains(&c);
+    match value.as_str() {
+        Some(text) if text.len() <= 64 && text.bytes().all(plain) => text.to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// `Retry-After` as seconds or as an HTTP date; at most an hour, a date gone by is none.
+pub(super) fn retry_after(header: &str) -> Option<Duration> {
+    let header = header.trim();
+    let wait = match header.parse::<u64>() {
+        Ok(s) => Duration::from_secs(s),
+        Err(_) => httpdate::parse_http_date(header).ok()?.duration_since(SystemTime::now()).ok()?,
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn outcome(status: u16, body: &Value) -> Outcome {
+        Answer::parse(body.to_string().as_bytes()).outcome(status, None, MINUTE)
+    }
+
+    fn error(status: &str, code: &str, field: Option<&str>) -> Value {
+        let mut details =
+            vec![json!({"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code})];
+        details.extend(field.map(|f| json!({"fieldViolations": [{"field": f, "description": "secret"}]})));
+        json!({"error": {"status": status, "message": "text", "details": details}})
+    }
+
+    #[test]
+    fn only_an_answer_with_the_messages_name_is_an_acceptance() {
+        assert_eq!(outcome(200, &json!({"name": "projects/p/messages/1"})), Outcome::Accepted);
+        assert!(matches!(outcome(200, &json!("<html>")), Outcome::RetryLater { pause_all: false, .. }));
+    }
+
+    #[test]
+    fn a_token_is_gone_only_where_fcm_says_so() {
+        assert_eq!(outcome(404, &error("NOT_FOUND", "UNREGISTERED", None)), Outcome::TokenGone);
+        let invalid = error("INVALID_ARGUMENT", "INVALID_ARGUMENT", Some("message.token"));
+        assert_eq!(outcome(400, &invalid), Outcome::TokenGone);
+        let told = json!({"error": {"status": "INVALID_ARGUMENT",
+            "message": "The registration token is not a valid FCM registration token"}});
+        assert_eq!(outcome(400, &told), Outcome::TokenGone);
+        assert!(matches!(outcome(404, &json!({})), Outcome::RetryLater { pause_all: true, .. }));
+    }
+
+    #[test]
+    fn a_message_that_will_never_do_is_refused_with_its_codes_alone() {
+        let field = error("INVALID_ARGUMENT", "INVALID_ARGUMENT", Some("message.data"));
+        let reason = "400 INVALID_ARGUMENT INVALID_ARGUMENT message.data".to_owned();
+        assert_eq!(outcome(400, &field), Outcome::Refused { reason });
+        let sender = error("PERMISSION_DENIED", "SENDER_ID_MISMATCH", None);
+        assert!(matches!(outcome(403, &sender), Outcome::Refused { .. }));
+        assert!(matches!(outcome(403, &json!({})), Outcome::RetryLater { pause_all: true, .. }));
+        assert_eq!(code(&json!("a b\n")), "");
+    }
+
+    #[test]
+    fn a_full_quota_pauses_everything_for_a_minute_or_what_is_asked() {
+        let quota = Answer::parse(error("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", None).to_string().as_bytes());
+        for (after, wait) in [(None, MINUTE), (Some(Duration::from_secs(7)), Duration::from_secs(7))] {
+            let Outcome::RetryLater { after, pause_all: true, .. } = quota.outcome(429, after, MINUTE) else {
+                panic!("429 pauses all")
+            };
+            assert_eq!(after, Some(wait));
+        }
+    }
+
+    #[test]
+    fn a_retry_after_is_read_in_both_forms_and_bounded() {
+        assert_eq!(retry_after(" 12 "), Some(Duration::from_secs(12)));
+        assert_eq!(retry_after("99999999"), Some(RETRY_AFTER_MAX));
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(30));
+        assert!(retry_after(&date).is_some_and(|w| w.as_secs() >= 28 && w.as_secs() <= 30));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), None);
+        assert_eq!(retry_after("soon"), None);
+    }
+}

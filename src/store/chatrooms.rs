@@ -1,0 +1,222 @@
+//! Rooms: making, finding, listing and deleting them, with what each shows to its viewer.
+
+use std::collections::HashMap;
+
+use ::entity::chatroom::{Column, Entity, Model};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, Statement,
+    TransactionTrait, Value,
+};
+
+use super::chats::{chat_of, is_duplicate};
+use super::{Store, StoreError};
+use crate::domain::chat::Chat;
+use crate::domain::chatroom::{Chatroom, Watermarks};
+use crate::domain::clock::Micros;
+use crate::domain::{ChatroomId, ChatterId};
+
+/// Unread chats are counted up to here.
+const UNREAD_MAX: i64 = 1_000;
+
+/// What became of the wish for a room.
+#[derive(Debug)]
+pub enum Created {
+    New(Chatroom),
+    /// The pair has this one.
+    Exists(ChatroomId),
+    /// There is no such chatter, or no more.
+    NoOpponent,
+}
+
+/// A room with what its viewer sees of it.
+#[derive(Clone, Debug)]
+pub struct RoomView {
+    pub room: Chatroom,
+    /// The newest chat that is not deleted.
+    pub last_chat: Option<Chat>,
+    /// Chats of the other above the viewer's `read_seq`, counted up to 1,000.
+    pub unread_count: i64,
+    pub receipts: HashMap<ChatterId, Watermarks>,
+}
+
+/// Where a page of rooms begins: after this room in "newest chat first".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomCursor {
+    pub last_chat_time: Micros,
+    pub id: ChatroomId,
+}
+
+impl Store {
+    /// One room's own row.
+    pub async fn chatroom(&self, id: ChatroomId) -> Result<Option<Chatroom>, StoreError> {
+        let row = self.reads.run(async |db| Entity::find_by_id(id).one(db).await).await?;
+        Ok(row.map(chatroom_of))
+    }
+
+    /// Makes the room of two, or finds it; both asking at once get one.
+    pub async fn create_chatroom(&self, owner: ChatterId, opponent: ChatterId) -> Result<Created, StoreError> {
+        let (low, high) = (owner.min(opponent), owner.max(opponent));
+        let made = self
+            .writes
+            .run(async |db| {
+                let tx = db.begin().await?;
+                let sql = "INSERT INTO chatrooms (owner_id, opponent_id, pair_low, pair_high, create_time, last_chat_time)
+                           VALUES ($1, $2, $3, $4, $5, $5) RETURNING *";
+                let values: [Value; 5] = [owner.into(), opponent.into(), low.into(), high.into(), Micros::now().0.into()];
+                let row = match tx.query_one_raw(self.sql(sql, values)).await {
+                    Ok(Some(row)) => Model::from_query_result(&row, "")?,
+                    Ok(None) => return Err(DbErr::RecordNotInserted),
+                    Err(error) if is_duplicate(&error) => return Ok(None),
+                    Err(error) => return Err(error),
+                };
+                if !both_there(&tx, low, high).await? {
+                    return Ok(Some(Created::NoOpponent));
+                }
+                let members = "INSERT INTO members (chatroom_id, chatter_id) SELECT $1, id FROM chatters WHERE id IN ($2, $3)";
+                tx.execute_raw(self.sql(members, [row.id.into(), low.into(), high.into()])).await?;
+                tx.commit().await?;
+                Ok(Some(Created::New(chatroom_of(row))))
+            })
+            .await?;
+        if let Some(created) = made {
+            return Ok(created);
+        }
+        let of_pair = Entity::find().filter(Column::PairLow.eq(low)).filter(Column::PairHigh.eq(high));
+        let row = self.writes.run(async |db| of_pair.one(db).await).await?;
+        // Deleted in between: as if it had never been.
+        row.map_or_else(|| Err(StoreError::Unavailable(None)), |row| Ok(Created::Exists(row.id)))
+    }
+
+    /// One room as its viewer sees it; `None` if it is gone.
+    pub async fn room_view(&self, viewer: ChatterId, id: ChatroomId) -> Result<Option<RoomView>, StoreError> {
+        let statement = self.sql("SELECT * FROM chatrooms WHERE id = $1", [id.into()]);
+        Ok(self.room_views(viewer, statement).await?.pop())
+    }
+
+    /// One page of the viewer's rooms, newest chat first.
+    pub async fn rooms_of(&self, viewer: ChatterId, after: Option<RoomCursor>, limit: u64) -> Result<Vec<RoomView>, StoreError> {
+        let after = after.unwrap_or(RoomCursor { last_chat_time: Micros(i64::MAX), id: i64::MAX });
+        let sql = "SELECT r.* FROM chatrooms r JOIN members m ON m.chatroom_id = r.id AND m.chatter_id = $1
+                   WHERE (r.last_chat_time, r.id) < ($2, $3) ORDER BY r.last_chat_time DESC, r.id DESC LIMIT $4";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values: [Value; 4] = [viewer.into(), after.last_chat_time.0.into(), after.id.into(), limit.into()];
+        self.room_views(viewer, self.sql(sql, values)).await
+    }
+
+    async fn room_views(&self, viewer: ChatterId, rooms: Statement) -> Result<Vec<RoomView>, StoreError> {
+        self.reads
+            .run(async |db| {
+                let rows = db.query_all_raw(rooms).await?;
+                let rows = rows.iter().map(|row| Model::from_query_result(row, "")).collect::<Result<Vec<_>, _>>()?;
+                let ids: Vec<ChatroomId> = rows.iter().map(|row| row.id).collect();
+                let mut last = last_chats(db, &ids).await?;
+                let mut receipts = watermarks(db, &ids).await?;
+                let mut unread = unread_counts(db, viewer, &ids).await?;
+                let view = |row: Model| {
+                    let room = chatroom_of(row);
+                    let last_chat = last.remove(&room.id).map(|chat| {
+                        let receiver = room.other(chat.sender_id);
+                        chat_of(chat, receiver)
+                    });
+                    let unread_count = unread.remove(&room.id).unwrap_or(0);
+                    let receipts = receipts.remove(&room.id).unwrap_or_default();
+                    RoomView { room, last_chat, unread_count, receipts }
+                };
+                Ok(rows.into_iter().map(view).collect())
+            })
+            .await
+    }
+
+    /// Deletes a room and all in it; false if it was gone.
+    pub async fn delete_chatroom(&self, id: ChatroomId) -> Result<bool, StoreError> {
+        self.writes
+            .run(async |db| {
+                let tx = db.begin().await?;
+                let deleted = delete_rows(&tx, id).await?;
+                tx.commit().await?;
+                Ok(deleted)
+            })
+            .await
+    }
+}
+
+/// Takes a room's rows away, the room's first: that waits for a batch under way and refuses the next.
+pub(super) async fn delete_rows(tx: &DatabaseTransaction, id: ChatroomId) -> Result<bool, DbErr> {
+    let backend = tx.get_database_backend();
+    let deleted = Entity::delete_by_id(id).exec(tx).await?.rows_affected > 0;
+    for table in ["members", "chats", "push_outbox"] {
+        let sql = format!("DELETE FROM {table} WHERE chatroom_id = $1");
+        tx.execute_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
+    }
+    Ok(deleted)
+}
+
+/// Whether both chatters are there and stay until the end of the transaction.
+async fn both_there(tx: &DatabaseTransaction, low: ChatterId, high: ChatterId) -> Result<bool, DbErr> {
+    let backend = tx.get_database_backend();
+    let lock = if backend == DbBackend::Postgres { "FOR SHARE" } else { "" };
+    let sql = format!("SELECT id FROM chatters WHERE id IN ($1, $2) AND delete_time IS NULL ORDER BY id {lock}");
+    let rows = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, [low.into(), high.into()])).await?;
+    Ok(rows.len() == if low == high { 1 } else { 2 })
+}
+
+/// `$1, $2, …` for this many parameters after the first `taken`.
+fn parameters(count: usize, taken: usize) -> String {
+    (taken + 1..=taken + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
+async fn last_chats(db: &impl ConnectionTrait, ids: &[ChatroomId]) -> Result<HashMap<ChatroomId, ::entity::chat::Model>, DbErr> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = format!(
+        "SELECT * FROM chats WHERE id IN (SELECT (SELECT c.id FROM chats c WHERE c.chatroom_id = r.id AND c.delete_time IS NULL
+         ORDER BY c.seq DESC LIMIT 1) FROM chatrooms r WHERE r.id IN ({}))",
+        parameters(ids.len(), 0)
+    );
+    let values = ids.iter().map(|id| Value::from(*id));
+    let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
+    rows.iter().map(|row| ::entity::chat::Model::from_query_result(row, "").map(|chat| (chat.chatroom_id, chat))).collect()
+}
+
+async fn watermarks(
+    db: &impl ConnectionTrait,
+    ids: &[ChatroomId],
+) -> Result<HashMap<ChatroomId, HashMap<ChatterId, Watermarks>>, DbErr> {
+    use ::entity::member::{Column, Entity};
+    let mut rooms: HashMap<ChatroomId, HashMap<ChatterId, Watermarks>> = HashMap::new();
+    for row in Entity::find().filter(Column::ChatroomId.is_in(ids.iter().copied())).all(db).await? {
+        let marks = Watermarks { delivered_seq: row.delivered_seq, read_seq: row.read_seq };
+        rooms.entry(row.chatroom_id).or_default().insert(row.chatter_id, marks);
+    }
+    Ok(rooms)
+}
+
+async fn unread_counts(db: &impl ConnectionTrait, viewer: ChatterId, ids: &[ChatroomId]) -> Result<HashMap<ChatroomId, i64>, DbErr> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = format!(
+        "SELECT m.chatroom_id, (SELECT count(*) FROM (SELECT 1 FROM chats c WHERE c.chatroom_id = m.chatroom_id
+           AND c.seq > m.read_seq AND c.sender_id <> m.chatter_id AND c.delete_time IS NULL LIMIT {UNREAD_MAX}) unread)
+         FROM members m WHERE m.chatter_id = $1 AND m.chatroom_id IN ({})",
+        parameters(ids.len(), 1)
+    );
+    let values = std::iter::once(viewer).chain(ids.iter().copied()).map(Value::from);
+    let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
+/// A row as the rest of the program knows it.
+pub(super) fn chatroom_of(row: Model) -> Chatroom {
+    Chatroom {
+        id: row.id,
+        owner_id: row.owner_id,
+        opponent_id: row.opponent_id,
+        create_time: Micros(row.create_time),
+        last_chat_time: Micros(row.last_chat_time),
+        last_seq: row.last_seq,
+        version: row.version,
+        closed: row.closed_time.is_some(),
+    }
+}

@@ -1,0 +1,241 @@
+//! Accounts: making, finding, changing and deleting them, and the seed's one push token an account.
+
+use std::collections::HashMap;
+
+use ::entity::chatter::{ActiveModel, Column, Entity, Model};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    Statement, TransactionTrait, Value,
+};
+use sha2::{Digest, Sha256};
+
+use super::chats::is_duplicate;
+use super::{Store, StoreError};
+use crate::domain::chatter::{Chatter, DELETED_NICKNAME, Username, deleted_username};
+use crate::domain::clock::Micros;
+use crate::domain::{ChatroomId, ChatterId};
+
+/// What signing up needs.
+#[derive(Debug)]
+pub struct NewChatter {
+    pub username: Username,
+    pub nickname: String,
+    pub password_hash: String,
+    pub fcm_reg_id: Option<String>,
+}
+
+/// What a chatter changes of their own account; `None` leaves a thing as it is.
+#[derive(Debug, Default)]
+pub struct Changed {
+    pub nickname: Option<String>,
+    /// `Some(None)` removes the token.
+    pub fcm_reg_id: Option<Option<String>>,
+    pub password_hash: Option<String>,
+}
+
+/// What became of a deleted account's rooms, so that their sockets can be told.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// Rooms whose rows are gone.
+    pub deleted_rooms: Vec<ChatroomId>,
+}
+
+impl Store {
+    /// Makes an account; `None` if the name is taken, also by an account that was deleted.
+    pub async fn create_chatter(&self, new: NewChatter) -> Result<Option<Chatter>, StoreError> {
+        let NewChatter { username, nickname, password_hash, fcm_reg_id } = new;
+        let made = self
+            .writes
+            .run(async |db| {
+                let tx = db.begin().await?;
+                let row = ActiveModel {
+                    username: Set(username.as_str().to_owned()),
+                    username_key: Set(username.key()),
+                    nickname: Set(nickname.clone()),
+                    password_hash: Set(Some(password_hash)),
+                    create_time: Set(Micros::now().0),
+                    ..Default::default()
+                };
+                let id = match Entity::insert(row).exec(&tx).await {
+                    Ok(inserted) => inserted.last_insert_id,
+                    Err(error) if is_duplicate(&error) => return Ok(None),
+                    Err(error) => return Err(error),
+                };
+                // After the insert, which waits for a deletion that is under way.
+                let retired = Entity::find().filter(Column::UsernameKey.eq(retired_key(&username.key()))).one(&tx).await?;
+                if retired.is_some() {
+                    return Ok(None);
+                }
+                if let Some(token) = &fcm_reg_id {
+                    set_account_token(&tx, id, Some(token)).await?;
+                }
+                tx.commit().await?;
+                Ok(Some(id))
+            })
+            .await?;
+        Ok(made.map(|id| Chatter { id, username: username.as_str().to_owned(), nickname, deleted: false }))
+    }
+
+    /// Who signs in: the id and the password's hash.
+    pub async fn credentials(&self, username_key: &str) -> Result<Option<(ChatterId, String)>, StoreError> {
+        let found = self
+            .reads
+            .run(async |db| Entity::find().filter(Column::UsernameKey.eq(username_key)).one(db).await)
+            .await?;
+        Ok(found.and_then(|row| row.password_hash.map(|hash| (row.id, hash))))
+    }
+
+    /// A chatter's own password hash, to check it before it is changed.
+    pub async fn password_hash(&self, id: ChatterId) -> Result<Option<String>, StoreError> {
+        let row = self.reads.run(async |db| Entity::find_by_id(id).one(db).await).await?;
+        Ok(row.and_then(|row| row.password_hash))
+    }
+
+    /// One account; deleted ones are there too.
+    pub async fn chatter(&self, id: ChatterId) -> Result<Option<Chatter>, StoreError> {
+        let row = self.reads.run(async |db| Entity::find_by_id(id).one(db).await).await?;
+        Ok(row.map(chatter_of))
+    }
+
+    /// Several accounts by id.
+    pub async fn chatters_by_id(&self, ids: Vec<ChatterId>) -> Result<HashMap<ChatterId, Chatter>, StoreError> {
+        let rows = self.reads.run(async |db| Entity::find().filter(Column::Id.is_in(ids)).all(db).await).await?;
+        Ok(rows.into_iter().map(|row| (row.id, chatter_of(row))).collect())
+    }
+
+    /// One page of the directory by id, without deleted accounts; `prefix` is a folded beginning of usernames.
+    pub async fn directory(&self, prefix: Option<&str>, after: ChatterId, limit: u64) -> Result<Vec<Chatter>, StoreError> {
+        let mut page = Entity::find().filter(Column::DeleteTime.is_null()).filter(Column::Id.gt(after));
+        if let Some(prefix) = prefix {
+            // Usernames are ASCII, so the key that follows all with this prefix is the prefix and DEL.
+            page = page.filter(Column::UsernameKey.gte(prefix)).filter(Column::UsernameKey.lt(format!("{prefix}\x7f")));
+        }
+        let rows = self.reads.run(async |db| page.order_by_asc(Column::Id).limit(limit).all(db).await).await?;
+        Ok(rows.into_iter().map(chatter_of).collect())
+    }
+
+    /// The push token that belongs to the account itself, which only its owner sees.
+    pub async fn account_token(&self, id: ChatterId) -> Result<Option<String>, StoreError> {
+        use ::entity::device::{Column, Entity};
+        let find = Entity::find().filter(Column::ChatterId.eq(id)).filter(Column::SignInId.is_null());
+        let row = self.reads.run(async |db| find.one(db).await).await?;
+        Ok(row.map(|row| row.token))
+    }
+
+    /// Changes the account and gives it back; `None` if it is gone.
+    pub async fn change_chatter(&self, id: ChatterId, changed: Changed) -> Result<Option<Chatter>, StoreError> {
+        let row = self
+            .writes
+            .run(async |db| {
+                let tx = db.begin().await?;
+                let set = "UPDATE chatters SET nickname = coalesce($2, nickname), password_hash = coalesce($3, password_hash)
+                           WHERE id = $1 AND delete_time IS NULL";
+                let values: [Value; 3] = [id.into(), changed.nickname.clone().into(), changed.password_hash.clone().into()];
+                let updated = tx.execute_raw(self.sql(set, values)).await?;
+                if updated.rows_affected() == 0 {
+                    return Ok(None);
+                }
+                if let Some(token) = &changed.fcm_reg_id {
+                    set_account_token(&tx, id, token.as_deref()).await?;
+                }
+                let row = Entity::find_by_id(id).one(&tx).await?;
+                tx.commit().await?;
+                Ok(row)
+            })
+            .await?;
+        Ok(row.map(chatter_of))
+    }
+
+    /// Deletes an account but keeps its row as `deleted-N`, so that the other side keeps the conversation.
+    pub async fn anonymise_chatter(&self, id: ChatterId) -> Result<Option<Gone>, StoreError> {
+        self.writes
+            .run(async |db| {
+                let tx = db.begin().await?;
+                let rooms = lock_rooms_of(&tx, id).await?;
+                let Some(row) = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).one(&tx).await? else { return Ok(None) };
+                let now = Micros::now().0;
+                let close = "UPDATE chatrooms SET closed_time = $2 WHERE (pair_low = $1 OR pair_high = $1) AND closed_time IS NULL";
+                tx.execute_raw(self.sql(close, [id.into(), now.into()])).await?;
+                let set = "UPDATE chatters SET username = $2, username_key = $3, nickname = $4, password_hash = NULL, delete_time = $5
+                           WHERE id = $1 AND delete_time IS NULL";
+                let values: [Value; 5] = [
+                    id.into(), deleted_username(id).into(), retired_key(&row.username_key).into(), DELETED_NICKNAME.into(), now.into(),
+                ];
+                if tx.execute_raw(self.sql(set, values)).await?.rows_affected() == 0 {
+                    return Ok(None);
+                }
+                let notes: Vec<ChatroomId> = rooms.iter().filter(|(_, to_self)| *to_self).map(|(room, _)| *room).collect();
+                for room in &notes {
+                    super::chatrooms::delete_rows(&tx, *room).await?;
+                }
+                let owed = "DELETE FROM push_outbox WHERE receiver_id = $1 OR chatroom_id IN
+                            (SELECT id FROM chatrooms WHERE pair_low = $1 OR pair_high = $1)";
+                tx.execute_raw(self.sql(owed, [id.into()])).await?;
+                self.forget_access(&tx, id).await?;
+                tx.commit().await?;
+                Ok(Some(Gone { deleted_rooms: notes }))
+            })
+            .await
+    }
+
+    /// Deletes an account, its rooms and all that was said in them, as the seed did.
+    pub async fn cascade_chatter(&self, id: ChatterId) -> Result<Option<Gone>, StoreError> {
+        self.writes
+            .run(async |db| {
+                let tx = db.begin().await?;
+                let rooms: Vec<ChatroomId> = lock_rooms_of(&tx, id).await?.into_iter().map(|(room, _)| room).collect();
+                let Some(row) = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).one(&tx).await? else { return Ok(None) };
+                for room in &rooms {
+                    super::chatrooms::delete_rows(&tx, *room).await?;
+                }
+                self.forget_access(&tx, id).await?;
+                Entity::delete_by_id(row.id).exec(&tx).await?;
+                tx.commit().await?;
+                Ok(Some(Gone { deleted_rooms: rooms }))
+            })
+            .await
+    }
+
+    async fn forget_access(&self, tx: &DatabaseTransaction, id: ChatterId) -> Result<(), DbErr> {
+        tx.execute_raw(self.sql("DELETE FROM sign_ins WHERE chatter_id = $1", [id.into()])).await?;
+        tx.execute_raw(self.sql("DELETE FROM devices WHERE chatter_id = $1", [id.into()])).await?;
+        Ok(())
+    }
+}
+
+/// Nobody may take over the name of a deleted account, yet the name itself shall not stay: a hash of it does.
+fn retired_key(username_key: &str) -> String {
+    let digest = Sha256::digest(username_key);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("retired:{hex}")
+}
+
+/// Locks the chatter's rooms in id order, as everything that changes rooms does; each with whether it is notes to self.
+async fn lock_rooms_of(tx: &DatabaseTransaction, id: ChatterId) -> Result<Vec<(ChatroomId, bool)>, DbErr> {
+    let backend = tx.get_database_backend();
+    let lock = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
+    let sql = format!("SELECT id, pair_low = pair_high FROM chatrooms WHERE pair_low = $1 OR pair_high = $1 ORDER BY id {lock}");
+    let rows = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
+/// A device that changed hands leaves its former owner: a token is there once.
+async fn set_account_token(tx: &DatabaseTransaction, id: ChatterId, token: Option<&str>) -> Result<(), DbErr> {
+    use ::entity::device::{ActiveModel, Column, Entity};
+    Entity::delete_many().filter(Column::ChatterId.eq(id)).filter(Column::SignInId.is_null()).exec(tx).await?;
+    let Some(token) = token else { return Ok(()) };
+    Entity::delete_many().filter(Column::Token.eq(token)).exec(tx).await?;
+    let row = ActiveModel {
+        chatter_id: Set(id),
+        sign_in_id: Set(None),
+        token: Set(token.to_owned()),
+        create_time: Set(Micros::now().0),
+        ..Default::default()
+    };
+    Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+fn chatter_of(row: Model) -> Chatter {
+    Chatter { id: row.id, username: row.username, nickname: row.nickname, deleted: row.delete_time.is_some() }
+}

@@ -1,0 +1,85 @@
+//! All SQL: what is stored, and the one writer that stores chats. Speaks `domain` types.
+//!
+//! `http` and the room actors call it. Reads go to a pool of their own; chats, changes and watermarks go
+//! through [`writer`]; everything else that writes is a short transaction on the write pool. Nothing here
+//! waits longer than [`DEADLINE`]: a database that does not answer is an error, not a wait.
+
+pub mod chatrooms;
+pub mod chats;
+pub mod chatters;
+mod connect;
+pub mod outbox;
+mod pool;
+pub mod sign_ins;
+pub mod writer;
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+
+pub use connect::{OpenError, Options, is_postgres, sqlite_path};
+pub use pool::StoreError;
+use pool::Pool;
+use writer::WriterHandle;
+
+use crate::domain::clock::Micros;
+
+/// How long any question to the database may take before it counts as unavailable.
+pub const DEADLINE: Duration = Duration::from_millis(2_500);
+
+/// The database of one server: a read pool, a write pool and the writer.
+pub struct Store {
+    backend: DbBackend,
+    reads: Pool,
+    writes: Pool,
+    writer: WriterHandle,
+    /// Held while the process lives, so that no second server opens the same SQLite file.
+    _lock: Option<std::fs::File>,
+}
+
+impl Store {
+    /// Opens the database, checks that commits are durable, migrates if asked to.
+    ///
+    /// `writer_on` is where the writer's loop runs: the thread of the room actors, which saves a wake-up
+    /// per chat. Called once, by `app`.
+    pub async fn open(options: &Options, writer_on: impl FnOnce(writer::Loop)) -> Result<Self, OpenError> {
+        let opened = connect::open(options).await?;
+        let (writer, run) = writer::new(&opened, options.push_grace);
+        writer_on(run);
+        Ok(Self { backend: opened.backend, reads: opened.reads, writes: opened.writes, writer, _lock: opened.lock })
+    }
+
+    /// Runs the migrations that are missing and closes the database again.
+    pub async fn migrate(options: &Options) -> Result<(), OpenError> {
+        connect::migrate_only(options).await
+    }
+
+    /// Where rooms hand in chats, changes and watermarks.
+    #[must_use]
+    pub fn writer(&self) -> &WriterHandle {
+        &self.writer
+    }
+
+    /// Whether the database answers; for `/readyz`.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.reads.run(async |db| db.execute_unprepared("SELECT 1").await.map(drop)).await
+    }
+
+    /// Takes away what has expired: sign-ins past their end. Returns how many. Called by the clean-up timer.
+    pub async fn clean_up(&self) -> Result<u64, StoreError> {
+        let now = Micros::now().0;
+        let statement = self.sql("DELETE FROM sign_ins WHERE expire_time < $1", [now.into()]);
+        self.writes.run(async move |db| Ok(db.execute_raw(statement.clone()).await?.rows_affected())).await
+    }
+
+    /// A statement with `$1`-style parameters, which both databases read.
+    fn sql(&self, text: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+        Statement::from_sql_and_values(self.backend, text, values)
+    }
+
+    /// The pushes that are owed, for the notifier.
+    #[must_use]
+    pub fn outbox(&self) -> outbox::Outbox {
+        outbox::Outbox::new(self.reads.clone(), self.writes.clone(), self.backend)
+    }
+}

@@ -1,0 +1,54 @@
+//! Sign-ins: the rows that passwords open and tokens name, and whether a token still counts.
+
+use std::time::Duration;
+
+use ::entity::sign_in::{ActiveModel, Column, Entity};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
+
+use super::{Store, StoreError};
+use crate::domain::ChatterId;
+use crate::domain::clock::Micros;
+
+/// Whether a token's chatter and sign-in are still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Good,
+    /// The sign-in is gone: the password was changed, or somebody signed out.
+    SignedOut,
+    /// The account is gone, or never was.
+    NoChatter,
+}
+
+impl Store {
+    /// Opens a sign-in that ends when its token does; gives its id.
+    pub async fn open_sign_in(&self, chatter: ChatterId, ttl: Duration) -> Result<i64, StoreError> {
+        let now = Micros::now();
+        let row = ActiveModel {
+            chatter_id: Set(chatter),
+            create_time: Set(now.0),
+            expire_time: Set(now.plus(ttl).0),
+            ..Default::default()
+        };
+        self.writes.run(async |db| Ok(Entity::insert(row).exec(db).await?.last_insert_id)).await
+    }
+
+    /// Ends every sign-in of the chatter but this one; gives their ids.
+    pub async fn end_other_sign_ins(&self, chatter: ChatterId, keep: Option<i64>) -> Result<(), StoreError> {
+        let mut others = Entity::delete_many().filter(Column::ChatterId.eq(chatter));
+        if let Some(keep) = keep {
+            others = others.filter(Column::Id.ne(keep));
+        }
+        self.writes.run(async |db| others.exec(db).await.map(drop)).await
+    }
+
+    /// Whether a token with these claims still counts. Asked for every request and every new socket.
+    pub async fn standing(&self, chatter: ChatterId, sign_in: Option<i64>) -> Result<Standing, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
+                   FROM chatters c WHERE c.id = $1 AND c.delete_time IS NULL";
+        let statement = self.sql(sql, [chatter.into(), sign_in.unwrap_or(0).into()]);
+        let row = self.reads.run(async move |db| db.query_one_raw(statement.clone()).await).await?;
+        let Some(row) = row else { return Ok(Standing::NoChatter) };
+        let signed_in: bool = row.try_get_by_index(0).map_err(StoreError::from)?;
+        Ok(if signed_in || sign_in.is_none() { Standing::Good } else { Standing::SignedOut })
+    }
+}

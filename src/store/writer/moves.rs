@@ -1,0 +1,195 @@
+//! Watermarks that wait to be written: coalesced per room and chatter, at most 250 ms late.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::domain::{ChatroomId, ChatterId, Seq};
+
+/// How long a watermark may wait for company.
+const LATE_MAX: Duration = Duration::from_millis(250);
+/// Rows written at once.
+const ROWS_MAX: usize = 1_000;
+
+/// One step of a watermark; forward only, stale steps change nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// A socket proved that its client received every chat from `from` to `to`. Moves `delivered_seq` only if
+    /// nothing older is undelivered.
+    Received { from: Seq, to: Seq },
+    /// The client said so, or read the history up to here.
+    Delivered(Seq),
+    /// The person has seen everything up to here.
+    Read(Seq),
+    /// The chatter sent something: what was delivered to them counts as read.
+    Sent,
+}
+
+/// What one statement row carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) chatroom_id: ChatroomId,
+    pub(super) chatter_id: ChatterId,
+    /// First seq of a proof; 1 where the delivery needs none.
+    pub(super) from: Seq,
+    pub(super) delivered: Seq,
+    pub(super) read: Seq,
+    pub(super) sent: bool,
+}
+
+impl Row {
+    fn new(chatroom_id: ChatroomId, chatter_id: ChatterId) -> Self {
+        Self { chatroom_id, chatter_id, from: 1, delivered: 0, read: 0, sent: false }
+    }
+
+    /// Takes the step in, or gives it back where one row cannot say both: two proofs with a gap between them.
+    fn merge(&mut self, step: Move) -> Result<(), Move> {
+        match step {
+            Move::Sent => self.sent = true,
+            Move::Read(seq) => self.read = self.read.max(seq),
+            Move::Delivered(seq) => (self.from, self.delivered) = (1, self.delivered.max(seq)),
+            Move::Received { from, to } if self.delivered == 0 => (self.from, self.delivered) = (from, to),
+            Move::Received { from, to } if from <= self.delivered + 1 && to >= self.from - 1 => {
+                self.from = self.from.min(from);
+                self.delivered = self.delivered.max(to);
+            }
+            Move::Received { .. } => return Err(step),
+        }
+        Ok(())
+    }
+}
+
+/// The waiting rows, shared by the rooms that add and the writer that takes.
+#[derive(Default)]
+pub(super) struct Moves {
+    waiting: Mutex<Waiting>,
+    added: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    rows: HashMap<(ChatroomId, ChatterId), Row>,
+    /// Rows that could not be merged; they go first.
+    full: Vec<Row>,
+    since: Option<Instant>,
+}
+
+impl Moves {
+    pub(super) fn add(&self, chatroom_id: ChatroomId, chatter_id: ChatterId, step: Move) {
+        let mut waiting = self.waiting.lock();
+        let row = waiting.rows.entry((chatroom_id, chatter_id)).or_insert_with(|| Row::new(chatroom_id, chatter_id));
+        if let Err(step) = row.merge(step) {
+            let full = std::mem::replace(row, Row::new(chatroom_id, chatter_id));
+            let merged = row.merge(step);
+            debug_assert!(merged.is_ok(), "an empty row takes any step");
+            waiting.full.push(full);
+        }
+        if waiting.since.is_none() {
+            waiting.since = Some(Instant::now());
+            self.added.notify_one();
+        }
+    }
+
+    /// Returns when something has waited long enough.
+    pub(super) async fn due(&self) {
+        loop {
+            let since = self.waiting.lock().since;
+            match since {
+                Some(since) => return sleep_until(since + LATE_MAX).await,
+                None => self.added.notified().await,
+            }
+        }
+    }
+
+    /// What has waited long enough; sorted, so that two instances lock rows in one order.
+    pub(super) fn take_due(&self) -> Option<Vec<Row>> {
+        let due = self.waiting.lock().since.is_some_and(|since| since.elapsed() >= LATE_MAX);
+        due.then(|| self.take_all())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.lock().since.is_none()
+    }
+
+    pub(super) fn take_all(&self) -> Vec<Row> {
+        let mut waiting = self.waiting.lock();
+        waiting.since = None;
+        let mut rows = std::mem::take(&mut waiting.full);
+        if rows.is_empty() {
+            rows.extend(waiting.rows.drain().map(|(_, row)| row));
+        } else {
+            // One statement changes a row once: the newer steps wait for the next.
+            waiting.since = Some(Instant::now());
+            rows.dedup_by_key(|row| (row.chatroom_id, row.chatter_id));
+        }
+        rows.sort_unstable_by_key(|row| (row.chatroom_id, row.chatter_id));
+        rows
+    }
+
+    /// The database did not take them: they wait on, unless so many do that they are worth less than the memory.
+    pub(super) fn put_back(&self, rows: Vec<Row>) {
+        let mut waiting = self.waiting.lock();
+        if waiting.full.len() < ROWS_MAX * 10 {
+            waiting.full.extend(rows);
+        }
+        waiting.since = Some(Instant::now());
+    }
+}
+
+/// The statement that moves watermarks. `{input}` gives rows (chatroom_id, chatter_id, proof_from, delivered, read,
+/// sent); `GREATEST` and `LEAST` are `max` and `min` on SQLite.
+pub(super) const MOVE_SQL: &str = "
+UPDATE members SET
+  delivered_seq = GREATEST(members.delivered_seq, x.delivered),
+  read_seq = GREATEST(members.read_seq, x.read, CASE WHEN x.sent THEN x.delivered ELSE 0 END)
+FROM (
+  SELECT m.chatroom_id, m.chatter_id, i.sent, LEAST(r.last_seq, i.read) AS read,
+    GREATEST(m.delivered_seq, LEAST(r.last_seq, i.read),
+      CASE WHEN m.delivered_seq >= i.proof_from - 1 OR NOT EXISTS (
+        SELECT 1 FROM chats c WHERE c.chatroom_id = m.chatroom_id AND c.seq > m.delivered_seq AND c.seq < i.proof_from
+          AND c.sender_id <> m.chatter_id AND c.delete_time IS NULL
+      ) THEN LEAST(r.last_seq, i.delivered) ELSE 0 END) AS delivered
+  FROM {input} JOIN members m ON m.chatroom_id = i.chatroom_id AND m.chatter_id = i.chatter_id
+    JOIN chatrooms r ON r.id = m.chatroom_id
+) x
+WHERE members.chatroom_id = x.chatroom_id AND members.chatter_id = x.chatter_id
+  AND (members.delivered_seq < x.delivered OR members.read_seq < x.read OR (x.sent AND members.read_seq < x.delivered))";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(moves: &Moves) -> Vec<(Seq, Seq, Seq, bool)> {
+        moves.take_all().into_iter().map(|r| (r.from, r.delivered, r.read, r.sent)).collect()
+    }
+
+    #[test]
+    fn steps_of_one_chatter_become_one_row() {
+        let moves = Moves::default();
+        for step in [Move::Received { from: 5, to: 6 }, Move::Received { from: 5, to: 9 }, Move::Read(3), Move::Read(2), Move::Sent] {
+            moves.add(1, 2, step);
+        }
+        assert_eq!(taken(&moves), [(5, 9, 3, true)]);
+        assert_eq!(taken(&moves), []);
+    }
+
+    #[test]
+    fn two_proofs_with_a_gap_between_them_stay_two() {
+        let moves = Moves::default();
+        moves.add(1, 2, Move::Received { from: 1, to: 5 });
+        moves.add(1, 2, Move::Received { from: 8, to: 10 });
+        assert_eq!(taken(&moves), [(1, 5, 0, false)]);
+        assert_eq!(taken(&moves), [(8, 10, 0, false)]);
+    }
+
+    #[test]
+    fn a_claim_needs_no_proof() {
+        let moves = Moves::default();
+        moves.add(1, 2, Move::Received { from: 8, to: 10 });
+        moves.add(1, 2, Move::Delivered(9));
+        assert_eq!(taken(&moves), [(1, 10, 0, false)], "everything up to 9 is claimed and 8 to 10 proven");
+    }
+}

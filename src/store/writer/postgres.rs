@@ -1,0 +1,311 @@
+//! A batch on PostgreSQL: one statement that commits itself, so that no lock is held over a round trip.
+//!
+//! Rooms are locked in id order with SKIP LOCKED; those that something else holds are tried again with the next
+//! batch. The writer keeps a connection of its own: a pool would ask it for a sign of life after every batch.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use sea_orm::sqlx::postgres::{PgConnection, PgRow};
+use sea_orm::sqlx::{self, Row as _};
+use sea_orm::{DbErr, RuntimeErr};
+
+use super::batch::{ClientKey, Fresh, Known, Plan, RoomGot, client_keys};
+use super::moves::{MOVE_SQL, Row};
+use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored, Verdict};
+use crate::domain::chat::Chat;
+use crate::domain::clock::{Micros, micros};
+use crate::store::pool::{Pool, is_outage_sqlx};
+use crate::store::{DEADLINE, StoreError};
+
+/// The statement that stores a batch, without and with what only some chats carry.
+///
+/// $1 rooms, $2 chats of each, $3 chats of the rooms before it; $4 room, $5 receiver, $6 place of the pushes owed, $7 their
+/// grace; per chat $8 room, $9 place, $10 sender, $11 content, then the `$more` columns. One row a room comes back.
+///
+/// Why it is written so: CTEs are planned without statistics, so grouping and counting is the application's. `count(*)`
+/// drains `l`, so id and clock are taken when all locks are held, and ids grow with seq. `num_nulls` keeps a fresh database
+/// from expecting a single room (`IS NULL` made it loop over the outbox), the scalar subquery on devices from hashing that
+/// whole table.
+macro_rules! append_sql {
+    ($more:literal, $from:literal, $arrays:literal) => {
+        concat!(
+            "WITH l AS MATERIALIZED (
+  SELECT c.id, p.n, p.off FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) p(id, n, off) JOIN chatrooms c ON c.id = p.id
+  WHERE num_nulls(c.closed_time) <> 0 ORDER BY c.id FOR UPDATE OF c SKIP LOCKED
+), b AS MATERIALIZED (
+  SELECT CASE WHEN count(*) > 0 THEN nextval('chats_id_seq') END AS base,
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now FROM l
+), u AS (
+  UPDATE chatrooms c SET last_seq = c.last_seq + l.n, version = c.version + l.n,
+    last_chat_time = greatest(c.last_chat_time, (SELECT now FROM b))
+  FROM l WHERE c.id = l.id
+  RETURNING c.id, c.last_seq - l.n AS seq, c.version - l.n AS version, c.last_chat_time AS t, (SELECT base FROM b) + l.off - 1 AS chat
+), o AS (
+  INSERT INTO push_outbox (chatroom_id, receiver_id, to_seq, create_time, due_time)
+  SELECT u.id, r.receiver, u.seq + r.k, u.t, (SELECT now FROM b) + $7
+  FROM unnest($4::bigint[], $5::bigint[], $6::bigint[]) r(room, receiver, k) JOIN u ON u.id = r.room
+  WHERE (SELECT true FROM devices d WHERE d.chatter_id = r.receiver LIMIT 1)
+  ON CONFLICT (chatroom_id, receiver_id) DO UPDATE SET to_seq = excluded.to_seq RETURNING true AS owed
+), i AS (
+  INSERT INTO chats (id, chatroom_id, seq, version, sender_id, content, create_time", $more, ")
+  SELECT u.chat + x.k, u.id, u.seq + x.k, u.version + x.k, x.sender, x.content, u.t", $from, "
+  FROM unnest($8::bigint[], $9::bigint[], $10::bigint[], $11::text[]", $arrays, ") x(room, k, sender, content", $more, ")
+    JOIN u ON u.id = x.room
+)
+SELECT id, seq + 1, version + 1, t, chat + 1, EXISTS (SELECT 1 FROM o) FROM u"
+        )
+    };
+}
+
+const APPEND_PLAIN: &str = append_sql!("", "", "");
+const APPEND_FULL: &str = append_sql!(
+    ", folded, client_id, client_key, first_hash",
+    ", x.folded, x.client_id, x.client_key, x.first_hash",
+    ", $12::text[], $13::text[], $14::bytea[], $15::bigint[]"
+);
+
+/// $1 room, $2 chat, $3 its sender, $4 content, $5 folded, $6 whether it is deleted. The room is locked before the chat, and
+/// takes a version only if there is a chat to change.
+const ALTER: &str = "WITH r AS MATERIALIZED (
+  SELECT id FROM chatrooms WHERE id = $1 FOR UPDATE SKIP LOCKED
+), c AS MATERIALIZED (
+  SELECT chats.id FROM chats JOIN r ON chats.chatroom_id = r.id
+  WHERE chats.id = $2 AND chats.sender_id = $3 AND chats.delete_time IS NULL FOR UPDATE OF chats
+), v AS (
+  UPDATE chatrooms SET version = version + 1 FROM c WHERE chatrooms.id = $1
+  RETURNING version, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
+)
+UPDATE chats SET content = $4, folded = $5, version = v.version,
+  edit_time = CASE WHEN $6 THEN chats.edit_time ELSE v.now END, delete_time = CASE WHEN $6 THEN v.now END
+FROM v WHERE chats.id = $2
+RETURNING chats.*";
+
+const MOVE_INPUT: &str = "unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[])
+    i(chatroom_id, chatter_id, proof_from, delivered, read, sent)";
+
+pub(super) struct Postgres {
+    writes: Pool,
+    grace_us: i64,
+    connection: Option<PgConnection>,
+    move_sql: String,
+}
+
+impl Postgres {
+    pub(super) fn new(writes: Pool, push_grace: Duration) -> Self {
+        Self { writes, grace_us: micros(push_grace), connection: None, move_sql: MOVE_SQL.replace("{input}", MOVE_INPUT) }
+    }
+
+    pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Verdict>, StoreError> {
+        let grace_us = self.grace_us;
+        self.within_deadline(async |db| batch(db, commands, grace_us).await).await
+    }
+
+    pub(super) async fn move_watermarks(&mut self, rows: &[Row]) -> Result<(), StoreError> {
+        let column = |of: fn(&Row) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
+        let sql = self.move_sql.clone();
+        self.within_deadline(async |db| {
+            sqlx::query(sqlx::AssertSqlSafe(sql))
+                .bind(column(|r| r.chatroom_id))
+                .bind(column(|r| r.chatter_id))
+                .bind(column(|r| r.from))
+                .bind(column(|r| r.delivered))
+                .bind(column(|r| r.read))
+                .bind(rows.iter().map(|r| r.sent).collect::<Vec<bool>>())
+                .execute(db)
+                .await
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Runs on the writer's own connection; one that failed or did not answer is thrown away.
+    async fn within_deadline<T>(
+        &mut self,
+        ask: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
+        let asked = Instant::now();
+        let (writes, slot) = (self.writes.clone(), &mut self.connection);
+        let answer = tokio::time::timeout(DEADLINE, async move {
+            let mut connection = match slot.take() {
+                Some(connection) => connection,
+                None => connect(&writes).await?,
+            };
+            let answer = ask(&mut connection).await;
+            // A refusal by the database leaves the connection sound; anything else does not.
+            if matches!(answer, Ok(_) | Err(sqlx::Error::Database(_))) {
+                *slot = Some(connection);
+            }
+            answer
+        });
+        match answer.await {
+            Ok(answer) => answer.map_err(store_error),
+            Err(_) => {
+                self.writes.replace(asked).await;
+                Err(StoreError::Unavailable(None))
+            }
+        }
+    }
+}
+
+/// A connection of the writer's own; its few statements are planned once, for any batch.
+async fn connect(writes: &Pool) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = writes.db().get_postgres_connection_pool().acquire().await?.detach();
+    sqlx::query("SET plan_cache_mode = force_generic_plan").execute(&mut connection).await?;
+    Ok(connection)
+}
+
+fn store_error(error: sqlx::Error) -> StoreError {
+    let outage = is_outage_sqlx(&error);
+    let error = DbErr::Query(RuntimeErr::SqlxError(std::sync::Arc::new(error)));
+    if outage { StoreError::Unavailable(Some(error)) } else { StoreError::Failed(error) }
+}
+
+async fn batch(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Vec<Verdict>, sqlx::Error> {
+    let appends: Vec<&Append> = commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
+    let mut appended = append_all(db, &appends, grace_us).await?.into_iter();
+    let mut verdicts = Vec::with_capacity(commands.len());
+    for command in commands {
+        match command {
+            Command::Append(_) => verdicts.extend(appended.next()),
+            // What is committed stays committed, whatever becomes of the changes after it.
+            Command::Alter(alter) => verdicts.push(self::alter(db, alter).await.unwrap_or_else(|error| {
+                let unavailable = is_outage_sqlx(&error);
+                tracing::warn!(error = &error as &dyn std::error::Error, "a chat could not be changed");
+                Verdict::Done(Err(if unavailable { Refusal::Unavailable } else { Refusal::Failed }))
+            })),
+        }
+    }
+    Ok(verdicts)
+}
+
+async fn append_all(db: &mut PgConnection, appends: &[&Append], grace_us: i64) -> Result<Vec<Verdict>, sqlx::Error> {
+    if appends.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = client_keys(appends);
+    let known = look_up(db, appends, &keys).await?;
+    let plan = Plan::new(appends, &keys, &known);
+    if plan.fresh.is_empty() {
+        return Ok(plan.verdicts(appends.len(), &[], &[], false));
+    }
+    let rows = insert(db, &plan, grace_us).await?;
+    let mut found: HashMap<i64, (RoomGot, i64)> = HashMap::with_capacity(rows.len());
+    let mut push_owed = false;
+    for row in &rows {
+        let (first_seq, first_version, time) = (row.try_get(1)?, row.try_get(2)?, Micros(row.try_get(3)?));
+        found.insert(row.try_get(0)?, (RoomGot::Numbers { first_seq, first_version, time }, row.try_get(4)?));
+        push_owed = row.try_get(5)?;
+    }
+    let mut got = Vec::with_capacity(plan.rooms.len());
+    for room in &plan.rooms {
+        got.push(match found.get(&room.id) {
+            Some((numbers, _)) => *numbers,
+            // The batch is committed by now, so a failure here must not send it round again.
+            None => why_missing(db, room.id).await.unwrap_or(RoomGot::Refused(Refusal::Unavailable)),
+        });
+    }
+    let id = |fresh: &Fresh<'_>| found.get(&fresh.append.chatroom_id).map_or(0, |(_, first)| first + fresh.place - 1);
+    let ids: Vec<i64> = plan.fresh.iter().map(id).collect();
+    Ok(plan.verdicts(appends.len(), &got, &ids, push_owed))
+}
+
+async fn insert(db: &mut PgConnection, plan: &Plan<'_>, grace_us: i64) -> Result<Vec<PgRow>, sqlx::Error> {
+    let mut offset = 0;
+    let mut before = |count: i64| {
+        offset += count;
+        offset - count
+    };
+    let offsets: Vec<i64> = plan.rooms.iter().map(|room| before(room.count)).collect();
+    let fresh = &plan.fresh;
+    let plain = fresh.iter().all(|f| f.key.is_none() && f.folded.is_none());
+    let mut query = sqlx::query(if plain { APPEND_PLAIN } else { APPEND_FULL })
+        .bind(plan.rooms.iter().map(|room| room.id).collect::<Vec<i64>>())
+        .bind(plan.rooms.iter().map(|room| room.count).collect::<Vec<i64>>())
+        .bind(offsets)
+        .bind(plan.owed.iter().map(|owed| plan.rooms[owed.room].id).collect::<Vec<i64>>())
+        .bind(plan.owed.iter().map(|owed| owed.receiver_id).collect::<Vec<i64>>())
+        .bind(plan.owed.iter().map(|owed| owed.place).collect::<Vec<i64>>())
+        .bind(grace_us)
+        .bind(fresh.iter().map(|f| f.append.chatroom_id).collect::<Vec<i64>>())
+        .bind(fresh.iter().map(|f| f.place).collect::<Vec<i64>>())
+        .bind(fresh.iter().map(|f| f.append.sender_id).collect::<Vec<i64>>())
+        .bind(fresh.iter().map(|f| f.append.content.as_str()).collect::<Vec<&str>>());
+    if !plain {
+        query = query
+            .bind(fresh.iter().map(|f| f.folded.as_deref()).collect::<Vec<Option<&str>>>())
+            .bind(fresh.iter().map(|f| f.append.client_id.as_ref().map(|id| id.as_str())).collect::<Vec<Option<&str>>>())
+            .bind(fresh.iter().map(|f| f.key.as_ref().map(|key| key.as_slice())).collect::<Vec<Option<&[u8]>>>())
+            .bind(fresh.iter().map(|f| f.first_hash).collect::<Vec<Option<i64>>>());
+    }
+    query.fetch_all(db).await
+}
+
+/// The chats that are already stored under one of these client_ids. Another instance may store one right after: then the
+/// unique index refuses the batch, and each chat is tried on its own.
+async fn look_up(
+    db: &mut PgConnection,
+    appends: &[&Append],
+    keys: &[Option<ClientKey>],
+) -> Result<HashMap<ClientKey, Known>, sqlx::Error> {
+    let asked: Vec<&[u8]> = keys.iter().flatten().map(ClientKey::as_slice).collect();
+    let mut known = HashMap::new();
+    if asked.is_empty() {
+        return Ok(known);
+    }
+    for row in sqlx::query("SELECT * FROM chats WHERE client_key = ANY($1::bytea[])").bind(asked).fetch_all(db).await? {
+        let Ok(key) = ClientKey::try_from(row.try_get::<&[u8], _>("client_key")?) else { continue };
+        let Some(at) = keys.iter().position(|k| *k == Some(key)) else { continue };
+        let first_hash = row.try_get::<Option<i64>, _>("first_hash")?.unwrap_or_default();
+        known.insert(key, Known { chat: chat_of(&row, appends[at].receiver_id)?, first_hash });
+    }
+    Ok(known)
+}
+
+async fn why_missing(db: &mut PgConnection, chatroom_id: i64) -> Result<RoomGot, sqlx::Error> {
+    let row = sqlx::query("SELECT closed_time IS NOT NULL FROM chatrooms WHERE id = $1").bind(chatroom_id).fetch_optional(db).await?;
+    Ok(match row {
+        None => RoomGot::Refused(Refusal::NoRoom),
+        Some(row) if row.try_get(0)? => RoomGot::Refused(Refusal::Closed),
+        Some(_) => RoomGot::Locked,
+    })
+}
+
+async fn alter(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, sqlx::Error> {
+    let (content, folded, deleted) = match &alter.change {
+        Change::Edit(content) => (content.as_str(), content.folded(), false),
+        Change::Delete => ("", None, true),
+    };
+    let query = sqlx::query(ALTER).bind(alter.chatroom_id).bind(alter.chat_id).bind(alter.by).bind(content).bind(folded).bind(deleted);
+    let Some(row) = query.fetch_optional(&mut *db).await? else { return why_unchanged(db, alter).await };
+    let chat = chat_of(&row, alter.receiver_id)?;
+    Ok(Verdict::Done(Ok(if deleted { Stored::Deleted(chat) } else { Stored::Edited(chat) })))
+}
+
+async fn why_unchanged(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, sqlx::Error> {
+    let sql = "SELECT sender_id FROM chats WHERE id = $1 AND chatroom_id = $2 AND delete_time IS NULL";
+    let row = sqlx::query(sql).bind(alter.chat_id).bind(alter.chatroom_id).fetch_optional(db).await?;
+    let refused: Outcome = match row {
+        None => Err(Refusal::NoChat),
+        Some(row) if row.try_get::<i64, _>(0)? != alter.by => Err(Refusal::NotSender),
+        // There, and one's own: its room was locked.
+        Some(_) => return Ok(Verdict::Locked),
+    };
+    Ok(Verdict::Done(refused))
+}
+
+fn chat_of(row: &PgRow, receiver_id: i64) -> Result<Chat, sqlx::Error> {
+    Ok(Chat {
+        id: row.try_get("id")?,
+        chatroom_id: row.try_get("chatroom_id")?,
+        seq: row.try_get("seq")?,
+        version: row.try_get("version")?,
+        sender_id: row.try_get("sender_id")?,
+        receiver_id,
+        content: row.try_get("content")?,
+        client_id: row.try_get("client_id")?,
+        create_time: Micros(row.try_get("create_time")?),
+        edit_time: row.try_get::<Option<i64>, _>("edit_time")?.map(Micros),
+        delete_time: row.try_get::<Option<i64>, _>("delete_time")?.map(Micros),
+    })
+}

@@ -1,0 +1,43 @@
+//! Log lines: to stderr, as text for people or JSON for machines. `main` calls it once, before anything runs.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{Log, LogFormat};
+
+/// Why log lines cannot be written as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error(
+        "HYPER_CHAT__LOG__FILTER (log.filter): cannot be read as tracing directives, as in info or warn,hyper_chat=debug"
+    )]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    #[error("log lines are already set up in this process")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Starts logging for the whole process; a second call is an error.
+pub fn start(config: &Log) -> Result<(), TelemetryError> {
+    let filter: EnvFilter = EnvFilter::builder().parse(&config.filter)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?,
+        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_must_be_readable_and_logging_starts_once() {
+        let log = |filter: &str| Log { filter: filter.to_owned(), format: LogFormat::Json };
+        assert!(matches!(start(&log("hyper_chat=loud")), Err(TelemetryError::Filter(_))));
+        assert!(start(&log("warn,hyper_chat=debug")).is_ok());
+        assert!(matches!(start(&log("info")), Err(TelemetryError::Twice(_))));
+    }
+}

@@ -1,0 +1,265 @@
+//! The live half of the client: one socket at a time, opened again when it breaks, and what was missed read between.
+//!
+//! A chat is shown once: everything up to `shown_seq` has been. A line is done when an echo or the history has it.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+
+use super::ChatError;
+use super::api::{Api, Person, Refusal, Stored};
+use super::input::Input;
+use super::outbox::Outbox;
+use super::screen::Screen;
+use super::socket::{self, Broken, Socket, closed, refused, unread};
+use crate::domain::chat::Content;
+use crate::domain::{ChatroomId, ChatterId, Seq};
+
+/// The server pings every 25 s.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long the end waits for echoes, counted from the last one.
+const FAREWELL: Duration = Duration::from_secs(3);
+const BACK_OFF_MIN: Duration = Duration::from_millis(250);
+const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+
+/// A frame of the seed socket; others are ignored.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Frame {
+    Chat { message: String, seq: Seq, sender_id: ChatterId, create_time: String, client_id: Option<String> },
+    Refused { error: Refusal },
+}
+
+/// One room, as this terminal sees it.
+pub(super) struct Conversation {
+    api: Api,
+    screen: Screen,
+    room: ChatroomId,
+    me: Person,
+    other: Person,
+    outbox: Outbox,
+    shown_seq: Seq,
+    /// When the input ended or the last echo after that came.
+    closing: Option<Instant>,
+    /// Lines that the server, or a rule, refused for good.
+    refused: usize,
+    /// The person knows that lines are waiting, and why.
+    delay_told: bool,
+}
+
+impl Conversation {
+    pub(super) fn new(api: Api, screen: Screen, room: ChatroomId, me: Person, other: Person) -> Self {
+        let outbox = Outbox::new(Instant::now());
+        Self { api, screen, room, me, other, outbox, shown_seq: 0, closing: None, refused: 0, delay_told: false }
+    }
+
+    /// Talks until the input has ended and all lines are proven, or 3 s have brought no more echo.
+    pub(super) async fn run(mut self, mut input: Input) -> Result<(), ChatError> {
+        let mut back_off = BACK_OFF_MIN;
+        let mut lost = false;
+        let interrupts = input.interrupts();
+        while !self.is_over() {
+            let over = self.over_at();
+            let opened = tokio::select! {
+                opened = self.open() => opened,
+                () = interrupts.notified() => break,
+                () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => break,
+            };
+            let broken = match opened {
+                Ok(mut socket) => {
+                    if std::mem::take(&mut lost) {
+                        self.screen.note("Connected again.")?;
+                    }
+                    let opened = Instant::now();
+                    let broken = self.talk(&mut socket, &mut input).await;
+                    if opened.elapsed() > BACK_OFF_MAX {
+                        back_off = BACK_OFF_MIN;
+                    }
+                    match broken {
+                        Ok(()) => break,
+                        Err(broken) => broken,
+                    }
+                }
+                Err(broken) => broken,
+            };
+            let wait = match self.mend(broken).await? {
+                None => continue,
+                Some(at_least) => at_least.max(back_off.mul_f64(rand::random_range(0.5..1.0))),
+            };
+            if !std::mem::replace(&mut lost, true) {
+                self.screen.note("The connection is lost; trying again.")?;
+            }
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+            self.wait(wait, &mut input).await?;
+        }
+        match (self.outbox.len(), self.refused) {
+            (0, 0) => Ok(()),
+            (0, refused) => Err(ChatError::Refused(refused)),
+            (unproven, _) => Err(ChatError::Unconfirmed(unproven)),
+        }
+    }
+
+    /// What a broken connection asks for: a wait of at least this long, or none.
+    async fn mend(&mut self, broken: Broken) -> Result<Option<Duration>, ChatError> {
+        match broken {
+            Broken::For(error) => Err(error),
+            Broken::Retry(wait) => Ok(Some(wait)),
+            Broken::SignIn => match self.api.sign_in().await {
+                // A wait, so that a server that takes no token at all is not asked in a circle.
+                Ok(()) => Ok(Some(BACK_OFF_MIN)),
+                Err(e) => e.retry_in().map(Some).ok_or_else(|| e.into()),
+            },
+        }
+    }
+
+    /// Opens the socket, then shows what was missed: in this order, so that nothing falls between.
+    async fn open(&mut self) -> Result<Socket, Broken> {
+        let (url, token) = self.api.socket(self.room);
+        let socket = socket::open(url, token).await?;
+        loop {
+            let missed = self.api.after(self.room, self.shown_seq).await.map_err(unread)?;
+            let before = self.shown_seq;
+            self.show_all(missed).map_err(|e| Broken::For(e.into()))?;
+            if self.shown_seq == before {
+                break;
+            }
+        }
+        self.outbox.send_again(Instant::now());
+        Ok(socket)
+    }
+
+    /// Ends well when the conversation is over.
+    async fn talk(&mut self, socket: &mut Socket, input: &mut Input) -> Result<(), Broken> {
+        let mut heard = Instant::now();
+        let interrupts = input.interrupts();
+        while !self.is_over() {
+            let (ready, over) = (self.outbox.ready_at(), self.over_at());
+            tokio::select! {
+                message = socket.next() => {
+                    heard = Instant::now();
+                    self.take_message(message)?;
+                }
+                line = input.line(), if self.takes_lines() => self.take_line(line).map_err(|e| Broken::For(e.into()))?,
+                () = sleep_until(ready.unwrap_or(heard)), if ready.is_some() => {
+                    if let Some(frame) = self.outbox.next_frame(Instant::now()) {
+                        socket.send(Message::text(frame)).await.map_err(refused)?;
+                    }
+                }
+                () = sleep_until(over.unwrap_or(heard)), if over.is_some() => {}
+                () = interrupts.notified(), if !self.takes_lines() => if self.interrupted() { break },
+                () = sleep_until(heard + SILENCE_MAX) => return Err(Broken::Retry(Duration::ZERO)),
+            }
+        }
+        // Politeness; the conversation is over whether the server hears it or not.
+        let _ = timeout(Duration::from_secs(1), socket.close(None)).await;
+        Ok(())
+    }
+
+    /// Waits for the next try; lines are taken meanwhile.
+    async fn wait(&mut self, wait: Duration, input: &mut Input) -> Result<(), ChatError> {
+        let until = Instant::now() + wait;
+        let interrupts = input.interrupts();
+        while !self.is_over() && Instant::now() < until {
+            let over = self.over_at().unwrap_or(until);
+            tokio::select! {
+                line = input.line(), if self.takes_lines() => self.take_line(line)?,
+                () = sleep_until(until.min(over)) => {}
+                () = interrupts.notified(), if !self.takes_lines() => if self.interrupted() {
+                    return Err(ChatError::Unconfirmed(self.outbox.len()));
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.over_at().is_some_and(|at| self.outbox.len() == 0 || Instant::now() >= at)
+    }
+
+    fn over_at(&self) -> Option<Instant> {
+        self.closing.map(|since| since + FAREWELL)
+    }
+
+    /// Ctrl-C: the first ends the input, the second does not wait for echoes. Answers whether it was the second.
+    fn interrupted(&mut self) -> bool {
+        self.closing.replace(Instant::now()).is_some()
+    }
+
+    fn takes_lines(&self) -> bool {
+        self.closing.is_none() && !self.outbox.is_full()
+    }
+
+    fn take_line(&mut self, line: Option<String>) -> std::io::Result<()> {
+        let Some(line) = line else {
+            self.closing = Some(Instant::now());
+            return Ok(());
+        };
+        self.screen.typed()?;
+        if line.trim().is_empty() {
+            return Ok(());
+        }
+        match Content::parse(line) {
+            Ok(content) => self.outbox.push(content.into_string()),
+            Err(broken) => {
+                self.refused += 1;
+                self.screen.note(&format!("Not sent: a chat {}.", broken.rule))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_message(&mut self, message: Option<Result<Message, SocketError>>) -> Result<(), Broken> {
+        match message {
+            Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+                Ok(Frame::Chat { message, seq, sender_id, create_time, client_id }) => {
+                    let chat = Stored { seq, sender_id, content: message, create_time, client_id };
+                    self.show(chat).map_err(|e| Broken::For(e.into()))
+                }
+                Ok(Frame::Refused { error }) => self.take_refusal(&error).map_err(|e| Broken::For(e.into())),
+                Err(_) => Ok(()),
+            },
+            // Pings are answered by the library as it reads on.
+            Some(Ok(Message::Close(frame))) => Err(closed(frame)),
+            Some(Ok(_)) => Ok(()),
+            Some(Err(e)) => Err(refused(e)),
+            None => Err(Broken::Retry(Duration::ZERO)),
+        }
+    }
+
+    fn take_refusal(&mut self, refusal: &Refusal) -> std::io::Result<()> {
+        if let Some(wait) = refusal.retry_in() {
+            self.outbox.send_again(Instant::now() + wait);
+            if !std::mem::replace(&mut self.delay_told, true) {
+                self.screen.note(&format!("Waiting: {refusal}"))?;
+            }
+            return Ok(());
+        }
+        if self.outbox.give_up() {
+            self.refused += 1;
+            self.closing = self.closing.map(|_| Instant::now());
+        }
+        self.screen.note(&format!("Not sent: {refusal}"))
+    }
+
+    /// Shows chats of the history.
+    pub(super) fn show_all(&mut self, chats: Vec<Stored>) -> std::io::Result<()> {
+        chats.into_iter().try_for_each(|chat| self.show(chat))
+    }
+
+    fn show(&mut self, chat: Stored) -> std::io::Result<()> {
+        let mine = chat.sender_id == self.me.id;
+        if mine && chat.client_id.is_some_and(|id| self.outbox.confirm(&id)) {
+            self.delay_told = false;
+            self.closing = self.closing.map(|_| Instant::now());
+        }
+        if chat.seq <= self.shown_seq {
+            return Ok(());
+        }
+        self.shown_seq = chat.seq;
+        let name = if mine { &self.me.username } else { &self.other.username };
+        self.screen.chat(&chat.create_time, name, &chat.content)
+    }
+}

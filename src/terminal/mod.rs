@@ -1,0 +1,129 @@
+//! The terminal client: `hyper-chat chat`. Speaks only the public API, so it is also an example of a client.
+//!
+//! It signs in (or up), waits for the other one to exist, opens the room's socket and then takes lines until the
+//! input ends. Knows `domain` for its rules; nothing of the server's other parts.
+
+mod api;
+mod conversation;
+mod input;
+mod outbox;
+mod screen;
+mod socket;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use api::{Api, ApiError, Person};
+use conversation::Conversation;
+use input::Input;
+use screen::Screen;
+
+const POLL_EVERY: Duration = Duration::from_secs(1);
+const POLL_FOR: Duration = Duration::from_secs(600);
+
+/// What `hyper-chat chat` is told.
+#[derive(Args)]
+pub struct Arguments {
+    /// The server, as http://HOST:PORT or https://HOST.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    server: String,
+    /// Your username; an account is made if there is none.
+    #[arg(long = "as", value_name = "NAME")]
+    name: String,
+    /// The username of the other person; your own for notes to yourself.
+    #[arg(long = "with", value_name = "NAME")]
+    other: String,
+    /// Your password; asked for if it is not given. Other users of this machine can read arguments: prefer the variable.
+    #[arg(long, env = "HYPER_CHAT_PASSWORD", hide_env_values = true)]
+    password: Option<SecretString>,
+}
+
+/// Why a conversation could not begin or go on, in words for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("no password: set HYPER_CHAT_PASSWORD, or give --password")]
+    NoPassword,
+    #[error("the password cannot be read")]
+    Password(#[source] std::io::Error),
+    #[error("{0} has not signed up within ten minutes")]
+    NobodyCame(String),
+    #[error("{0}")]
+    Ended(String),
+    #[error("not all was sent: lines refused: {0}")]
+    Refused(usize),
+    #[error("{0} of your lines could not be confirmed; they may not have been sent")]
+    Unconfirmed(usize),
+    #[error("the terminal is gone")]
+    Output(#[from] std::io::Error),
+}
+
+/// Runs a conversation until the input ends. `main` calls it.
+pub async fn chat(arguments: Arguments) -> Result<(), ChatError> {
+    // Before any thread is started: the time zone is only read while there is one.
+    let screen = Screen::new();
+    let password = match arguments.password {
+        Some(password) => password,
+        None if std::io::stdin().is_terminal() => {
+            let prompt = format!("Password of {}: ", screen::clean(&arguments.name));
+            SecretString::from(rpassword::prompt_password(prompt).map_err(ChatError::Password)?)
+        }
+        None => return Err(ChatError::NoPassword),
+    };
+    let input = Input::new();
+    let interrupts = input.interrupts();
+    let began = tokio::select! {
+        began = begin(&arguments.server, &arguments.name, password, &arguments.other, screen) => began?,
+        () = interrupts.notified() => return Ok(()),
+    };
+    match began.run(input).await {
+        // Whoever read our output has had enough.
+        Err(ChatError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        ended => ended,
+    }
+}
+
+async fn begin(
+    server: &str,
+    name: &str,
+    password: SecretString,
+    other: &str,
+    mut screen: Screen,
+) -> Result<Conversation, ChatError> {
+    let mut api = Api::new(server, name, password)?;
+    if api.sign_in_or_up().await? {
+        screen.note(&format!("Welcome, {name}: this account is new."))?;
+    }
+    let me = find(&api, name, &mut screen).await?;
+    let other = if other.eq_ignore_ascii_case(name) { me.clone() } else { find(&api, other, &mut screen).await? };
+    let chatroom_id = api.chatroom_with(other.id).await?;
+    let recent = api.recent(chatroom_id).await?;
+    screen.note(&format!("You are talking with {}. Ctrl-D ends.", other.username))?;
+    let mut conversation = Conversation::new(api, screen, chatroom_id, me, other);
+    conversation.show_all(recent)?;
+    Ok(conversation)
+}
+
+/// The chatter of this name; waits for them to sign up.
+async fn find(api: &Api, name: &str, screen: &mut Screen) -> Result<Person, ChatError> {
+    let deadline = Instant::now() + POLL_FOR;
+    let mut told = false;
+    while Instant::now() < deadline {
+        let wait = match api.find(name).await {
+            Ok(Some(person)) => return Ok(person),
+            Ok(None) => POLL_EVERY,
+            Err(e) => e.retry_in().filter(|_| told).ok_or(e)?.max(POLL_EVERY),
+        };
+        if !told {
+            screen.note(&format!("{name} has not signed up yet; waiting. Ctrl-C ends."))?;
+            told = true;
+        }
+        tokio::time::sleep(wait).await;
+    }
+    Err(ChatError::NobodyCame(name.to_owned()))
+}

@@ -1,0 +1,4 @@
+//! What clients see: REST bodies and socket frames, made from and into `domain` types. No I/O, no decisions.
+
+pub mod rest;
+pub mod seed;

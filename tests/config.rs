@@ -1,0 +1,342 @@
+//! Every configuration key: its default, its place in the layers, its row in the README, and what a mistake is told.
+
+#![expect(clippy::expect_used, reason = "what helps a test may fail loudly")]
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use hyper_chat::config::{Config, ConfigError, DEFAULTS, DatabaseKind, Deletion, File, LogFormat, SHORT_NAMES};
+use secrecy::ExposeSecret;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// One key as `config.default.toml` has it.
+struct Key {
+    key: String,
+    default: String,
+    meaning: String,
+}
+
+impl Key {
+    fn variable(&self) -> String {
+        format!("HYPER_CHAT__{}", self.key.to_uppercase().replace('.', "__"))
+    }
+}
+
+fn keys() -> Vec<Key> {
+    let (mut keys, mut section, mut comment) = (Vec::new(), String::new(), Vec::new());
+    for line in DEFAULTS.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix('#') {
+            comment.push(text.trim().to_owned());
+        } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+        } else if let Some((name, default)) = line.split_once('=') {
+            let (key, default) = (format!("{section}.{}", name.trim()), default.trim().to_owned());
+            keys.push(Key { key, default, meaning: comment.join(" ") });
+            comment.clear();
+        } else {
+            comment.clear();
+        }
+    }
+    keys
+}
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn load(pairs: &[(&str, &str)], file: &str) -> Result<Config, ConfigError> {
+    Config::from_parts(env(pairs), Some(File { name: "hyper_chat.toml", text: file }))
+}
+
+fn refusal(pairs: &[(&str, &str)], file: &str) -> String {
+    load(pairs, file).expect_err("it must be refused").to_string()
+}
+
+/// A key's value as text; every key of the defaults must be here.
+fn shown(config: &Config, key: &str) -> String {
+    let Config { server, database, redis, auth, accounts, limits, fcm, push, log, cleanup } = config;
+    match key {
+        "server.host" => server.host.clone(),
+        "server.port" => server.port.to_string(),
+        "server.allowed_origins" => server.allowed_origins.join(","),
+        "server.workers" => server.workers.to_string(),
+        "server.proxy_hops" => server.proxy_hops.to_string(),
+        "server.drain_ms" => server.drain_ms.to_string(),
+        "database.url" => database.url.expose_secret().to_owned(),
+        "database.migrate_on_start" => database.migrate_on_start.to_string(),
+        "database.connections_max" => database.connections_max.to_string(),
+        "database.unsafe_durability" => database.unsafe_durability.to_string(),
+        "redis.url" => redis.url.as_ref().map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
+        "auth.jwt_secret" => auth.jwt_secret.as_ref().map(|s| s.expose_secret().to_owned()).unwrap_or_default(),
+        "auth.jwt_issuer" => auth.jwt_issuer.clone(),
+        "auth.jwt_audience" => auth.jwt_audience.clone(),
+        "auth.token_ttl_s" => auth.token_ttl_s.to_string(),
+        "auth.argon2_memory_kib" => auth.argon2_memory_kib.to_string(),
+        "auth.argon2_iterations" => auth.argon2_iterations.to_string(),
+        "auth.argon2_parallelism" => auth.argon2_parallelism.to_string(),
+        "auth.hashes_at_once" => auth.hashes_at_once.to_string(),
+        "auth.hashes_queued_max" => auth.hashes_queued_max.to_string(),
+        "accounts.public_directory" => accounts.public_directory.to_string(),
+        "accounts.deletion" => if accounts.deletion == Deletion::Cascade { "cascade" } else { "anonymise" }.to_owned(),
+        "limits.send_per_s" => limits.send_per_s.to_string(),
+        "limits.sign_in_per_min" => limits.sign_in_per_min.to_string(),
+        "limits.sign_up_per_min" => limits.sign_up_per_min.to_string(),
+        "limits.sockets_per_chatter" => limits.sockets_per_chatter.to_string(),
+        "limits.socket_queue_bytes" => limits.socket_queue_bytes.to_string(),
+        "limits.frame_bytes" => limits.frame_bytes.to_string(),
+        "limits.body_bytes" => limits.body_bytes.to_string(),
+        "fcm.service_account" => fcm.service_account.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
+        "fcm.base_url" => fcm.base_url.clone(),
+        "push.grace_ms" => push.grace_ms.to_string(),
+        "push.lease_ms" => push.lease_ms.to_string(),
+        "push.expiry_h" => push.expiry_h.to_string(),
+        "log.filter" => log.filter.clone(),
+        "log.format" => if log.format == LogFormat::Json { "json" } else { "text" }.to_owned(),
+        "cleanup.interval_s" => cleanup.interval_s.to_string(),
+        other => panic!("{other} stands in config.default.toml: add it to `shown` in tests/config.rs"),
+    }
+}
+
+/// Another value that the key may have.
+fn another(key: &Key) -> String {
+    match key.key.as_str() {
+        "server.host" => "127.0.0.9".to_owned(),
+        "server.allowed_origins" => "https://a.example,http://b.example:81".to_owned(),
+        "database.url" => "sqlite://other.db".to_owned(),
+        "auth.jwt_secret" => SECRET.to_owned(),
+        "accounts.deletion" => "cascade".to_owned(),
+        "fcm.base_url" => "http://127.0.0.1:9".to_owned(),
+        "log.format" => "json".to_owned(),
+        _ => match key.default.as_str() {
+            "true" => "false".to_owned(),
+            "false" => "true".to_owned(),
+            text if text.starts_with('"') => "other".to_owned(),
+            number => (number.parse::<i64>().expect("a number") + 1).to_string(),
+        },
+    }
+}
+
+fn in_file(key: &Key, value: &str) -> String {
+    let (section, name) = key.key.split_once('.').expect("a key has a section");
+    let value = match key.default.as_bytes()[0] {
+        b'[' => format!("[\"{}\"]", value.replace(',', "\",\"")),
+        b'"' => format!("\"{value}\""),
+        _ => value.to_owned(),
+    };
+    format!("[{section}]\n{name} = {value}\n")
+}
+
+#[test]
+fn every_key_has_a_default_and_can_be_overridden_by_the_file_and_the_environment() {
+    let defaults = load(&[], "").expect("the defaults are valid");
+    for key in keys().iter().filter(|key| key.key != "redis.url") {
+        let (file, value) = (in_file(key, &another(key)), another(key));
+        assert_ne!(shown(&defaults, &key.key), value, "{}", key.key);
+        let from_file = load(&[], &file).unwrap_or_else(|e| panic!("{}: {e}", key.key));
+        assert_eq!(shown(&from_file, &key.key), value, "{} from the file", key.key);
+        let from_env = load(&[(&key.variable(), &value)], "").unwrap_or_else(|e| panic!("{}: {e}", key.key));
+        assert_eq!(shown(&from_env, &key.key), value, "{} from the environment", key.key);
+        let default = shown(&defaults, &key.key);
+        if key.default != "\"\"" && key.default != "[]" {
+            let both = load(&[(&key.variable(), &default)], &file).unwrap_or_else(|e| panic!("{}: {e}", key.key));
+            assert_eq!(shown(&both, &key.key), default, "{}: the environment beats the file", key.key);
+        }
+    }
+}
+
+#[test]
+fn every_number_has_a_range_and_its_refusal_names_the_key_as_written() {
+    for key in keys().iter().filter(|key| key.default.parse::<i64>().is_ok()) {
+        for wrong in ["-1", "99999999999", "1.5", "abc", "", "true"] {
+            let told = refusal(&[(&key.variable(), wrong)], "");
+            assert!(told.contains(&format!("{}: must be", key.variable())), "{told}");
+        }
+        for wrong in ["-1", "99999999999", "1.5", "\"1\"", "true", "[1]"] {
+            let (section, name) = key.key.split_once('.').expect("a section");
+            let told = refusal(&[], &format!("[{section}]\n{name} = {wrong}"));
+            assert!(told.contains(&format!("{} in hyper_chat.toml: must be", key.key)), "{told}");
+        }
+    }
+}
+
+#[test]
+fn the_short_names_beat_everything() {
+    let file = "[server]\nport = 1\n[database]\nurl = \"sqlite://file.db\"";
+    let long = [("HYPER_CHAT__SERVER__PORT", "2"), ("HYPER_CHAT__DATABASE__URL", "sqlite://env.db")];
+    let short = [("PORT", "3"), ("DATABASE_URL", "sqlite://short.db")];
+    assert_eq!(load(&[], file).expect("file").server.port, 1);
+    assert_eq!(load(&long, file).expect("env").server.port, 2);
+    let all = load(&[long, short].concat(), file).expect("all");
+    assert_eq!(all.server.port, 3);
+    assert_eq!(all.database.kind(), DatabaseKind::Sqlite("short.db".into()));
+    assert_eq!(load(&[("PORT", ""), ("DATABASE_URL", "")], file).expect("empty is unset").server.port, 1);
+    assert!(refusal(&[("PORT", "http")], "").contains("PORT: must be a whole number"));
+}
+
+#[test]
+fn the_host_opens_up_when_the_platform_names_a_port() {
+    assert_eq!(load(&[], "").expect("default").server.host, "127.0.0.1");
+    assert_eq!(load(&[("PORT", "80")], "").expect("PORT").server.host, "0.0.0.0");
+    assert_eq!(load(&[("HYPER_CHAT__SERVER__PORT", "80")], "").expect("long").server.host, "127.0.0.1");
+    let both = load(&[("PORT", "80"), ("HYPER_CHAT__SERVER__HOST", "127.0.0.1")], "").expect("both");
+    assert_eq!(both.server.host, "127.0.0.1");
+}
+
+#[test]
+fn google_credentials_only_fill_an_empty_key() {
+    let google = ("GOOGLE_APPLICATION_CREDENTIALS", "/google.json");
+    let path = |config: Config| config.fcm.service_account.expect("a path");
+    assert_eq!(path(load(&[google], "").expect("alone")).to_str(), Some("/google.json"));
+    let file = "[fcm]\nservice_account = \"/ours.json\"";
+    assert_eq!(path(load(&[google], file).expect("with a file")).to_str(), Some("/ours.json"));
+}
+
+#[test]
+fn unknown_keys_are_refused_and_the_known_ones_are_named() {
+    let told = refusal(&[("HYPER_CHAT__SERVER__PROT", "1")], "");
+    assert!(told.contains("HYPER_CHAT__SERVER__PROT: there is no such key"), "{told}");
+    assert!(told.contains("HYPER_CHAT__SERVER__PORT"), "{told}");
+    for name in ["HYPER_CHAT__PORT", "HYPER_CHAT__", "HYPER_CHAT__SERVER__PORT__X", "HYPER_CHAT__Server__Port"] {
+        assert!(refusal(&[(name, "1")], "").contains(&format!("{name}: there is no such key")), "{name}");
+    }
+    for file in ["[server]\nprot = 1", "prot = 1", "[servr]\nport = 1", "[server.port]\nx = 1", "server = 1"] {
+        assert!(refusal(&[], file).contains("in hyper_chat.toml: there is no such key"), "{file}");
+    }
+    // Kubernetes sets such ones for a service of this name.
+    assert!(load(&[("HYPER_CHAT_PORT", "tcp://10.0.0.1:80"), ("HYPER_CHAT_SERVICE_HOST", "10.0.0.1")], "").is_ok());
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let told = refusal(&[("PORT", "x"), ("HYPER_CHAT__LOG__FORMAT", "xml")], "[push]\nlease_ms = 0");
+    for part in ["PORT: ", "HYPER_CHAT__LOG__FORMAT: must be text or json", "push.lease_ms in hyper_chat.toml: "] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn values_of_a_wrong_form_are_refused() {
+    for (name, value) in [
+        ("DATABASE_URL", "mysql://127.0.0.1/x"),
+        ("DATABASE_URL", "sqlite://"),
+        ("HYPER_CHAT__DATABASE__URL", ""),
+        ("HYPER_CHAT__FCM__BASE_URL", "fcm.example"),
+        ("HYPER_CHAT__SERVER__ALLOWED_ORIGINS", "https://a.example/path"),
+        ("HYPER_CHAT__SERVER__ALLOWED_ORIGINS", "*"),
+        ("HYPER_CHAT__AUTH__JWT_ISSUER", " "),
+        ("HYPER_CHAT__AUTH__ARGON2_PARALLELISM", "64"),
+        ("HYPER_CHAT__ACCOUNTS__DELETION", "erase"),
+        ("HYPER_CHAT__ACCOUNTS__PUBLIC_DIRECTORY", "yes"),
+    ] {
+        let memory = ("HYPER_CHAT__AUTH__ARGON2_MEMORY_KIB", "64");
+        let told = refusal(&[(name, value), memory], "");
+        assert!(told.contains(name) || name.ends_with("PARALLELISM") && told.contains(memory.0), "{name}: {told}");
+    }
+}
+
+#[test]
+fn a_secret_is_long_and_required_where_instances_could_share_it() {
+    let secret = "HYPER_CHAT__AUTH__JWT_SECRET";
+    assert!(
+        refusal(&[(secret, &SECRET[1..])], "").contains("HYPER_CHAT__AUTH__JWT_SECRET: must have at least 32 bytes")
+    );
+    let postgres = ("DATABASE_URL", "postgres://u:hunter2@127.0.0.1/x");
+    assert!(refusal(&[postgres], "").contains("HYPER_CHAT__AUTH__JWT_SECRET: must be set with PostgreSQL"));
+    assert!(
+        refusal(&[("REDIS_URL", "redis://h")], "").contains("HYPER_CHAT__AUTH__JWT_SECRET: must be set with Redis")
+    );
+    let config = load(&[postgres, (secret, SECRET)], "").expect("with a secret");
+    assert_eq!(config.jwt_secret().expect("the configured one").expose_secret(), SECRET);
+    // A text of digits stays a text.
+    let digits = load(&[(secret, "00000000000000000000000000000012")], "").expect("digits");
+    assert_eq!(shown(&digits, "auth.jwt_secret"), "00000000000000000000000000000012");
+}
+
+#[test]
+fn without_a_secret_sqlite_keeps_one_beside_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}/a%20b.db?mode=rwc", folder.path().display());
+    let config = load(&[("DATABASE_URL", &url)], "").expect("valid");
+    let first = config.jwt_secret().expect("made");
+    assert_eq!(first.expose_secret(), config.jwt_secret().expect("kept").expose_secret());
+    assert!(folder.path().join("a b.db.secret").exists());
+    for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite://x?mode=memory"] {
+        let config = load(&[("DATABASE_URL", url)], "").expect("valid");
+        assert_eq!(config.database.kind(), DatabaseKind::SqliteInMemory);
+        let (one, two) = (config.jwt_secret().expect("random"), config.jwt_secret().expect("random"));
+        assert_ne!(one.expose_secret(), two.expose_secret());
+    }
+}
+
+#[test]
+fn redis_is_refused_with_the_reason() {
+    let told = refusal(&[("REDIS_URL", "redis://:hunter2@127.0.0.1"), ("HYPER_CHAT__AUTH__JWT_SECRET", SECRET)], "");
+    assert!(told.contains("REDIS_URL: running more than one instance needs the relay"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn neither_debug_nor_a_refusal_shows_a_secret() {
+    let url = "postgres://u:hunter2@127.0.0.1/x";
+    let config = load(&[("DATABASE_URL", url), ("HYPER_CHAT__AUTH__JWT_SECRET", SECRET)], "").expect("valid");
+    let debug = format!("{config:?}");
+    assert!(!debug.contains("hunter2") && !debug.contains(SECRET), "{debug}");
+    for file in ["[auth]\njwt_secret = \"hunter2", "[auth]\njwt_secret = hunter2", "[auth]\njwt_secret = [\"hunter2\"]"]
+    {
+        let told = refusal(&[], file);
+        assert!(!told.contains("hunter2") && told.contains("hyper_chat.toml"), "{told}");
+    }
+    assert!(!refusal(&[("DATABASE_URL", "mysql://u:hunter2@h/x")], "").contains("hunter2"));
+}
+
+/// Starts the real binary with nothing but this environment.
+fn start(folder: &std::path::Path, pairs: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-chat"));
+    command.arg("serve").current_dir(folder).env_clear().envs(pairs.iter().copied()).stdin(Stdio::null());
+    let output = command.output().expect("the binary starts");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn the_program_ends_with_2_and_tells_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (code, told) = start(folder.path(), &[("PORT", "x")]);
+    assert!(code == Some(2) && told.contains("PORT: must be a whole number"), "{code:?} {told}");
+    let (code, told) = start(folder.path(), &[("HYPER_CHAT_CONFIG", "missing.toml")]);
+    assert!(code == Some(2) && told.contains("HYPER_CHAT_CONFIG: cannot read missing.toml"), "{code:?} {told}");
+    let (code, told) = start(folder.path(), &[("HYPER_CHAT__LOG__FILTER", "a=loud")]);
+    assert!(code == Some(2) && told.contains("HYPER_CHAT__LOG__FILTER"), "{code:?} {told}");
+    std::fs::write(folder.path().join("hyper_chat.toml"), "[server]\nport = -1").expect("written");
+    let (code, told) = start(folder.path(), &[]);
+    assert!(code == Some(2) && told.contains("server.port in hyper_chat.toml: must be from 0"), "{code:?} {told}");
+    std::fs::write(folder.path().join("other.toml"), "[server]\nport = -2").expect("written");
+    let (code, told) = start(folder.path(), &[("HYPER_CHAT_CONFIG", "other.toml")]);
+    assert!(code == Some(2) && told.contains("server.port in other.toml"), "{code:?} {told}");
+}
+
+/// The table between the markers of README.md.
+fn table() -> String {
+    let mut table = String::from("| key | environment | default | meaning |\n|---|---|---|---|\n");
+    for key in keys() {
+        let short = SHORT_NAMES.iter().find(|(_, long)| *long == key.key);
+        let names = short
+            .map_or_else(|| format!("`{}`", key.variable()), |(name, _)| format!("`{name}` or `{}`", key.variable()));
+        let default = if key.default == "\"\"" { "empty".to_owned() } else { format!("`{}`", key.default) };
+        let meaning = key.meaning.replace('|', "\\|");
+        table.push_str(&format!("| `{}` | {names} | {default} | {meaning} |\n", key.key));
+    }
+    table
+}
+
+#[test]
+fn the_readme_has_every_key() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+    let (begin, end) = ("<!-- config:begin -->\n", "<!-- config:end -->");
+    let shown = readme.split_once(begin).and_then(|(_, rest)| rest.split_once(end)).map(|(table, _)| table);
+    let wanted = table();
+    assert!(shown == Some(wanted.as_str()), "README.md needs this between {} and {end}:\n{wanted}", begin.trim());
+    let keys = keys();
+    assert_eq!(keys.iter().map(|key| &key.key).collect::<BTreeSet<_>>().len(), keys.len(), "a key stands twice");
+    assert!(keys.iter().all(|key| !key.meaning.is_empty()), "a key is not explained");
+}
