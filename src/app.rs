@@ -89,7 +89,8 @@ impl Application {
         let store = Arc::new(open_store(config, &threads[0]).await?);
         let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter));
         let notifier = start_notifier(config, &store, &sessions, &threads[0]);
-        let parts = RoomParts { store: store.clone(), sessions: sessions.clone(), notifier: notifier.clone(), idle: ROOM_IDLE };
+        let parts =
+            RoomParts { store: store.clone(), sessions: sessions.clone(), notifier: notifier.clone(), idle: ROOM_IDLE };
         let handles = threads.iter().map(Arbiter::handle).collect();
         let state = web::Data::new(State {
             store,
@@ -170,7 +171,9 @@ async fn clean_up(state: web::Data<State>, every: Duration) {
         match state.store.clean_up().await {
             Ok(0) => {}
             Ok(sign_ins) => tracing::info!(sign_ins, "expired rows taken away"),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the clean-up waits for the database"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the clean-up waits for the database")
+            }
         }
     }
 }
@@ -203,7 +206,7 @@ fn start_notifier(config: &Config, store: &Store, sessions: &Arc<Sessions>, thre
     };
     let (outbox, pusher, counters) = (store.outbox(), Arc::new(Pusher::open(&fcm)), Arc::new(Counters::default()));
     let (sessions, thread) = (sessions.clone(), thread.handle());
-    Arc::new(Keeper::new(move || {
+    Arc::new(Keeper::new(counters.clone(), move || {
         let sessions = sessions.clone();
         let live: notifier::HasLiveSocket = Arc::new(move |chatter| sessions.is_here(chatter));
         let (outbox, pusher, settings, counters) = (outbox.clone(), pusher.clone(), settings.clone(), counters.clone());
@@ -299,6 +302,8 @@ fn raise_open_files() {
 fn warn_of_lost_disk(config: &Config) {
     let on_file = crate::store::sqlite_path(config.database.url.expose_secret()).is_some();
     if on_file && std::env::var_os("DYNO").is_some() {
-        tracing::warn!("the database is a file on a disk that this platform throws away at every restart: set DATABASE_URL to PostgreSQL");
+        tracing::warn!(
+            "the database is a file on a disk that this platform throws away at every restart: set DATABASE_URL to PostgreSQL"
+        );
     }
 }

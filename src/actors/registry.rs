@@ -113,7 +113,8 @@ impl Registry {
     /// this says so.
     #[must_use]
     pub fn retire(&self, id: ChatroomId, delivered: &Delivered) -> bool {
-        let idle = |entry: &Entry| Arc::ptr_eq(&entry.delivered.0, &delivered.0) && entry.pending.load(Ordering::Acquire) == 0;
+        let idle =
+            |entry: &Entry| Arc::ptr_eq(&entry.delivered.0, &delivered.0) && entry.pending.load(Ordering::Acquire) == 0;
         self.rooms.remove_if(&id, |_, entry| idle(entry)).is_some()
     }
 

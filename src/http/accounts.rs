@@ -18,7 +18,11 @@ use crate::store::chatters::{Changed, NewChatter};
 use crate::wire::rest::{ChangeChatter, ChatterBody, Message, SignIn, SignUp, SignedIn, whole_number};
 
 /// `POST /api/auth`. A wrong password and an unknown name cost and say the same.
-pub async fn sign_in(request: HttpRequest, state: web::Data<State>, Json(body): Json<SignIn>) -> Result<HttpResponse, Problem> {
+pub async fn sign_in(
+    request: HttpRequest,
+    state: web::Data<State>,
+    Json(body): Json<SignIn>,
+) -> Result<HttpResponse, Problem> {
     let from = address(&request, state.rules.proxy_hops);
     state.limits.sign_in(from, &body.username).map_err(|wait| too_many("sign-ins").retry_after(wait))?;
     let known = state.store.credentials(&username_key(&body.username)).await?;
@@ -39,7 +43,11 @@ pub async fn sign_in(request: HttpRequest, state: web::Data<State>, Json(body): 
 }
 
 /// `POST /api/chatters`.
-pub async fn sign_up(request: HttpRequest, state: web::Data<State>, Json(body): Json<SignUp>) -> Result<HttpResponse, Problem> {
+pub async fn sign_up(
+    request: HttpRequest,
+    state: web::Data<State>,
+    Json(body): Json<SignUp>,
+) -> Result<HttpResponse, Problem> {
     let username = Username::parse(&body.username)?;
     let nickname = nickname(&body.nickname)?.to_owned();
     let token = fcm_reg_id(body.fcm_reg_id.as_deref().unwrap_or_default())?.map(str::to_owned);
@@ -72,7 +80,10 @@ pub async fn directory(
 ) -> Result<HttpResponse, Problem> {
     let viewer = viewer_if_any(&request, &state).await?;
     if !state.rules.public_directory && viewer.is_none() {
-        return Err(Problem::new(Code::DirectoryClosed, "Only one's own rooms are shown here; sign in, and ask for one chatter by id."));
+        return Err(Problem::new(
+            Code::DirectoryClosed,
+            "Only one's own rooms are shown here; sign in, and ask for one chatter by id.",
+        ));
     }
     let own = match viewer {
         Some(viewer) => (viewer, state.store.account_token(viewer).await?),
@@ -115,7 +126,11 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
 }
 
 /// `PUT /api/chatters`. A new password ends every other sign-in.
-pub async fn change(state: web::Data<State>, viewer: Viewer, Json(body): Json<ChangeChatter>) -> Result<HttpResponse, Problem> {
+pub async fn change(
+    state: web::Data<State>,
+    viewer: Viewer,
+    Json(body): Json<ChangeChatter>,
+) -> Result<HttpResponse, Problem> {
     let nickname = body.nickname.as_deref().map(nickname).transpose()?.map(str::to_owned);
     let token = body.fcm_reg_id.as_deref().map(fcm_reg_id).transpose()?.map(|token| token.map(str::to_owned));
     let password_hash = match body.password {
@@ -155,7 +170,12 @@ async fn own(state: &State, chatter_id: ChatterId) -> Result<ChatterBody, Proble
     Ok(ChatterBody::own(&chatter, state.store.account_token(chatter_id).await?))
 }
 
-async fn new_password(state: &State, chatter_id: ChatterId, new: String, current: Option<String>) -> Result<String, Problem> {
+async fn new_password(
+    state: &State,
+    chatter_id: ChatterId,
+    new: String,
+    current: Option<String>,
+) -> Result<String, Problem> {
     password(&new)?;
     let Some(current) = current else {
         return Err(Problem::invalid("current_password", "Send the current password along with the new one."));

@@ -40,20 +40,29 @@ pub async fn post(
     state.registry.tell(chatroom_id, Command::Post(post))?;
     match answered(answer).await? {
         Stored::New { chat, .. } => Ok(HttpResponse::Created().json(ChatBody::new(&chat))),
-        Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat) => Ok(HttpResponse::Ok().json(ChatBody::new(&chat))),
+        Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat) => {
+            Ok(HttpResponse::Ok().json(ChatBody::new(&chat)))
+        }
     }
 }
 
 /// The sender's name for the chat: in the body, as `Idempotency-Key`, or both the same.
 fn client_id(request: &HttpRequest, body: Option<String>) -> Result<Option<ClientId>, Problem> {
     let header = match request.headers().get("idempotency-key") {
-        Some(value) => Some(value.to_str().map_err(|_| Broken { field: "client_id", rule: "must be 1 to 64 printable ASCII characters" })?),
+        Some(value) => Some(
+            value
+                .to_str()
+                .map_err(|_| Broken { field: "client_id", rule: "must be 1 to 64 printable ASCII characters" })?,
+        ),
         None => None,
     };
     if let (Some(header), Some(body)) = (header, &body)
         && header != body
     {
-        return Err(Problem::new(Code::Malformed, "Idempotency-Key and client_id differ; send one, or the same twice."));
+        return Err(Problem::new(
+            Code::Malformed,
+            "Idempotency-Key and client_id differ; send one, or the same twice.",
+        ));
     }
     Ok(body.or(header.map(str::to_owned)).map(ClientId::parse).transpose()?)
 }
@@ -119,7 +128,8 @@ async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) 
 
 /// The viewer has the history up to here; a room that is too busy to hear it loses only a hint.
 fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
-    let _ = state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, step: Move::Delivered(seq) });
+    let _ =
+        state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, step: Move::Delivered(seq) });
 }
 
 /// How a search is paged.
@@ -236,7 +246,8 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<Str
 async fn altered(state: &State, viewer: Viewer, path: &str, change: Change) -> Result<Chat, Problem> {
     let (chat, room) = chat_of(state, viewer, path).await?;
     state.limits.send(viewer.chatter_id).map_err(|wait| {
-        Problem::new(Code::RateLimited, "You are changing chats too fast; wait before the next change.").retry_after(wait)
+        Problem::new(Code::RateLimited, "You are changing chats too fast; wait before the next change.")
+            .retry_after(wait)
     })?;
     let (reply, answer) = oneshot::channel();
     let alter = Alter { by: viewer.chatter_id, chat_id: chat.id, change, reply: Reply::Rest(reply) };

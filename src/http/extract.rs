@@ -36,10 +36,13 @@ impl Viewer {
     /// Checks a token, first by itself, then against the database.
     pub async fn of_token(state: &State, token: &str) -> Result<Self, Problem> {
         let claims = state.tokens.verify(token)?;
-        let viewer = Self { chatter_id: claims.chatter_id, sign_in_id: claims.sign_in_id, expires_at: claims.expires_at };
+        let viewer =
+            Self { chatter_id: claims.chatter_id, sign_in_id: claims.sign_in_id, expires_at: claims.expires_at };
         match state.store.standing(viewer.chatter_id, viewer.sign_in_id).await? {
             Standing::Good => Ok(viewer),
-            Standing::SignedOut => Err(Problem::new(Code::TokenRevoked, "This sign-in has ended. Sign in again at POST /api/auth.")),
+            Standing::SignedOut => {
+                Err(Problem::new(Code::TokenRevoked, "This sign-in has ended. Sign in again at POST /api/auth."))
+            }
             Standing::NoChatter => Err(Problem::new(Code::TokenRevoked, "This account is gone.")),
         }
     }
@@ -52,7 +55,8 @@ impl FromRequest for Viewer {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let (state, token) = (state_of(request), bearer(request));
         Box::pin(async move {
-            let token = token?.ok_or_else(|| Problem::new(Code::TokenMissing, "Send the header Authorization: Bearer TOKEN."))?;
+            let token = token?
+                .ok_or_else(|| Problem::new(Code::TokenMissing, "Send the header Authorization: Bearer TOKEN."))?;
             let state = state?;
             Self::of_token(&state, &token).await
         })
@@ -95,13 +99,20 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         Box::pin(async move {
             let state = state?;
             if state.draining.load(Ordering::Relaxed) {
-                return Err(Problem::new(Code::Draining, "This instance is shutting down; the next one takes the same request."));
+                return Err(Problem::new(
+                    Code::Draining,
+                    "This instance is shutting down; the next one takes the same request.",
+                ));
             }
             if !json || encoded {
-                return Err(Problem::new(Code::UnsupportedMediaType, "Send plain JSON with the header Content-Type: application/json."));
+                return Err(Problem::new(
+                    Code::UnsupportedMediaType,
+                    "Send plain JSON with the header Content-Type: application/json.",
+                ));
             }
             let late = |_| Problem::new(Code::Timeout, "The body did not arrive within ten seconds.");
-            let body = tokio::time::timeout(BODY_TIME_MAX, read(payload, state.rules.body_bytes)).await.map_err(late)??;
+            let body =
+                tokio::time::timeout(BODY_TIME_MAX, read(payload, state.rules.body_bytes)).await.map_err(late)??;
             serde_json::from_slice(&body).map(Json).map_err(|error| malformed(&error))
         })
     }
@@ -111,13 +122,16 @@ fn is_json(request: &HttpRequest) -> bool {
     let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = value.split(';').map(str::trim);
     let json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
-    json && parts.all(|p| !p.to_ascii_lowercase().starts_with("charset=") || p.trim_matches('"').to_ascii_lowercase().ends_with("utf-8"))
+    json && parts.all(|p| {
+        !p.to_ascii_lowercase().starts_with("charset=") || p.trim_matches('"').to_ascii_lowercase().ends_with("utf-8")
+    })
 }
 
 async fn read(mut payload: Payload, bytes_max: usize) -> Result<BytesMut, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::new(Code::Malformed, "The body ended too early or is encoded wrongly."))?;
+        let chunk =
+            chunk.map_err(|_| Problem::new(Code::Malformed, "The body ended too early or is encoded wrongly."))?;
         if body.len() + chunk.len() > bytes_max {
             return Err(Problem::new(Code::TooLarge, format!("A body may have at most {bytes_max} bytes.")));
         }

@@ -29,7 +29,10 @@ pub fn check(request: &HttpRequest, allowed: &[String]) -> Result<(), Problem> {
     if own || allowed.iter().any(|other| other.eq_ignore_ascii_case(&origin)) {
         return Ok(());
     }
-    Err(Problem::new(Code::OriginRefused, "Pages from this origin may not connect; the operator can allow it in server.allowed_origins."))
+    Err(Problem::new(
+        Code::OriginRefused,
+        "Pages from this origin may not connect; the operator can allow it in server.allowed_origins.",
+    ))
 }
 
 #[cfg(test)]
@@ -48,6 +51,8 @@ mod tests {
     #[test]
     fn only_no_origin_ones_own_and_a_listed_one_may_connect() {
         assert!(checked(None) && checked(Some("http://chat.example:8080")) && checked(Some("https://APP.example")));
-        assert!(!checked(Some("null")) && !checked(Some("https://evil.example")) && !checked(Some("http://chat.example")));
+        assert!(
+            !checked(Some("null")) && !checked(Some("https://evil.example")) && !checked(Some("http://chat.example"))
+        );
     }
 }

@@ -22,7 +22,9 @@ pub fn limit(given: Option<i64>) -> Result<u64, Problem> {
     match given.map(u64::try_from) {
         None => Ok(LIMIT_DEFAULT),
         Some(Ok(limit)) if limit >= 1 => Ok(limit.min(LIMIT_MAX)),
-        Some(_) => Err(Problem::new(Code::Malformed, "limit must be a whole number of at least 1; more than 200 gives 200.")),
+        Some(_) => {
+            Err(Problem::new(Code::Malformed, "limit must be a whole number of at least 1; more than 200 gives 200."))
+        }
     }
 }
 

@@ -33,7 +33,9 @@ impl ResponseError for Problem {
         }
         match self.code.status() {
             401 => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
-            426 => drop(response.insert_header((header::UPGRADE, "websocket")).insert_header(("sec-websocket-version", "13"))),
+            426 => drop(
+                response.insert_header((header::UPGRADE, "websocket")).insert_header(("sec-websocket-version", "13")),
+            ),
             // The rest of a body that was refused is not read, so the connection cannot go on.
             408 | 413 => drop(response.force_close()),
             _ => {}

@@ -20,9 +20,15 @@ use crate::store::writer::Move;
 use crate::wire::rest::{ChatroomBody, ChatterBody, CreateChatroom, Message, Receipt, whole_number};
 
 /// `POST /api/chatrooms`: the room with somebody, or with oneself.
-pub async fn create(state: web::Data<State>, viewer: Viewer, Json(body): Json<CreateChatroom>) -> Result<HttpResponse, Problem> {
+pub async fn create(
+    state: web::Data<State>,
+    viewer: Viewer,
+    Json(body): Json<CreateChatroom>,
+) -> Result<HttpResponse, Problem> {
     match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
-        Created::New(room) => Ok(HttpResponse::Created().json(ViewOf::one(&state, viewer.chatter_id, room.id).await?.body())),
+        Created::New(room) => {
+            Ok(HttpResponse::Created().json(ViewOf::one(&state, viewer.chatter_id, room.id).await?.body()))
+        }
         Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),
         Created::Exists(id) => {
             let detail = format!("You two have chatroom {id} already.");
@@ -53,7 +59,8 @@ pub async fn list(
         let after = asked.after.as_deref().map(cursor).transpose()?;
         let views = state.store.rooms_of(me, after, limit).await?;
         let full = views.len() as u64 == limit;
-        let next = views.last().filter(|_| full).map(|view| format!("after={}-{}", view.room.last_chat_time.0, view.room.id));
+        let next =
+            views.last().filter(|_| full).map(|view| format!("after={}-{}", view.room.last_chat_time.0, view.room.id));
         let views = with_people(&state, me, views).await?;
         let bodies: Vec<ChatroomBody<'_>> = views.iter().map(ViewOf::body).collect();
         return Ok(paging::page(&request, &bodies, limit, next));
@@ -63,7 +70,10 @@ pub async fn list(
         async move {
             let views = state.store.rooms_of(me, after, STREAM_PAGE).await?;
             let full = views.len() as u64 == STREAM_PAGE;
-            let last = views.last().filter(|_| full).map(|v| RoomCursor { last_chat_time: v.room.last_chat_time, id: v.room.id });
+            let last = views
+                .last()
+                .filter(|_| full)
+                .map(|v| RoomCursor { last_chat_time: v.room.last_chat_time, id: v.room.id });
             let views = with_people(&state, me, views).await?;
             Ok((views.iter().map(|view| paging::encode(&view.body())).collect(), last.map(Some)))
         }
@@ -128,8 +138,8 @@ fn check_seq(field: &'static str, seq: Option<Seq>, room: &Chatroom) -> Result<(
 
 fn cursor(text: &str) -> Result<RoomCursor, Problem> {
     let parsed = text.split_once('-').and_then(|(time, id)| Some((time.parse().ok()?, id.parse().ok()?)));
-    let (time, id): (i64, ChatroomId) =
-        parsed.ok_or_else(|| Problem::new(Code::Malformed, "after must be taken from the Link header of the page before."))?;
+    let (time, id): (i64, ChatroomId) = parsed
+        .ok_or_else(|| Problem::new(Code::Malformed, "after must be taken from the Link header of the page before."))?;
     Ok(RoomCursor { last_chat_time: Micros(time), id })
 }
 
@@ -150,7 +160,14 @@ impl ViewOf {
     fn body(&self) -> ChatroomBody<'_> {
         let receipts = self.view.receipts.iter().map(|(id, marks)| (*id, *marks));
         let (owner, opponent) = (self.owner.clone(), self.opponent.clone());
-        ChatroomBody::new(&self.view.room, owner, opponent, self.view.last_chat.as_ref(), self.view.unread_count, receipts)
+        ChatroomBody::new(
+            &self.view.room,
+            owner,
+            opponent,
+            self.view.last_chat.as_ref(),
+            self.view.unread_count,
+            receipts,
+        )
     }
 }
 

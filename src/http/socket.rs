@@ -38,7 +38,8 @@ pub async fn seed(
     }
     origin::check(&request, &state.rules.allowed_origins)?;
     let token = bearer(&request)?.or_else(|| asked.jwt.clone());
-    let token = token.ok_or_else(|| Problem::new(Code::TokenMissing, "Send Authorization: Bearer TOKEN, or ?jwt=TOKEN."))?;
+    let token =
+        token.ok_or_else(|| Problem::new(Code::TokenMissing, "Send Authorization: Bearer TOKEN, or ?jwt=TOKEN."))?;
     let viewer = Viewer::of_token(&state, &token).await?;
     let room = room_of(&state, viewer, &path).await?;
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use ::entity::chatroom::{Column, Entity, Model};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, Statement,
-    TransactionTrait, Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
+    Statement, TransactionTrait, Value,
 };
 
 use super::chats::{chat_of, is_duplicate};
@@ -60,9 +60,11 @@ impl Store {
             .writes
             .run(async |db| {
                 let tx = db.begin().await?;
-                let sql = "INSERT INTO chatrooms (owner_id, opponent_id, pair_low, pair_high, create_time, last_chat_time)
+                let sql =
+                    "INSERT INTO chatrooms (owner_id, opponent_id, pair_low, pair_high, create_time, last_chat_time)
                            VALUES ($1, $2, $3, $4, $5, $5) RETURNING *";
-                let values: [Value; 5] = [owner.into(), opponent.into(), low.into(), high.into(), Micros::now().0.into()];
+                let values: [Value; 5] =
+                    [owner.into(), opponent.into(), low.into(), high.into(), Micros::now().0.into()];
                 let row = match tx.query_one_raw(self.sql(sql, values)).await {
                     Ok(Some(row)) => Model::from_query_result(&row, "")?,
                     Ok(None) => return Err(DbErr::RecordNotInserted),
@@ -72,7 +74,8 @@ impl Store {
                 if !both_there(&tx, low, high).await? {
                     return Ok(Some(Created::NoOpponent));
                 }
-                let members = "INSERT INTO members (chatroom_id, chatter_id) SELECT $1, id FROM chatters WHERE id IN ($2, $3)";
+                let members =
+                    "INSERT INTO members (chatroom_id, chatter_id) SELECT $1, id FROM chatters WHERE id IN ($2, $3)";
                 tx.execute_raw(self.sql(members, [row.id.into(), low.into(), high.into()])).await?;
                 tx.commit().await?;
                 Ok(Some(Created::New(chatroom_of(row))))
@@ -94,7 +97,12 @@ impl Store {
     }
 
     /// One page of the viewer's rooms, newest chat first.
-    pub async fn rooms_of(&self, viewer: ChatterId, after: Option<RoomCursor>, limit: u64) -> Result<Vec<RoomView>, StoreError> {
+    pub async fn rooms_of(
+        &self,
+        viewer: ChatterId,
+        after: Option<RoomCursor>,
+        limit: u64,
+    ) -> Result<Vec<RoomView>, StoreError> {
         let after = after.unwrap_or(RoomCursor { last_chat_time: Micros(i64::MAX), id: i64::MAX });
         let sql = "SELECT r.* FROM chatrooms r JOIN members m ON m.chatroom_id = r.id AND m.chatter_id = $1
                    WHERE (r.last_chat_time, r.id) < ($2, $3) ORDER BY r.last_chat_time DESC, r.id DESC LIMIT $4";
@@ -165,7 +173,10 @@ fn parameters(count: usize, taken: usize) -> String {
     (taken + 1..=taken + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
 
-async fn last_chats(db: &impl ConnectionTrait, ids: &[ChatroomId]) -> Result<HashMap<ChatroomId, ::entity::chat::Model>, DbErr> {
+async fn last_chats(
+    db: &impl ConnectionTrait,
+    ids: &[ChatroomId],
+) -> Result<HashMap<ChatroomId, ::entity::chat::Model>, DbErr> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -176,7 +187,9 @@ async fn last_chats(db: &impl ConnectionTrait, ids: &[ChatroomId]) -> Result<Has
     );
     let values = ids.iter().map(|id| Value::from(*id));
     let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
-    rows.iter().map(|row| ::entity::chat::Model::from_query_result(row, "").map(|chat| (chat.chatroom_id, chat))).collect()
+    rows.iter()
+        .map(|row| ::entity::chat::Model::from_query_result(row, "").map(|chat| (chat.chatroom_id, chat)))
+        .collect()
 }
 
 async fn watermarks(
@@ -192,7 +205,11 @@ async fn watermarks(
     Ok(rooms)
 }
 
-async fn unread_counts(db: &impl ConnectionTrait, viewer: ChatterId, ids: &[ChatroomId]) -> Result<HashMap<ChatroomId, i64>, DbErr> {
+async fn unread_counts(
+    db: &impl ConnectionTrait,
+    viewer: ChatterId,
+    ids: &[ChatroomId],
+) -> Result<HashMap<ChatroomId, i64>, DbErr> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }

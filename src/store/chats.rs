@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use ::entity::chat::{Column, Entity, Model};
 use sea_orm::{
-    AccessMode, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, IsolationLevel, QueryFilter, QueryOrder, QuerySelect,
-    TransactionTrait, Value,
+    AccessMode, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, IsolationLevel, QueryFilter,
+    QueryOrder, QuerySelect, TransactionTrait, Value,
 };
 
 use super::writer::{Append, ClientKey, Known};
@@ -56,7 +56,9 @@ impl Store {
         self.reads
             .run(async |db| {
                 let Some(row) = Entity::find_by_id(id).one(db).await? else { return Ok(None) };
-                let Some(room) = ::entity::chatroom::Entity::find_by_id(row.chatroom_id).one(db).await? else { return Ok(None) };
+                let Some(room) = ::entity::chatroom::Entity::find_by_id(row.chatroom_id).one(db).await? else {
+                    return Ok(None);
+                };
                 let room = super::chatrooms::chatroom_of(room);
                 let receiver = room.other(row.sender_id);
                 Ok(Some((chat_of(row, receiver), room)))
@@ -86,7 +88,13 @@ impl Store {
     }
 
     /// Chats whose folded text has `folded` in it, newest first, looking at a bounded number of rows below `before`.
-    pub async fn search(&self, room: &Chatroom, folded: &str, before: Option<Seq>, limit: u64) -> Result<Found, StoreError> {
+    pub async fn search(
+        &self,
+        room: &Chatroom,
+        folded: &str,
+        before: Option<Seq>,
+        limit: u64,
+    ) -> Result<Found, StoreError> {
         let before = before.unwrap_or(room.last_seq + 1).min(room.last_seq + 1);
         let floor = (before - SEARCH_WINDOW).max(1);
         let find = if self.backend == sea_orm::DbBackend::Postgres { "strpos" } else { "instr" };
@@ -94,8 +102,13 @@ impl Store {
             "SELECT * FROM chats WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
              AND {find}(coalesce(folded, content), $4) > 0 ORDER BY seq DESC LIMIT $5"
         );
-        let values: [Value; 5] =
-            [room.id.into(), before.into(), floor.into(), folded.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()];
+        let values: [Value; 5] = [
+            room.id.into(),
+            before.into(),
+            floor.into(),
+            folded.into(),
+            i64::try_from(limit).unwrap_or(i64::MAX).into(),
+        ];
         let statement = self.sql(&sql, values);
         let rows = self.reads.run(async move |db| Entity::find().from_raw_sql(statement.clone()).all(db).await).await?;
         let full = rows.len() as u64 >= limit;
@@ -106,8 +119,11 @@ impl Store {
     /// What changed above `since`; none if the room is gone.
     pub async fn changes(&self, room: &Chatroom, since: Version, limit: u64) -> Result<Option<Changes>, StoreError> {
         let answer = self.reads.run(async |db| {
-            let snapshot = db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await?;
-            let Some(head) = ::entity::chatroom::Entity::find_by_id(room.id).one(&snapshot).await? else { return Ok(None) };
+            let snapshot =
+                db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await?;
+            let Some(head) = ::entity::chatroom::Entity::find_by_id(room.id).one(&snapshot).await? else {
+                return Ok(None);
+            };
             // A chat that was never changed has a version that grows with its seq, so few rows are looked at.
             let untouched_above = head.last_seq - (head.version - since);
             let sql = "SELECT * FROM (
@@ -117,8 +133,12 @@ impl Store {
                   SELECT * FROM (SELECT * FROM chats WHERE chatroom_id = $1 AND seq > $3 AND version > $2
                     AND edit_time IS NULL AND delete_time IS NULL ORDER BY seq LIMIT $4) untouched
                 ) rows ORDER BY version LIMIT $4";
-            let values: [Value; 4] =
-                [room.id.into(), since.into(), untouched_above.into(), i64::try_from(limit + 1).unwrap_or(i64::MAX).into()];
+            let values: [Value; 4] = [
+                room.id.into(),
+                since.into(),
+                untouched_above.into(),
+                i64::try_from(limit + 1).unwrap_or(i64::MAX).into(),
+            ];
             let rows = snapshot.query_all_raw(self.sql(sql, values)).await?;
             let rows = rows.iter().map(|row| Model::from_query_result(row, "")).collect::<Result<Vec<_>, _>>()?;
             snapshot.commit().await?;
@@ -155,11 +175,7 @@ fn chat_in(room: &Chatroom, row: Model) -> Chat {
 }
 
 /// The rows that a look-up of client_ids found, by key.
-pub(super) fn known_of(
-    rows: Vec<Model>,
-    appends: &[&Append],
-    keys: &[Option<ClientKey>],
-) -> HashMap<ClientKey, Known> {
+pub(super) fn known_of(rows: Vec<Model>, appends: &[&Append], keys: &[Option<ClientKey>]) -> HashMap<ClientKey, Known> {
     let mut known = HashMap::with_capacity(rows.len());
     for row in rows {
         let Some(key) = row.client_key.as_deref().and_then(|key| ClientKey::try_from(key).ok()) else { continue };

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use ::entity::chatter::{ActiveModel, Column, Entity, Model};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
-    Statement, TransactionTrait, Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set, Statement, TransactionTrait, Value,
 };
 use sha2::{Digest, Sha256};
 
@@ -62,7 +62,8 @@ impl Store {
                     Err(error) => return Err(error),
                 };
                 // After the insert, which waits for a deletion that is under way.
-                let retired = Entity::find().filter(Column::UsernameKey.eq(retired_key(&username.key()))).one(&tx).await?;
+                let retired =
+                    Entity::find().filter(Column::UsernameKey.eq(retired_key(&username.key()))).one(&tx).await?;
                 if retired.is_some() {
                     return Ok(None);
                 }
@@ -104,7 +105,12 @@ impl Store {
     }
 
     /// One page of the directory by id, without deleted accounts; `prefix` is a folded beginning of usernames.
-    pub async fn directory(&self, prefix: Option<&str>, after: ChatterId, limit: u64) -> Result<Vec<Chatter>, StoreError> {
+    pub async fn directory(
+        &self,
+        prefix: Option<&str>,
+        after: ChatterId,
+        limit: u64,
+    ) -> Result<Vec<Chatter>, StoreError> {
         let mut page = Entity::find().filter(Column::DeleteTime.is_null()).filter(Column::Id.gt(after));
         if let Some(prefix) = prefix {
             // Usernames are ASCII, so the key that follows all with this prefix is the prefix and DEL.
@@ -128,9 +134,11 @@ impl Store {
             .writes
             .run(async |db| {
                 let tx = db.begin().await?;
-                let set = "UPDATE chatters SET nickname = coalesce($2, nickname), password_hash = coalesce($3, password_hash)
+                let set =
+                    "UPDATE chatters SET nickname = coalesce($2, nickname), password_hash = coalesce($3, password_hash)
                            WHERE id = $1 AND delete_time IS NULL";
-                let values: [Value; 3] = [id.into(), changed.nickname.clone().into(), changed.password_hash.clone().into()];
+                let values: [Value; 3] =
+                    [id.into(), changed.nickname.clone().into(), changed.password_hash.clone().into()];
                 let updated = tx.execute_raw(self.sql(set, values)).await?;
                 if updated.rows_affected() == 0 {
                     return Ok(None);
@@ -184,7 +192,9 @@ impl Store {
             .run(async |db| {
                 let tx = db.begin().await?;
                 let rooms: Vec<ChatroomId> = lock_rooms_of(&tx, id).await?.into_iter().map(|(room, _)| room).collect();
-                let Some(row) = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).one(&tx).await? else { return Ok(None) };
+                let Some(row) = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).one(&tx).await? else {
+                    return Ok(None);
+                };
                 for room in &rooms {
                     super::chatrooms::delete_rows(&tx, *room).await?;
                 }
@@ -214,7 +224,9 @@ fn retired_key(username_key: &str) -> String {
 async fn lock_rooms_of(tx: &DatabaseTransaction, id: ChatterId) -> Result<Vec<(ChatroomId, bool)>, DbErr> {
     let backend = tx.get_database_backend();
     let lock = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
-    let sql = format!("SELECT id, pair_low = pair_high FROM chatrooms WHERE pair_low = $1 OR pair_high = $1 ORDER BY id {lock}");
+    let sql = format!(
+        "SELECT id, pair_low = pair_high FROM chatrooms WHERE pair_low = $1 OR pair_high = $1 ORDER BY id {lock}"
+    );
     let rows = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }

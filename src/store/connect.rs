@@ -33,7 +33,9 @@ pub struct Options {
 pub enum OpenError {
     #[error("DATABASE_URL must begin with sqlite:// or postgres://")]
     Scheme,
-    #[error("another hyper-chat serves this SQLite file (its lock is {0}); stop it first, or use PostgreSQL to run several")]
+    #[error(
+        "another hyper-chat serves this SQLite file (its lock is {0}); stop it first, or use PostgreSQL to run several"
+    )]
     Locked(PathBuf),
     #[error("cannot make or lock {0}: is the folder there and writable?")]
     Lock(PathBuf, #[source] std::io::Error),
@@ -41,7 +43,9 @@ pub enum OpenError {
     Connect(#[source] DbErr),
     #[error("the schema cannot be brought up to date; `hyper-chat migrate` shows the same error")]
     Migrate(#[source] DbErr),
-    #[error("{0} is off, so a crash could lose acknowledged chats; turn it on, or set HYPER_CHAT__DATABASE__UNSAFE_DURABILITY=true to accept that")]
+    #[error(
+        "{0} is off, so a crash could lose acknowledged chats; turn it on, or set HYPER_CHAT__DATABASE__UNSAFE_DURABILITY=true to accept that"
+    )]
     NotDurable(&'static str),
 }
 
@@ -101,7 +105,8 @@ async fn open_sqlite(options: &Options) -> Result<Opened, OpenError> {
     let writes = Pool::new(db, None);
     let reads = match path {
         Some(_) => {
-            let readers = Database::connect(sqlite_options(options, SQLITE_READERS)).await.map_err(OpenError::Connect)?;
+            let readers =
+                Database::connect(sqlite_options(options, SQLITE_READERS)).await.map_err(OpenError::Connect)?;
             Pool::new(readers, None)
         }
         // A database in memory exists once per connection.
@@ -123,7 +128,12 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
     };
     let writers = (options.connections_max / 2).max(2);
     let readers = options.connections_max.saturating_sub(writers).max(1);
-    Ok(Opened { backend: DbBackend::Postgres, reads: lazily(readers).await?, writes: lazily(writers).await?, lock: None })
+    Ok(Opened {
+        backend: DbBackend::Postgres,
+        reads: lazily(readers).await?,
+        writes: lazily(writers).await?,
+        lock: None,
+    })
 }
 
 /// The lock is the operating system's, so a killed server leaves none behind.
@@ -218,7 +228,8 @@ async fn check_postgres(db: &DatabaseConnection, options: &Options) -> Result<()
 }
 
 async fn setting<T: sea_orm::TryGetable>(db: &DatabaseConnection, ask: &str) -> Result<T, OpenError> {
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), ask)).await.map_err(OpenError::Connect)?;
+    let row =
+        db.query_one_raw(Statement::from_string(db.get_database_backend(), ask)).await.map_err(OpenError::Connect)?;
     let missing = || OpenError::Connect(DbErr::RecordNotFound(ask.to_owned()));
     row.ok_or_else(missing)?.try_get_by_index(0).map_err(OpenError::Connect)
 }

@@ -18,8 +18,8 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 pub use connect::{OpenError, Options, is_postgres, sqlite_path};
-pub use pool::StoreError;
 use pool::Pool;
+pub use pool::StoreError;
 use writer::WriterHandle;
 
 use crate::domain::clock::Micros;

@@ -9,10 +9,7 @@ mod owed;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, TransactionTrait,
-    Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, TransactionTrait, Value};
 
 pub use self::owed::{DeviceToken, Key, Lease, Owed, Settlement};
 use super::StoreError;
@@ -69,7 +66,13 @@ impl Outbox {
     }
 
     /// One statement, so that no lock is held over a round trip.
-    async fn claim(&self, with: &str, due: &str, values: Vec<Value>, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+    async fn claim(
+        &self,
+        with: &str,
+        due: &str,
+        values: Vec<Value>,
+        lease: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
         let sql = format!(
             "WITH {with}clock AS MATERIALIZED (SELECT {{clock}} AS now), due AS ({due})
             UPDATE push_outbox AS t SET due_time = clock.now + $1, attempts = t.attempts + 1 FROM clock, due

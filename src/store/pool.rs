@@ -55,7 +55,10 @@ impl Pool {
     }
 
     /// Asks one question, within [`DEADLINE`].
-    pub async fn run<T>(&self, ask: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>) -> Result<T, StoreError> {
+    pub async fn run<T>(
+        &self,
+        ask: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>,
+    ) -> Result<T, StoreError> {
         let asked = Instant::now();
         let db = self.db();
         match tokio::time::timeout(DEADLINE, ask(&db)).await {
@@ -88,9 +91,9 @@ impl Pool {
 /// Whether an error says "not now" rather than "never".
 fn is_outage(error: &DbErr) -> bool {
     match error {
-        DbErr::Conn(RuntimeErr::SqlxError(e)) | DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => {
-            is_outage_sqlx(e)
-        }
+        DbErr::Conn(RuntimeErr::SqlxError(e))
+        | DbErr::Exec(RuntimeErr::SqlxError(e))
+        | DbErr::Query(RuntimeErr::SqlxError(e)) => is_outage_sqlx(e),
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
         _ => false,
     }

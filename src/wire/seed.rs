@@ -94,7 +94,12 @@ pub enum EventFrame<'a> {
         create_time: Micros,
         edit_time: Option<Micros>,
     },
-    Deleted { id: ChatId, chatroom_id: ChatroomId, seq: Seq, version: Version },
+    Deleted {
+        id: ChatId,
+        chatroom_id: ChatroomId,
+        seq: Seq,
+        version: Version,
+    },
 }
 
 impl<'a> EventFrame<'a> {
@@ -147,7 +152,18 @@ mod tests {
     #[test]
     fn what_is_not_a_frame_is_an_error_and_never_a_panic() {
         let deep = format!("{{\"message\":\"a\",\"x\":{}{}}}", "[".repeat(200), "]".repeat(200));
-        for bad in ["", "x", "[]", "1", "{}", r#"{"message":null}"#, r#"{"message":1}"#, r#"{"message":["a"]}"#, r#"{"message":"\ud800"}"#, &deep] {
+        for bad in [
+            "",
+            "x",
+            "[]",
+            "1",
+            "{}",
+            r#"{"message":null}"#,
+            r#"{"message":1}"#,
+            r#"{"message":["a"]}"#,
+            r#"{"message":"\ud800"}"#,
+            &deep,
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -2,23 +2,26 @@
 //!
 //! Rows in hand of a failed notifier are under a lease, so its successor loses nothing.
 
+use std::sync::Arc;
+
 use actix::Addr;
 use actix::dev::SendError;
 use parking_lot::RwLock;
 
-use super::Notifier;
 use super::messages::Unreached;
+use super::{Counters, Notifier};
 
 /// Where rooms nudge the notifier.
 pub struct Keeper {
     current: RwLock<Addr<Notifier>>,
     start: Box<dyn Fn() -> Addr<Notifier> + Send + Sync>,
+    counters: Arc<Counters>,
 }
 
 impl Keeper {
     /// Starts the first one.
-    pub fn new(start: impl Fn() -> Addr<Notifier> + Send + Sync + 'static) -> Self {
-        Self { current: RwLock::new(start()), start: Box::new(start) }
+    pub fn new(counters: Arc<Counters>, start: impl Fn() -> Addr<Notifier> + Send + Sync + 'static) -> Self {
+        Self { current: RwLock::new(start()), start: Box::new(start), counters }
     }
 
     /// The one that runs, to drain it.
@@ -31,9 +34,13 @@ impl Keeper {
     /// the grace anyway.
     pub fn nudge(&self, unreached: Unreached) {
         let refused = self.current.read().try_send(unreached);
-        if let Err(SendError::Closed(unreached)) = refused {
-            self.look();
-            let _ = self.current.read().try_send(unreached);
+        match refused {
+            Ok(()) => {}
+            Err(SendError::Full(_)) => self.counters.count_unreached_dropped(1),
+            Err(SendError::Closed(unreached)) => {
+                self.look();
+                let _ = self.current.read().try_send(unreached);
+            }
         }
     }
 

@@ -27,9 +27,15 @@ pub enum Command {
     Post(Post),
     Alter(Alter),
     /// A chatter's watermark moves forward; answered by nothing.
-    Watermark { chatter_id: ChatterId, step: Move },
+    Watermark {
+        chatter_id: ChatterId,
+        step: Move,
+    },
     /// Delete the room; its sockets are closed 4404.
-    Delete { by: ChatterId, reply: oneshot::Sender<Result<(), Problem>> },
+    Delete {
+        by: ChatterId,
+        reply: oneshot::Sender<Result<(), Problem>>,
+    },
     /// The room's rows were deleted with an account: its sockets are closed 4404.
     Deleted,
     /// Something may have been stored that was never delivered: look.

@@ -48,7 +48,10 @@ pub struct Room {
 enum Stage {
     /// The room's row is being read; commands wait.
     Loading(Vec<Command>),
-    Open { room: Chatroom, order: Order },
+    Open {
+        room: Chatroom,
+        order: Order,
+    },
     /// There is no such room, or no more.
     Gone,
 }
@@ -82,7 +85,11 @@ impl Room {
             }
             Ok(None) => (Stage::Gone, Some(Problem::not_found("chatroom"))),
             Err(error) => {
-                tracing::warn!(chatroom_id = self.id, error = &error as &dyn std::error::Error, "a room could not be read");
+                tracing::warn!(
+                    chatroom_id = self.id,
+                    error = &error as &dyn std::error::Error,
+                    "a room could not be read"
+                );
                 (Stage::Gone, Some(Problem::unavailable()))
             }
         };
@@ -136,7 +143,10 @@ impl Room {
             return answer(reply, Err(Problem::not_found("chatroom")));
         }
         if receiver_id.is_some_and(|given| given != other) {
-            return answer(reply, Err(Problem::invalid("receiver_id", "It must be the other participant of the room, or left out.")));
+            return answer(
+                reply,
+                Err(Problem::invalid("receiver_id", "It must be the other participant of the room, or left out.")),
+            );
         }
         if !room.with_oneself() {
             self.parts.store.writer().move_watermark(self.id, sender_id, Move::Sent);
@@ -227,8 +237,11 @@ impl Room {
 
     /// Receivers without a live socket get their push at once instead of after the grace.
     fn nudge_notifier(&self, events: &[Event]) {
-        let mut receivers: Vec<ChatterId> =
-            events.iter().filter(|e| e.kind == Kind::Created && e.chat.sender_id != e.chat.receiver_id).map(|e| e.chat.receiver_id).collect();
+        let mut receivers: Vec<ChatterId> = events
+            .iter()
+            .filter(|e| e.kind == Kind::Created && e.chat.sender_id != e.chat.receiver_id)
+            .map(|e| e.chat.receiver_id)
+            .collect();
         receivers.sort_unstable();
         receivers.dedup();
         for receiver_id in receivers {
@@ -269,7 +282,12 @@ impl Room {
         }
     }
 
-    fn delete(&mut self, by: ChatterId, reply: tokio::sync::oneshot::Sender<Result<(), Problem>>, ctx: &mut Context<Self>) {
+    fn delete(
+        &mut self,
+        by: ChatterId,
+        reply: tokio::sync::oneshot::Sender<Result<(), Problem>>,
+        ctx: &mut Context<Self>,
+    ) {
         let Stage::Open { room, .. } = &self.stage else { return };
         if !room.has(by) {
             let _ = reply.send(Err(Problem::not_found("chatroom")));
@@ -355,7 +373,10 @@ struct RoomHome {
 impl Home for RoomHome {
     fn settled(&self, outcomes: Vec<(u64, Outcome)>) {
         if self.room.connected() {
-            #[expect(clippy::disallowed_methods, reason = "an outcome must not be lost, and commands in flight are bounded")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "an outcome must not be lost, and commands in flight are bounded"
+            )]
             self.room.do_send(Settled(outcomes));
         } else if let Some(registry) = self.registry.upgrade() {
             // The room failed while its chats were being stored: its successor delivers them.
@@ -365,7 +386,11 @@ impl Home for RoomHome {
 }
 
 /// Everything above a version, from one page after the other.
-async fn read_changes(store: &Store, room: &Chatroom, since: Version) -> Result<Option<(Vec<Chat>, Version)>, StoreError> {
+async fn read_changes(
+    store: &Store,
+    room: &Chatroom,
+    since: Version,
+) -> Result<Option<(Vec<Chat>, Version)>, StoreError> {
     let mut rows = Vec::new();
     let mut version = since;
     for _ in 0..FILL_PAGES_MAX {
@@ -403,10 +428,14 @@ fn busy() -> Problem {
 fn problem_of(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::NoRoom => Problem::not_found("chatroom"),
-        Refusal::Closed => Problem::new(Code::ReceiverDeleted, "The other person has deleted their account; the history stays readable."),
-        Refusal::ClientIdConflict => {
-            Problem::new(Code::ClientIdConflict, "You have used this client_id for another content or room; make a new one for a new chat.")
-        }
+        Refusal::Closed => Problem::new(
+            Code::ReceiverDeleted,
+            "The other person has deleted their account; the history stays readable.",
+        ),
+        Refusal::ClientIdConflict => Problem::new(
+            Code::ClientIdConflict,
+            "You have used this client_id for another content or room; make a new one for a new chat.",
+        ),
         Refusal::NoChat => Problem::not_found("chat"),
         Refusal::NotSender => Problem::new(Code::NotYours, "Only the sender of a chat can edit or delete it."),
         Refusal::Unavailable => Problem::unavailable(),
@@ -417,6 +446,8 @@ fn problem_of(refusal: Refusal) -> Problem {
 fn problem_of_store(error: &StoreError) -> Problem {
     match error {
         StoreError::Unavailable(_) => Problem::unavailable(),
-        StoreError::Failed(_) => Problem::new(Code::Internal, "The room could not be deleted; the operator's log says why."),
+        StoreError::Failed(_) => {
+            Problem::new(Code::Internal, "The room could not be deleted; the operator's log says why.")
+        }
     }
 }

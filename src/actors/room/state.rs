@@ -125,8 +125,17 @@ mod tests {
 
     fn chat(seq: Seq, version: Version) -> Chat {
         Chat {
-            id: seq, chatroom_id: 1, seq, version, sender_id: 1, receiver_id: 2, content: "x".into(), client_id: None,
-            create_time: Micros(0), edit_time: None, delete_time: None,
+            id: seq,
+            chatroom_id: 1,
+            seq,
+            version,
+            sender_id: 1,
+            receiver_id: 2,
+            content: "x".into(),
+            client_id: None,
+            create_time: Micros(0),
+            edit_time: None,
+            delete_time: None,
         }
     }
 

@@ -174,7 +174,11 @@ impl Assembler {
             return partial.check_so_far().map(|()| None);
         }
         let Some(Partial { text, data, .. }) = self.partial.take() else { return Err(Close::PROTOCOL) };
-        if text { utf8(data.freeze()).map(|text| Some(Message::Text(text))) } else { Ok(Some(Message::Binary(data.freeze()))) }
+        if text {
+            utf8(data.freeze()).map(|text| Some(Message::Text(text)))
+        } else {
+            Ok(Some(Message::Binary(data.freeze())))
+        }
     }
 
     fn begin(&mut self, text: bool, data: &[u8]) -> Result<Option<Message>, Close> {

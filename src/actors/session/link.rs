@@ -36,7 +36,13 @@ pub struct Link {
 impl Link {
     /// A socket that writes to `out`.
     #[must_use]
-    pub fn new(chatter_id: ChatterId, sign_in_id: Option<i64>, chatroom_id: ChatroomId, events: bool, out: OutQueue) -> Self {
+    pub fn new(
+        chatter_id: ChatterId,
+        sign_in_id: Option<i64>,
+        chatroom_id: ChatroomId,
+        events: bool,
+        out: OutQueue,
+    ) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Self { id, chatter_id, sign_in_id, chatroom_id, events, out, session: OnceLock::new() }
     }
@@ -49,7 +55,10 @@ impl Link {
     /// Queues the frames of these events of its room. Called by the room, once per commit.
     pub fn deliver(&self, events: &[Event]) {
         let wanted = |event: &&Event| self.events || event.kind == Kind::Created;
-        let mut received = events.iter().filter(|e| e.kind == Kind::Created && e.chat.sender_id != self.chatter_id).map(|e| e.chat.seq);
+        let mut received = events
+            .iter()
+            .filter(|e| e.kind == Kind::Created && e.chat.sender_id != self.chatter_id)
+            .map(|e| e.chat.seq);
         let frames = events.iter().filter(wanted).map(Event::seed_frame);
         let pushed = match received.next() {
             Some(first) => self.out.push_chats(frames, first, received.last().unwrap_or(first)),

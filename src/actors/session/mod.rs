@@ -20,9 +20,9 @@ use super::SESSION_MAILBOX;
 use super::registry::Registry;
 use super::room::messages::{Command, Post, Reply};
 use super::sessions::Sessions;
+use crate::domain::Broken;
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::clock::Micros;
-use crate::domain::Broken;
 use crate::error::{Code, Problem};
 use crate::limits::Limits;
 use crate::store::writer::Move;
@@ -170,11 +170,16 @@ impl Session {
     }
 
     fn post(&self, frame: ClientFrame) -> Result<(), Problem> {
-        let field = |e: Broken| Problem::invalid(if e.field == "content" { "message" } else { e.field }, format!("It {}.", e.rule));
+        let field = |e: Broken| {
+            Problem::invalid(if e.field == "content" { "message" } else { e.field }, format!("It {}.", e.rule))
+        };
         let content = Content::parse(frame.message).map_err(field)?;
         let client_id = frame.client_id.map(ClientId::parse).transpose().map_err(field)?;
         if !self.parts.sessions.takes_chats() {
-            return Err(Problem::new(Code::Draining, "This instance is shutting down; connect again and send the same client_id."));
+            return Err(Problem::new(
+                Code::Draining,
+                "This instance is shutting down; connect again and send the same client_id.",
+            ));
         }
         self.parts.limits.send(self.link.chatter_id).map_err(|wait| {
             Problem::new(Code::RateLimited, "You are sending too fast; wait before the next chat.").retry_after(wait)

@@ -55,7 +55,13 @@ impl OutQueue {
     /// A queue of at most this many bytes, and the body that empties it.
     #[must_use]
     pub fn new(bytes_max: usize) -> (Self, OutBody) {
-        let shared = Shared { chunks: VecDeque::new(), bytes: 0, state: State::Open, reader: None, proof: ReceiptProof::default() };
+        let shared = Shared {
+            chunks: VecDeque::new(),
+            bytes: 0,
+            state: State::Open,
+            reader: None,
+            proof: ReceiptProof::default(),
+        };
         let shared = Arc::new(Mutex::new(shared));
         (Self { shared: shared.clone(), bytes_max }, OutBody { shared })
     }

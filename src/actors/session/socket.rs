@@ -171,7 +171,13 @@ mod tests {
 
     #[test]
     fn broken_frames_are_protocol_errors() {
-        for broken in [vec![0x81, 0x01, b'x'], masked(0xC1, b"rsv"), masked(0x83, b"opcode"), masked(0x80, b"stray"), masked(0x89, &[0; 126])] {
+        for broken in [
+            vec![0x81, 0x01, b'x'],
+            masked(0xC1, b"rsv"),
+            masked(0x83, b"opcode"),
+            masked(0x80, b"stray"),
+            masked(0x89, &[0; 126]),
+        ] {
             assert!(matches!(heard(vec![broken]).as_slice(), [Heard::Broken(Close::PROTOCOL)]));
         }
     }

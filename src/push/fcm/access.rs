@@ -147,7 +147,7 @@ impl Access {
             {
                 return Ok(bearer.clone());
             }
-            Some(Err(error)) if self.purchases.load(Ordering::Acquire) == 999 => return Err(error.clone()),
+            Some(Err(error)) if self.purchases.load(Ordering::Acquire) != seen => return Err(error.clone()),
             _ => {}
         }
         let bought = self.buy(http).await;

@@ -80,7 +80,10 @@ impl<'a> Plan<'a> {
             if let Some(key) = key {
                 if let Some(known) = known.get(key) {
                     let same = Some(known.first_hash) == hash;
-                    plan.settled.push((at, if same { Ok(Stored::Again(known.chat.clone())) } else { Err(Refusal::ClientIdConflict) }));
+                    plan.settled.push((
+                        at,
+                        if same { Ok(Stored::Again(known.chat.clone())) } else { Err(Refusal::ClientIdConflict) },
+                    ));
                     continue;
                 }
                 if let Some(&of) = first.get(key) {
@@ -100,7 +103,15 @@ impl<'a> Plan<'a> {
             plan.rooms[room].count += 1;
             let place = plan.rooms[room].count;
             plan.owe(room, append, place);
-            plan.fresh.push(Fresh { at, append, key: *key, first_hash: hash, folded: append.content.folded(), room, place });
+            plan.fresh.push(Fresh {
+                at,
+                append,
+                key: *key,
+                first_hash: hash,
+                folded: append.content.folded(),
+                room,
+                place,
+            });
         }
         plan
     }
@@ -201,12 +212,20 @@ mod tests {
     fn places_are_given_per_room_in_the_order_of_the_batch() {
         let batch = [append(1, 1, None, "a"), append(2, 1, None, "b"), append(1, 2, None, "c")];
         let from_1 = RoomGot::Numbers { first_seq: 1, first_version: 1, time: Micros(0) };
-        assert_eq!(outcomes(&batch, &HashMap::new(), &[FROM_5, from_1]), ["new 5 at 100", "new 1 at 101", "new 6 at 102"]);
+        assert_eq!(
+            outcomes(&batch, &HashMap::new(), &[FROM_5, from_1]),
+            ["new 5 at 100", "new 1 at 101", "new 6 at 102"]
+        );
     }
 
     #[test]
     fn a_client_id_repeated_within_a_batch_is_stored_once() {
-        let batch = [append(1, 1, Some("x"), "a"), append(1, 1, Some("x"), "a"), append(1, 1, Some("x"), "b"), append(1, 2, Some("x"), "b")];
+        let batch = [
+            append(1, 1, Some("x"), "a"),
+            append(1, 1, Some("x"), "a"),
+            append(1, 1, Some("x"), "b"),
+            append(1, 2, Some("x"), "b"),
+        ];
         assert_eq!(
             outcomes(&batch, &HashMap::new(), &[FROM_5]),
             ["new 5 at 100", "again 5", "Err(ClientIdConflict)", "new 6 at 101"],
@@ -220,8 +239,17 @@ mod tests {
         let key = stored.client_id.as_ref().unwrap().key(1);
         let known = || {
             let chat = Chat {
-                id: 7, chatroom_id: 1, seq: 4, version: 4, sender_id: 1, receiver_id: 2, content: "edited since".into(),
-                client_id: Some("x".into()), create_time: Micros(0), edit_time: None, delete_time: None,
+                id: 7,
+                chatroom_id: 1,
+                seq: 4,
+                version: 4,
+                sender_id: 1,
+                receiver_id: 2,
+                content: "edited since".into(),
+                client_id: Some("x".into()),
+                create_time: Micros(0),
+                edit_time: None,
+                delete_time: None,
             };
             HashMap::from([(key, Known { chat, first_hash: first_hash(1, "a") })])
         };

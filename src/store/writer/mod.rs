@@ -94,7 +94,10 @@ impl Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// A new chat; `push_owed` says that its batch left something in the push outbox.
-    New { chat: Chat, push_owed: bool },
+    New {
+        chat: Chat,
+        push_owed: bool,
+    },
     /// The `client_id` was known: the chat as it is now.
     Again(Chat),
     Edited(Chat),
@@ -219,7 +222,9 @@ impl Loop {
                     () = self.moves.due() => {}
                 }
             }
-            while waiting.len() < BATCH_MAX && let Ok(submission) = self.queue.try_recv() {
+            while waiting.len() < BATCH_MAX
+                && let Ok(submission) = self.queue.try_recv()
+            {
                 waiting.push_back(submission);
             }
             let batch = take_batch(&mut waiting);
@@ -269,7 +274,9 @@ impl Loop {
     /// Whoever came while the database did not answer has waited as long as anybody should.
     fn refuse_waiting(&mut self) {
         let mut waiting = Vec::new();
-        while waiting.len() < QUEUE_MAX && let Ok(submission) = self.queue.try_recv() {
+        while waiting.len() < QUEUE_MAX
+            && let Ok(submission) = self.queue.try_recv()
+        {
             waiting.push(submission);
         }
         let verdicts = waiting.iter().map(|_| Verdict::Done(Err(Refusal::Unavailable))).collect();
@@ -319,7 +326,10 @@ impl Database {
 fn take_batch(waiting: &mut VecDeque<Submission>) -> Vec<Submission> {
     let mut batch = Vec::with_capacity(waiting.len().min(BATCH_MAX));
     let mut bytes = 0;
-    while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX && let Some(submission) = waiting.pop_front() {
+    while batch.len() < BATCH_MAX
+        && bytes < BATCH_BYTES_MAX
+        && let Some(submission) = waiting.pop_front()
+    {
         bytes += submission.command.bytes();
         batch.push(submission);
     }

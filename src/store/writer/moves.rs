@@ -169,7 +169,13 @@ mod tests {
     #[test]
     fn steps_of_one_chatter_become_one_row() {
         let moves = Moves::default();
-        for step in [Move::Received { from: 5, to: 6 }, Move::Received { from: 5, to: 9 }, Move::Read(3), Move::Read(2), Move::Sent] {
+        for step in [
+            Move::Received { from: 5, to: 6 },
+            Move::Received { from: 5, to: 9 },
+            Move::Read(3),
+            Move::Read(2),
+            Move::Sent,
+        ] {
             moves.add(1, 2, step);
         }
         assert_eq!(taken(&moves), [(5, 9, 3, true)]);

@@ -93,7 +93,12 @@ pub(super) struct Postgres {
 
 impl Postgres {
     pub(super) fn new(writes: Pool, push_grace: Duration) -> Self {
-        Self { writes, grace_us: micros(push_grace), connection: None, move_sql: MOVE_SQL.replace("{input}", MOVE_INPUT) }
+        Self {
+            writes,
+            grace_us: micros(push_grace),
+            connection: None,
+            move_sql: MOVE_SQL.replace("{input}", MOVE_INPUT),
+        }
     }
 
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Verdict>, StoreError> {
@@ -162,7 +167,8 @@ fn store_error(error: sqlx::Error) -> StoreError {
 }
 
 async fn batch(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Vec<Verdict>, sqlx::Error> {
-    let appends: Vec<&Append> = commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
+    let appends: Vec<&Append> =
+        commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
     let mut appended = append_all(db, &appends, grace_us).await?.into_iter();
     let mut verdicts = Vec::with_capacity(commands.len());
     for command in commands {
@@ -234,7 +240,9 @@ async fn insert(db: &mut PgConnection, plan: &Plan<'_>, grace_us: i64) -> Result
     if !plain {
         query = query
             .bind(fresh.iter().map(|f| f.folded.as_deref()).collect::<Vec<Option<&str>>>())
-            .bind(fresh.iter().map(|f| f.append.client_id.as_ref().map(|id| id.as_str())).collect::<Vec<Option<&str>>>())
+            .bind(
+                fresh.iter().map(|f| f.append.client_id.as_ref().map(|id| id.as_str())).collect::<Vec<Option<&str>>>(),
+            )
             .bind(fresh.iter().map(|f| f.key.as_ref().map(|key| key.as_slice())).collect::<Vec<Option<&[u8]>>>())
             .bind(fresh.iter().map(|f| f.first_hash).collect::<Vec<Option<i64>>>());
     }
@@ -263,7 +271,10 @@ async fn look_up(
 }
 
 async fn why_missing(db: &mut PgConnection, chatroom_id: i64) -> Result<RoomGot, sqlx::Error> {
-    let row = sqlx::query("SELECT closed_time IS NOT NULL FROM chatrooms WHERE id = $1").bind(chatroom_id).fetch_optional(db).await?;
+    let row = sqlx::query("SELECT closed_time IS NOT NULL FROM chatrooms WHERE id = $1")
+        .bind(chatroom_id)
+        .fetch_optional(db)
+        .await?;
     Ok(match row {
         None => RoomGot::Refused(Refusal::NoRoom),
         Some(row) if row.try_get(0)? => RoomGot::Refused(Refusal::Closed),
@@ -276,7 +287,13 @@ async fn alter(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, sqlx::Er
         Change::Edit(content) => (content.as_str(), content.folded(), false),
         Change::Delete => ("", None, true),
     };
-    let query = sqlx::query(ALTER).bind(alter.chatroom_id).bind(alter.chat_id).bind(alter.by).bind(content).bind(folded).bind(deleted);
+    let query = sqlx::query(ALTER)
+        .bind(alter.chatroom_id)
+        .bind(alter.chat_id)
+        .bind(alter.by)
+        .bind(content)
+        .bind(folded)
+        .bind(deleted);
     let Some(row) = query.fetch_optional(&mut *db).await? else { return why_unchanged(db, alter).await };
     let chat = chat_of(&row, alter.receiver_id)?;
     Ok(Verdict::Done(Ok(if deleted { Stored::Deleted(chat) } else { Stored::Edited(chat) })))

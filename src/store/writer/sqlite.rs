@@ -14,9 +14,9 @@ use super::batch::{ClientKey, Fresh, Known, Plan, RoomGot, RoomLoad, client_keys
 use super::moves::{MOVE_SQL, Row};
 use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored, Verdict};
 use crate::domain::clock::{Micros, micros};
+use crate::store::StoreError;
 use crate::store::chats::{chat_of, known_of};
 use crate::store::pool::Pool;
-use crate::store::StoreError;
 
 /// The most rows in one statement, far below SQLite's 32,766 parameters.
 const ROWS_MAX: usize = 64;
@@ -44,16 +44,21 @@ impl Sqlite {
     }
 
     pub(super) async fn move_watermarks(&mut self, rows: &[Row]) -> Result<(), StoreError> {
-        let sql = MOVE_SQL
-            .replace("GREATEST(", "max(")
-            .replace("LEAST(", "min(")
-            .replace("{input}", "(SELECT ? AS chatroom_id, ? AS chatter_id, ? AS proof_from, ? AS delivered, ? AS read, ? AS sent) i");
+        let sql = MOVE_SQL.replace("GREATEST(", "max(").replace("LEAST(", "min(").replace(
+            "{input}",
+            "(SELECT ? AS chatroom_id, ? AS chatter_id, ? AS proof_from, ? AS delivered, ? AS read, ? AS sent) i",
+        );
         self.writes
             .run(async move |db| {
                 let tx = begin(db).await?;
                 for row in rows {
                     let values: [Value; 6] = [
-                        row.chatroom_id.into(), row.chatter_id.into(), row.from.into(), row.delivered.into(), row.read.into(), row.sent.into(),
+                        row.chatroom_id.into(),
+                        row.chatter_id.into(),
+                        row.from.into(),
+                        row.delivered.into(),
+                        row.read.into(),
+                        row.sent.into(),
                     ];
                     tx.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, &sql, values)).await?;
                 }
@@ -65,12 +70,14 @@ impl Sqlite {
 
 /// IMMEDIATE: an operator's own session may write too, and a lock taken late cannot wait.
 async fn begin(db: &sea_orm::DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let immediate = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
+    let immediate =
+        TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..Default::default() };
     db.begin_with_options(immediate).await
 }
 
 async fn batch(tx: &DatabaseTransaction, commands: &[&Command], grace_us: i64) -> Result<Vec<Verdict>, DbErr> {
-    let appends: Vec<&Append> = commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
+    let appends: Vec<&Append> =
+        commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
     let mut appended = append_all(tx, &appends, grace_us).await?.into_iter();
     let mut verdicts = Vec::with_capacity(commands.len());
     for command in commands {
@@ -91,16 +98,24 @@ async fn append_all(tx: &DatabaseTransaction, appends: &[&Append], grace_us: i64
     let plan = Plan::new(appends, &keys, &known);
     let now = Micros::now();
     let got = take_numbers(tx, &plan.rooms, now).await?;
-    let stored: Vec<&Fresh<'_>> = plan.fresh.iter().filter(|f| matches!(got[f.room], RoomGot::Numbers { .. })).collect();
+    let stored: Vec<&Fresh<'_>> =
+        plan.fresh.iter().filter(|f| matches!(got[f.room], RoomGot::Numbers { .. })).collect();
     let mut ids = insert(tx, &stored, &got).await?.into_iter();
-    let ids: Vec<i64> =
-        plan.fresh.iter().map(|f| if matches!(got[f.room], RoomGot::Numbers { .. }) { ids.next().unwrap_or(0) } else { 0 }).collect();
+    let ids: Vec<i64> = plan
+        .fresh
+        .iter()
+        .map(|f| if matches!(got[f.room], RoomGot::Numbers { .. }) { ids.next().unwrap_or(0) } else { 0 })
+        .collect();
     let push_owed = owe_pushes(tx, &plan, &got, now, grace_us).await?;
     Ok(plan.verdicts(appends.len(), &got, &ids, push_owed))
 }
 
 /// The chats that are already stored under one of these client_ids.
-async fn look_up(tx: &DatabaseTransaction, appends: &[&Append], keys: &[Option<ClientKey>]) -> Result<HashMap<ClientKey, Known>, DbErr> {
+async fn look_up(
+    tx: &DatabaseTransaction,
+    appends: &[&Append],
+    keys: &[Option<ClientKey>],
+) -> Result<HashMap<ClientKey, Known>, DbErr> {
     use ::entity::chat::{Column, Entity};
     use sea_orm::ColumnTrait;
     let asked: Vec<Vec<u8>> = keys.iter().flatten().map(|key| key.to_vec()).collect();
@@ -142,11 +157,18 @@ async fn take_numbers(tx: &DatabaseTransaction, rooms: &[RoomLoad], now: Micros)
         let mut values: Vec<Value> = these.iter().flat_map(|room| [room.id.into(), room.count.into()]).collect();
         values.push(now.0.into());
         for row in tx.query_all_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)).await? {
-            let (id, last_seq, version, time): (i64, i64, i64, i64) =
-                (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?, row.try_get_by_index(3)?);
+            let (id, last_seq, version, time): (i64, i64, i64, i64) = (
+                row.try_get_by_index(0)?,
+                row.try_get_by_index(1)?,
+                row.try_get_by_index(2)?,
+                row.try_get_by_index(3)?,
+            );
             let count = these.iter().find(|room| room.id == id).map_or(0, |room| room.count);
             let time = Micros(time);
-            found.insert(id, RoomGot::Numbers { first_seq: last_seq - count + 1, first_version: version - count + 1, time });
+            found.insert(
+                id,
+                RoomGot::Numbers { first_seq: last_seq - count + 1, first_version: version - count + 1, time },
+            );
         }
     }
     let mut got = Vec::with_capacity(rooms.len());
@@ -177,7 +199,8 @@ async fn insert(tx: &DatabaseTransaction, rows: &[&Fresh<'_>], got: &[RoomGot]) 
             places(size, 10)
         );
         let values: Vec<Value> = these.iter().flat_map(|fresh| row_values(fresh, got[fresh.room])).collect();
-        let last = tx.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)).await?.last_insert_id();
+        let last =
+            tx.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)).await?.last_insert_id();
         let last = i64::try_from(last).map_err(|_| DbErr::Custom("a chat id beyond 2^63".to_owned()))?;
         let size = i64::try_from(size).unwrap_or(0);
         ids.extend(last - size + 1..=last);
@@ -206,7 +229,13 @@ fn row_values(fresh: &Fresh<'_>, got: RoomGot) -> [Value; 10] {
 }
 
 /// Notes the pushes that are owed, for receivers who have a device at all; says whether there is any.
-async fn owe_pushes(tx: &DatabaseTransaction, plan: &Plan<'_>, got: &[RoomGot], now: Micros, grace_us: i64) -> Result<bool, DbErr> {
+async fn owe_pushes(
+    tx: &DatabaseTransaction,
+    plan: &Plan<'_>,
+    got: &[RoomGot],
+    now: Micros,
+    grace_us: i64,
+) -> Result<bool, DbErr> {
     let owed: Vec<[Value; 3]> = plan
         .owed
         .iter()
@@ -231,13 +260,16 @@ async fn owe_pushes(tx: &DatabaseTransaction, plan: &Plan<'_>, got: &[RoomGot], 
         );
         let mut values: Vec<Value> = these.iter().flatten().cloned().collect();
         values.extend([now.0.into(), (now.0 + grace_us).into()]);
-        any |= tx.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)).await?.rows_affected() > 0;
+        any |=
+            tx.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)).await?.rows_affected() > 0;
     }
     Ok(any)
 }
 
 async fn alter(tx: &DatabaseTransaction, alter: &Alter) -> Result<Outcome, DbErr> {
-    let Some(row) = ::entity::chat::Entity::find_by_id(alter.chat_id).one(tx).await? else { return Ok(Err(Refusal::NoChat)) };
+    let Some(row) = ::entity::chat::Entity::find_by_id(alter.chat_id).one(tx).await? else {
+        return Ok(Err(Refusal::NoChat));
+    };
     if row.chatroom_id != alter.chatroom_id || row.delete_time.is_some() {
         return Ok(Err(Refusal::NoChat));
     }
@@ -255,7 +287,13 @@ async fn alter(tx: &DatabaseTransaction, alter: &Alter) -> Result<Outcome, DbErr
         Change::Edit(content) => {
             chat.content = content.as_str().to_owned();
             chat.edit_time = Some(now);
-            let values = vec![content.as_str().into(), content.folded().into(), now.0.into(), version.into(), alter.chat_id.into()];
+            let values = vec![
+                content.as_str().into(),
+                content.folded().into(),
+                now.0.into(),
+                version.into(),
+                alter.chat_id.into(),
+            ];
             ("UPDATE chats SET content = ?, folded = ?, edit_time = ?, version = ? WHERE id = ?", values)
         }
         Change::Delete => {
