@@ -89,6 +89,14 @@ impl Registry {
 
     /// Tells a room something, starting it if need be. Refuses with `busy` when its mailbox is full.
     pub fn tell(&self, id: ChatroomId, command: Command) -> Result<(), Problem> {
+        let command = match self.rooms.get(&id) {
+            Some(entry) => match entry.tell(command) {
+                Ok(()) => return Ok(()),
+                Err(SendError::Full(_)) => return Err(busy()),
+                Err(SendError::Closed(asked)) => asked.command,
+            },
+            None => command,
+        };
         match self.rooms.entry(id) {
             MapEntry::Occupied(mut entry) => {
                 let Err(refused) = entry.get().tell(command) else { return Ok(()) };

@@ -14,8 +14,9 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::State;
-use crate::domain::ChatterId;
+use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
+use crate::domain::{ChatroomId, ChatterId};
 use crate::error::{Code, Problem};
 use crate::store::sign_ins::Standing;
 
@@ -35,16 +36,32 @@ pub struct Viewer {
 impl Viewer {
     /// Checks a token, first by itself, then against the database.
     pub async fn of_token(state: &State, token: &str) -> Result<Self, Problem> {
+        let viewer = Self::claimed(state, token)?;
+        checked(state.store.standing(viewer.chatter_id, viewer.sign_in_id).await?)?;
+        Ok(viewer)
+    }
+
+    /// What a token says of itself; whether it still counts is the database's to say.
+    pub fn claimed(state: &State, token: &str) -> Result<Self, Problem> {
         let claims = state.tokens.verify(token)?;
-        let viewer =
-            Self { chatter_id: claims.chatter_id, sign_in_id: claims.sign_in_id, expires_at: claims.expires_at };
-        match state.store.standing(viewer.chatter_id, viewer.sign_in_id).await? {
-            Standing::Good => Ok(viewer),
-            Standing::SignedOut => {
-                Err(Problem::new(Code::TokenRevoked, "This sign-in has ended. Sign in again at POST /api/auth."))
-            }
-            Standing::NoChatter => Err(Problem::new(Code::TokenRevoked, "This account is gone.")),
+        Ok(Self { chatter_id: claims.chatter_id, sign_in_id: claims.sign_in_id, expires_at: claims.expires_at })
+    }
+
+    /// Whether the viewer may open a socket in this room, now.
+    pub async fn admitted(self, state: &State, chatroom: ChatroomId) -> Result<Chatroom, Problem> {
+        let (standing, room) = state.store.admission(self.chatter_id, self.sign_in_id, chatroom).await?;
+        checked(standing)?;
+        room.ok_or_else(|| Problem::not_found("chatroom"))
+    }
+}
+
+fn checked(standing: Standing) -> Result<(), Problem> {
+    match standing {
+        Standing::Good => Ok(()),
+        Standing::SignedOut => {
+            Err(Problem::new(Code::TokenRevoked, "This sign-in has ended. Sign in again at POST /api/auth."))
         }
+        Standing::NoChatter => Err(Problem::new(Code::TokenRevoked, "This account is gone.")),
     }
 }
 

@@ -8,9 +8,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::State;
-use super::extract::{Viewer, bearer};
+use super::extract::{Viewer, bearer, id};
 use super::origin;
-use super::rooms::room_of;
 use crate::actors::session::Session;
 use crate::actors::session::link::Link;
 use crate::actors::session::out_queue::OutQueue;
@@ -40,8 +39,8 @@ pub async fn seed(
     let token = bearer(&request)?.or_else(|| asked.jwt.clone());
     let token =
         token.ok_or_else(|| Problem::new(Code::TokenMissing, "Send Authorization: Bearer TOKEN, or ?jwt=TOKEN."))?;
-    let viewer = Viewer::of_token(&state, &token).await?;
-    let room = room_of(&state, viewer, &path).await?;
+    let viewer = Viewer::claimed(&state, &token)?;
+    let room = viewer.admitted(&state, id(&path, "chatroom")?).await?;
 
     let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
     let response = accept(&request, body).map_err(|refused| match refused {
@@ -51,8 +50,8 @@ pub async fn seed(
     let events = asked.events.as_deref() == Some("1");
     let link = Arc::new(Link::new(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
     state.sessions.add(link.clone());
-    // Revoked or deleted while this was asked for: then nobody has closed this socket.
-    if let Err(problem) = Viewer::of_token(&state, &token).await {
+    // Signed out, or the room deleted, while this was asked for: then nobody has closed this socket.
+    if let Err(problem) = viewer.admitted(&state, room.id).await {
         state.sessions.remove(&link);
         return Err(problem);
     }

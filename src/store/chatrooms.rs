@@ -60,12 +60,14 @@ impl Store {
             .writes
             .run(async |db| {
                 let tx = db.begin().await?;
-                let sql =
-                    "INSERT INTO chatrooms (owner_id, opponent_id, pair_low, pair_high, create_time, last_chat_time)
-                           VALUES ($1, $2, $3, $4, $5, $5) RETURNING *";
-                let values: [Value; 5] =
-                    [owner.into(), opponent.into(), low.into(), high.into(), Micros::now().0.into()];
-                let row = match tx.query_one_raw(self.sql(sql, values)).await {
+                let sql = format!(
+                    "WITH clock AS (SELECT {} AS now)
+                     INSERT INTO chatrooms (owner_id, opponent_id, pair_low, pair_high, create_time, last_chat_time)
+                     SELECT $1, $2, $3, $4, now, now FROM clock RETURNING *",
+                    self.now_sql()
+                );
+                let values: [Value; 4] = [owner.into(), opponent.into(), low.into(), high.into()];
+                let row = match tx.query_one_raw(self.sql(&sql, values)).await {
                     Ok(Some(row)) => Model::from_query_result(&row, "")?,
                     Ok(None) => return Err(DbErr::RecordNotInserted),
                     Err(error) if is_duplicate(&error) => return Ok(None),

@@ -67,9 +67,16 @@ impl Store {
 
     /// Takes away what has expired: sign-ins past their end. Returns how many. Called by the clean-up timer.
     pub async fn clean_up(&self) -> Result<u64, StoreError> {
-        let now = Micros::now().0;
-        let statement = self.sql("DELETE FROM sign_ins WHERE expire_time < $1", [now.into()]);
-        self.writes.run(async move |db| Ok(db.execute_raw(statement.clone()).await?.rows_affected())).await
+        let sql = format!("DELETE FROM sign_ins WHERE expire_time < {}", self.now_sql());
+        self.writes.run(async move |db| Ok(db.execute_raw(self.sql(&sql, [])).await?.rows_affected())).await
+    }
+
+    /// The database's clock in microseconds, as SQL; SQLite's is this machine's.
+    fn now_sql(&self) -> String {
+        match self.backend {
+            DbBackend::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint".to_owned(),
+            _ => Micros::now().0.to_string(),
+        }
     }
 
     /// A statement with `$1`-style parameters, which both databases read.

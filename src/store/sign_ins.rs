@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use ::entity::sign_in::{ActiveModel, Column, Entity};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, Set};
 
+use super::chatrooms::chatroom_of;
 use super::{Store, StoreError};
-use crate::domain::ChatterId;
+use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
+use crate::domain::{ChatroomId, ChatterId};
 
 /// Whether a token's chatter and sign-in are still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,25 @@ impl Store {
             ..Default::default()
         };
         self.writes.run(async |db| Ok(Entity::insert(row).exec(db).await?.last_insert_id)).await
+    }
+
+    /// The same for a socket, with the room it wants: `None` where the chatter is not in it.
+    pub async fn admission(
+        &self,
+        chatter: ChatterId,
+        sign_in: Option<i64>,
+        chatroom: ChatroomId,
+    ) -> Result<(Standing, Option<Chatroom>), StoreError> {
+        let sql = "SELECT r.*, c.id AS chatter_id, EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
+                   FROM chatters c LEFT JOIN chatrooms r ON r.id = $3 AND (r.pair_low = c.id OR r.pair_high = c.id)
+                   WHERE c.id = $1 AND c.delete_time IS NULL";
+        let statement = self.sql(sql, [chatter.into(), sign_in.unwrap_or(0).into(), chatroom.into()]);
+        let row = self.reads.run(async move |db| db.query_one_raw(statement).await).await?;
+        let Some(row) = row else { return Ok((Standing::NoChatter, None)) };
+        let signed_in: bool = row.try_get("", "signed_in").map_err(StoreError::from)?;
+        let room = ::entity::chatroom::Model::from_query_result_optional(&row, "")?;
+        let standing = if signed_in || sign_in.is_none() { Standing::Good } else { Standing::SignedOut };
+        Ok((standing, room.map(chatroom_of)))
     }
 
     /// Ends every sign-in of the chatter but this one; gives their ids.

@@ -327,7 +327,7 @@ async fn a_token_that_fcm_no_longer_knows_is_removed_and_the_others_are_told() {
 async fn a_token_that_was_replaced_meanwhile_is_kept() {
     let bench = Bench::new().await;
     bench.add_device("old").await;
-    let outbox = Outbox::new(bench.db.clone(), bench.db.clone());
+    let outbox = bench.store.outbox();
     bench.chat(1).await;
     let key = Key { chatroom_id: ROOM, receiver_id: RECEIVER };
     let leases = outbox.claim_fresh(&[key], bench.settings.lease).await.expect("claims");
@@ -341,7 +341,7 @@ async fn a_token_that_was_replaced_meanwhile_is_kept() {
 #[actix::test]
 async fn a_chat_that_comes_while_a_push_is_sent_keeps_the_row() {
     let bench = Bench::new().await;
-    let outbox = Outbox::new(bench.db.clone(), bench.db.clone());
+    let outbox = bench.store.outbox();
     bench.chat(1).await;
     let key = Key { chatroom_id: ROOM, receiver_id: RECEIVER };
     let lease = outbox.claim_fresh(&[key], bench.settings.lease).await.expect("claims")[0];
@@ -527,7 +527,7 @@ async fn a_row_whose_claimer_died_is_claimed_again_when_the_lease_ends() {
     let bench = Bench::new().await;
     bench.add_device("phone").await;
     bench.chat_at(ROOM, 1, Micros::now().0, Duration::ZERO).await;
-    let outbox = Outbox::new(bench.db.clone(), bench.db.clone());
+    let outbox = bench.store.outbox();
     let dead = outbox.claim_due(1, Duration::from_millis(500)).await.expect("claims");
     assert_eq!(dead.len(), 1);
     assert!(outbox.claim_due(1, Duration::from_secs(1)).await.expect("asks").is_empty(), "it is leased");

@@ -156,6 +156,11 @@ impl FcmStandIn {
         self.lock().calls.clone()
     }
 
+    /// What was sent to this device.
+    pub fn sent_to(&self, token: &str) -> Vec<Call> {
+        self.calls().into_iter().filter(|call| call.token == token).collect()
+    }
+
     pub fn oauth_calls(&self) -> usize {
         self.lock().oauth_calls
     }

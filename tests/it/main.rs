@@ -1,0 +1,23 @@
+//! The edge: the real binary over real HTTP, WebSocket and databases.
+//!
+//! Start with `support`, then read the tests by theme. Each line of the promise has a test in `promises`;
+//! `fault_*` provokes failures of the outside on purpose.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
+
+mod support;
+
+mod fault_database;
+mod fault_kill;
+mod fault_limits;
+mod promises;
+mod push;
+mod rest_accounts;
+mod rest_chats;
+mod rest_errors;
+mod rest_rooms;
+mod rest_search;
+mod running;
+mod ws_protocol;
+mod ws_seed;
+mod ws_slow;

@@ -1,0 +1,141 @@
+//! Somebody who is signed in and does what chatters do.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::rest::{Answer, Api};
+use super::secrets::PASSWORD;
+use super::seed_socket::SeedSocket;
+use super::wait::eventually;
+
+#[derive(Clone)]
+pub struct Person {
+    pub api: Api,
+    pub id: i64,
+    pub name: String,
+    pub token: String,
+}
+
+impl Person {
+    pub async fn request(&self, method: Method, path: &str, json: Option<&Value>) -> Answer {
+        self.api.request(method, path, Some(&self.token), json).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, json: &Value) -> Answer {
+        self.request(Method::POST, path, Some(json)).await
+    }
+
+    pub async fn put(&self, path: &str, json: &Value) -> Answer {
+        self.request(Method::PUT, path, Some(json)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.request(Method::DELETE, path, None).await
+    }
+
+    /// The same account under another token.
+    pub fn with_token(&self, token: &str) -> Self {
+        self.api.secrets.remember(token);
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
+    /// The same account, signed in once more.
+    pub async fn signed_in_again(&self) -> Self {
+        let answer = self.api.sign_in(&self.name, PASSWORD).await.expect(200);
+        self.with_token(answer["token"].as_str().expect("a token"))
+    }
+
+    /// A new room with this person; its id.
+    pub async fn room_with(&self, other: &Self) -> i64 {
+        let room = self.post("/api/chatrooms", &json!({"opponent_id": other.id})).await.expect(201);
+        room["id"].as_i64().expect("an id")
+    }
+
+    pub async fn room(&self, room: i64) -> Value {
+        self.get(&format!("/api/chatrooms/{room}")).await.expect(200)
+    }
+
+    /// Moves one's watermarks, and waits until the server says so: it gathers them for a moment.
+    pub async fn receipt(&self, room: i64, body: &Value, expected: (i64, i64)) {
+        self.put(&format!("/api/chatrooms/{room}/receipt"), body).await.expect(200);
+        let marks = format!("the watermarks {expected:?} after {body}");
+        eventually(&marks, Duration::from_secs(3), || async { (self.marks(room).await == expected).then_some(()) })
+            .await;
+    }
+
+    /// One's own `delivered_seq` and `read_seq` in a room.
+    pub async fn marks(&self, room: i64) -> (i64, i64) {
+        marks_of(&self.room(room).await, self.id)
+    }
+
+    /// Posts a chat; the chat.
+    pub async fn says(&self, room: i64, content: &str) -> Value {
+        self.post_chat(room, &json!({"content": content})).await.expect(201)
+    }
+
+    /// Posts a chat under a name of the sender's own; the answer.
+    pub async fn says_once(&self, room: i64, content: &str, client_id: &str) -> Answer {
+        self.post_chat(room, &json!({"content": content, "client_id": client_id})).await
+    }
+
+    /// Posts any body as a chat.
+    pub async fn post_chat(&self, room: i64, body: &Value) -> Answer {
+        self.api.secrets.remember(body["content"].as_str().unwrap_or_default());
+        self.post(&format!("/api/chatrooms/{room}/chats"), body).await
+    }
+
+    /// The whole history.
+    pub async fn history(&self, room: i64) -> Vec<Value> {
+        list(self.get(&format!("/api/chatrooms/{room}/chats")).await)
+    }
+
+    /// A search, whole.
+    pub async fn search(&self, room: i64, query: &str) -> Answer {
+        self.post(&format!("/api/chatrooms/{room}/chats/search"), &json!({"query": query})).await
+    }
+
+    /// The contents that a search finds.
+    pub async fn finds(&self, room: i64, query: &str) -> Vec<String> {
+        contents(&list(self.search(room, query).await))
+    }
+
+    /// A seed socket into the room.
+    pub async fn joins(&self, room: i64) -> SeedSocket {
+        SeedSocket::open(&self.api, &format!("/ws/chatrooms/{room}/?jwt={}", self.token), &[]).await
+    }
+
+    /// A seed socket that also gets events.
+    pub async fn joins_with_events(&self, room: i64) -> SeedSocket {
+        SeedSocket::open(&self.api, &format!("/ws/chatrooms/{room}/?jwt={}&events=1", self.token), &[]).await
+    }
+}
+
+/// Somebody's `delivered_seq` and `read_seq` in a room.
+pub fn marks_of(room: &Value, chatter: i64) -> (i64, i64) {
+    let marks = &room["receipts"][chatter.to_string()];
+    let number = |key: &str| marks[key].as_i64().unwrap_or_else(|| panic!("no {key} of {chatter} in {room}"));
+    (number("delivered_seq"), number("read_seq"))
+}
+
+/// The elements of a 200 that is a list.
+#[track_caller]
+pub fn list(answer: Answer) -> Vec<Value> {
+    let text = answer.text.chars().take(200).collect::<String>();
+    answer.expect(200).as_array().cloned().unwrap_or_else(|| panic!("no list: {text}"))
+}
+
+/// What the chats say.
+pub fn contents(chats: &[Value]) -> Vec<String> {
+    chats.iter().map(|c| c["content"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// One number of each.
+pub fn numbers(list: &[Value], key: &str) -> Vec<i64> {
+    list.iter().map(|v| v[key].as_i64().unwrap_or_else(|| panic!("{key} is no number in {v}"))).collect()
+}

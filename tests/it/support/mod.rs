@@ -1,0 +1,49 @@
+//! What the tests stand on: a real server process, real databases, clients, a faulty wire, and the checker.
+
+pub mod account;
+pub mod burst;
+pub mod checker;
+pub mod database;
+pub mod fcm;
+pub mod http;
+pub mod ports;
+pub mod postgres;
+pub mod proxy;
+pub mod raw_socket;
+pub mod reaper;
+pub mod rest;
+pub mod secrets;
+pub mod seed_socket;
+pub mod server;
+pub mod sockets_open;
+pub mod token;
+pub mod wait;
+
+pub use account::Person;
+pub use checker::Checker;
+pub use database::Db;
+pub use raw_socket::RawSocket;
+pub use rest::{Answer, Api};
+pub use seed_socket::SeedSocket;
+pub use server::TestServer;
+pub use wait::{eventually, heavy, stays, until};
+
+/// Makes `sqlite::<name>` and `postgres::<name>` of each listed `async fn name(db: Db)`.
+///
+/// A function that is written and not listed is dead code, which fails the lints: none is forgotten.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $name() { super::$name(crate::support::Db::Sqlite).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $name() { super::$name(crate::support::Db::Postgres).await; })*
+        }
+    };
+}
+pub(crate) use on_both;
+
+/// Whether the long counts were asked for (`tests/run --long`).
+pub fn long() -> bool {
+    std::env::var("HYPER_CHAT_TEST_LONG").is_ok_and(|v| v == "1")
+}

@@ -1,0 +1,262 @@
+//! Real PostgreSQL: one cluster for the whole binary with a database per test, and own clusters to break.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait, Database};
+
+use super::ports::free_port;
+use super::reaper;
+
+static SHARED: LazyLock<Cluster> = LazyLock::new(Cluster::start);
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// A fresh, empty database in the shared cluster; its URL.
+pub async fn fresh_database() -> String {
+    // The first caller starts the cluster, which blocks for a second or two.
+    let cluster = tokio::task::spawn_blocking(|| &*SHARED).await.expect("the shared cluster starts");
+    cluster.fresh_database().await
+}
+
+/// One PostgreSQL server with its own folder; stopped and removed when dropped or when the binary ends.
+pub struct Cluster {
+    folder: PathBuf,
+    bin: PathBuf,
+    pub port: u16,
+    server: Mutex<Option<Child>>,
+}
+
+impl Cluster {
+    /// Makes and starts one: fsync on, only 127.0.0.1.
+    pub fn start() -> Self {
+        let bin = bin_folder();
+        let folder = tempfile::Builder::new().prefix("hyper-chat-pg-").tempdir().expect("a temp folder").keep();
+        reaper::remove_in_the_end(&folder);
+        if let Some((uid, gid)) = other_user() {
+            std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("own folder");
+            chown(&folder, Some(uid), Some(gid)).expect("root may give folders away");
+        }
+        let cluster = Self { folder, bin, port: free_port(), server: Mutex::new(None) };
+        cluster.init();
+        cluster.up();
+        cluster
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn init(&self) {
+        let out = as_postgres(&self.bin.join("initdb"))
+            .current_dir(&self.folder)
+            .arg("-D")
+            .arg(self.data())
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
+            .stdin(Stdio::null())
+            .output()
+            .expect("initdb runs");
+        assert!(out.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&out.stderr));
+    }
+
+    /// Starts the server again after `kill9` or `down`; returns when it accepts connections.
+    pub fn up(&self) {
+        let mut slot = self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        assert!(slot.is_none(), "the cluster runs already");
+        let log = File::options().create(true).append(true).open(self.folder.join("log")).expect("a log file");
+        // A `postgres` child process group of its own: Ctrl-C reaches it through the reaper only.
+        let child = as_postgres(&self.bin.join("postgres"))
+            .current_dir(&self.folder)
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "synchronous_commit=on"])
+            .args(["-c", "max_connections=400", "-c", "shared_buffers=64MB", "-c", "restart_after_crash=on"])
+            .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("postgres starts");
+        reaper::adopt(child.id());
+        *slot = Some(child);
+        drop(slot);
+        self.wait_until_it_answers();
+    }
+
+    fn wait_until_it_answers(&self) {
+        let start = Instant::now();
+        loop {
+            let ready = Command::new(self.bin.join("pg_isready"))
+                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .stdin(Stdio::null())
+                .status();
+            if ready.is_ok_and(|s| s.success()) {
+                return;
+            }
+            if start.elapsed() > Duration::from_secs(60) {
+                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                panic!("PostgreSQL does not answer after 60 s; its log:\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The pids of the postmaster and of all its children.
+    fn pids(&self) -> Vec<u32> {
+        let slot = self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(child) = slot.as_ref() else { return Vec::new() };
+        let mut all = vec![child.id()];
+        all.extend(children(child.id()));
+        all
+    }
+
+    /// Kills every process of the server at once, as a crash of the machine would.
+    pub fn kill9(&self) {
+        signal("KILL", &self.pids());
+        self.wait_for_end();
+        // The lock file stays behind as after a real crash; PostgreSQL takes it over itself.
+    }
+
+    /// Freezes every process of the server: connections are accepted by the kernel, nothing answers.
+    pub fn freeze(&self) {
+        signal("STOP", &self.pids());
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        signal("CONT", &self.pids());
+    }
+
+    fn wait_for_end(&self) {
+        let mut slot = self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(mut child) = slot.take() {
+            let id = child.id();
+            child.wait().expect("own child");
+            reaper::forget(id);
+        }
+    }
+
+    /// A fresh, empty database; its URL.
+    pub async fn fresh_database(&self) -> String {
+        let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        let admin = Database::connect(self.url("postgres")).await.expect("the cluster answers");
+        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a new database");
+        admin.close().await.expect("closes");
+        self.url(&name)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let pids = self.pids();
+        signal("CONT", &pids);
+        signal("QUIT", &pids[..pids.len().min(1)]);
+        self.wait_for_end();
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// Sends a signal by pid; processes that are gone already do not matter.
+pub fn signal(name: &str, pids: &[u32]) {
+    for pid in pids {
+        Command::new("kill")
+            .args([format!("-{name}"), pid.to_string()])
+            .stderr(Stdio::null())
+            .status()
+            .expect("kill runs");
+    }
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the command in brackets: state, parent.
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// The folder with `initdb` and `postgres`: in PATH, or where Debian puts them; the newest.
+fn bin_folder() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).collect::<Vec<_>>();
+    let mut debian: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|v| v.path().join("bin")).collect())
+        .unwrap_or_default();
+    debian.sort();
+    in_path
+        .into_iter()
+        .chain(debian.into_iter().rev())
+        .find(|folder| ["initdb", "postgres", "pg_isready"].iter().all(|b| folder.join(b).is_file()))
+        .expect(
+            "PostgreSQL's server programs (initdb, postgres, pg_isready) are neither in PATH nor in \
+             /usr/lib/postgresql/*/bin: install them (Debian: apt-get install postgresql) or run tests/run",
+        )
+}
+
+/// PostgreSQL refuses to run as root: the user to run it as then.
+fn other_user() -> Option<(u32, u32)> {
+    (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
+}
+
+fn id(args: &[&str]) -> u32 {
+    let out = Command::new("id").args(args).output().expect("id runs");
+    let text = String::from_utf8_lossy(&out.stdout);
+    text.trim().parse().unwrap_or_else(|_| panic!("id {args:?}: no such user; install PostgreSQL or run as non-root"))
+}
+
+fn as_postgres(program: &Path) -> Command {
+    if other_user().is_none() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+#[tokio::test]
+async fn every_test_gets_an_empty_postgresql_database_of_its_own_with_fsync_on() {
+    let (first, second) = (fresh_database().await, fresh_database().await);
+    assert_ne!(first, second);
+    for url in [first, second] {
+        let db = Database::connect(url).await.expect("connects");
+        db.execute_unprepared("CREATE TABLE mine (id INT)").await.expect("nobody else made it");
+        let sql = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, "SHOW fsync");
+        let row = db.query_one_raw(sql).await.expect("answers").expect("a row");
+        assert_eq!(row.try_get::<String>("", "fsync").expect("text"), "on");
+        db.close().await.expect("closes");
+    }
+}
+
+#[tokio::test]
+async fn an_own_cluster_can_be_killed_frozen_and_brought_back_with_its_rows() {
+    let cluster = Cluster::start();
+    let url = cluster.fresh_database().await;
+    let db = Database::connect(&url).await.expect("connects");
+    db.execute_unprepared("CREATE TABLE kept (id INT)").await.expect("stored");
+    db.close().await.expect("closes");
+    cluster.kill9();
+    let address = ("127.0.0.1", cluster.port);
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens");
+    cluster.up();
+    let db = Database::connect(&url).await.expect("connects again");
+    db.execute_unprepared("INSERT INTO kept VALUES (1)").await.expect("the table survived");
+    cluster.freeze();
+    let frozen = tokio::time::timeout(Duration::from_millis(500), db.execute_unprepared("SELECT 1")).await;
+    assert!(frozen.is_err(), "a frozen server answers nothing");
+    cluster.thaw();
+    let again = Database::connect(&url).await.expect("connects after the thaw");
+    again.execute_unprepared("SELECT 1").await.expect("answers again");
+}
