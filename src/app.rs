@@ -1,13 +1,14 @@
 //! The composition root: reads the configuration, makes every part, gives each its own section, and runs them until they
 //! are told to stop.
 
+mod drain;
+
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use actix::{Actor, Arbiter};
-use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
@@ -15,10 +16,8 @@ use secrecy::ExposeSecret;
 use socket2::SockRef;
 
 use crate::actors::notifier::keeper::Keeper;
-use crate::actors::notifier::messages::Drain;
 use crate::actors::notifier::{self, Counters, Notifier};
 use crate::actors::registry::{Registry, RoomParts};
-use crate::actors::session::frame::Close;
 use crate::actors::sessions::Sessions;
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
@@ -34,14 +33,14 @@ const ROOM_IDLE: Duration = Duration::from_secs(60);
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request's head has this long to arrive.
 const REQUEST_HEAD_MAX: Duration = Duration::from_secs(5);
+/// An idle connection is kept for so long: longer than the pools of the usual proxies keep theirs.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Open files that the server asks for.
 const OPEN_FILES: u64 = 1_048_576;
 /// Connections that one worker holds.
 const CONNECTIONS_PER_WORKER: usize = 100_000;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
-/// How long a client has to answer the close frame of a draining instance.
-const CLOSING_MAX: Duration = Duration::from_secs(3);
 
 /// Why the server could not run; each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -115,8 +114,8 @@ impl Application {
         let keeper = actix_web::rt::spawn(keep(notifier.clone()));
         let handle = server.handle();
         let drainer = actix_web::rt::spawn(async move {
-            stop_signal().await;
-            drain(&state, &notifier, &handle, drain_max).await;
+            drain::stop_signal().await;
+            drain::drain(&state, &notifier, &handle, drain_max).await;
         });
         let ended = server.await.map_err(RunError::Http);
         cleaner.abort();
@@ -127,39 +126,6 @@ impl Application {
         }
         ended
     }
-}
-
-/// Stops taking, finishes what is under way, says goodbye, ends: all within `drain_max` and a little.
-async fn drain(state: &State, notifier: &Keeper, server: &ServerHandle, drain_max: Duration) {
-    let until = Instant::now() + drain_max;
-    tracing::info!(sockets = state.sessions.count(), "draining");
-    state.draining.store(true, Ordering::Relaxed);
-    state.sessions.stop_taking();
-    let in_flight = || state.registry.pending() + state.store.writer().in_flight();
-    wait_until(|| in_flight() == 0, until - CLOSING_MAX.min(drain_max)).await;
-    state.sessions.close_all(Close::GOING_AWAY);
-    wait_until(|| state.sessions.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
-    let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
-    state.store.writer().flush().await;
-    server.stop(true).await;
-    tracing::info!("stopped");
-}
-
-/// Waits for a condition that holds twice in a row, so that a command between two queues is not missed.
-async fn wait_until(holds: impl Fn() -> bool, until: Instant) {
-    let mut held = 0;
-    while held < 2 && Instant::now() < until {
-        held = if holds() { held + 1 } else { 0 };
-        actix_web::rt::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
 }
 
 /// Takes away what has expired, now and then.
@@ -276,6 +242,7 @@ fn listen(config: &Config, state: web::Data<State>) -> Result<actix_web::dev::Se
     })
     .tcp_nodelay(true)
     .client_request_timeout(REQUEST_HEAD_MAX)
+    .keep_alive(KEEP_ALIVE)
     .max_connections(CONNECTIONS_PER_WORKER)
     .backlog(BACKLOG)
     .shutdown_timeout(1)

@@ -1,3 +1,4 @@
+//! A one-to-one chat server; its architecture is this crate's documentation.
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod domain;

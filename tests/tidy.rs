@@ -14,14 +14,14 @@ const FILE_LINES_MAX: usize = 300;
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("error", &[]),
-    ("limits", &["domain", "error"]),
+    ("limits", &["domain", "error", "config"]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
     ("metrics", &[]),
     ("wire", &["domain", "error"]),
     ("store", &["domain"]),
     ("push", &["domain"]),
-    ("auth", &["domain"]),
+    ("auth", &["domain", "config"]),
     ("actors/session", &["domain", "error", "limits", "metrics", "store", "auth", "push", "wire"]),
     ("actors/room", &["domain", "error", "limits", "metrics", "store", "push", "wire"]),
     ("actors", &["domain", "error", "limits", "metrics", "store", "push"]),
@@ -34,7 +34,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 
 /// Parts that nobody may name but these.
 const NAMED_ONLY_BY: &[(&str, &[&str])] =
-    &[("http", &["app"]), ("app", &["main"]), ("config", &["app", "main", "telemetry"])];
+    &[("http", &["app"]), ("app", &["main"]), ("config", &["app", "main", "telemetry", "auth", "limits"])];
 
 /// Which files may name a foreign package; a folder stands for all in it.
 const PACKAGES: &[(&str, &[&str])] = &[

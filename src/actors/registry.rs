@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::dev::SendError;
-use actix::{Actor, Addr, ArbiterHandle};
+use actix::{Addr, ArbiterHandle};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
 use parking_lot::Mutex;
@@ -141,7 +141,7 @@ impl Registry {
     fn start(&self, id: ChatroomId, delivered: Delivered) -> Entry {
         let thread = &self.threads[usize::try_from(id).unwrap_or(0) % self.threads.len()];
         let (parts, registry, known) = (self.parts.clone(), self.itself.clone(), delivered.clone());
-        let room = Room::start_in_arbiter(thread, move |_| Room::new(id, parts, registry, known));
+        let room = Room::launch(thread, move || Room::new(id, parts, registry, known));
         Entry { room, pending: Arc::new(AtomicUsize::new(0)), delivered }
     }
 }
@@ -154,4 +154,133 @@ impl Entry {
 
 fn busy() -> Problem {
     Problem::new(Code::Busy, "This room has too much to do; nothing was stored. Try again, with the same client_id.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use actix::Arbiter;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::actors::notifier::{Counters, Notifier, Settings};
+    use crate::actors::room::messages::{Post, Reply};
+    use crate::actors::session::link::Link;
+    use crate::actors::session::out_queue::{OutBody, OutQueue};
+    use crate::domain::chat::Content;
+    use crate::domain::chatter::Username;
+    use crate::push::{Pusher, fcm};
+    use crate::store::Options;
+    use crate::store::chatrooms::Created;
+    use crate::store::chatters::NewChatter;
+    use crate::store::writer::Stored;
+
+    struct Bench {
+        registry: Arc<Registry>,
+        sessions: Arc<Sessions>,
+        room: ChatroomId,
+        _folder: tempfile::TempDir,
+    }
+
+    /// A store of its own with one room of chatters 1 and 2, and rooms that retire after `idle`.
+    async fn bench(idle: Duration) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            url: format!("sqlite://{}?mode=rwc", folder.path().join("chat.db").display()),
+            migrate: true,
+            connections_max: 2,
+            unsafe_durability: false,
+            push_grace: Duration::from_secs(3),
+        };
+        let threads = [Arbiter::new(), Arbiter::new()];
+        let store = Store::open(&options, |writer| drop(threads[0].spawn(writer.run()))).await.unwrap();
+        for name in ["ann", "bob"] {
+            let username = Username::parse(name).unwrap();
+            let new = NewChatter { username, nickname: name.into(), password_hash: String::new(), fcm_reg_id: None };
+            store.create_chatter(new).await.unwrap();
+        }
+        let Created::New(room) = store.create_chatroom(1, 2).await.unwrap() else { panic!("no room") };
+        let (sessions, counters) = (Arc::new(Sessions::new(0)), Arc::new(Counters::default()));
+        let (outbox, pusher) = (store.outbox(), Arc::new(Pusher::open(&fcm::Settings::default())));
+        let thread = threads[0].handle();
+        let notifier = Arc::new(Keeper::new(counters.clone(), move || {
+            let (outbox, pusher, counters) = (outbox.clone(), pusher.clone(), counters.clone());
+            let make = move |_: &mut actix::Context<Notifier>| {
+                Notifier::new(outbox, pusher, Arc::new(|_| false), Settings::default(), counters)
+            };
+            <Notifier as actix::Actor>::start_in_arbiter(&thread, make)
+        }));
+        let parts = RoomParts { store: Arc::new(store), sessions: sessions.clone(), notifier, idle };
+        let handles = threads.iter().map(Arbiter::handle).collect();
+        Bench { registry: Registry::new(parts, handles), sessions, room: room.id, _folder: folder }
+    }
+
+    type Answer = oneshot::Receiver<Result<Stored, Problem>>;
+
+    fn post(bench: &Bench, text: &str) -> Result<Answer, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let content = Content::parse(text.to_owned()).unwrap();
+        let post = Post { sender_id: 1, receiver_id: None, content, client_id: None, reply: Reply::Rest(reply) };
+        bench.registry.tell(bench.room, Command::Post(post)).map(|()| answer)
+    }
+
+    fn socket(bench: &Bench, chatter: i64) -> (Arc<Link>, OutBody) {
+        let (out, body) = OutQueue::new(1 << 20);
+        let link = Arc::new(Link::new(chatter, None, bench.room, false, out));
+        bench.sessions.add(link.clone());
+        (link, body)
+    }
+
+    /// How many chats a socket was sent, once it has so many or time is up.
+    async fn chats_sent(body: &mut OutBody, wanted: usize) -> usize {
+        use futures_util::StreamExt;
+        let mut chats = 0;
+        let until = Instant::now() + Duration::from_secs(10);
+        while chats < wanted && Instant::now() < until {
+            let next = tokio::time::timeout(Duration::from_millis(100), body.next()).await;
+            chats += next.ok().flatten().and_then(Result::ok).map_or(0, |frame| usize::from(frame[0] == 0x81));
+        }
+        chats
+    }
+
+    #[actix_web::test]
+    async fn no_chat_is_lost_while_rooms_retire_and_start_all_the_time() {
+        let bench = bench(Duration::from_millis(1)).await;
+        let (_link, mut body) = socket(&bench, 2);
+        let mut starts = 0;
+        for n in 0..300 {
+            starts += usize::from(bench.registry.count() == 0);
+            let answer = post(&bench, &format!("chat {n}")).unwrap();
+            assert!(matches!(answer.await, Ok(Ok(Stored::New { chat, .. })) if chat.seq == n + 1));
+            // Around the moment at which the idle room looks whether it may go.
+            tokio::time::sleep(Duration::from_micros(u64::try_from(n * 37 % 2_500).unwrap())).await;
+        }
+        assert!(starts > 10, "the room hardly ever retired: {starts}");
+        assert_eq!(chats_sent(&mut body, 300).await, 300);
+    }
+
+    #[actix_web::test]
+    async fn a_panic_costs_a_room_its_requests_in_flight_and_nothing_else() {
+        let bench = bench(Duration::from_secs(60)).await;
+        let (_link, mut body) = socket(&bench, 2);
+        post(&bench, "before").unwrap().await.unwrap().unwrap();
+        let in_flight = post(&bench, "in flight").unwrap();
+        bench.registry.tell(bench.room, Command::Panic).unwrap();
+        // Whether it was stored is not known to who asked; the sockets learn it all the same.
+        let _ = in_flight.await;
+        let until = Instant::now() + Duration::from_secs(10);
+        let after = loop {
+            match post(&bench, "after").map(|answer| async { answer.await }) {
+                Ok(answer) => match answer.await {
+                    Ok(Ok(Stored::New { chat, .. })) => break chat,
+                    _ => assert!(Instant::now() < until, "the room does not come back"),
+                },
+                Err(_) => assert!(Instant::now() < until, "the room does not come back"),
+            }
+        };
+        let stored = usize::try_from(after.seq).unwrap();
+        assert_eq!(chats_sent(&mut body, stored).await, stored, "each chat that is stored is delivered once");
+        assert_eq!(bench.registry.pending(), 0);
+    }
 }

@@ -25,7 +25,11 @@ pub async fn sign_in(
 ) -> Result<HttpResponse, Problem> {
     let from = address(&request, state.rules.proxy_hops);
     state.limits.sign_in(from, &body.username).map_err(|wait| too_many("sign-ins").retry_after(wait))?;
-    let known = state.store.credentials(&username_key(&body.username)).await?;
+    // A name that nobody can have is unknown like any other, at the same cost.
+    let known = match Username::parse(&body.username) {
+        Ok(username) => state.store.credentials(&username.key()).await?,
+        Err(_) => None,
+    };
     let (chatter_id, hash) = known.unzip();
     let given = SecretString::from(body.password);
     let Verdict { matches, needs_rehash } = state.passwords.verify(given.clone(), hash).await?;
@@ -89,6 +93,9 @@ pub async fn directory(
         Some(viewer) => (viewer, state.store.account_token(viewer).await?),
         None => (0, None),
     };
+    if asked.query.as_deref().is_some_and(|query| query.contains('\0')) {
+        return Err(Problem::invalid("query", "It must not have a NUL character."));
+    }
     let prefix = asked.query.as_deref().map(username_key);
     if asked.limit.is_some() || asked.after.is_some() {
         let limit = paging::limit(asked.limit)?;

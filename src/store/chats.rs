@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use ::entity::chat::{Column, Entity, Model};
 use sea_orm::{
-    AccessMode, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, IsolationLevel, QueryFilter,
-    QueryOrder, QuerySelect, TransactionTrait, Value,
+    AccessMode, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IsolationLevel,
+    QueryFilter, QueryOrder, QuerySelect, TransactionTrait, Value,
 };
 
 use super::writer::{Append, ClientKey, Known};
@@ -97,7 +97,7 @@ impl Store {
     ) -> Result<Found, StoreError> {
         let before = before.unwrap_or(room.last_seq + 1).min(room.last_seq + 1);
         let floor = (before - SEARCH_WINDOW).max(1);
-        let find = if self.backend == sea_orm::DbBackend::Postgres { "strpos" } else { "instr" };
+        let find = if self.backend == DbBackend::Postgres { "strpos" } else { "instr" };
         let sql = format!(
             "SELECT * FROM chats WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
              AND {find}(coalesce(folded, content), $4) > 0 ORDER BY seq DESC LIMIT $5"
@@ -119,8 +119,13 @@ impl Store {
     /// What changed above `since`; none if the room is gone.
     pub async fn changes(&self, room: &Chatroom, since: Version, limit: u64) -> Result<Option<Changes>, StoreError> {
         let answer = self.reads.run(async |db| {
-            let snapshot =
-                db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await?;
+            // On SQLite any transaction reads one snapshot.
+            let snapshot = match self.backend {
+                DbBackend::Postgres => {
+                    db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await?
+                }
+                _ => db.begin().await?,
+            };
             let Some(head) = ::entity::chatroom::Entity::find_by_id(room.id).one(&snapshot).await? else {
                 return Ok(None);
             };

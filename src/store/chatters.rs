@@ -16,7 +16,6 @@ use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
 
 /// What signing up needs.
-#[derive(Debug)]
 pub struct NewChatter {
     pub username: Username,
     pub nickname: String,
@@ -25,7 +24,7 @@ pub struct NewChatter {
 }
 
 /// What a chatter changes of their own account; `None` leaves a thing as it is.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Changed {
     pub nickname: Option<String>,
     /// `Some(None)` removes the token.

@@ -123,7 +123,7 @@ impl ChatterBody {
 }
 
 /// A chat, or the tombstone that a retried `client_id` finds.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub struct ChatBody<'a> {
     pub id: ChatId,
     pub chatroom_id: ChatroomId,
@@ -160,7 +160,7 @@ impl<'a> ChatBody<'a> {
 }
 
 /// One row of `GET …/changes`.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(untagged)]
 pub enum ChangeBody<'a> {
     Chat(ChatBody<'a>),
@@ -202,7 +202,7 @@ impl From<Watermarks> for ReceiptBody {
 }
 
 /// A room as one viewer sees it.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub struct ChatroomBody<'a> {
     pub id: ChatroomId,
     pub last_chat_time: Micros,

@@ -11,7 +11,7 @@ use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 use crate::error::Problem;
 
 /// What a client sends. Keys that it does not know are passed over; of a repeated key the last one counts.
-#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub struct ClientFrame {
     pub message: String,
     pub client_id: Option<String>,

@@ -184,24 +184,6 @@ async fn nothing_acknowledged_is_lost_when_postgresql_is_killed_in_a_burst() {
 }
 
 #[tokio::test]
-async fn a_server_that_starts_before_its_postgresql_waits_for_it() {
-    let _turn = heavy().await;
-    let cluster = cluster().await;
-    let url = cluster.fresh_database().await;
-    cluster.kill9();
-    let mut server = TestServer::with(Db::Postgres).database_url(url).launch().await;
-    let api = server.api();
-    let not_ready = || async {
-        let answer = api.try_request(Method::GET, "/readyz", &[], None).await;
-        answer.is_err() || answer.is_ok_and(|a| a.status == 503)
-    };
-    stays("not ready without its database", s(2), not_ready).await;
-    cluster.up();
-    server.wait_ready().await.expect("ready once the database is there");
-    server.api().pair().await;
-}
-
-#[tokio::test]
 async fn a_terminated_backend_is_no_more_than_a_refusal() {
     let server = TestServer::spawn(Db::Postgres).await;
     let (ann, _, room) = server.api().pair().await;

@@ -32,7 +32,6 @@ on_both![
     the_name_of_a_deleted_account_is_not_given_again,
     deleting_closes_the_sockets_with_4401,
     deleting_with_cascade_takes_the_rooms_along,
-    online_is_shown_while_one_of_two_sockets_is_left,
 ];
 
 async fn signing_up_answers_201_with_the_account(db: Db) {
@@ -348,34 +347,4 @@ async fn deleting_with_cascade_takes_the_rooms_along(db: Db) {
     assert!(dump.chats(room).await.is_empty() && dump.members(room).await.is_empty());
     assert!(dump.outbox(room).await.is_empty());
     assert_eq!(dump.chats_count().await, 1);
-}
-
-async fn online_is_shown_while_one_of_two_sockets_is_left(db: Db) {
-    let server = TestServer::spawn(db).await;
-    let (ann, bob, room) = server.api().pair().await;
-    let stranger = server.api().person("cem").await;
-    let path = format!("/api/chatters/{}", bob.id);
-    assert_eq!(ann.get(&path).await.expect(200)["online"], false);
-    let (one, two) = (bob.joins(room).await, bob.joins(room).await);
-    let online = |expected: bool| {
-        let (ann, path) = (ann.clone(), path.clone());
-        async move {
-            crate::support::eventually("bob's presence", s(5), || async {
-                let shown = ann.get(&path).await.expect(200);
-                (shown["online"] == expected).then_some(shown)
-            })
-            .await
-        }
-    };
-    online(true).await;
-    drop(one);
-    // What a dropped socket changes would show after its end is known; the room's traffic proves that it is.
-    let mut proof = ann.joins(room).await;
-    proof.expect_nothing_before_own("one socket is left").await;
-    assert_eq!(online(true).await["online"], true);
-    drop(two);
-    let gone = online(false).await;
-    assert!(gone["last_seen"].is_string(), "{gone}");
-    let hidden: Value = stranger.get(&path).await.expect(200);
-    assert!(hidden.get("online").is_none_or(Value::is_null), "only who shares a room sees it: {hidden}");
 }

@@ -40,6 +40,9 @@ pub enum Command {
     Deleted,
     /// Something may have been stored that was never delivered: look.
     CatchUp,
+    /// Fails the actor.
+    #[cfg(test)]
+    Panic,
 }
 
 /// Store a new chat.

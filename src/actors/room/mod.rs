@@ -3,34 +3,34 @@
 //!
 //! Only rooms store and change chats. A room holds no socket: it finds them by chatter.
 
+mod delivery;
+mod home;
 pub mod messages;
+mod reply;
 pub mod state;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use actix::dev::channel::channel;
 use actix::fut::{ActorFutureExt, wrap_future};
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
+use actix::{Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Handler};
 
-use super::event::{Event, Kind};
-use super::notifier::messages::Unreached;
 use super::registry::{Delivered, Registry, RoomParts};
 use super::{ROOM_IN_FLIGHT, ROOM_MAILBOX};
-use crate::domain::chat::Chat;
 use crate::domain::chatroom::Chatroom;
-use crate::domain::{ChatroomId, ChatterId, Version};
-use crate::error::{Code, Problem};
-use crate::store::writer::{self, Append, Home, Move, Outcome, Refusal, Stored, Submission};
-use crate::store::{Store, StoreError};
+use crate::domain::{ChatroomId, ChatterId};
+use crate::error::Problem;
+use crate::store::StoreError;
+use crate::store::writer::{self, Append, Home, Move, Submission};
+use home::RoomHome;
 use messages::{Alter, Asked, Command, Post, Reply, Settled};
+use reply::{answer, busy, problem_of_store, refuse};
 use state::{Head, Order};
 
-/// How often an idle room looks whether it may retire, and a doubtful one asks the database again.
-const TICK: Duration = Duration::from_millis(500);
-/// Rows per question when a gap is filled, and the most questions.
-const FILL_PAGE: u64 = 500;
-const FILL_PAGES_MAX: usize = 40;
+/// How often at most a room looks whether it may retire, and a doubtful one asks the database again.
+const TICK_MAX: Duration = Duration::from_millis(500);
 
 /// One chatroom in use on this instance.
 pub struct Room {
@@ -71,6 +71,14 @@ impl Room {
             home: None,
             busy_at: Instant::now(),
         }
+    }
+
+    /// Starts a room on that thread; its mailbox has its size from the first message on.
+    #[must_use]
+    pub fn launch(thread: &ArbiterHandle, make: impl FnOnce() -> Self + Send + 'static) -> Addr<Self> {
+        let (sender, receiver) = channel(ROOM_MAILBOX);
+        thread.spawn_fn(move || drop(Context::with_receiver(receiver).run(make())));
+        Addr::new(sender)
     }
 
     fn loaded(&mut self, found: Result<Option<Chatroom>, StoreError>, ctx: &mut Context<Self>) {
@@ -127,6 +135,8 @@ impl Room {
                 }
                 Command::Delete { by, reply } => self.delete(by, reply, ctx),
                 Command::Deleted => self.gone(ctx),
+                #[cfg(test)]
+                Command::Panic => panic!("a room fails on purpose"),
                 Command::CatchUp => {
                     order.doubt();
                     self.fill_if_needed(ctx);
@@ -177,108 +187,6 @@ impl Room {
         match self.parts.store.writer().submit(Submission { ticket, command, home: home.clone() }) {
             Ok(()) => drop(self.waiting.insert(ticket, reply)),
             Err(writer::Full) => answer(reply, Err(busy())),
-        }
-    }
-
-    /// What was committed: events to the sockets first, then the answers, so that an echo comes before a REST reply's use.
-    fn settled(&mut self, outcomes: Vec<(u64, Outcome)>, ctx: &mut Context<Self>) {
-        self.busy_at = Instant::now();
-        let mut events = Vec::with_capacity(outcomes.len());
-        let mut unknown = false;
-        let mut push_owed = false;
-        let mut answers = Vec::with_capacity(outcomes.len());
-        for (ticket, outcome) in outcomes {
-            match &outcome {
-                Ok(Stored::New { chat, push_owed: owed }) => {
-                    push_owed |= owed;
-                    events.push(Event::new(Kind::Created, chat.clone()));
-                }
-                Ok(Stored::Edited(chat)) => events.push(Event::new(Kind::Edited, chat.clone())),
-                Ok(Stored::Deleted(chat)) => events.push(Event::new(Kind::Deleted, chat.clone())),
-                Ok(Stored::Again(_)) => {}
-                Err(refusal) => unknown |= matches!(refusal, Refusal::Unavailable | Refusal::Failed),
-            }
-            answers.extend(self.waiting.remove(&ticket).map(|reply| (reply, outcome)));
-        }
-        if let Stage::Open { order, .. } = &mut self.stage {
-            if unknown {
-                order.doubt();
-            }
-            let ready = order.take(events);
-            self.deliver(&ready, push_owed);
-        }
-        for (reply, outcome) in answers {
-            answer(reply, outcome.map_err(problem_of));
-        }
-        self.fill_if_needed(ctx);
-    }
-
-    fn deliver(&self, events: &[Event], push_owed: bool) {
-        let Stage::Open { room, order } = &self.stage else { return };
-        if events.is_empty() {
-            return;
-        }
-        let deliver_to = |chatter: ChatterId| {
-            self.parts.sessions.each(chatter, |link| {
-                if link.chatroom_id == self.id {
-                    link.deliver(events);
-                }
-            });
-        };
-        deliver_to(room.owner_id);
-        if !room.with_oneself() {
-            deliver_to(room.opponent_id);
-        }
-        self.delivered.set(order.head());
-        if push_owed {
-            self.nudge_notifier(events);
-        }
-    }
-
-    /// Receivers without a live socket get their push at once instead of after the grace.
-    fn nudge_notifier(&self, events: &[Event]) {
-        let mut receivers: Vec<ChatterId> = events
-            .iter()
-            .filter(|e| e.kind == Kind::Created && e.chat.sender_id != e.chat.receiver_id)
-            .map(|e| e.chat.receiver_id)
-            .collect();
-        receivers.sort_unstable();
-        receivers.dedup();
-        for receiver_id in receivers {
-            if !self.parts.sessions.is_here(receiver_id) {
-                self.parts.notifier.nudge(Unreached { chatroom_id: self.id, receiver_id });
-            }
-        }
-    }
-
-    fn fill_if_needed(&mut self, ctx: &mut Context<Self>) {
-        let Stage::Open { room, order } = &mut self.stage else { return };
-        if !order.begin_fill() {
-            return;
-        }
-        let (store, room, since) = (self.parts.store.clone(), room.clone(), order.head().version);
-        let fill = async move { read_changes(&store, &room, since).await };
-        ctx.spawn(wrap_future::<_, Self>(fill).map(|filled, room, ctx| room.filled(filled, ctx)));
-    }
-
-    fn filled(&mut self, filled: Result<Option<(Vec<Chat>, Version)>, StoreError>, ctx: &mut Context<Self>) {
-        let Stage::Open { order, .. } = &mut self.stage else { return };
-        match filled {
-            Ok(Some((rows, version))) => {
-                let ready = order.filled(rows, version);
-                self.deliver(&ready, false);
-                self.mark_delivered();
-                self.fill_if_needed(ctx);
-            }
-            Ok(None) => self.gone(ctx),
-            // The tick asks again.
-            Err(_) => order.fill_failed(),
-        }
-    }
-
-    fn mark_delivered(&self) {
-        if let Stage::Open { order, .. } = &self.stage {
-            self.delivered.set(order.head());
         }
     }
 
@@ -337,11 +245,10 @@ impl Actor for Room {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(ROOM_MAILBOX);
         let (store, id) = (self.parts.store.clone(), self.id);
         let load = async move { store.chatroom(id).await };
         ctx.spawn(wrap_future::<_, Self>(load).map(|found, room, ctx| room.loaded(found, ctx)));
-        ctx.run_interval(TICK, |room, ctx| room.tick(ctx));
+        ctx.run_interval(self.parts.idle.clamp(Duration::from_millis(1), TICK_MAX), |room, ctx| room.tick(ctx));
     }
 }
 
@@ -360,94 +267,5 @@ impl Handler<Settled> for Room {
 
     fn handle(&mut self, settled: Settled, ctx: &mut Self::Context) {
         self.settled(settled.0, ctx);
-    }
-}
-
-/// How the writer reaches the room.
-struct RoomHome {
-    id: ChatroomId,
-    room: Addr<Room>,
-    registry: Weak<Registry>,
-}
-
-impl Home for RoomHome {
-    fn settled(&self, outcomes: Vec<(u64, Outcome)>) {
-        if self.room.connected() {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "an outcome must not be lost, and commands in flight are bounded"
-            )]
-            self.room.do_send(Settled(outcomes));
-        } else if let Some(registry) = self.registry.upgrade() {
-            // The room failed while its chats were being stored: its successor delivers them.
-            let _ = registry.tell(self.id, Command::CatchUp);
-        }
-    }
-}
-
-/// Everything above a version, from one page after the other.
-async fn read_changes(
-    store: &Store,
-    room: &Chatroom,
-    since: Version,
-) -> Result<Option<(Vec<Chat>, Version)>, StoreError> {
-    let mut rows = Vec::new();
-    let mut version = since;
-    for _ in 0..FILL_PAGES_MAX {
-        let Some(page) = store.changes(room, version, FILL_PAGE).await? else { return Ok(None) };
-        rows.extend(page.chats);
-        version = page.version;
-        if !page.has_more {
-            break;
-        }
-    }
-    Ok(Some((rows, version)))
-}
-
-fn refuse(command: Command, problem: &Problem) {
-    match command {
-        Command::Post(Post { reply, .. }) | Command::Alter(Alter { reply, .. }) => answer(reply, Err(problem.clone())),
-        Command::Delete { reply, .. } => drop(reply.send(Err(problem.clone()))),
-        Command::Watermark { .. } | Command::Deleted | Command::CatchUp => {}
-    }
-}
-
-fn answer(reply: Reply, outcome: Result<Stored, Problem>) {
-    match (reply, outcome) {
-        (Reply::Rest(reply), outcome) => drop(reply.send(outcome)),
-        (Reply::Link(link, _), Ok(Stored::Again(chat))) => link.again(&chat),
-        (Reply::Link(..), Ok(_)) => {}
-        (Reply::Link(link, client_id), Err(problem)) => link.refuse(&problem, client_id.as_deref()),
-    }
-}
-
-fn busy() -> Problem {
-    Problem::new(Code::Busy, "Too much is waiting to be stored; this was not. Try again, with the same client_id.")
-}
-
-fn problem_of(refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::NoRoom => Problem::not_found("chatroom"),
-        Refusal::Closed => Problem::new(
-            Code::ReceiverDeleted,
-            "The other person has deleted their account; the history stays readable.",
-        ),
-        Refusal::ClientIdConflict => Problem::new(
-            Code::ClientIdConflict,
-            "You have used this client_id for another content or room; make a new one for a new chat.",
-        ),
-        Refusal::NoChat => Problem::not_found("chat"),
-        Refusal::NotSender => Problem::new(Code::NotYours, "Only the sender of a chat can edit or delete it."),
-        Refusal::Unavailable => Problem::unavailable(),
-        Refusal::Failed => Problem::new(Code::Internal, "The chat could not be stored; the operator's log says why."),
-    }
-}
-
-fn problem_of_store(error: &StoreError) -> Problem {
-    match error {
-        StoreError::Unavailable(_) => Problem::unavailable(),
-        StoreError::Failed(_) => {
-            Problem::new(Code::Internal, "The room could not be deleted; the operator's log says why.")
-        }
     }
 }

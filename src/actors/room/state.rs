@@ -1,8 +1,11 @@
 //! The room's order: which changes its sockets have had, which are held until a gap before them is filled. No I/O.
 
-use crate::actors::event::{Event, Kind};
+use crate::actors::session::event::{Event, Kind};
 use crate::domain::chat::Chat;
 use crate::domain::{Seq, Version};
+
+/// Events that wait for a gap to be filled.
+const HELD_MAX: usize = 2_000;
 
 /// What the sockets of a room have been given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +44,13 @@ impl Order {
     /// Takes events in; gives those that may be delivered now.
     pub fn take(&mut self, events: Vec<Event>) -> Vec<Event> {
         self.held.extend(events);
-        self.ready()
+        let ready = self.ready();
+        if self.held.len() > HELD_MAX {
+            // The database has them all: it will be asked anyway.
+            self.held = Vec::new();
+            self.doubt = true;
+        }
+        ready
     }
 
     /// A commit's outcome is unknown: the database has to be asked.

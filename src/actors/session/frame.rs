@@ -28,7 +28,6 @@ macro_rules! closes {
 }
 
 closes! {
-    NORMAL = 1000, "bye";
     GOING_AWAY = 1001, "this instance is shutting down: come back, with jitter";
     PROTOCOL = 1002, "a frame broke RFC 6455";
     UNSUPPORTED = 1003, "binary messages are not understood";
@@ -40,7 +39,6 @@ closes! {
     SILENT = 4408, "nothing was heard for too long";
     REPLACED = 4409, "replaced by newer sockets of the same chatter";
     TOO_FAST = 4429, "too many frames after rate_limited: come back later";
-    UNAVAILABLE = 4503, "this socket cannot be served now: come back";
     TOO_SLOW = 4508, "the receiver reads too slowly: come back and resume";
 }
 

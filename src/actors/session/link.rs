@@ -3,13 +3,14 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use actix::Recipient;
+use actix::Addr;
 use bytes::Bytes;
 
+use super::Session;
+use super::event::{Event, Kind};
 use super::frame::{Close, text_frame};
-use super::messages::Shut;
+use super::messages::{ProofWanted, Shut};
 use super::out_queue::{OutQueue, Pushed};
-use crate::actors::event::{Event, Kind};
 use crate::domain::chat::Chat;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::error::Problem;
@@ -30,7 +31,7 @@ pub struct Link {
     pub events: bool,
     pub out: OutQueue,
     /// The session actor, once it runs.
-    session: OnceLock<Recipient<Shut>>,
+    session: OnceLock<Addr<Session>>,
 }
 
 impl Link {
@@ -48,7 +49,7 @@ impl Link {
     }
 
     /// The session actor makes itself known.
-    pub fn attach(&self, session: Recipient<Shut>) {
+    pub fn attach(&self, session: Addr<Session>) {
         let _ = self.session.set(session);
     }
 
@@ -60,11 +61,13 @@ impl Link {
             .filter(|e| e.kind == Kind::Created && e.chat.sender_id != self.chatter_id)
             .map(|e| e.chat.seq);
         let frames = events.iter().filter(wanted).map(Event::seed_frame);
-        let pushed = match received.next() {
-            Some(first) => self.out.push_chats(frames, first, received.last().unwrap_or(first)),
-            None => self.out.push(frames),
-        };
+        let Some(first) = received.next() else { return self.watch(self.out.push(frames)) };
+        let (pushed, proof_wanted) = self.out.push_chats(frames, first, received.last().unwrap_or(first));
         self.watch(pushed);
+        if proof_wanted && let Some(session) = self.session.get() {
+            // A full mailbox leaves the proof to the heartbeat.
+            let _ = session.try_send(ProofWanted);
+        }
     }
 
     /// Answers a retry: the chat is already stored, only the sender's socket hears of it.

@@ -7,3 +7,9 @@ use actix::Message;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Shut;
+
+/// Sent by [`Link`](super::link::Link) when chats were queued so soon after the last proof ping that theirs has to
+/// wait: the session asks for the proof after the pause.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ProofWanted;

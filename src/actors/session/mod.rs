@@ -3,6 +3,7 @@
 //! Started by `http::socket` after the upgrade; lives on the worker that accepted the connection. It tells rooms,
 //! through the registry, and never waits for them: what they answer goes into its out-queue.
 
+pub mod event;
 pub mod frame;
 pub mod link;
 pub mod messages;
@@ -29,7 +30,7 @@ use crate::store::writer::Move;
 use crate::wire::seed::ClientFrame;
 use frame::{Close, Message, pong_frame};
 use link::Link;
-use messages::Shut;
+use messages::{ProofWanted, Shut};
 use socket::Heard;
 
 /// A ping goes out this often.
@@ -63,8 +64,6 @@ pub struct Session {
     refusals_since: Instant,
     /// Ends a fragmented message that takes too long.
     unfinished: Option<SpawnHandle>,
-    /// A proof ping is on its way.
-    proof_due: bool,
 }
 
 impl Session {
@@ -72,17 +71,7 @@ impl Session {
     #[must_use]
     pub fn new(link: Arc<Link>, parts: Parts, expires_at: Micros) -> Self {
         let now = Instant::now();
-        Self {
-            link,
-            parts,
-            expires_at,
-            heard: now,
-            pinged: now,
-            refusals: 0,
-            refusals_since: now,
-            unfinished: None,
-            proof_due: false,
-        }
+        Self { link, parts, expires_at, heard: now, pinged: now, refusals: 0, refusals_since: now, unfinished: None }
     }
 
     /// Sleeps until the next ping, the end of patience or of the token, whichever comes first.
@@ -141,15 +130,18 @@ impl Session {
             // A room that is too busy loses only this proof; the next one covers it.
             let _ = self.parts.registry.tell(self.link.chatroom_id, step);
         }
-        if self.link.out.proof_wanted() && !self.proof_due {
-            self.proof_due = true;
-            ctx.run_later(receipt_proof::PING_PAUSE, |session, _| {
-                session.proof_due = false;
-                if session.link.out.proof_wanted() {
-                    session.link.out.heartbeat();
-                }
-            });
+        if self.link.out.prove() {
+            Self::prove_soon(ctx);
         }
+    }
+
+    /// Pings for a proof have a pause between them; what came meanwhile is asked for after it.
+    fn prove_soon(ctx: &mut Context<Self>) {
+        ctx.run_later(receipt_proof::PING_PAUSE, |session, ctx| {
+            if session.link.out.prove_after_pause() {
+                Self::prove_soon(ctx);
+            }
+        });
     }
 
     fn on_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
@@ -206,7 +198,7 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(SESSION_MAILBOX);
-        self.link.attach(ctx.address().recipient());
+        self.link.attach(ctx.address());
         if self.link.out.is_closing() {
             Self::end_soon(ctx);
         }
@@ -248,5 +240,13 @@ impl Handler<Shut> for Session {
 
     fn handle(&mut self, _: Shut, ctx: &mut Self::Context) {
         Self::end_soon(ctx);
+    }
+}
+
+impl Handler<ProofWanted> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: ProofWanted, ctx: &mut Self::Context) {
+        Self::prove_soon(ctx);
     }
 }

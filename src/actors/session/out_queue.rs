@@ -13,7 +13,7 @@ use futures_util::Stream;
 use parking_lot::Mutex;
 
 use super::frame::{Close, close_frame, ping_frame};
-use super::receipt_proof::ReceiptProof;
+use super::receipt_proof::{Next, ReceiptProof};
 use crate::domain::Seq;
 
 /// What became of frames that were put in.
@@ -75,21 +75,35 @@ impl OutQueue {
     }
 
     /// Puts in the frames of chats up to `newest`, the first of which is `first`, and behind them the ping that lets the
-    /// peer prove it has read them.
-    pub fn push_chats(&self, frames: impl IntoIterator<Item = Bytes>, first: Seq, newest: Seq) -> Pushed {
+    /// peer prove it has read them. Also says whether that ping has to wait for the pause to end.
+    pub fn push_chats(&self, frames: impl IntoIterator<Item = Bytes>, first: Seq, newest: Seq) -> (Pushed, bool) {
         let mut shared = self.shared.lock();
-        let mut pushed = shared.push(frames, self.bytes_max);
-        if pushed == Pushed::Queued {
+        let mut answer = (shared.push(frames, self.bytes_max), false);
+        if answer.0 == Pushed::Queued {
             shared.proof.sent(first, newest);
-            if let Some(nonce) = shared.proof.due_ping() {
-                pushed = shared.push([ping_frame(&nonce)], self.bytes_max);
-            }
+            answer = shared.ask_for_proof(self.bytes_max);
         }
         wake(shared);
-        pushed
+        answer
     }
 
-    /// Pings: for a proof where one is due, else to hear that the peer is there.
+    /// Asks for the next proof where one is wanted; says whether the ping has to wait for the pause to end.
+    #[must_use]
+    pub fn prove(&self) -> bool {
+        let mut shared = self.shared.lock();
+        let (_, later) = shared.ask_for_proof(self.bytes_max);
+        wake(shared);
+        later
+    }
+
+    /// The same, at the end of the pause.
+    #[must_use]
+    pub fn prove_after_pause(&self) -> bool {
+        self.shared.lock().proof.pause_over();
+        self.prove()
+    }
+
+    /// Pings, unless a ping is in flight already.
     pub fn heartbeat(&self) -> Pushed {
         let mut shared = self.shared.lock();
         let Some(nonce) = shared.proof.heartbeat_ping() else { return Pushed::Queued };
@@ -102,12 +116,6 @@ impl OutQueue {
     #[must_use]
     pub fn pong(&self, payload: &[u8]) -> Option<(Seq, Seq)> {
         self.shared.lock().proof.pong(payload)
-    }
-
-    /// Whether chats wait for a proof that no ping asks for yet.
-    #[must_use]
-    pub fn proof_wanted(&self) -> bool {
-        self.shared.lock().proof.wanted()
     }
 
     /// Queues the close frame behind what is there; takes nothing after it.
@@ -148,6 +156,14 @@ impl Shared {
             self.append(frame);
         }
         Pushed::Queued
+    }
+
+    fn ask_for_proof(&mut self, bytes_max: usize) -> (Pushed, bool) {
+        match self.proof.next() {
+            Next::Ping(nonce) => (self.push([ping_frame(&nonce)], bytes_max), false),
+            Next::Later => (Pushed::Queued, true),
+            Next::Nothing => (Pushed::Queued, false),
+        }
     }
 
     fn append(&mut self, frame: Bytes) {

@@ -22,6 +22,17 @@ pub struct ReceiptProof {
     proven: Seq,
     outstanding: Option<(Nonce, Seq)>,
     pinged: Option<Instant>,
+    /// Somebody will ask again when the pause is over.
+    pausing: bool,
+}
+
+/// What to do for the next proof.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    Ping(Nonce),
+    /// Ask again after [`PING_PAUSE`], with [`ReceiptProof::pause_over`]; said once.
+    Later,
+    Nothing,
 }
 
 impl ReceiptProof {
@@ -33,20 +44,31 @@ impl ReceiptProof {
         self.newest = self.newest.max(newest);
     }
 
-    /// The ping to send behind the chats, if it is time for one.
-    pub fn due_ping(&mut self) -> Option<Nonce> {
-        let rested = self.pinged.is_none_or(|at| at.elapsed() >= PING_PAUSE);
-        (rested && self.wanted()).then(|| self.ping())
+    /// What to do now that chats were sent or a pong came.
+    pub fn next(&mut self) -> Next {
+        if !self.wanted() || self.pausing {
+            return Next::Nothing;
+        }
+        if self.pinged.is_none_or(|at| at.elapsed() >= PING_PAUSE) {
+            return Next::Ping(self.ping());
+        }
+        self.pausing = true;
+        Next::Later
+    }
+
+    /// The pause is over.
+    pub fn pause_over(&mut self) {
+        self.pausing = false;
     }
 
     /// A ping, unless one is in flight already.
     pub fn heartbeat_ping(&mut self) -> Option<Nonce> {
+        self.pausing = false;
         self.outstanding.is_none().then(|| self.ping())
     }
 
     /// Whether something is unproven and no ping is in flight.
-    #[must_use]
-    pub fn wanted(&self) -> bool {
+    fn wanted(&self) -> bool {
         self.newest > self.proven && self.outstanding.is_none()
     }
 
@@ -78,13 +100,14 @@ mod tests {
     fn a_pong_proves_what_was_sent_before_its_ping() {
         let mut proof = ReceiptProof::default();
         proof.sent(5, 6);
-        let nonce = proof.due_ping().unwrap();
+        let Next::Ping(nonce) = proof.next() else { panic!("no ping") };
         proof.sent(7, 9);
-        assert_eq!(proof.due_ping(), None, "one ping at most is in flight");
+        assert_eq!(proof.next(), Next::Nothing, "one ping at most is in flight");
         assert_eq!(proof.pong(b"guessed!"), None);
         assert_eq!(proof.pong(&nonce), Some((5, 6)));
         assert_eq!(proof.pong(&nonce), None, "a pong counts once");
-        assert!(proof.wanted());
+        assert_eq!(proof.next(), Next::Later, "and pings have a pause between them");
+        assert_eq!(proof.next(), Next::Nothing, "which is said once");
         let nonce = proof.heartbeat_ping().unwrap();
         assert_eq!(proof.pong(&nonce), Some((5, 9)));
     }

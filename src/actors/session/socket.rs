@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use actix_http::ws::Codec;
 use actix_web::error::PayloadError;
+use actix_web::http::Version;
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws::{HandshakeError, handshake_with_protocols};
 use bytes::{Bytes, BytesMut};
@@ -29,9 +30,11 @@ pub enum Refused {
 
 /// Answers the upgrade with a response whose body is the socket's out-queue.
 pub fn accept(request: &HttpRequest, body: OutBody) -> Result<HttpResponse, Refused> {
+    // 16 bytes in base64 (RFC 6455 section 4.1).
     let key = request.headers().get("sec-websocket-key").map(|key| key.as_bytes().len());
     match handshake_with_protocols(request, &[]) {
-        // RFC 6455 section 4.1: 16 bytes in base64.
+        // RFC 6455 section 4.1 asks for HTTP/1.1.
+        Ok(_) if request.version() < Version::HTTP_11 => Err(Refused::NotWebSocket),
         Ok(_) if key != Some(24) => Err(Refused::Malformed),
         Ok(mut response) => Ok(response.streaming(body)),
         Err(HandshakeError::BadWebsocketKey) => Err(Refused::Malformed),

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Append, Outcome, Refusal, Stored, Verdict};
+use super::run::Verdict;
+use super::{Append, Outcome, Refusal, Stored};
 use crate::domain::chat::{Chat, first_hash};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId, Seq, Version};

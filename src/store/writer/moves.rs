@@ -1,6 +1,7 @@
 //! Watermarks that wait to be written: coalesced per room and chatter, at most 250 ms late.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,8 +12,8 @@ use crate::domain::{ChatroomId, ChatterId, Seq};
 
 /// How long a watermark may wait for company.
 const LATE_MAX: Duration = Duration::from_millis(250);
-/// Rows written at once.
-const ROWS_MAX: usize = 1_000;
+/// Rows that wait for a database that is gone; beyond, the next proofs and receipts have to do.
+const PUT_BACK_MAX: usize = 100_000;
 
 /// One step of a watermark; forward only, stale steps change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,27 +105,36 @@ impl Moves {
         }
     }
 
-    /// What has waited long enough; sorted, so that two instances lock rows in one order.
+    /// What has waited long enough.
     pub(super) fn take_due(&self) -> Option<Vec<Row>> {
         let due = self.waiting.lock().since.is_some_and(|since| since.elapsed() >= LATE_MAX);
-        due.then(|| self.take_all())
+        due.then(|| self.take())
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.lock().since.is_none()
     }
 
-    pub(super) fn take_all(&self) -> Vec<Row> {
+    /// One row per room and chatter, the earliest steps first; sorted, so that two instances lock rows in one order.
+    pub(super) fn take(&self) -> Vec<Row> {
         let mut waiting = self.waiting.lock();
-        waiting.since = None;
-        let mut rows = std::mem::take(&mut waiting.full);
-        if rows.is_empty() {
-            rows.extend(waiting.rows.drain().map(|(_, row)| row));
-        } else {
-            // One statement changes a row once: the newer steps wait for the next.
-            waiting.since = Some(Instant::now());
-            rows.dedup_by_key(|row| (row.chatroom_id, row.chatter_id));
+        let mut rows: HashMap<(ChatroomId, ChatterId), Row> = HashMap::new();
+        let mut rest = Vec::new();
+        for row in std::mem::take(&mut waiting.full) {
+            match rows.entry((row.chatroom_id, row.chatter_id)) {
+                Entry::Vacant(free) => drop(free.insert(row)),
+                Entry::Occupied(_) => rest.push(row),
+            }
         }
+        for (key, row) in std::mem::take(&mut waiting.rows) {
+            match rows.entry(key) {
+                Entry::Vacant(free) => drop(free.insert(row)),
+                Entry::Occupied(_) => rest.push(row),
+            }
+        }
+        waiting.since = (!rest.is_empty()).then(Instant::now);
+        waiting.full = rest;
+        let mut rows: Vec<Row> = rows.into_values().collect();
         rows.sort_unstable_by_key(|row| (row.chatroom_id, row.chatter_id));
         rows
     }
@@ -132,8 +142,8 @@ impl Moves {
     /// The database did not take them: they wait on, unless so many do that they are worth less than the memory.
     pub(super) fn put_back(&self, rows: Vec<Row>) {
         let mut waiting = self.waiting.lock();
-        if waiting.full.len() < ROWS_MAX * 10 {
-            waiting.full.extend(rows);
+        if waiting.full.len() < PUT_BACK_MAX {
+            waiting.full.splice(0..0, rows);
         }
         waiting.since = Some(Instant::now());
     }
@@ -163,7 +173,7 @@ mod tests {
     use super::*;
 
     fn taken(moves: &Moves) -> Vec<(Seq, Seq, Seq, bool)> {
-        moves.take_all().into_iter().map(|r| (r.from, r.delivered, r.read, r.sent)).collect()
+        moves.take().into_iter().map(|r| (r.from, r.delivered, r.read, r.sent)).collect()
     }
 
     #[test]

@@ -12,7 +12,8 @@ use sea_orm::{
 
 use super::batch::{ClientKey, Fresh, Known, Plan, RoomGot, RoomLoad, client_keys};
 use super::moves::{MOVE_SQL, Row};
-use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored, Verdict};
+use super::run::Verdict;
+use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored};
 use crate::domain::clock::{Micros, micros};
 use crate::store::StoreError;
 use crate::store::chats::{chat_of, known_of};

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::session::frame::text_frame;
+use super::frame::text_frame;
 use crate::domain::Version;
 use crate::domain::chat::Chat;
 use crate::wire::seed::{ChatFrame, EventFrame};

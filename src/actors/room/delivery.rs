@@ -1,0 +1,143 @@
+//! The way out of a room: committed changes to the sockets of the two, in order, gaps filled from the database.
+
+use std::time::Instant;
+
+use actix::fut::{ActorFutureExt, wrap_future};
+use actix::{AsyncContext, Context};
+
+use super::reply::{answer, problem_of};
+use super::{Room, Stage};
+use crate::actors::notifier::messages::Unreached;
+use crate::actors::session::event::{Event, Kind};
+use crate::domain::chat::Chat;
+use crate::domain::chatroom::Chatroom;
+use crate::domain::{ChatterId, Version};
+use crate::store::writer::{Outcome, Refusal, Stored};
+use crate::store::{Store, StoreError};
+
+/// Rows per question when a gap is filled, and the most questions.
+const FILL_PAGE: u64 = 500;
+const FILL_PAGES_MAX: usize = 40;
+
+impl Room {
+    /// What was committed: events to the sockets first, then the answers, so that an echo comes before a REST reply's use.
+    pub(super) fn settled(&mut self, outcomes: Vec<(u64, Outcome)>, ctx: &mut Context<Self>) {
+        self.busy_at = Instant::now();
+        let mut events = Vec::with_capacity(outcomes.len());
+        let mut unknown = false;
+        let mut push_owed = false;
+        let mut answers = Vec::with_capacity(outcomes.len());
+        for (ticket, outcome) in outcomes {
+            match &outcome {
+                Ok(Stored::New { chat, push_owed: owed }) => {
+                    push_owed |= owed;
+                    events.push(Event::new(Kind::Created, chat.clone()));
+                }
+                Ok(Stored::Edited(chat)) => events.push(Event::new(Kind::Edited, chat.clone())),
+                Ok(Stored::Deleted(chat)) => events.push(Event::new(Kind::Deleted, chat.clone())),
+                Ok(Stored::Again(_)) => {}
+                Err(refusal) => unknown |= matches!(refusal, Refusal::Unavailable | Refusal::Failed),
+            }
+            answers.extend(self.waiting.remove(&ticket).map(|reply| (reply, outcome)));
+        }
+        if let Stage::Open { order, .. } = &mut self.stage {
+            if unknown {
+                order.doubt();
+            }
+            let ready = order.take(events);
+            self.deliver(&ready, push_owed);
+        }
+        for (reply, outcome) in answers {
+            answer(reply, outcome.map_err(problem_of));
+        }
+        self.fill_if_needed(ctx);
+    }
+
+    fn deliver(&self, events: &[Event], push_owed: bool) {
+        let Stage::Open { room, order } = &self.stage else { return };
+        if events.is_empty() {
+            return;
+        }
+        let deliver_to = |chatter: ChatterId| {
+            self.parts.sessions.each(chatter, |link| {
+                if link.chatroom_id == self.id {
+                    link.deliver(events);
+                }
+            });
+        };
+        deliver_to(room.owner_id);
+        if !room.with_oneself() {
+            deliver_to(room.opponent_id);
+        }
+        self.delivered.set(order.head());
+        if push_owed {
+            self.nudge_notifier(events);
+        }
+    }
+
+    /// Receivers without a live socket get their push at once instead of after the grace.
+    fn nudge_notifier(&self, events: &[Event]) {
+        let mut receivers: Vec<ChatterId> = events
+            .iter()
+            .filter(|e| e.kind == Kind::Created && e.chat.sender_id != e.chat.receiver_id)
+            .map(|e| e.chat.receiver_id)
+            .collect();
+        receivers.sort_unstable();
+        receivers.dedup();
+        for receiver_id in receivers {
+            if !self.parts.sessions.is_here(receiver_id) {
+                self.parts.notifier.nudge(Unreached { chatroom_id: self.id, receiver_id });
+            }
+        }
+    }
+
+    pub(super) fn fill_if_needed(&mut self, ctx: &mut Context<Self>) {
+        let Stage::Open { room, order } = &mut self.stage else { return };
+        if !order.begin_fill() {
+            return;
+        }
+        let (store, room, since) = (self.parts.store.clone(), room.clone(), order.head().version);
+        let fill = async move { read_changes(&store, &room, since).await };
+        ctx.spawn(wrap_future::<_, Self>(fill).map(|filled, room, ctx| room.filled(filled, ctx)));
+    }
+
+    fn filled(&mut self, filled: Result<Option<(Vec<Chat>, Version)>, StoreError>, ctx: &mut Context<Self>) {
+        let Stage::Open { order, .. } = &mut self.stage else { return };
+        match filled {
+            Ok(Some((rows, version))) => {
+                let ready = order.filled(rows, version);
+                self.deliver(&ready, false);
+                self.mark_delivered();
+                self.fill_if_needed(ctx);
+            }
+            Ok(None) => self.gone(ctx),
+            // The tick asks again.
+            Err(_) => order.fill_failed(),
+        }
+    }
+
+    pub(super) fn mark_delivered(&self) {
+        if let Stage::Open { order, .. } = &self.stage {
+            self.delivered.set(order.head());
+        }
+    }
+}
+
+/// Everything above a version, from one page after the other.
+async fn read_changes(
+    store: &Store,
+    room: &Chatroom,
+    since: Version,
+) -> Result<Option<(Vec<Chat>, Version)>, StoreError> {
+    let mut rows = Vec::new();
+    let mut version = since;
+    for _ in 0..FILL_PAGES_MAX {
+        let Some(page) = store.changes(room, version, FILL_PAGE).await? else { return Ok(None) };
+        rows.extend(page.chats);
+        version = page.version;
+        if !page.has_more {
+            break;
+        }
+    }
+    Ok(Some((rows, version)))
+}

@@ -1,0 +1,332 @@
+//! The writer's loop: takes what waits, commits it, tells the rooms; parks what finds its room locked.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sea_orm::DbBackend;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::moves::{self, Moves};
+use super::{Command, Home, Outcome, Refusal, Submission, postgres, sqlite};
+use crate::domain::ChatroomId;
+use crate::store::connect::Opened;
+use crate::store::{DEADLINE, StoreError};
+
+/// Rows in one transaction: enough to make the commit's cost small, few enough to keep it short. On PostgreSQL a
+/// batch draws one number for up to 512 chat ids (the migration's INCREMENT BY).
+const BATCH_MAX: usize = 400;
+/// Bytes of content in one transaction.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Chats that wait for locked rooms, all together; one more is refused.
+const PARKED_MAX: usize = 4_096;
+/// Pause before locked rooms are tried again; doubled while they stay locked.
+const LOCKED_PAUSE: Duration = Duration::from_millis(1);
+const LOCKED_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// The writer's loop; `app` runs it on the thread of the rooms.
+pub struct Loop {
+    queue: mpsc::Receiver<Submission>,
+    moves: Arc<Moves>,
+    in_flight: Arc<AtomicUsize>,
+    database: Database,
+    parked: Parked,
+}
+
+enum Database {
+    Sqlite(sqlite::Sqlite),
+    Postgres(Box<postgres::Postgres>),
+}
+
+/// What became of one command of a batch, or that its room is locked by something else.
+pub(super) enum Verdict {
+    Done(Outcome),
+    Locked,
+}
+
+/// Commands whose rooms were locked, in the order of each room; others go past them.
+#[derive(Default)]
+struct Parked {
+    rooms: HashMap<ChatroomId, VecDeque<Submission>>,
+    /// Since when each room has been found locked.
+    since: HashMap<ChatroomId, Instant>,
+    count: usize,
+    pause: Duration,
+    /// When to try them again; only set while there are any.
+    retry_at: Option<Instant>,
+}
+
+impl Loop {
+    pub(super) fn new(
+        queue: mpsc::Receiver<Submission>,
+        moves: Arc<Moves>,
+        in_flight: Arc<AtomicUsize>,
+        opened: &Opened,
+        push_grace: Duration,
+    ) -> Self {
+        let database = match opened.backend {
+            DbBackend::Postgres => {
+                Database::Postgres(Box::new(postgres::Postgres::new(opened.writes.clone(), push_grace)))
+            }
+            _ => Database::Sqlite(sqlite::Sqlite::new(opened.writes.clone(), push_grace)),
+        };
+        Self { queue, moves, in_flight, database, parked: Parked::default() }
+    }
+
+    /// Writes until every handle is gone, then flushes the last watermarks.
+    pub async fn run(mut self) {
+        while let Some(batch) = self.next_batch().await {
+            self.write(batch).await;
+            self.move_watermarks().await;
+        }
+        let last = self.moves.take();
+        if let Err(error) = self.database.move_watermarks(&last).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the last watermarks were not stored");
+        }
+    }
+
+    /// What to write next; may be empty when only watermarks are due. `None` when nobody can hand in any more.
+    async fn next_batch(&mut self) -> Option<Vec<Submission>> {
+        let mut batch = Vec::new();
+        if self.parked.retry_at.is_none_or(|at| at > Instant::now()) {
+            let retry_at = self.parked.retry_at;
+            tokio::select! {
+                next = self.queue.recv() => self.admit(next?, &mut batch),
+                () = self.moves.due() => {}
+                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {}
+            }
+        }
+        let mut bytes = 0;
+        if self.parked.retry_at.is_some_and(|at| at <= Instant::now()) {
+            let retried = self.parked.take(BATCH_MAX / 2);
+            bytes = retried.iter().map(|submission| submission.command.bytes()).sum();
+            batch.splice(0..0, retried);
+        }
+        while batch.len() < BATCH_MAX
+            && bytes < BATCH_BYTES_MAX
+            && let Ok(submission) = self.queue.try_recv()
+        {
+            bytes += submission.command.bytes();
+            self.admit(submission, &mut batch);
+        }
+        Some(batch)
+    }
+
+    /// Into the batch, or behind what waits for the same room.
+    fn admit(&mut self, submission: Submission, batch: &mut Vec<Submission>) {
+        if !self.parked.rooms.contains_key(&submission.command.chatroom_id()) {
+            batch.push(submission);
+        } else if self.parked.count < PARKED_MAX {
+            self.parked.push(submission);
+        } else {
+            self.refuse(vec![submission]);
+        }
+    }
+
+    async fn write(&mut self, batch: Vec<Submission>) {
+        if batch.is_empty() {
+            return;
+        }
+        let commands: Vec<&Command> = batch.iter().map(|s| &s.command).collect();
+        let verdicts = self.database.commit(&commands).await;
+        let outage = verdicts.iter().any(|v| matches!(v, Verdict::Done(Err(Refusal::Unavailable))));
+        let locked = self.settle(batch, verdicts);
+        self.parked.again(locked);
+        let expired = self.parked.expired();
+        self.refuse(expired);
+        if outage {
+            self.refuse_waiting();
+        }
+    }
+
+    async fn move_watermarks(&mut self) {
+        if let Some(moves) = self.moves.take_due()
+            && let Err(error) = self.database.move_watermarks(&moves).await
+        {
+            tracing::debug!(error = &error as &dyn std::error::Error, "watermarks wait for the database");
+            self.moves.put_back(moves);
+        }
+    }
+
+    /// Whoever came while the database did not answer has waited as long as anybody should.
+    fn refuse_waiting(&mut self) {
+        let mut waiting = Vec::new();
+        while waiting.len() < super::QUEUE_MAX
+            && let Ok(submission) = self.queue.try_recv()
+        {
+            waiting.push(submission);
+        }
+        self.refuse(waiting);
+    }
+
+    fn refuse(&self, submissions: Vec<Submission>) {
+        let verdicts = submissions.iter().map(|_| Verdict::Done(Err(Refusal::Unavailable))).collect();
+        self.settle(submissions, verdicts);
+    }
+
+    /// Tells each room what became of its commands; gives back, in order, those whose rooms were locked.
+    fn settle(&self, batch: Vec<Submission>, verdicts: Vec<Verdict>) -> Vec<Submission> {
+        let mut rooms: Vec<(Arc<dyn Home>, Vec<(u64, Outcome)>)> = Vec::new();
+        let mut index: HashMap<ChatroomId, usize> = HashMap::new();
+        let mut locked = Vec::new();
+        let taken = batch.len();
+        for (submission, verdict) in batch.into_iter().zip(verdicts) {
+            let Verdict::Done(outcome) = verdict else {
+                locked.push(submission);
+                continue;
+            };
+            let at = *index.entry(submission.command.chatroom_id()).or_insert_with(|| {
+                rooms.push((submission.home.clone(), Vec::new()));
+                rooms.len() - 1
+            });
+            rooms[at].1.push((submission.ticket, outcome));
+        }
+        for (home, outcomes) in rooms {
+            home.settled(outcomes);
+        }
+        self.in_flight.fetch_sub(taken - locked.len(), Ordering::Relaxed);
+        locked
+    }
+}
+
+impl Parked {
+    fn push(&mut self, submission: Submission) {
+        self.count += 1;
+        self.rooms.entry(submission.command.chatroom_id()).or_default().push_back(submission);
+    }
+
+    /// Up to so many, each room's in order; what is left of a room's line keeps its place behind them.
+    fn take(&mut self, most: usize) -> Vec<Submission> {
+        let mut taken = Vec::new();
+        self.rooms.retain(|_, line| {
+            let here = line.len().min(most - taken.len());
+            taken.extend(line.drain(..here));
+            !line.is_empty()
+        });
+        self.count -= taken.len();
+        self.retry_at = (self.count > 0).then(Instant::now);
+        taken
+    }
+
+    /// Commands that found their rooms locked go back to the front of their line.
+    fn again(&mut self, locked: Vec<Submission>) {
+        let now = Instant::now();
+        for submission in locked.into_iter().rev() {
+            let room = submission.command.chatroom_id();
+            self.count += 1;
+            self.since.entry(room).or_insert(now);
+            self.rooms.entry(room).or_default().push_front(submission);
+            self.retry_at = None;
+        }
+        self.since.retain(|room, _| self.rooms.contains_key(room));
+        if self.count == 0 {
+            self.pause = LOCKED_PAUSE;
+        } else if self.retry_at.is_none() {
+            self.pause = (self.pause * 2).clamp(LOCKED_PAUSE, LOCKED_PAUSE_MAX);
+            self.retry_at = Some(now + self.pause);
+        }
+    }
+
+    /// Those whose rooms have been locked for longer than anybody should wait.
+    fn expired(&mut self) -> Vec<Submission> {
+        let mut expired = Vec::new();
+        self.since.retain(|room, since| {
+            let over = since.elapsed() > DEADLINE;
+            if over {
+                expired.extend(self.rooms.remove(room).into_iter().flatten());
+            }
+            !over
+        });
+        self.count -= expired.len();
+        expired
+    }
+}
+
+impl Database {
+    async fn commit(&mut self, commands: &[&Command]) -> Vec<Verdict> {
+        match self.try_commit(commands).await {
+            Ok(verdicts) => verdicts,
+            Err(StoreError::Unavailable(error)) => {
+                let error = error.as_ref().map(ToString::to_string);
+                tracing::warn!(error, chats = commands.len(), "a batch was not stored: the database does not answer");
+                commands.iter().map(|_| Verdict::Done(Err(Refusal::Unavailable))).collect()
+            }
+            Err(StoreError::Failed(error)) if commands.len() == 1 => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a chat could not be stored");
+                vec![Verdict::Done(Err(Refusal::Failed))]
+            }
+            // One bad row must not fail its neighbours: each on its own.
+            Err(StoreError::Failed(_)) => {
+                let mut verdicts = Vec::with_capacity(commands.len());
+                for command in commands {
+                    verdicts.extend(Box::pin(self.commit(&[command])).await);
+                }
+                verdicts
+            }
+        }
+    }
+
+    async fn try_commit(&mut self, commands: &[&Command]) -> Result<Vec<Verdict>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.commit(commands).await,
+            Self::Postgres(postgres) => postgres.commit(commands).await,
+        }
+    }
+
+    async fn move_watermarks(&mut self, moves: &[moves::Row]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.move_watermarks(moves).await,
+            Self::Postgres(postgres) => postgres.move_watermarks(moves).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Alter, Change};
+    use super::*;
+
+    struct Nobody;
+
+    impl Home for Nobody {
+        fn settled(&self, _: Vec<(u64, Outcome)>) {}
+    }
+
+    fn submission(room: ChatroomId, ticket: u64) -> Submission {
+        let alter = Alter { chatroom_id: room, chat_id: 1, by: 1, receiver_id: 2, change: Change::Delete };
+        Submission { ticket, command: Command::Alter(alter), home: Arc::new(Nobody) }
+    }
+
+    fn tickets(submissions: &[Submission], room: ChatroomId) -> Vec<u64> {
+        submissions.iter().filter(|s| s.command.chatroom_id() == room).map(|s| s.ticket).collect()
+    }
+
+    #[test]
+    fn what_waits_for_a_locked_room_keeps_its_order() {
+        let mut parked = Parked::default();
+        parked.again(vec![submission(1, 1), submission(2, 9), submission(1, 2)]);
+        parked.push(submission(1, 3));
+        let first = parked.take(3);
+        assert_eq!(parked.count, 4 - first.len());
+        parked.again(first);
+        let all = parked.take(100);
+        assert_eq!((tickets(&all, 1), tickets(&all, 2)), (vec![1, 2, 3], vec![9]));
+        assert_eq!((parked.count, parked.retry_at), (0, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_locked_room_beyond_the_deadline() {
+        let mut parked = Parked::default();
+        parked.again(vec![submission(1, 1)]);
+        for _ in 0..3 {
+            tokio::time::advance(DEADLINE / 2).await;
+            let retried = parked.take(100);
+            parked.again(retried);
+        }
+        assert_eq!(tickets(&parked.expired(), 1), [1]);
+        assert_eq!(parked.count, 0);
+        assert!(parked.rooms.is_empty() && parked.since.is_empty());
+    }
+}
