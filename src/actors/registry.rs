@@ -194,7 +194,7 @@ mod tests {
             push_grace: Duration::from_secs(3),
         };
         let threads = [Arbiter::new(), Arbiter::new()];
-        let store = Store::open(&options, |writer| drop(threads[0].spawn(writer.run()))).await.unwrap();
+        let store = Store::open(&options, |writer| assert!(threads[0].spawn(writer.run()))).await.unwrap();
         for name in ["ann", "bob"] {
             let username = Username::parse(name).unwrap();
             let new = NewChatter { username, nickname: name.into(), password_hash: String::new(), fcm_reg_id: None };

@@ -144,7 +144,9 @@ mod tests {
     use futures_util::stream;
 
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+        let length = u8::try_from(payload.len()).expect("a short payload");
+        let mut frame = if length < 126 { vec![first, 0x80 | length] } else { vec![first, 0xFE, 0, length] };
+        frame.extend_from_slice(&[0; 4]);
         frame.extend_from_slice(payload);
         frame
     }
