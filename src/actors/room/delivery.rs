@@ -5,6 +5,7 @@ use std::time::Instant;
 use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 
+use super::messages::Reply;
 use super::reply::{answer, problem_of};
 use super::{Room, Stage};
 use crate::actors::notifier::messages::Unreached;
@@ -24,21 +25,26 @@ impl Room {
     pub(super) fn settled(&mut self, outcomes: Vec<(u64, Outcome)>, ctx: &mut Context<Self>) {
         self.busy_at = Instant::now();
         let mut events = Vec::with_capacity(outcomes.len());
-        let mut unknown = false;
-        let mut push_owed = false;
-        let mut answers = Vec::with_capacity(outcomes.len());
+        let mut answers = Vec::new();
+        let (mut unknown, mut push_owed) = (false, false);
         for (ticket, outcome) in outcomes {
-            match &outcome {
+            let reply = self.waiting.remove(&ticket);
+            // A socket's answer is the event itself; only a REST handler gets the chat beside it.
+            let told = match (&reply, &outcome) {
+                (Some(Reply::Link(..)), Ok(Stored::New { .. } | Stored::Edited(_) | Stored::Deleted(_))) => None,
+                _ => Some(outcome.clone()),
+            };
+            match outcome {
                 Ok(Stored::New { chat, push_owed: owed }) => {
                     push_owed |= owed;
-                    events.push(Event::new(Kind::Created, chat.clone()));
+                    events.push(Event::new(Kind::Created, chat));
                 }
-                Ok(Stored::Edited(chat)) => events.push(Event::new(Kind::Edited, chat.clone())),
-                Ok(Stored::Deleted(chat)) => events.push(Event::new(Kind::Deleted, chat.clone())),
+                Ok(Stored::Edited(chat)) => events.push(Event::new(Kind::Edited, chat)),
+                Ok(Stored::Deleted(chat)) => events.push(Event::new(Kind::Deleted, chat)),
                 Ok(Stored::Again(_)) => {}
                 Err(refusal) => unknown |= matches!(refusal, Refusal::Unavailable | Refusal::Failed),
             }
-            answers.extend(self.waiting.remove(&ticket).map(|reply| (reply, outcome)));
+            answers.extend(reply.zip(told));
         }
         if let Stage::Open { order, .. } = &mut self.stage {
             if unknown {

@@ -1,0 +1,84 @@
+//! The load benchmark: what a chat costs, how long it takes, and that none is lost, doubled or reordered.
+//!
+//! `cargo bench --bench load -- [WORKLOAD]… [--postgres] [--secs N] [--rounds N]`. Each round of each workload gets a
+//! new server, the real program, on an empty database: SQLite, or a PostgreSQL cluster of its own. The load comes
+//! from one thread of this process. It fails if any chat was lost, doubled or reordered.
+
+#![allow(clippy::expect_used, reason = "a benchmark that cannot be set up fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what it is for")]
+
+mod accounts;
+mod args;
+mod idle;
+mod ledger;
+mod postgres;
+mod processes;
+mod server;
+mod socket;
+mod table;
+mod traffic;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use accounts::Accounts;
+use args::{Args, Workload};
+use server::Server;
+use table::{Faults, Row};
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+/// For set-up, warm-up and the wait for the last chat.
+const BESIDE_MEASURING_MAX: Duration = Duration::from_secs(180);
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::from(2);
+        }
+    };
+    let (mut rows, mut failed) = (Vec::new(), false);
+    for round in 1..=args.rounds {
+        for &workload in &args.workloads {
+            match measure(workload, &args) {
+                Ok(row) => {
+                    eprintln!("round {round} {}", table::line(&row));
+                    failed |= row.faults != Faults::default();
+                    rows.push(row);
+                }
+                Err(problem) => {
+                    eprintln!("round {round} {}: {problem}", workload.name());
+                    failed = true;
+                }
+            }
+        }
+    }
+    table::print(if args.postgres { "PostgreSQL" } else { "SQLite" }, args.rounds, &rows);
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// One round of one workload, on a server of its own.
+fn measure(workload: Workload, args: &Args) -> Result<Row, String> {
+    let server = Server::start(args.postgres);
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    LocalSet::new().block_on(&runtime, async {
+        let row = timeout(args.measured + BESIDE_MEASURING_MAX, put(workload, &server, args.measured)).await;
+        row.map_err(|_| "it took too long".to_owned())?
+    })
+}
+
+async fn put(workload: Workload, server: &Server, measured: Duration) -> Result<Row, String> {
+    let accounts = Accounts::new(server.address())?;
+    if workload == Workload::Idle {
+        let chatters = accounts.chatters(idle::CHATTERS).await?;
+        let rooms = accounts.rooms(idle::room_pairs(&chatters)).await?;
+        return idle::run(server, &rooms).await;
+    }
+    let chatters = accounts.chatters(traffic::pairs(workload) * 2).await?;
+    let pairs = chatters.chunks_exact(2).map(|two| [two[0].clone(), two[1].clone()]).collect();
+    let rooms = accounts.rooms(pairs).await?;
+    traffic::run(server, workload, &rooms, measured).await
+}
