@@ -4,6 +4,7 @@
 mod drain;
 
 use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -12,12 +13,14 @@ use actix::{Actor, Arbiter};
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
+use futures_util::FutureExt;
+use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use socket2::SockRef;
 
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::{self, Counters, Notifier};
-use crate::actors::registry::{Registry, RoomParts};
+use crate::actors::registry::{Registry, RoomParts, Threads};
 use crate::actors::sessions::Sessions;
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
@@ -84,16 +87,16 @@ impl Application {
         raise_open_files();
         warn_of_lost_disk(config);
         let secret = config.jwt_secret()?;
-        let threads = room_threads();
-        let store = Arc::new(open_store(config, &threads[0]).await?);
+        let writer = Arc::new(Mutex::new(None));
+        let store = Arc::new(Store::open(&store_options(config), |run| *writer.lock() = Some(run)).await?);
         let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter));
-        let notifier = start_notifier(config, &store, &sessions, &threads[0]);
+        let notifier = start_notifier(config, &store, &sessions);
         let parts =
             RoomParts { store: store.clone(), sessions: sessions.clone(), notifier: notifier.clone(), idle: ROOM_IDLE };
-        let handles = threads.iter().map(Arbiter::handle).collect();
+        let threads = Threads::default();
         let state = web::Data::new(State {
             store,
-            registry: Registry::new(parts, handles),
+            registry: Registry::new(parts, threads.clone()),
             sessions,
             limits: Arc::new(Limits::new(&config.limits)),
             passwords: Passwords::new(&config.auth)?,
@@ -101,7 +104,7 @@ impl Application {
             rules: rules(config),
             draining: Arc::new(AtomicBool::new(false)),
         });
-        let server = listen(config, state.clone())?;
+        let server = listen(config, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
         Ok(Self { state, notifier, server, drain_max, clean_up_every })
@@ -144,21 +147,7 @@ async fn clean_up(state: web::Data<State>, every: Duration) {
     }
 }
 
-/// Rooms and the store's writer live apart from the HTTP workers; on a small machine on one thread, which saves the
-/// wake-ups between them.
-fn room_threads() -> Vec<Arbiter> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (0..(cores / 4).max(1)).map(|_| Arbiter::new()).collect()
-}
-
-async fn open_store(config: &Config, thread: &Arbiter) -> Result<Store, RunError> {
-    let run = |writer: crate::store::writer::Loop| {
-        thread.spawn(writer.run());
-    };
-    Ok(Store::open(&store_options(config), run).await?)
-}
-
-fn start_notifier(config: &Config, store: &Store, sessions: &Arc<Sessions>, thread: &Arbiter) -> Arc<Keeper> {
+fn start_notifier(config: &Config, store: &Store, sessions: &Arc<Sessions>) -> Arc<Keeper> {
     let settings = notifier::Settings {
         grace: Duration::from_millis(config.push.grace_ms),
         lease: Duration::from_millis(config.push.lease_ms),
@@ -171,7 +160,7 @@ fn start_notifier(config: &Config, store: &Store, sessions: &Arc<Sessions>, thre
         ..fcm::Settings::default()
     };
     let (outbox, pusher, counters) = (store.outbox(), Arc::new(Pusher::open(&fcm)), Arc::new(Counters::default()));
-    let (sessions, thread) = (sessions.clone(), thread.handle());
+    let (sessions, thread) = (sessions.clone(), Arbiter::current());
     Arc::new(Keeper::new(counters.clone(), move || {
         let sessions = sessions.clone();
         let live: notifier::HasLiveSocket = Arc::new(move |chatter| sessions.is_here(chatter));
@@ -219,7 +208,14 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn listen(config: &Config, state: web::Data<State>) -> Result<actix_web::dev::Server, RunError> {
+type Writer = Arc<Mutex<Option<crate::store::writer::Loop>>>;
+
+fn listen(
+    config: &Config,
+    state: web::Data<State>,
+    threads: Threads,
+    writer: Writer,
+) -> Result<actix_web::dev::Server, RunError> {
     let address = format!("{}:{}", config.server.host, config.server.port);
     let failed = |source| RunError::Listen { address: address.clone(), source };
     let listener = TcpListener::bind(&address).map_err(failed)?;
@@ -228,7 +224,12 @@ fn listen(config: &Config, state: web::Data<State>) -> Result<actix_web::dev::Se
     SockRef::from(&listener).listen(backlog).map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     let origins = config.server.allowed_origins.clone();
-    let mut server = HttpServer::new(move || {
+    let server = HttpServer::new(move || {
+        // Each worker is a thread for rooms too, and the first one takes the store's writer.
+        threads.add(Arbiter::current());
+        if let Some(writer) = writer.lock().take() {
+            Arbiter::current().spawn(write(writer));
+        }
         App::new()
             .app_data(state.clone())
             .wrap(routes::cors(&origins))
@@ -246,13 +247,26 @@ fn listen(config: &Config, state: web::Data<State>) -> Result<actix_web::dev::Se
     .max_connections(CONNECTIONS_PER_WORKER)
     .backlog(BACKLOG)
     .shutdown_timeout(1)
-    .disable_signals();
-    if config.server.workers > 0 {
-        server = server.workers(config.server.workers);
-    }
+    .disable_signals()
+    .workers(workers(config));
     let server = server.listen(listener).map_err(failed)?;
     tracing::info!("hyper-chat {} listens on http://{local}", env!("CARGO_PKG_VERSION"));
     Ok(server.run())
+}
+
+/// Half of the cores, unless configured: the database wants the other half, and fewer threads mean fewer wake-ups a chat.
+fn workers(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if config.server.workers > 0 { config.server.workers } else { cores.div_ceil(2) }
+}
+
+/// Runs the store's writer. Without it nothing can be stored, so should it fail the process ends, for whoever supervises
+/// it to start another: what was acknowledged is in the database.
+async fn write(writer: crate::store::writer::Loop) {
+    if AssertUnwindSafe(writer.run()).catch_unwind().await.is_err() {
+        tracing::error!("the store's writer failed; the server ends");
+        std::process::exit(1);
+    }
 }
 
 fn raise_open_files() {

@@ -55,7 +55,7 @@ pub struct Server {
     pub port: u16,
     /// `scheme://host[:port]`, lower case; empty = same origin only.
     pub allowed_origins: Vec<String>,
-    /// 0 = one per core.
+    /// 0 = half of the cores.
     pub workers: usize,
     /// That many entries from the right of `X-Forwarded-For` name the client.
     pub proxy_hops: usize,

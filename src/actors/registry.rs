@@ -11,7 +11,7 @@ use actix::dev::SendError;
 use actix::{Addr, ArbiterHandle};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::notifier::keeper::Keeper;
 use super::room::Room;
@@ -36,9 +36,26 @@ pub struct RoomParts {
 pub struct Registry {
     rooms: DashMap<ChatroomId, Entry>,
     parts: RoomParts,
-    /// The threads that rooms live on; a room keeps to one.
-    threads: Vec<ArbiterHandle>,
+    threads: Threads,
     itself: Weak<Registry>,
+}
+
+/// The threads that rooms live on: the HTTP workers, so that a chat whose sockets, room and writer share one needs no
+/// wake-up between them. Each worker adds itself when it starts; a room keeps to one.
+#[derive(Clone, Default)]
+pub struct Threads(Arc<RwLock<Vec<ArbiterHandle>>>);
+
+impl Threads {
+    /// A worker has started.
+    pub fn add(&self, thread: ArbiterHandle) {
+        self.0.write().push(thread);
+    }
+
+    fn of(&self, id: ChatroomId) -> Option<ArbiterHandle> {
+        let threads = self.0.read();
+        let at = usize::try_from(id).unwrap_or(0).checked_rem(threads.len())?;
+        threads.get(at).cloned()
+    }
 }
 
 struct Entry {
@@ -83,7 +100,7 @@ impl Drop for Held {
 impl Registry {
     /// No rooms yet; they will live on these threads.
     #[must_use]
-    pub fn new(parts: RoomParts, threads: Vec<ArbiterHandle>) -> Arc<Self> {
+    pub fn new(parts: RoomParts, threads: Threads) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self { rooms: DashMap::new(), parts, threads, itself: itself.clone() })
     }
 
@@ -139,9 +156,9 @@ impl Registry {
     }
 
     fn start(&self, id: ChatroomId, delivered: Delivered) -> Entry {
-        let thread = &self.threads[usize::try_from(id).unwrap_or(0) % self.threads.len()];
         let (parts, registry, known) = (self.parts.clone(), self.itself.clone(), delivered.clone());
-        let room = Room::launch(thread, move || Room::new(id, parts, registry, known));
+        let thread = self.threads.of(id).unwrap_or_else(|| actix::Arbiter::current());
+        let room = Room::launch(&thread, move || Room::new(id, parts, registry, known));
         Entry { room, pending: Arc::new(AtomicUsize::new(0)), delivered }
     }
 }
@@ -212,7 +229,8 @@ mod tests {
             <Notifier as actix::Actor>::start_in_arbiter(&thread, make)
         }));
         let parts = RoomParts { store: Arc::new(store), sessions: sessions.clone(), notifier, idle };
-        let handles = threads.iter().map(Arbiter::handle).collect();
+        let handles = Threads::default();
+        threads.iter().for_each(|thread| handles.add(thread.handle()));
         Bench { registry: Registry::new(parts, handles), sessions, room: room.id, _folder: folder }
     }
 

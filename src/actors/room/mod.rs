@@ -205,7 +205,10 @@ impl Room {
         let delete = async move { store.delete_chatroom(id).await };
         ctx.spawn(wrap_future::<_, Self>(delete).map(move |deleted, room, ctx| {
             let answer = match deleted {
-                Ok(true) => Ok(room.gone(ctx)),
+                Ok(true) => {
+                    room.gone(ctx);
+                    Ok(())
+                }
                 Ok(false) => Err(Problem::not_found("chatroom")),
                 Err(error) => Err(problem_of_store(&error)),
             };

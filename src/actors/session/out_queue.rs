@@ -159,7 +159,7 @@ impl Shared {
     }
 
     fn ask_for_proof(&mut self, bytes_max: usize) -> (Pushed, bool) {
-        match self.proof.next() {
+        match self.proof.ask() {
             Next::Ping(nonce) => (self.push([ping_frame(&nonce)], bytes_max), false),
             Next::Later => (Pushed::Queued, true),
             Next::Nothing => (Pushed::Queued, false),

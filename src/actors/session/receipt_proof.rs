@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::domain::Seq;
 
 /// Pings for a proof are at least this far apart: the push's grace is long, and each ping costs both sides.
-pub const PING_PAUSE: Duration = Duration::from_millis(500);
+pub const PING_PAUSE: Duration = Duration::from_secs(1);
 
 /// The payload of a ping: not to be guessed, so that a pong cannot come before its ping.
 pub type Nonce = [u8; 8];
@@ -45,7 +45,7 @@ impl ReceiptProof {
     }
 
     /// What to do now that chats were sent or a pong came.
-    pub fn next(&mut self) -> Next {
+    pub fn ask(&mut self) -> Next {
         if !self.wanted() || self.pausing {
             return Next::Nothing;
         }
@@ -100,14 +100,14 @@ mod tests {
     fn a_pong_proves_what_was_sent_before_its_ping() {
         let mut proof = ReceiptProof::default();
         proof.sent(5, 6);
-        let Next::Ping(nonce) = proof.next() else { panic!("no ping") };
+        let Next::Ping(nonce) = proof.ask() else { panic!("no ping") };
         proof.sent(7, 9);
-        assert_eq!(proof.next(), Next::Nothing, "one ping at most is in flight");
+        assert_eq!(proof.ask(), Next::Nothing, "one ping at most is in flight");
         assert_eq!(proof.pong(b"guessed!"), None);
         assert_eq!(proof.pong(&nonce), Some((5, 6)));
         assert_eq!(proof.pong(&nonce), None, "a pong counts once");
-        assert_eq!(proof.next(), Next::Later, "and pings have a pause between them");
-        assert_eq!(proof.next(), Next::Nothing, "which is said once");
+        assert_eq!(proof.ask(), Next::Later, "and pings have a pause between them");
+        assert_eq!(proof.ask(), Next::Nothing, "which is said once");
         let nonce = proof.heartbeat_ping().unwrap();
         assert_eq!(proof.pong(&nonce), Some((5, 9)));
     }

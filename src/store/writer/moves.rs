@@ -151,7 +151,7 @@ impl Moves {
 
 /// The statement that moves watermarks. `{input}` gives rows (chatroom_id, chatter_id, proof_from, delivered, read,
 /// sent); `GREATEST` and `LEAST` are `max` and `min` on SQLite.
-pub(super) const MOVE_SQL: &str = "
+pub(in crate::store::writer) const MOVE_SQL: &str = "
 UPDATE members SET
   delivered_seq = GREATEST(members.delivered_seq, x.delivered),
   read_seq = GREATEST(members.read_seq, x.read, CASE WHEN x.sent THEN x.delivered ELSE 0 END)
