@@ -157,7 +157,7 @@ impl Registry {
 
     fn start(&self, id: ChatroomId, delivered: Delivered) -> Entry {
         let (parts, registry, known) = (self.parts.clone(), self.itself.clone(), delivered.clone());
-        let thread = self.threads.of(id).unwrap_or_else(|| actix::Arbiter::current());
+        let thread = self.threads.of(id).unwrap_or_else(actix::Arbiter::current);
         let room = Room::launch(&thread, move || Room::new(id, parts, registry, known));
         Entry { room, pending: Arc::new(AtomicUsize::new(0)), delivered }
     }
@@ -289,13 +289,12 @@ mod tests {
         let _ = in_flight.await;
         let until = Instant::now() + Duration::from_secs(10);
         let after = loop {
-            match post(&bench, "after").map(|answer| async { answer.await }) {
-                Ok(answer) => match answer.await {
-                    Ok(Ok(Stored::New { chat, .. })) => break chat,
-                    _ => assert!(Instant::now() < until, "the room does not come back"),
-                },
-                Err(_) => assert!(Instant::now() < until, "the room does not come back"),
+            if let Ok(answer) = post(&bench, "after")
+                && let Ok(Ok(Stored::New { chat, .. })) = answer.await
+            {
+                break chat;
             }
+            assert!(Instant::now() < until, "the room does not come back");
         };
         let stored = usize::try_from(after.seq).unwrap();
         assert_eq!(chats_sent(&mut body, stored).await, stored, "each chat that is stored is delivered once");

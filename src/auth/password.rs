@@ -1,15 +1,17 @@
 //! Password hashes (argon2id), computed off the actors' threads: so many at once, so many waiting, the rest refused.
 //!
-//! The bounds hold for the whole instance, whichever worker asks. A caller that goes away gives up its place, but a
-//! hash that has begun keeps it until it is done.
+//! The bounds hold for the whole instance, whichever worker asks. For a caller that goes away nothing is computed, but
+//! a hash that has begun is finished.
 
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, mpsc};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::config::Auth;
 
@@ -43,9 +45,12 @@ pub struct Passwords {
     dummy: Arc<str>,
     /// Running and waiting.
     places: Arc<Semaphore>,
-    /// Running.
-    turns: Arc<Semaphore>,
+    /// Threads of its own: a hash takes 19 MiB, and each thread that ever computed one keeps as much from the system, so
+    /// the many threads of a blocking pool would cost hundreds of them.
+    threads: mpsc::Sender<Job>,
 }
+
+type Job = Box<dyn FnOnce() + Send>;
 
 impl Passwords {
     /// With the configured parameters; computes one hash, so it takes some 20 ms.
@@ -61,7 +66,7 @@ impl Passwords {
             dummy: hashed(&argon2, &SecretString::from("nobody has this password"))?.into(),
             argon2,
             places: Arc::new(Semaphore::new(at_once + config.hashes_queued_max)),
-            turns: Arc::new(Semaphore::new(at_once)),
+            threads: start_threads(at_once),
         })
     }
 
@@ -86,14 +91,36 @@ impl Passwords {
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| PasswordError::Interrupted)?;
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work();
-            drop((turn, place));
-            result
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(move || {
+            // Nothing is computed for a caller that went away meanwhile.
+            if !answer.is_closed() {
+                let _ = answer.send(work());
+            }
+            drop(place);
         });
-        done.await.map_err(|_| PasswordError::Interrupted)?
+        self.threads.send(job).map_err(|_| PasswordError::Interrupted)?;
+        answered.await.map_err(|_| PasswordError::Interrupted)?
     }
+}
+
+/// Threads that compute hashes one after the other, until nobody can ask any more.
+fn start_threads(count: usize) -> mpsc::Sender<Job> {
+    let (sender, jobs) = mpsc::channel::<Job>();
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..count {
+        let jobs = Arc::clone(&jobs);
+        std::thread::spawn(move || {
+            loop {
+                // In a statement of its own, so that the lock is free while the job runs.
+                let job = jobs.lock().recv();
+                let Ok(job) = job else { return };
+                // A job that fails drops its answer; the thread goes on.
+                let _ = std::panic::catch_unwind(AssertUnwindSafe(job));
+            }
+        });
+    }
+    sender
 }
 
 fn hashed(argon2: &Argon2<'_>, password: &SecretString) -> Result<String, PasswordError> {
@@ -176,9 +203,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_goes_away_frees_its_place() {
+    async fn nothing_is_computed_for_a_caller_that_went_away() {
         let passwords = Passwords::new(&auth(64, 1, 0)).unwrap();
-        let turn = passwords.turns.clone().acquire_owned().await.unwrap();
+        let (go_on, held) = mpsc::channel::<()>();
+        passwords.threads.send(Box::new(move || assert!(held.recv().is_err()))).unwrap();
         let waiting = tokio::spawn({
             let passwords = passwords.clone();
             async move { passwords.hash(secret("the password")).await }
@@ -189,7 +217,10 @@ mod tests {
         assert!(matches!(passwords.hash(secret("x")).await, Err(PasswordError::Busy)));
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
-        drop(turn);
+        drop(go_on);
+        while passwords.places.available_permits() == 0 {
+            tokio::task::yield_now().await;
+        }
         assert!(passwords.hash(secret("x")).await.is_ok());
     }
 

@@ -10,7 +10,7 @@ use crate::support::database::Dump;
 use crate::support::postgres::Cluster;
 use crate::support::proxy::Proxy;
 use crate::support::wait::s;
-use crate::support::{Checker, Db, Person, SeedSocket, TestServer, eventually, heavy, stays, until};
+use crate::support::{Checker, Db, Person, SeedSocket, TestServer, eventually, heavy, until};
 
 /// Promised: 3 s; the rest is for a loaded machine.
 const REFUSED_WITHIN: Duration = Duration::from_millis(3_500);

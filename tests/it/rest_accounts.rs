@@ -1,7 +1,7 @@
 //! Accounts and sign-ins: `/api/auth`, `/api/chatters`, `/api/chatters/{id}`, `/api/chatters/me`.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::account::{list, numbers};
 use crate::support::rest::next_link;

@@ -40,6 +40,9 @@ enum Database {
     Postgres(Box<postgres::Postgres>),
 }
 
+/// What a room is told after a commit: outcomes by ticket.
+type ForRoom = (Arc<dyn Home>, Vec<(u64, Outcome)>);
+
 /// What became of one command of a batch, or that its room is locked by something else.
 pub(super) enum Verdict {
     Done(Outcome),
@@ -168,7 +171,7 @@ impl Loop {
 
     /// Tells each room what became of its commands; gives back, in order, those whose rooms were locked.
     fn settle(&self, batch: Vec<Submission>, verdicts: Vec<Verdict>) -> Vec<Submission> {
-        let mut rooms: Vec<(Arc<dyn Home>, Vec<(u64, Outcome)>)> = Vec::new();
+        let mut rooms: Vec<ForRoom> = Vec::new();
         let mut index: HashMap<ChatroomId, usize> = HashMap::new();
         let mut locked = Vec::new();
         let taken = batch.len();

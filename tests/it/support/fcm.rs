@@ -57,7 +57,6 @@ pub struct Call {
     pub at: Instant,
     pub token: String,
     pub message: Value,
-    pub accepted: bool,
     /// What breaks the discovery document.
     pub violation: Option<String>,
 }
@@ -264,8 +263,7 @@ async fn send(inner: web::Data<Shared>, project: web::Path<String>, request: Htt
             Some(_) => Answer::InvalidField("message"),
             None => scripted.unwrap_or(Answer::Accept),
         };
-        let accepted = matches!(answer, Answer::Accept);
-        inner.calls.push(Call { at: Instant::now(), token, message, accepted, violation });
+        inner.calls.push(Call { at: Instant::now(), token, message, violation });
         answer
     };
     respond(answer).await
