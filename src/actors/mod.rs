@@ -2,7 +2,7 @@
 //!
 //! | actor | lives | mailbox | full means |
 //! |---|---|---|---|
-//! | [`room`] | one per chatroom in use, on a room thread; retired when idle | [`ROOM_MAILBOX`] commands | the command is refused with `busy`, to be retried; nothing is lost |
+//! | [`room`] | one per chatroom in use, on an HTTP worker; retired when idle | [`ROOM_MAILBOX`] commands | the command is refused with `busy`, to be retried; nothing is lost |
 //! | [`session`] | one per live socket, on the HTTP worker that accepted it | [`SESSION_MAILBOX`] control messages | the message is dropped: the socket is closing already, or its next heartbeat sees why |
 //! | [`notifier`] | one per instance | [`NOTIFIER_MAILBOX`] nudges | the nudge is dropped and counted: the push is due after its grace anyway |
 //!

@@ -14,7 +14,6 @@ use crate::store::outbox::{DeviceToken, Key, Lease, Owed, Settlement};
 
 /// Hurried rows that may wait for a claim; more are left to their grace.
 const HURRIED_MAX: usize = 1_024;
-
 /// Last pushes that are remembered; beyond them a repeat may come too early.
 const RECENT_MAX: usize = 10_000;
 

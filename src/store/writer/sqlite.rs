@@ -1,5 +1,6 @@
 //! A batch on SQLite: one transaction on the one connection that writes.
 
+mod part;
 mod statements;
 
 use std::collections::HashMap;
@@ -7,13 +8,14 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sea_orm::sqlx::{self, AssertSqlSafe, Either, Row as _, Sqlite as Driver};
 use sea_orm::{DbErr, FromQueryResult, QueryResult, RuntimeErr};
 
+use part::Part;
 use statements::{ROWS_MAX, Statements, size_for};
 
-use super::batch::{ClientKey, Fresh, Known, Owed, Plan, RoomGot, client_keys};
+use super::batch::{ClientKey, Known, Plan, RoomGot, client_keys};
 use super::moves::Row;
 use super::run::Verdict;
 use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored};
@@ -143,115 +145,6 @@ impl Sqlite {
             });
         }
         Ok(rooms)
-    }
-}
-
-/// Chats that go with one question, and what each room gets of them.
-struct Part<'p, 'a> {
-    chats: &'p [Fresh<'a>],
-    /// Rooms with how many chats each gets here.
-    rooms: Vec<(ChatroomId, i64)>,
-    /// The room's index in `rooms` by its index in the plan.
-    index: HashMap<usize, usize>,
-    /// Chats of the rooms that went before this part, by index in `rooms`.
-    before: Vec<i64>,
-}
-
-impl<'p, 'a> Part<'p, 'a> {
-    fn new(plan: &Plan<'_>, chats: &'p [Fresh<'a>]) -> Self {
-        let mut part = Self { chats, rooms: Vec::new(), index: HashMap::new(), before: Vec::new() };
-        for fresh in chats {
-            let at = *part.index.entry(fresh.room).or_insert_with(|| {
-                part.rooms.push((plan.rooms[fresh.room].id, 0));
-                part.before.push(fresh.place - 1);
-                part.rooms.len() - 1
-            });
-            part.rooms[at].1 += 1;
-        }
-        part
-    }
-
-    /// How many chats of the same room follow the one at this place.
-    fn after(&self, room: usize, place: i64) -> Option<i64> {
-        let at = *self.index.get(&room)?;
-        Some(self.before[at] + self.rooms[at].1 - place)
-    }
-
-    fn arguments(&self, plan: &Plan<'_>, size: usize, grace_us: i64) -> Result<SqliteArguments, sqlx::Error> {
-        let now = Micros::now().0;
-        let mut values = Arguments(SqliteArguments::default());
-        for at in 0..size {
-            let (id, count) = self.rooms.get(at).copied().unwrap_or_default();
-            values.add(id)?;
-            values.add(count)?;
-        }
-        values.add(now)?;
-        for at in 0..size {
-            values
-                .add_chat(self.chats.get(at).map(|fresh| (fresh, self.after(fresh.room, fresh.place).unwrap_or(0))))?;
-        }
-        // What is owed for the last chat of a room in the whole batch belongs to the part that has that chat.
-        let here = |owed: &&Owed| {
-            self.after(owed.room, owed.place).is_some_and(|after| {
-                let at = self.index[&owed.room];
-                (0..self.rooms[at].1).contains(&after)
-            })
-        };
-        let owed: Vec<&Owed> = plan.owed.iter().filter(here).collect();
-        for at in 0..size {
-            let (room, receiver, after) = owed.get(at).map_or((0, 0, 0), |owed| {
-                (plan.rooms[owed.room].id, owed.receiver_id, self.after(owed.room, owed.place).unwrap_or(0))
-            });
-            values.add(room)?;
-            values.add(receiver)?;
-            values.add(after)?;
-        }
-        values.add(now)?;
-        values.add(now + grace_us)?;
-        Ok(values.0)
-    }
-
-    /// One room's numbers; where the room got chats in an earlier part, the first numbers are known already.
-    fn take_room(&self, row: &SqliteRow, rooms: &mut HashMap<ChatroomId, RoomGot>) -> Result<(), sqlx::Error> {
-        let (id, last_seq, version, time): (i64, i64, i64, i64) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        let count = self.rooms.iter().find(|(room, _)| *room == id).map_or(0, |(_, count)| *count);
-        let (first_seq, first_version, time) = (last_seq - count + 1, version - count + 1, Micros(time));
-        rooms.entry(id).or_insert(RoomGot::Numbers { first_seq, first_version, time });
-        Ok(())
-    }
-
-    /// SQLite numbers the rows of one statement upwards without a gap; chats of refused rooms have none.
-    fn give_ids(&self, mut last: i64, rooms: &HashMap<ChatroomId, RoomGot>, ids: &mut Vec<i64>) {
-        for fresh in self.chats {
-            let stored = rooms.contains_key(&fresh.append.chatroom_id);
-            last += i64::from(stored);
-            ids.push(if stored { last } else { 0 });
-        }
-    }
-}
-
-/// Arguments of a text, in its order.
-struct Arguments(SqliteArguments);
-
-impl Arguments {
-    fn add<'q, T: sqlx::Encode<'q, Driver> + sqlx::Type<Driver> + 'q>(&mut self, value: T) -> Result<(), sqlx::Error> {
-        sqlx::Arguments::add(&mut self.0, value).map_err(sqlx::Error::Encode)
-    }
-
-    fn add_chat(&mut self, chat: Option<(&Fresh<'_>, i64)>) -> Result<(), sqlx::Error> {
-        let Some((fresh, after)) = chat else {
-            return (0..8).try_for_each(|_| self.add(0_i64));
-        };
-        let append = fresh.append;
-        self.add(append.chatroom_id)?;
-        self.add(after)?;
-        self.add(append.sender_id)?;
-        self.add(append.content.as_str().to_owned())?;
-        self.add(fresh.folded.clone())?;
-        self.add(append.client_id.as_ref().map(|id| id.as_str().to_owned()))?;
-        self.add(fresh.key.map(|key| key.to_vec()))?;
-        self.add(fresh.first_hash)
     }
 }
 
