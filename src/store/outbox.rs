@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, S
 
 pub use self::owed::{DeviceToken, Key, Lease, Owed, Settlement};
 use super::StoreError;
+use super::chats::chat_of;
 use super::pool::Pool;
 use crate::domain::ChatterId;
 use crate::domain::chat::Chat;
@@ -236,18 +237,6 @@ fn unconfirmed_of(row: &QueryResult) -> Result<(Key, (Chat, Micros)), DbErr> {
     let chat = ::entity::chat::Model::from_query_result(row, "")?;
     let receiver_id = row.try_get("", "receiver_id")?;
     let key = Key { chatroom_id: chat.chatroom_id, receiver_id };
-    let chat = Chat {
-        id: chat.id,
-        chatroom_id: chat.chatroom_id,
-        seq: chat.seq,
-        version: chat.version,
-        sender_id: chat.sender_id,
-        receiver_id,
-        content: chat.content,
-        client_id: chat.client_id,
-        create_time: Micros(chat.create_time),
-        edit_time: chat.edit_time.map(Micros),
-        delete_time: chat.delete_time.map(Micros),
-    };
+    let chat = chat_of(chat, receiver_id);
     Ok((key, (chat, Micros(row.try_get("", "oldest_create_time")?))))
 }

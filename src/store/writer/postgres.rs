@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::postgres::{PgConnection, PgRow};
 use sea_orm::sqlx::{self, Row as _};
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{DbErr, FromQueryResult, QueryResult, RuntimeErr};
 
 use statements::{ALTER, APPEND_FULL, APPEND_PLAIN, MOVE_INPUT};
 
@@ -18,8 +18,8 @@ use super::batch::{ClientKey, Fresh, Known, Plan, RoomGot, client_keys};
 use super::moves::{MOVE_SQL, Row};
 use super::run::Verdict;
 use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored};
-use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
+use crate::store::chats::{chat_of, known_of};
 use crate::store::pool::{Pool, is_outage_sqlx};
 use crate::store::{DEADLINE, StoreError};
 
@@ -196,17 +196,13 @@ async fn look_up(
     keys: &[Option<ClientKey>],
 ) -> Result<HashMap<ClientKey, Known>, sqlx::Error> {
     let asked: Vec<&[u8]> = keys.iter().flatten().map(ClientKey::as_slice).collect();
-    let mut known = HashMap::new();
     if asked.is_empty() {
-        return Ok(known);
+        return Ok(HashMap::new());
     }
-    for row in sqlx::query("SELECT * FROM chats WHERE client_key = ANY($1::bytea[])").bind(asked).fetch_all(db).await? {
-        let Ok(key) = ClientKey::try_from(row.try_get::<&[u8], _>("client_key")?) else { continue };
-        let Some(at) = keys.iter().position(|k| *k == Some(key)) else { continue };
-        let first_hash = row.try_get::<Option<i64>, _>("first_hash")?.unwrap_or_default();
-        known.insert(key, Known { chat: chat_of(&row, appends[at].receiver_id)?, first_hash });
-    }
-    Ok(known)
+    let found =
+        sqlx::query("SELECT * FROM chats WHERE client_key = ANY($1::bytea[])").bind(asked).fetch_all(db).await?;
+    let rows = found.into_iter().map(model_of).collect::<Result<_, _>>()?;
+    Ok(known_of(rows, appends, keys))
 }
 
 async fn why_missing(db: &mut PgConnection, chatroom_id: i64) -> Result<RoomGot, sqlx::Error> {
@@ -234,7 +230,7 @@ async fn alter(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, sqlx::Er
         .bind(folded)
         .bind(deleted);
     let Some(row) = query.fetch_optional(&mut *db).await? else { return why_unchanged(db, alter).await };
-    let chat = chat_of(&row, alter.receiver_id)?;
+    let chat = chat_of(model_of(row)?, alter.receiver_id);
     Ok(Verdict::Done(Ok(if deleted { Stored::Deleted(chat) } else { Stored::Edited(chat) })))
 }
 
@@ -250,18 +246,7 @@ async fn why_unchanged(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, 
     Ok(Verdict::Done(refused))
 }
 
-fn chat_of(row: &PgRow, receiver_id: i64) -> Result<Chat, sqlx::Error> {
-    Ok(Chat {
-        id: row.try_get("id")?,
-        chatroom_id: row.try_get("chatroom_id")?,
-        seq: row.try_get("seq")?,
-        version: row.try_get("version")?,
-        sender_id: row.try_get("sender_id")?,
-        receiver_id,
-        content: row.try_get("content")?,
-        client_id: row.try_get("client_id")?,
-        create_time: Micros(row.try_get("create_time")?),
-        edit_time: row.try_get::<Option<i64>, _>("edit_time")?.map(Micros),
-        delete_time: row.try_get::<Option<i64>, _>("delete_time")?.map(Micros),
-    })
+fn model_of(row: PgRow) -> Result<::entity::chat::Model, sqlx::Error> {
+    let model = ::entity::chat::Model::from_query_result(&QueryResult::from(row), "");
+    model.map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
