@@ -146,6 +146,8 @@ impl TestServer {
             .set("LIMITS__SIGN_IN_PER_MIN", 0)
             .set("LIMITS__SIGN_UP_PER_MIN", 0)
             .set("LOG__FILTER", "debug")
+            // Rooms and sockets on several threads, however small the machine.
+            .set("SERVER__WORKERS", 2)
     }
 
     /// A server with these settings on a fresh database, ready.
