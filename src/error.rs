@@ -119,6 +119,12 @@ impl Problem {
         Self::new(Code::NotFound, format!("There is no {what} with this id that you can see."))
     }
 
+    /// The sender's rate is used up: 429.
+    #[must_use]
+    pub fn sending_too_fast(wait: std::time::Duration) -> Self {
+        Self::new(Code::RateLimited, "You are sending too fast; wait before the next chat.").retry_after(wait)
+    }
+
     /// Wait this long before the next try; at least a second.
     #[must_use]
     pub fn retry_after(mut self, wait: std::time::Duration) -> Self {

@@ -31,9 +31,7 @@ pub async fn post(
     let chatroom_id = id(&path, "chatroom")?;
     let content = Content::parse(body.content)?;
     let client_id = client_id(&request, body.client_id)?;
-    state.limits.send(viewer.chatter_id).map_err(|wait| {
-        Problem::new(Code::RateLimited, "You are sending too fast; wait before the next chat.").retry_after(wait)
-    })?;
+    state.limits.send(viewer.chatter_id).map_err(Problem::sending_too_fast)?;
     let (reply, answer) = oneshot::channel();
     let reply = Reply::Rest(reply);
     let post = Post { sender_id: viewer.chatter_id, receiver_id: body.receiver_id, content, client_id, reply };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use ::entity::chat::{Column, Entity, Model};
 use sea_orm::{
     AccessMode, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IsolationLevel,
-    QueryFilter, QueryOrder, QuerySelect, TransactionTrait, Value,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, TransactionTrait, Value, sqlx,
 };
 
 use super::writer::{Append, ClientKey, Known};
@@ -155,6 +155,11 @@ impl Store {
         let version = if has_more { rows.last().map_or(head, |row| row.version) } else { head };
         Ok(Some(Changes { chats: rows.into_iter().map(|row| chat_in(room, row)).collect(), version, has_more }))
     }
+}
+
+/// A row that the writer's own connection gave.
+pub(super) fn model_of(row: impl Into<QueryResult>) -> Result<Model, sqlx::Error> {
+    Model::from_query_result(&row.into(), "").map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// A row as the rest of the program knows it.

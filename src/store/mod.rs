@@ -40,8 +40,8 @@ pub struct Store {
 impl Store {
     /// Opens the database, checks that commits are durable, migrates if asked to.
     ///
-    /// `writer_on` is where the writer's loop runs: the thread of the room actors, which saves a wake-up
-    /// per chat. Called once, by `app`.
+    /// `writer_on` takes the writer's loop, to run it on a thread of rooms, which saves a wake-up per chat. Called once,
+    /// by `app`.
     pub async fn open(options: &Options, writer_on: impl FnOnce(writer::Loop)) -> Result<Self, OpenError> {
         let opened = connect::open(options).await?;
         let (writer, run) = writer::new(&opened, options.push_grace);

@@ -29,6 +29,12 @@ impl From<DbErr> for StoreError {
     }
 }
 
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::from(DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))))
+    }
+}
+
 /// One of the store's pools; cheap to clone.
 #[derive(Clone)]
 pub struct Pool {

@@ -173,9 +173,7 @@ impl Session {
                 "This instance is shutting down; connect again and send the same client_id.",
             ));
         }
-        self.parts.limits.send(self.link.chatter_id).map_err(|wait| {
-            Problem::new(Code::RateLimited, "You are sending too fast; wait before the next chat.").retry_after(wait)
-        })?;
+        self.parts.limits.send(self.link.chatter_id).map_err(Problem::sending_too_fast)?;
         let reply = Reply::Link(self.link.clone(), client_id.as_ref().map(|id| id.as_str().into()));
         let post = Post { sender_id: self.link.chatter_id, receiver_id: None, content, client_id, reply };
         self.parts.registry.tell(self.link.chatroom_id, Command::Post(post))

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::postgres::{PgConnection, PgRow};
 use sea_orm::sqlx::{self, Row as _};
-use sea_orm::{DbErr, FromQueryResult, QueryResult, RuntimeErr};
 
 use statements::{ALTER, APPEND_FULL, APPEND_PLAIN, MOVE_INPUT};
 
@@ -19,7 +18,7 @@ use super::moves::{MOVE_SQL, Row};
 use super::run::Verdict;
 use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored};
 use crate::domain::clock::{Micros, micros};
-use crate::store::chats::{chat_of, known_of};
+use crate::store::chats::{chat_of, known_of, model_of};
 use crate::store::pool::{Pool, is_outage_sqlx};
 use crate::store::{DEADLINE, StoreError};
 
@@ -83,7 +82,7 @@ impl Postgres {
             answer
         });
         match answer.await {
-            Ok(answer) => answer.map_err(store_error),
+            Ok(answer) => answer.map_err(StoreError::from),
             Err(_) => {
                 self.writes.replace(asked).await;
                 Err(StoreError::Unavailable(None))
@@ -97,12 +96,6 @@ async fn connect(writes: &Pool) -> Result<PgConnection, sqlx::Error> {
     let mut connection = writes.db().get_postgres_connection_pool().acquire().await?.detach();
     sqlx::query("SET plan_cache_mode = force_generic_plan").execute(&mut connection).await?;
     Ok(connection)
-}
-
-fn store_error(error: sqlx::Error) -> StoreError {
-    let outage = is_outage_sqlx(&error);
-    let error = DbErr::Query(RuntimeErr::SqlxError(std::sync::Arc::new(error)));
-    if outage { StoreError::Unavailable(Some(error)) } else { StoreError::Failed(error) }
 }
 
 async fn batch(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Vec<Verdict>, sqlx::Error> {
@@ -244,9 +237,4 @@ async fn why_unchanged(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, 
         Some(_) => return Ok(Verdict::Locked),
     };
     Ok(Verdict::Done(refused))
-}
-
-fn model_of(row: PgRow) -> Result<::entity::chat::Model, sqlx::Error> {
-    let model = ::entity::chat::Model::from_query_result(&QueryResult::from(row), "");
-    model.map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sea_orm::sqlx::sqlite::SqliteConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe, Either, Row as _, Sqlite as Driver};
-use sea_orm::{DbErr, FromQueryResult, QueryResult, RuntimeErr};
 
 use part::Part;
 use statements::{ROWS_MAX, Statements, size_for};
@@ -22,7 +21,7 @@ use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored};
 use crate::domain::ChatroomId;
 use crate::domain::clock::{Micros, micros};
 use crate::store::StoreError;
-use crate::store::chats::{chat_of, known_of};
+use crate::store::chats::{chat_of, known_of, model_of};
 use crate::store::pool::Pool;
 
 pub(super) struct Sqlite {
@@ -48,7 +47,7 @@ impl Sqlite {
         let mut db = self.connection().await?;
         let done = self.batch(&mut db, commands).await;
         Self::leave_no_transaction(db, done.is_err()).await;
-        done.map_err(store_error)
+        done.map_err(StoreError::from)
     }
 
     pub(super) async fn move_watermarks(&mut self, rows: &[Row]) -> Result<(), StoreError> {
@@ -63,13 +62,13 @@ impl Sqlite {
             for _ in 0..(size - rows.len()) * 6 {
                 query = query.bind(0_i64);
             }
-            query.execute(&mut *db).await.map_err(store_error)?;
+            query.execute(&mut *db).await.map_err(StoreError::from)?;
         }
         Ok(())
     }
 
     async fn connection(&self) -> Result<PoolConnection<Driver>, StoreError> {
-        self.writes.db().get_sqlite_connection_pool().acquire().await.map_err(store_error)
+        self.writes.db().get_sqlite_connection_pool().acquire().await.map_err(StoreError::from)
     }
 
     /// The next one to write shall not find itself in a transaction that failed.
@@ -148,10 +147,6 @@ impl Sqlite {
     }
 }
 
-fn store_error(error: sqlx::Error) -> StoreError {
-    StoreError::from(DbErr::Query(RuntimeErr::SqlxError(std::sync::Arc::new(error))))
-}
-
 /// The chats that are already stored under one of these client_ids.
 async fn look_up(
     db: &mut SqliteConnection,
@@ -172,11 +167,6 @@ async fn look_up(
         }
     }
     Ok(known_of(rows, appends, keys))
-}
-
-fn model_of(row: SqliteRow) -> Result<::entity::chat::Model, sqlx::Error> {
-    let model = ::entity::chat::Model::from_query_result(&QueryResult::from(row), "");
-    model.map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 async fn why_refused(db: &mut SqliteConnection, chatroom_id: i64) -> Result<Refusal, sqlx::Error> {
