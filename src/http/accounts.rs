@@ -151,7 +151,7 @@ pub async fn change(
     }
     if password_changed {
         state.store.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
-        state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id != viewer.sign_in_id);
+        state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != viewer.sign_in_id);
     }
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
 }
@@ -172,8 +172,7 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpRespo
 }
 
 async fn own(state: &State, chatter_id: ChatterId) -> Result<ChatterBody, Problem> {
-    let gone = || Problem::new(Code::TokenRevoked, "This account is gone.");
-    let chatter = state.store.chatter(chatter_id).await?.ok_or_else(gone)?;
+    let chatter = state.store.chatter(chatter_id).await?.ok_or_else(Problem::account_gone)?;
     Ok(ChatterBody::own(&chatter, state.store.account_token(chatter_id).await?))
 }
 

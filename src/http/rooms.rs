@@ -107,7 +107,7 @@ pub async fn receipt(
     check_seq("delivered_seq", body.delivered_seq, &room)?;
     check_seq("read_seq", body.read_seq, &room)?;
     for step in [body.delivered_seq.map(Move::Delivered), body.read_seq.map(Move::Read)].into_iter().flatten() {
-        state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, step })?;
+        state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, step, asker: None })?;
     }
     Ok(HttpResponse::Ok().json(Message { message: "Success Move Receipt" }))
 }

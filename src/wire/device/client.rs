@@ -273,7 +273,11 @@ mod tests {
         assert_eq!((missing.reference, missing.foreign), (Some(Ref::Number(7)), false));
         assert_eq!(missing.detail, "client_id is missing.");
         assert_eq!(refusal(r#"{"type":"typing","chatroom_id":1,"typing":1}"#).detail, "typing must be true or false.");
-        assert!(refusal(r#"{"type":"send","chatroom_id":1,"client_id":"a","content":"\ud800"}"#).detail.starts_with("content"));
+        assert!(
+            refusal(r#"{"type":"send","chatroom_id":1,"client_id":"a","content":"\ud800"}"#)
+                .detail
+                .starts_with("content")
+        );
         assert!(!refusal(r#"{"type":"dance"}"#).foreign);
     }
 

@@ -28,7 +28,10 @@ pub enum ServerFrame<'a> {
         has_more: bool,
     },
     /// The rooms that did not fit into `ready`.
-    Chatrooms { chatrooms: Vec<RoomBody>, has_more: bool },
+    Chatrooms {
+        chatrooms: Vec<RoomBody>,
+        has_more: bool,
+    },
     /// The token was replaced.
     Authenticated {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -40,13 +43,32 @@ pub enum ServerFrame<'a> {
         reference: Option<Ref>,
         chat: ChatBody<'a>,
     },
-    Chat { chat: ChatBody<'a> },
-    ChatEdited { chat: ChatBody<'a> },
-    ChatDeleted { chatroom_id: ChatroomId, chat_id: ChatId, seq: Seq, version: Version },
+    Chat {
+        chat: ChatBody<'a>,
+    },
+    ChatEdited {
+        chat: ChatBody<'a>,
+    },
+    ChatDeleted {
+        chatroom_id: ChatroomId,
+        chat_id: ChatId,
+        seq: Seq,
+        version: Version,
+    },
     /// What changed above `since`, by version; `version` is the next cursor.
-    Changes { chatroom_id: ChatroomId, since: Version, changes: Vec<ChangeBody<'a>>, version: Version, has_more: bool },
+    Changes {
+        chatroom_id: ChatroomId,
+        since: Version,
+        changes: Vec<ChangeBody<'a>>,
+        version: Version,
+        has_more: bool,
+    },
     /// Too much changed: the newest chats, to begin anew with.
-    Reset { chatroom_id: ChatroomId, chats: Vec<ChatBody<'a>>, version: Version },
+    Reset {
+        chatroom_id: ChatroomId,
+        chats: Vec<ChatBody<'a>>,
+        version: Version,
+    },
     /// All rooms of one `resume` are answered.
     Resumed {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -62,10 +84,22 @@ pub enum ServerFrame<'a> {
         #[serde(flatten)]
         unread: Option<UnreadBody>,
     },
-    Typing { chatroom_id: ChatroomId, chatter_id: ChatterId, typing: bool },
-    Presence { chatter_id: ChatterId, online: bool, last_seen: Option<Micros> },
-    ChatroomCreated { chatroom: &'a RawValue },
-    ChatroomDeleted { chatroom_id: ChatroomId },
+    Typing {
+        chatroom_id: ChatroomId,
+        chatter_id: ChatterId,
+        typing: bool,
+    },
+    Presence {
+        chatter_id: ChatterId,
+        online: bool,
+        last_seen: Option<Micros>,
+    },
+    ChatroomCreated {
+        chatroom: &'a RawValue,
+    },
+    ChatroomDeleted {
+        chatroom_id: ChatroomId,
+    },
     Pong {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<Ref>,
