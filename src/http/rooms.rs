@@ -143,21 +143,23 @@ fn cursor(text: &str) -> Result<RoomCursor, Problem> {
     Ok(RoomCursor { last_chat_time: Micros(time), id })
 }
 
-/// A room with the two in it, for one viewer.
-struct ViewOf {
+/// A room with the two in it, for one viewer: never the same for both.
+pub(crate) struct ViewOf {
     view: RoomView,
     owner: ChatterBody,
     opponent: ChatterBody,
 }
 
 impl ViewOf {
-    async fn one(state: &State, viewer: ChatterId, room: ChatroomId) -> Result<Self, Problem> {
+    /// The room as this viewer sees it now; not found if it is gone.
+    pub(crate) async fn one(state: &State, viewer: ChatterId, room: ChatroomId) -> Result<Self, Problem> {
         let view = state.store.room_view(viewer, room).await?;
         let views = with_people(state, viewer, view.into_iter().collect()).await?;
         views.into_iter().next().ok_or_else(|| Problem::not_found("chatroom"))
     }
 
-    fn body(&self) -> ChatroomBody<'_> {
+    /// The body that REST and the sockets give.
+    pub(crate) fn body(&self) -> ChatroomBody<'_> {
         let receipts = self.view.receipts.iter().map(|(id, marks)| (*id, *marks));
         let (owner, opponent) = (self.owner.clone(), self.opponent.clone());
         ChatroomBody::new(
@@ -178,9 +180,11 @@ async fn with_people(state: &State, viewer: ChatterId, views: Vec<RoomView>) -> 
     let people = if ids.is_empty() { HashMap::new() } else { state.store.chatters_by_id(ids).await? };
     let own_token = if views.is_empty() { None } else { state.store.account_token(viewer).await? };
     let body = |id: ChatterId| {
-        let gone = || Chatter { id, username: String::new(), nickname: String::new(), deleted: true };
-        let person = people.get(&id).cloned().unwrap_or_else(gone);
-        if id == viewer { ChatterBody::own(&person, own_token.clone()) } else { ChatterBody::public(&person) }
+        let person = people.get(&id).cloned().unwrap_or_else(|| Chatter::gone(id));
+        if id == viewer {
+            return ChatterBody::own(&person, own_token.clone());
+        }
+        ChatterBody::known(&person, state.sessions.is_here(id))
     };
     let with = |view: RoomView| ViewOf { owner: body(view.room.owner_id), opponent: body(view.room.opponent_id), view };
     Ok(views.into_iter().map(with).collect())
