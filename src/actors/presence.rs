@@ -80,7 +80,7 @@ impl Presence {
             }
         }
         let mut online = self.online.lock();
-        gone.iter().for_each(|id| drop(online.remove(id)));
+        online.retain(|id| !gone.contains(id));
         online.extend(came);
         Ok(())
     }

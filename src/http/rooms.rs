@@ -10,6 +10,7 @@ use super::extract::{Json, Viewer, id};
 use super::paging::{self, STREAM_PAGE};
 use super::{ROOM_DEADLINE, State};
 use crate::actors::room::messages::Command;
+use crate::actors::session::frame::text_frame;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
@@ -17,6 +18,7 @@ use crate::domain::{ChatroomId, ChatterId, Seq};
 use crate::error::{Code, Problem};
 use crate::store::chatrooms::{Created, RoomCursor, RoomView};
 use crate::store::writer::Move;
+use crate::wire::device::server::ServerFrame;
 use crate::wire::rest::{ChatroomBody, ChatterBody, CreateChatroom, Message, Receipt, whole_number};
 
 /// `POST /api/chatrooms`: the room with somebody, or with oneself.
@@ -27,13 +29,27 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
         Created::New(room) => {
-            Ok(HttpResponse::Created().json(ViewOf::one(&state, viewer.chatter_id, room.id).await?.body()))
+            let view = ViewOf::one(&state, viewer.chatter_id, room.id).await?;
+            announce(&state, viewer.chatter_id, &view);
+            let other = room.other(viewer.chatter_id);
+            if other != viewer.chatter_id && state.sessions.has_device(other) {
+                announce(&state, other, &ViewOf::one(&state, other, room.id).await?);
+            }
+            Ok(HttpResponse::Created().json(view.body()))
         }
         Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),
         Created::Exists(id) => {
             let detail = format!("You two have chatroom {id} already.");
             Err(Problem { chatroom_id: Some(id), ..Problem::new(Code::ChatroomExists, detail) })
         }
+    }
+}
+
+/// Tells the chatter's devices of a new room.
+fn announce(state: &State, chatter: ChatterId, view: &ViewOf) {
+    if state.sessions.has_device(chatter) {
+        let frame = text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() });
+        state.sessions.announce(chatter, &frame);
     }
 }
 

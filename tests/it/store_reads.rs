@@ -302,9 +302,17 @@ async fn watermarks_that_moved_are_told_once_and_others_not(db: Db) {
     writer.move_watermark(hidden, 3, Move::Read(9));
     let mut first = next(2).await;
     first.sort_unstable_by_key(|moved| moved.chatroom_id);
-    let of_two = Moved { chatroom_id: room, chatter_id: 2, other_id: 1, delivered_seq: 3, read_seq: 2, shown: true };
-    let of_three =
-        Moved { chatroom_id: hidden, chatter_id: 3, other_id: 1, delivered_seq: 5, read_seq: 5, shown: false };
+    let of_two =
+        Moved { chatroom_id: room, chatter_id: 2, other_id: 1, delivered_seq: 3, read_seq: 2, read: true, shown: true };
+    let of_three = Moved {
+        chatroom_id: hidden,
+        chatter_id: 3,
+        other_id: 1,
+        delivered_seq: 5,
+        read_seq: 5,
+        read: true,
+        shown: false,
+    };
     assert_eq!(first, [of_two, of_three]);
     // Stale steps, among more rows than one text of SQLite's has, and one that moves.
     for stranger in 100..300 {

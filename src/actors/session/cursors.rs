@@ -5,7 +5,6 @@
 //! bounded: beyond the bound it is thrown away and the room is read again.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 
@@ -77,17 +76,12 @@ impl Default for Cursors {
 impl Cursors {
     /// A room's new changes: the frames to send now. What is missing before them is noted in [`Cursors::take_behind`].
     pub fn deliver(&mut self, room: ChatroomId, run: &impl Run) -> Vec<Bytes> {
-        match self.rooms.entry(room) {
-            Entry::Vacant(free) if !self.listing => {
-                // Made since the sign-in: there is nothing before it that the socket should have had.
-                free.insert(Cursor::Live(run.from()));
-            }
-            Entry::Vacant(free) => {
-                drop(free.insert(Cursor::Held(Box::new(Held { sent: run.from(), ..Held::default() }))))
-            }
-            Entry::Occupied(_) => {}
-        }
-        let Some(cursor) = self.rooms.get_mut(&room) else { return Vec::new() };
+        let listing = self.listing;
+        // A room that is not listed was made since the sign-in: there is nothing before it that the socket should have had.
+        let cursor = self.rooms.entry(room).or_insert_with(|| match listing {
+            true => Cursor::Held(Box::new(Held { sent: run.from(), ..Held::default() })),
+            false => Cursor::Live(run.from()),
+        });
         match cursor {
             Cursor::Live(sent) => {
                 if run.to() <= *sent {

@@ -24,7 +24,6 @@ use crate::domain::{ChatId, ChatroomId, Seq};
 use crate::error::{Code, Problem};
 use crate::limits::FrameRate;
 use crate::store::writer::{Change, Move};
-use crate::wire::device::Ref;
 use crate::wire::device::client::{Body, ClientFrame, Unreadable};
 use crate::wire::device::server::ServerFrame;
 use work::Work;

@@ -122,6 +122,8 @@ pub struct Moved {
     pub other_id: ChatterId,
     pub delivered_seq: Seq,
     pub read_seq: Seq,
+    /// Whether it was `read_seq` that was to move, and with it what is unread.
+    pub read: bool,
     /// Whether the other person may know.
     pub shown: bool,
 }

@@ -188,6 +188,7 @@ where
         other_id: row.try_get(2)?,
         delivered_seq: row.try_get(3)?,
         read_seq: row.try_get(4)?,
+        read: false,
         shown: row.try_get(5)?,
     })
 }

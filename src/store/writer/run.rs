@@ -154,6 +154,11 @@ impl Loop {
     async fn move_watermarks(&mut self, rows: &[moves::Row]) -> Result<(), StoreError> {
         let mut moved = Vec::new();
         let done = self.database.move_watermarks(rows, &mut moved).await;
+        for moved in &mut moved {
+            let row =
+                rows.binary_search_by_key(&(moved.chatroom_id, moved.chatter_id), |r| (r.chatroom_id, r.chatter_id));
+            moved.read = row.is_ok_and(|at| rows[at].read > 0 || rows[at].sent);
+        }
         // Also what was stored before something failed: tried again, it does not move a second time.
         if !moved.is_empty()
             && let Some(watcher) = self.watcher.get()

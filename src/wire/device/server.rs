@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::Ref;
 use crate::domain::chat::Chat;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 use crate::error::Problem;
-use crate::wire::rest::{ChangeBody, ChatBody, ChatterBody, ReceiptBody};
+use crate::wire::rest::{ChangeBody, ChatBody, ChatroomBody, ChatterBody, ReceiptBody};
 
 /// One frame of the server.
 #[derive(Serialize)]
@@ -95,7 +94,7 @@ pub enum ServerFrame<'a> {
         last_seen: Option<Micros>,
     },
     ChatroomCreated {
-        chatroom: &'a RawValue,
+        chatroom: &'a ChatroomBody<'a>,
     },
     ChatroomDeleted {
         chatroom_id: ChatroomId,

@@ -13,7 +13,7 @@ use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, Version};
 use crate::error::Problem;
-use crate::store::chatrooms::RoomState;
+use crate::store::unread::RoomState;
 use crate::store::{Store, StoreError};
 use crate::wire::device::client::RESUME_ROOMS_MAX;
 use crate::wire::device::server::{RoomBody, ServerFrame};
