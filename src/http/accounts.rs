@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::extract::{Json, Viewer, address, id};
+use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging::{self, STREAM_PAGE};
 use super::{Deletion, State};
 use crate::actors::room::messages::Command;
@@ -17,7 +18,16 @@ use crate::error::{Code, Problem};
 use crate::store::chatters::{Changed, NewChatter};
 use crate::wire::rest::{ChangeChatter, ChatterBody, Message, SignIn, SignUp, SignedIn, whole_number};
 
-/// `POST /api/auth`. A wrong password and an unknown name cost and say the same.
+/// Sign in
+///
+/// Gives the token that everything else asks for. An unknown username and a wrong password are refused alike.
+#[utoipa::path(
+    post, path = "/api/auth", operation_id = "sign_in", tag = "Accounts", security(()), request_body = SignIn,
+    responses(
+        (status = 200, description = "Signed in.", body = SignedIn),
+        Refusals<{ BODY | STORE | of(&[Code::CredentialsWrong, Code::RateLimited, Code::Busy, Code::TokenRevoked]) }>
+    )
+)]
 pub async fn sign_in(
     request: HttpRequest,
     state: web::Data<State>,
@@ -46,7 +56,16 @@ pub async fn sign_in(
     Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, chatter }))
 }
 
-/// `POST /api/chatters`.
+/// Sign up
+///
+/// Makes an account; `POST /api/auth` then gives its token.
+#[utoipa::path(
+    post, path = "/api/chatters", operation_id = "sign_up", tag = "Accounts", security(()), request_body = SignUp,
+    responses(
+        (status = 201, description = "The new account.", body = ChatterBody),
+        Refusals<{ BODY | STORE | of(&[Code::Invalid, Code::UsernameTaken, Code::RateLimited, Code::Busy]) }>
+    )
+)]
 pub async fn sign_up(
     request: HttpRequest,
     state: web::Data<State>,
@@ -67,16 +86,35 @@ pub async fn sign_up(
 }
 
 /// How the directory is asked.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct DirectoryQuery {
+    /// The beginning of usernames, in any case.
     query: Option<String>,
+    /// Chatters on a page; more than 200 gives 200.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
+    /// The id of the last chatter that is known.
     #[serde(default, deserialize_with = "whole_number")]
     after: Option<i64>,
 }
 
-/// `GET /api/chatters`: everybody, or those whose username begins with `query`.
+/// List everybody, or those whose username begins with `query`
+///
+/// Ordered by id. Without `limit` and `after` everything is streamed; with one of them it is a page. Needs no token,
+/// unless `accounts.public_directory` is `false`; a token that is sent must be good all the same.
+#[utoipa::path(
+    get, path = "/api/chatters", operation_id = "list_chatters", tag = "Accounts", security((), ("bearer" = [])),
+    params(DirectoryQuery),
+    responses(
+        (status = 200, description = "The chatters.", body = Vec<ChatterBody>, headers(("Link" = String))),
+        Refusals<{
+            STORE
+                | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked])
+                | of(&[Code::Malformed, Code::DirectoryClosed, Code::Invalid])
+        }>
+    )
+)]
 pub async fn directory(
     request: HttpRequest,
     state: web::Data<State>,
@@ -117,12 +155,24 @@ pub async fn directory(
     .await
 }
 
-/// `GET /api/chatters/me`.
+/// Show oneself
+#[utoipa::path(
+    get, path = "/api/chatters/me", operation_id = "show_me", tag = "Accounts",
+    responses((status = 200, description = "One's own account.", body = ChatterBody), Refusals<{ TOKEN }>)
+)]
 pub async fn me(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
 }
 
-/// `GET /api/chatters/{id}`.
+/// Show one chatter
+#[utoipa::path(
+    get, path = "/api/chatters/{id}", operation_id = "show_chatter", tag = "Accounts",
+    params(("id" = i64, Path, description = "The chatter's id.")),
+    responses(
+        (status = 200, description = "The chatter.", body = ChatterBody),
+        Refusals<{ TOKEN | of(&[Code::NotFound]) }>
+    )
+)]
 pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let asked = id(&path, "chatter")?;
     if asked == viewer.chatter_id {
@@ -132,7 +182,16 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
     Ok(HttpResponse::Ok().json(ChatterBody::public(&chatter)))
 }
 
-/// `PUT /api/chatters`. A new password ends every other sign-in.
+/// Change oneself
+///
+/// What is left out or null stays. A new password needs the current one, and ends every other sign-in.
+#[utoipa::path(
+    put, path = "/api/chatters", operation_id = "change_me", tag = "Accounts", request_body = ChangeChatter,
+    responses(
+        (status = 200, description = "One's account as it is now.", body = ChatterBody),
+        Refusals<{ TOKEN | BODY | of(&[Code::Invalid, Code::NotFound, Code::Busy]) }>
+    )
+)]
 pub async fn change(
     state: web::Data<State>,
     viewer: Viewer,
@@ -156,7 +215,17 @@ pub async fn change(
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
 }
 
-/// `DELETE /api/chatters`: one's own account. Its tokens are dead and its sockets closed when this answers.
+/// Delete one's own account
+///
+/// Its tokens are dead and its sockets closed (4401) when this answers. Unless `accounts.deletion` is `cascade`, the other
+/// side keeps the conversations, with somebody called `deleted-N`.
+#[utoipa::path(
+    delete, path = "/api/chatters", operation_id = "delete_me", tag = "Accounts",
+    responses(
+        (status = 200, description = "It is gone.", body = Message, example = json!({"message": "Success Delete Chatter"})),
+        Refusals<{ TOKEN | of(&[Code::NotFound]) }>
+    )
+)]
 pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
     let gone = match state.rules.deletion {
         Deletion::Anonymise => state.store.anonymise_chatter(viewer.chatter_id).await?,

@@ -3,8 +3,11 @@
 mod access_log;
 mod accounts;
 mod chats;
+pub mod documents;
 mod extract;
 mod health;
+mod history;
+mod openapi;
 mod origin;
 mod paging;
 mod problem;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::State;
 use super::extract::{Viewer, bearer, id};
+use super::openapi::{Refusals, TOKEN, of};
 use super::origin;
 use crate::actors::session::Session;
 use crate::actors::session::link::Link;
@@ -17,14 +18,29 @@ use crate::actors::session::socket::{Incoming, Refused, accept};
 use crate::error::{Code, Problem};
 
 /// How a seed socket is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct SeedQuery {
+    /// The token, where no header can be set (browsers).
     jwt: Option<String>,
-    /// `1`: edits and deletions too.
+    /// `1`: edits and deletions too, as frames with `event`.
     events: Option<String>,
 }
 
-/// `GET /ws/chatrooms/{id}/?jwt=TOKEN`.
+/// Open the socket of one room
+///
+/// The last slash may be left out. What travels on it stands in `/api/asyncapi.json`, readable at `/docs/socket`.
+#[utoipa::path(
+    get, path = "/ws/chatrooms/{id}/", operation_id = "open_chatroom_socket", tag = "Sockets",
+    params(("id" = i64, Path, description = "The room's id."), SeedQuery),
+    responses(
+        (status = 101, description = "WebSocket from here on."),
+        Refusals<{
+            TOKEN
+                | of(&[Code::Malformed, Code::OriginRefused, Code::NotFound, Code::UpgradeRequired, Code::Draining])
+        }>
+    )
+)]
 pub async fn seed(
     request: HttpRequest,
     state: web::Data<State>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::{Chatroom, Watermarks};
@@ -10,39 +11,49 @@ use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 
-/// `POST /api/auth`. No `Debug`: it holds a password.
-#[derive(Deserialize)]
+/// Who signs in.
+// No `Debug`: it holds a password.
+#[derive(Deserialize, ToSchema)]
 pub struct SignIn {
     pub username: String,
     pub password: String,
 }
 
-/// The answer of `POST /api/auth`.
-#[derive(Serialize)]
+/// A token, and whose it is.
+#[derive(Serialize, ToSchema)]
 pub struct SignedIn {
+    /// Goes into `Authorization: Bearer TOKEN`.
     pub token: String,
+    /// Sign in again before this.
     pub expires_at: Micros,
     pub chatter: ChatterBody,
 }
 
-/// `POST /api/chatters`.
-#[derive(Deserialize)]
+/// A new account.
+#[derive(Deserialize, ToSchema)]
 pub struct SignUp {
+    /// Unique regardless of case.
+    #[schema(min_length = 1, max_length = 150, pattern = "^[A-Za-z0-9._@+-]+$")]
     pub username: String,
+    #[schema(min_length = 8, max_length = 128)]
     pub password: String,
+    #[schema(min_length = 1, max_length = 100)]
     pub nickname: String,
+    /// Where pushes go: the device's registration token of Firebase Cloud Messaging.
     #[serde(default)]
     pub fcm_reg_id: Option<String>,
 }
 
-/// `PUT /api/chatters`; a key that is missing or null leaves the thing as it is.
-#[derive(Deserialize)]
+/// What is to change; a key that is missing or null leaves the thing as it is.
+#[derive(Deserialize, ToSchema)]
 pub struct ChangeChatter {
+    #[schema(min_length = 1, max_length = 100)]
     #[serde(default)]
     pub nickname: Option<String>,
     /// `""` removes the token.
     #[serde(default)]
     pub fcm_reg_id: Option<String>,
+    #[schema(min_length = 8, max_length = 128)]
     #[serde(default)]
     pub password: Option<String>,
     /// Needed with `password`.
@@ -50,56 +61,67 @@ pub struct ChangeChatter {
     pub current_password: Option<String>,
 }
 
-/// `POST /api/chatrooms`.
-#[derive(Deserialize)]
+/// Whom the room is with.
+#[derive(Deserialize, ToSchema)]
 pub struct CreateChatroom {
+    /// The other one; oneself for notes.
     pub opponent_id: ChatterId,
 }
 
-/// `POST /api/chatrooms/{id}/chats`.
-#[derive(Deserialize)]
+/// A new chat.
+#[derive(Deserialize, ToSchema)]
 pub struct PostChat {
+    /// Need not be given; if it is, it must be the other one of the room.
     #[serde(default)]
     pub receiver_id: Option<ChatterId>,
+    /// Stored as sent; at least one character that is not blank, no NUL.
+    #[schema(min_length = 1, max_length = 8000)]
     pub content: String,
+    /// The sender's own name for the chat, unique for ever: makes it safe to send again. Printable ASCII.
+    #[schema(min_length = 1, max_length = 64)]
     #[serde(default)]
     pub client_id: Option<String>,
 }
 
-/// `PUT /api/chats/{id}`.
-#[derive(Deserialize)]
+/// What the chat says from now on.
+#[derive(Deserialize, ToSchema)]
 pub struct EditChat {
+    #[schema(min_length = 1, max_length = 8000)]
     pub content: String,
 }
 
-/// `POST /api/chatrooms/{id}/chats/search`.
-#[derive(Deserialize)]
+/// What to look for.
+#[derive(Deserialize, ToSchema)]
 pub struct Search {
+    /// 1 to 1,024 bytes.
+    #[schema(min_length = 1, max_length = 1024)]
     pub query: String,
 }
 
-/// `PUT /api/chatrooms/{id}/receipt`.
-#[derive(Deserialize)]
+/// How far one has got; the newest `seq` of each.
+#[derive(Deserialize, ToSchema)]
 pub struct Receipt {
     #[serde(default)]
     pub delivered_seq: Option<Seq>,
+    /// Lifts `delivered_seq` too.
     #[serde(default)]
     pub read_seq: Option<Seq>,
 }
 
-/// The answer of a deletion, in the seed's words.
-#[derive(Serialize)]
+/// That it was done.
+#[derive(Serialize, ToSchema)]
 pub struct Message {
     pub message: &'static str,
 }
 
 /// A chatter as one viewer sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Chatter)]
 pub struct ChatterBody {
     pub id: ChatterId,
     pub username: String,
     pub nickname: String,
-    /// `""` for everybody but its owner.
+    /// Shown to its owner only; `""` to everybody else.
     pub fcm_reg_id: String,
 }
 
@@ -122,19 +144,26 @@ impl ChatterBody {
     }
 }
 
-/// A chat, or the tombstone that a retried `client_id` finds.
-#[derive(Serialize)]
+/// One message in a room.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Chat)]
 pub struct ChatBody<'a> {
     pub id: ChatId,
     pub chatroom_id: ChatroomId,
     pub sender_id: ChatterId,
+    /// The other one of the room; the sender in notes to oneself.
     pub receiver_id: ChatterId,
     pub content: &'a str,
     pub create_time: Micros,
+    /// Its place in the room: 1, 2, 3 …
     pub seq: Seq,
+    /// The number of its last change in the room.
     pub version: Version,
+    #[schema(required)]
     pub client_id: Option<&'a str>,
+    #[schema(required)]
     pub edit_time: Option<Micros>,
+    /// Only there, and true, when a retried `client_id` finds a deleted chat; its content is empty then.
     #[serde(skip_serializing_if = "is_false")]
     pub deleted: bool,
 }
@@ -159,8 +188,9 @@ impl<'a> ChatBody<'a> {
     }
 }
 
-/// One row of `GET …/changes`.
-#[derive(Serialize)]
+/// A chat that is new or edited, or the tombstone of a deleted one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Change)]
 #[serde(untagged)]
 pub enum ChangeBody<'a> {
     Chat(ChatBody<'a>),
@@ -179,17 +209,20 @@ impl<'a> ChangeBody<'a> {
     }
 }
 
-/// The answer of `GET …/changes`.
-#[derive(Serialize)]
+/// What changed above a version.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Changes)]
 pub struct ChangesBody<'a> {
     pub changes: Vec<ChangeBody<'a>>,
     /// The next `since`.
     pub version: Version,
+    /// Ask again at once.
     pub has_more: bool,
 }
 
-/// How far a chatter has got.
-#[derive(Debug, Serialize)]
+/// How far a chatter has got in a room.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Watermarks)]
 pub struct ReceiptBody {
     pub delivered_seq: Seq,
     pub read_seq: Seq,
@@ -202,17 +235,24 @@ impl From<Watermarks> for ReceiptBody {
 }
 
 /// A room as one viewer sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Chatroom)]
 pub struct ChatroomBody<'a> {
     pub id: ChatroomId,
     pub last_chat_time: Micros,
     pub create_time: Micros,
+    /// Who opened the room; for both viewers.
     pub owner: ChatterBody,
     pub opponent: ChatterBody,
+    /// The number of the room's last change: the cursor for `changes?since=`.
     pub version: Version,
     pub last_seq: Seq,
+    /// The newest chat that is not deleted.
+    #[schema(required)]
     pub last_chat: Option<ChatBody<'a>>,
+    /// Chats of the other one above one's `read_seq`, counted up to 1,000.
     pub unread_count: i64,
+    /// By the chatter's id.
     pub receipts: BTreeMap<String, ReceiptBody>,
 }
 
