@@ -1,89 +1,22 @@
-//! `/api/auth` and `/api/chatters`: signing in and up, the directory, one's own account.
+//! `/api/chatters`: the directory, and one's own account.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::extract::{Json, Viewer, address, id};
+use super::extract::{Json, Viewer, id};
 use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging::{self, STREAM_PAGE};
 use super::{Deletion, State};
 use crate::actors::room::messages::Command;
 use crate::actors::session::frame::Close;
-use crate::auth::password::Verdict;
 use crate::domain::ChatterId;
-use crate::domain::chatter::{Chatter, Username, fcm_reg_id, nickname, password, username_key};
+use crate::domain::chatter::{Chatter, fcm_reg_id, nickname, password, username_key};
 use crate::error::{Code, Problem};
-use crate::store::chatters::{Changed, NewChatter};
-use crate::wire::rest::{ChangeChatter, ChatterBody, Message, SignIn, SignUp, SignedIn, whole_number};
-
-/// Sign in
-///
-/// Gives the token that everything else asks for. An unknown username and a wrong password are refused alike.
-#[utoipa::path(
-    post, path = "/api/auth", operation_id = "sign_in", tag = "Accounts", security(()), request_body = SignIn,
-    responses(
-        (status = 200, description = "Signed in.", body = SignedIn),
-        Refusals<{ BODY | STORE | of(&[Code::CredentialsWrong, Code::RateLimited, Code::Busy, Code::TokenRevoked]) }>
-    )
-)]
-pub async fn sign_in(
-    request: HttpRequest,
-    state: web::Data<State>,
-    Json(body): Json<SignIn>,
-) -> Result<HttpResponse, Problem> {
-    let from = address(&request, state.rules.proxy_hops);
-    state.limits.sign_in(from, &body.username).map_err(|wait| too_many("sign-ins").retry_after(wait))?;
-    // A name that nobody can have is unknown like any other, at the same cost.
-    let known = match Username::parse(&body.username) {
-        Ok(username) => state.store.credentials(&username.key()).await?,
-        Err(_) => None,
-    };
-    let (chatter_id, hash) = known.unzip();
-    let given = SecretString::from(body.password);
-    let Verdict { matches, needs_rehash } = state.passwords.verify(given.clone(), hash).await?;
-    let (true, Some(chatter_id)) = (matches, chatter_id) else {
-        return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
-    };
-    if needs_rehash {
-        let password_hash = Some(state.passwords.hash(given).await?);
-        state.store.change_chatter(chatter_id, Changed { password_hash, ..Changed::default() }).await?;
-    }
-    let sign_in_id = state.store.open_sign_in(chatter_id, state.rules.token_ttl).await?;
-    let (token, expires_at) = state.tokens.issue(chatter_id, sign_in_id)?;
-    let chatter = own(&state, chatter_id).await?;
-    Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, chatter }))
-}
-
-/// Sign up
-///
-/// Makes an account; `POST /api/auth` then gives its token.
-#[utoipa::path(
-    post, path = "/api/chatters", operation_id = "sign_up", tag = "Accounts", security(()), request_body = SignUp,
-    responses(
-        (status = 201, description = "The new account.", body = ChatterBody),
-        Refusals<{ BODY | STORE | of(&[Code::Invalid, Code::UsernameTaken, Code::RateLimited, Code::Busy]) }>
-    )
-)]
-pub async fn sign_up(
-    request: HttpRequest,
-    state: web::Data<State>,
-    Json(body): Json<SignUp>,
-) -> Result<HttpResponse, Problem> {
-    let username = Username::parse(&body.username)?;
-    let nickname = nickname(&body.nickname)?.to_owned();
-    let token = fcm_reg_id(body.fcm_reg_id.as_deref().unwrap_or_default())?.map(str::to_owned);
-    password(&body.password)?;
-    let from = address(&request, state.rules.proxy_hops);
-    state.limits.sign_up(from).map_err(|wait| too_many("sign-ups").retry_after(wait))?;
-    let password_hash = state.passwords.hash(SecretString::from(body.password)).await?;
-    let new = NewChatter { username, nickname, password_hash, fcm_reg_id: token.clone() };
-    let Some(chatter) = state.store.create_chatter(new).await? else {
-        return Err(Problem::new(Code::UsernameTaken, "Choose another username; case makes no difference."));
-    };
-    Ok(HttpResponse::Created().json(ChatterBody::own(&chatter, token)))
-}
+use crate::store::chatters::Changed;
+use crate::wire::requests::{ChangeChatter, whole_number};
+use crate::wire::rest::{ChatterBody, Message};
 
 /// How the directory is asked.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -127,10 +60,6 @@ pub async fn directory(
             "Only one's own rooms are shown here; sign in, and ask for one chatter by id.",
         ));
     }
-    let own = match viewer {
-        Some(viewer) => (viewer, state.store.account_token(viewer).await?),
-        None => (0, None),
-    };
     if asked.query.as_deref().is_some_and(|query| query.contains('\0')) {
         return Err(Problem::invalid("query", "It must not have a NUL character."));
     }
@@ -141,15 +70,15 @@ pub async fn directory(
         let full = found.len() as u64 == limit;
         let query = asked.query.as_deref().map(|q| format!("&query={}", escape(q))).unwrap_or_default();
         let next = found.last().filter(|_| full).map(|last| format!("after={}{query}", last.id));
-        let bodies: Vec<ChatterBody> = found.iter().map(|c| body_for(c, &own)).collect();
+        let bodies = bodies_for(&state, viewer, &found).await?;
         return Ok(paging::page(&request, &bodies, limit, next));
     }
     paging::everything(0, move |after| {
-        let (state, prefix, own) = (state.clone(), prefix.clone(), own.clone());
+        let (state, prefix) = (state.clone(), prefix.clone());
         async move {
             let found = state.store.directory(prefix.as_deref(), after, STREAM_PAGE).await?;
             let next = found.last().filter(|_| found.len() as u64 == STREAM_PAGE).map(|last| last.id);
-            Ok((found.iter().map(|c| paging::encode(&body_for(c, &own))).collect(), next))
+            Ok((bodies_for(&state, viewer, &found).await?.iter().map(paging::encode).collect(), next))
         }
     })
     .await
@@ -179,7 +108,8 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
         return me(state, viewer).await;
     }
     let chatter = state.store.chatter(asked).await?.ok_or_else(|| Problem::not_found("chatter"))?;
-    Ok(HttpResponse::Ok().json(ChatterBody::public(&chatter)))
+    let shared = state.store.sharing(viewer.chatter_id, &[asked]).await?;
+    Ok(HttpResponse::Ok().json(body_of_other(&state, &chatter, shared.contains(&asked))))
 }
 
 /// Change oneself
@@ -204,13 +134,14 @@ pub async fn change(
         None => None,
     };
     let password_changed = password_hash.is_some();
-    let changed = Changed { nickname, fcm_reg_id: token, password_hash };
+    let (show_last_seen, show_receipts) = (body.show_last_seen, body.show_receipts);
+    let changed = Changed { nickname, fcm_reg_id: token, password_hash, show_last_seen, show_receipts };
     if state.store.change_chatter(viewer.chatter_id, changed).await?.is_none() {
         return Err(Problem::not_found("chatter"));
     }
     if password_changed {
         state.store.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
-        state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id != viewer.sign_in_id);
+        state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != viewer.sign_in_id);
     }
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
 }
@@ -240,9 +171,9 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpRespo
     Ok(HttpResponse::build(StatusCode::OK).json(Message { message: "Success Delete Chatter" }))
 }
 
-async fn own(state: &State, chatter_id: ChatterId) -> Result<ChatterBody, Problem> {
-    let gone = || Problem::new(Code::TokenRevoked, "This account is gone.");
-    let chatter = state.store.chatter(chatter_id).await?.ok_or_else(gone)?;
+/// One's own body; a token whose account is gone is refused.
+pub(super) async fn own(state: &State, chatter_id: ChatterId) -> Result<ChatterBody, Problem> {
+    let chatter = state.store.chatter(chatter_id).await?.ok_or_else(Problem::account_gone)?;
     Ok(ChatterBody::own(&chatter, state.store.account_token(chatter_id).await?))
 }
 
@@ -271,12 +202,31 @@ async fn viewer_if_any(request: &HttpRequest, state: &State) -> Result<Option<Ch
     }
 }
 
-fn body_for(chatter: &Chatter, own: &(ChatterId, Option<String>)) -> ChatterBody {
-    if chatter.id == own.0 { ChatterBody::own(chatter, own.1.clone()) } else { ChatterBody::public(chatter) }
+/// Each as the viewer may see it; whoever shows no token is a stranger.
+async fn bodies_for(
+    state: &State,
+    viewer: Option<ChatterId>,
+    chatters: &[Chatter],
+) -> Result<Vec<ChatterBody>, Problem> {
+    let Some(viewer) = viewer else { return Ok(chatters.iter().map(ChatterBody::public).collect()) };
+    let ids: Vec<ChatterId> = chatters.iter().map(|chatter| chatter.id).collect();
+    let shared = state.store.sharing(viewer, &ids).await?;
+    let mut bodies = Vec::with_capacity(chatters.len());
+    for chatter in chatters {
+        bodies.push(if chatter.id == viewer {
+            ChatterBody::own(chatter, state.store.account_token(viewer).await?)
+        } else {
+            body_of_other(state, chatter, shared.contains(&chatter.id))
+        });
+    }
+    Ok(bodies)
 }
 
-fn too_many(what: &str) -> Problem {
-    Problem::new(Code::RateLimited, format!("Too many {what} from here. Wait before the next try."))
+fn body_of_other(state: &State, chatter: &Chatter, shares_a_room: bool) -> ChatterBody {
+    if shares_a_room {
+        return ChatterBody::known(chatter, state.sessions.is_here(chatter.id));
+    }
+    ChatterBody::public(chatter)
 }
 
 /// Percent-encodes a value of a query string (RFC 3986 section 2.1).

@@ -13,7 +13,8 @@ use crate::domain::chat::{Chat, ClientId, Content};
 use crate::domain::chatroom::Chatroom;
 use crate::error::{Code, Problem};
 use crate::store::writer::{Change, Stored};
-use crate::wire::rest::{ChatBody, EditChat, Message, PostChat};
+use crate::wire::requests::{EditChat, PostChat};
+use crate::wire::rest::{ChatBody, Message};
 
 /// Send a chat
 ///

@@ -15,7 +15,8 @@ use crate::domain::chatroom::Chatroom;
 use crate::error::{Code, Problem};
 use crate::store::chats::Page;
 use crate::store::writer::Move;
-use crate::wire::rest::{ChangeBody, ChangesBody, ChatBody, Search, whole_number};
+use crate::wire::requests::{Search, whole_number};
+use crate::wire::rest::{ChangeBody, ChangesBody, ChatBody};
 
 /// The longest search, in bytes.
 const QUERY_BYTES_MAX: usize = 1_024;
@@ -97,8 +98,8 @@ async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) 
 
 /// The viewer has the history up to here; a room that is too busy to hear it loses only a hint.
 fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
-    let _ =
-        state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, step: Move::Delivered(seq) });
+    let (chatter_id, step) = (viewer.chatter_id, Move::Delivered(seq));
+    let _ = state.registry.tell(room.id, Command::Watermark { chatter_id, step, asker: None });
 }
 
 /// How a search is paged.

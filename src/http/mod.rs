@@ -13,6 +13,7 @@ mod paging;
 mod problem;
 mod rooms;
 pub mod routes;
+mod sign_in;
 mod socket;
 
 use std::sync::Arc;
@@ -60,7 +61,7 @@ pub struct State {
     pub sessions: Arc<Sessions>,
     pub limits: Arc<Limits>,
     pub passwords: Passwords,
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
     pub rules: Rules,
     /// Set on SIGTERM: not ready, no new sockets, no new chats.
     pub draining: Arc<AtomicBool>,
@@ -68,6 +69,12 @@ pub struct State {
 
 impl State {
     fn session_parts(&self) -> session::Parts {
-        session::Parts { registry: self.registry.clone(), sessions: self.sessions.clone(), limits: self.limits.clone() }
+        session::Parts {
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+            sessions: self.sessions.clone(),
+            limits: self.limits.clone(),
+            tokens: self.tokens.clone(),
+        }
     }
 }

@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, ResponseError, Route};
 use utoipa::OpenApi;
 
-use super::{accounts, chats, documents, health, history, rooms, socket};
+use super::{accounts, chats, documents, health, history, rooms, sign_in, socket};
 use crate::error::{Code, Problem};
 
 pub use super::access_log::log as access_log;
@@ -29,8 +29,8 @@ macro_rules! table {
 }
 
 table! {
-    "/api/auth" => { POST accounts::sign_in }
-    "/api/chatters" => { POST accounts::sign_up, GET accounts::directory, PUT accounts::change, DELETE accounts::delete }
+    "/api/auth" => { POST sign_in::sign_in }
+    "/api/chatters" => { POST sign_in::sign_up, GET accounts::directory, PUT accounts::change, DELETE accounts::delete }
     "/api/chatters/me" => { GET accounts::me }
     "/api/chatters/{id}" => { GET accounts::show }
     "/api/chatrooms" => { POST rooms::create, GET rooms::list }
@@ -40,6 +40,7 @@ table! {
     "/api/chatrooms/{id}/chats/search" => { POST history::search }
     "/api/chatrooms/{id}/changes" => { GET history::changes }
     "/api/chats/{id}" => { GET chats::show, PUT chats::edit, DELETE chats::delete }
+    "/ws" => { GET socket::device }
     "/ws/chatrooms/{id}/" | "/ws/chatrooms/{id}" => { GET socket::seed }
     "/api/openapi.json" => { GET documents::openapi_json }
     "/docs" => { GET documents::page }

@@ -1,8 +1,8 @@
-//! The REST bodies of the seed's API and what was added to them. Keys may be added, none removed.
+//! What REST answers: the bodies of the seed's API and what was added to them. Keys may be added, none removed.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::chat::Chat;
@@ -10,14 +10,6 @@ use crate::domain::chatroom::{Chatroom, Watermarks};
 use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
-
-/// Who signs in.
-// No `Debug`: it holds a password.
-#[derive(Deserialize, ToSchema)]
-pub struct SignIn {
-    pub username: String,
-    pub password: String,
-}
 
 /// A token, and whose it is.
 #[derive(Serialize, ToSchema)]
@@ -27,85 +19,6 @@ pub struct SignedIn {
     /// Sign in again before this.
     pub expires_at: Micros,
     pub chatter: ChatterBody,
-}
-
-/// A new account.
-#[derive(Deserialize, ToSchema)]
-pub struct SignUp {
-    /// Unique regardless of case.
-    #[schema(min_length = 1, max_length = 150, pattern = "^[A-Za-z0-9._@+-]+$")]
-    pub username: String,
-    #[schema(min_length = 8, max_length = 128)]
-    pub password: String,
-    #[schema(min_length = 1, max_length = 100)]
-    pub nickname: String,
-    /// Where pushes go: the device's registration token of Firebase Cloud Messaging.
-    #[serde(default)]
-    pub fcm_reg_id: Option<String>,
-}
-
-/// What is to change; a key that is missing or null leaves the thing as it is.
-#[derive(Deserialize, ToSchema)]
-pub struct ChangeChatter {
-    #[schema(min_length = 1, max_length = 100)]
-    #[serde(default)]
-    pub nickname: Option<String>,
-    /// `""` removes the token.
-    #[serde(default)]
-    pub fcm_reg_id: Option<String>,
-    #[schema(min_length = 8, max_length = 128)]
-    #[serde(default)]
-    pub password: Option<String>,
-    /// Needed with `password`.
-    #[serde(default)]
-    pub current_password: Option<String>,
-}
-
-/// Whom the room is with.
-#[derive(Deserialize, ToSchema)]
-pub struct CreateChatroom {
-    /// The other one; oneself for notes.
-    pub opponent_id: ChatterId,
-}
-
-/// A new chat.
-#[derive(Deserialize, ToSchema)]
-pub struct PostChat {
-    /// Need not be given; if it is, it must be the other one of the room.
-    #[serde(default)]
-    pub receiver_id: Option<ChatterId>,
-    /// Stored as sent; at least one character that is not blank, no NUL.
-    #[schema(min_length = 1, max_length = 8000)]
-    pub content: String,
-    /// The sender's own name for the chat, unique for ever: makes it safe to send again. Printable ASCII.
-    #[schema(min_length = 1, max_length = 64)]
-    #[serde(default)]
-    pub client_id: Option<String>,
-}
-
-/// What the chat says from now on.
-#[derive(Deserialize, ToSchema)]
-pub struct EditChat {
-    #[schema(min_length = 1, max_length = 8000)]
-    pub content: String,
-}
-
-/// What to look for.
-#[derive(Deserialize, ToSchema)]
-pub struct Search {
-    /// 1 to 1,024 bytes.
-    #[schema(min_length = 1, max_length = 1024)]
-    pub query: String,
-}
-
-/// How far one has got; the newest `seq` of each.
-#[derive(Deserialize, ToSchema)]
-pub struct Receipt {
-    #[serde(default)]
-    pub delivered_seq: Option<Seq>,
-    /// Lifts `delivered_seq` too.
-    #[serde(default)]
-    pub read_seq: Option<Seq>,
 }
 
 /// That it was done.
@@ -123,24 +36,55 @@ pub struct ChatterBody {
     pub nickname: String,
     /// Shown to its owner only; `""` to everybody else.
     pub fcm_reg_id: String,
+    #[serde(flatten)]
+    presence: Option<Presence>,
+    #[serde(flatten)]
+    shows: Option<Shows>,
+}
+
+/// What those who share a room see, unless the chatter keeps it to themselves.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct Presence {
+    #[schema(required = false)]
+    online: bool,
+    last_seen: Option<Micros>,
+}
+
+/// What the owner lets others see.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct Shows {
+    #[schema(required = false)]
+    show_last_seen: bool,
+    #[schema(required = false)]
+    show_receipts: bool,
 }
 
 impl ChatterBody {
-    /// As others see it.
+    /// As strangers see it.
     #[must_use]
     pub fn public(chatter: &Chatter) -> Self {
-        Self::own(chatter, None)
+        Self {
+            id: chatter.id,
+            username: chatter.username.clone(),
+            nickname: chatter.nickname.clone(),
+            fcm_reg_id: String::new(),
+            presence: None,
+            shows: None,
+        }
+    }
+
+    /// As the other person of a room sees it.
+    #[must_use]
+    pub fn known(chatter: &Chatter, online: bool) -> Self {
+        let presence = chatter.show_last_seen.then_some(Presence { online, last_seen: chatter.last_seen });
+        Self { presence, ..Self::public(chatter) }
     }
 
     /// As its owner sees it.
     #[must_use]
     pub fn own(chatter: &Chatter, fcm_reg_id: Option<String>) -> Self {
-        Self {
-            id: chatter.id,
-            username: chatter.username.clone(),
-            nickname: chatter.nickname.clone(),
-            fcm_reg_id: fcm_reg_id.unwrap_or_default(),
-        }
+        let shows = Shows { show_last_seen: chatter.show_last_seen, show_receipts: chatter.show_receipts };
+        Self { fcm_reg_id: fcm_reg_id.unwrap_or_default(), shows: Some(shows), ..Self::public(chatter) }
     }
 }
 
@@ -284,10 +228,4 @@ impl<'a> ChatroomBody<'a> {
 
 fn is_false(flag: &bool) -> bool {
     !flag
-}
-
-/// A whole number in a query string; refused with a clear text otherwise.
-pub fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| text.parse().map_err(|_| serde::de::Error::custom("must be a whole number"))).transpose()
 }
