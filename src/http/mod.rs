@@ -13,6 +13,7 @@ mod paging;
 mod problem;
 mod rooms;
 pub mod routes;
+mod schemas;
 mod sign_in;
 mod socket;
 

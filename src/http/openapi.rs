@@ -9,6 +9,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::routes::Operations;
+use super::schemas;
 use crate::error::{Code, Problem, Retry};
 
 /// An example of each schema, by its name.
@@ -77,7 +78,7 @@ pub fn document() -> Value {
         "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
         "description": "The token of `POST /api/auth`, or one that your own backend has signed."
     }});
-    json!({
+    let mut document = json!({
         "openapi": made["openapi"],
         "info": {
             "title": "Hyper Chat",
@@ -91,7 +92,9 @@ pub fn document() -> Value {
         "paths": made["paths"],
         "components": components,
         "x-problem-codes": Code::ALL.iter().map(|code| entry(*code)).collect::<Vec<_>>(),
-    })
+    });
+    schemas::tidy(&mut document);
+    document
 }
 
 const INTRODUCTION: &str = "\
@@ -128,10 +131,7 @@ fn complete(operation: &mut Value, examples: &Value) {
 
 /// The example of the schema that a body names, or a list of it.
 fn give_example(body: &mut Value, examples: &Value) {
-    let named = |schema: &Value| {
-        let name = schema["$ref"].as_str()?.rsplit('/').next()?;
-        examples.get(name).cloned()
-    };
+    let named = |schema: &Value| examples.get(schemas::name_of(schema)?).cloned();
     let schema = &body["schema"];
     let example = named(schema).or_else(|| named(&schema["items"]).map(|one| json!([one])));
     if let (Some(example), None) = (example, body.get("example")) {

@@ -45,7 +45,6 @@ pub struct ChatterBody {
 /// What those who share a room see, unless the chatter keeps it to themselves.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct Presence {
-    #[schema(required = false)]
     online: bool,
     last_seen: Option<Micros>,
 }
@@ -53,9 +52,7 @@ struct Presence {
 /// What the owner lets others see.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct Shows {
-    #[schema(required = false)]
     show_last_seen: bool,
-    #[schema(required = false)]
     show_receipts: bool,
 }
 

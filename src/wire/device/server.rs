@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Ref;
 use crate::domain::chat::Chat;
@@ -12,7 +13,7 @@ use crate::error::Problem;
 use crate::wire::rest::{ChangeBody, ChatBody, ChatroomBody, ChatterBody, ReceiptBody};
 
 /// One frame of the server.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
     /// Signed in; the first frame after it.
@@ -112,7 +113,7 @@ pub enum ServerFrame<'a> {
 }
 
 /// A room as `ready` and `chatrooms` tell of it; the REST bodies have the rest.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RoomBody {
     pub id: ChatroomId,
     pub version: Version,
@@ -123,7 +124,7 @@ pub struct RoomBody {
 }
 
 /// What is unread, and when that was counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UnreadBody {
     pub unread_count: i64,
     pub unread_total: i64,
