@@ -26,8 +26,10 @@ enum Command {
     Serve,
     /// Bring the database's tables up to date, then end.
     Migrate,
-    /// Print the OpenAPI document, then end.
+    /// Print the OpenAPI document of the REST interface, then end.
     Openapi,
+    /// Print the AsyncAPI document of the sockets, then end.
+    Asyncapi,
     /// Chat with somebody from this terminal.
     Chat(terminal::Arguments),
 }
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Some(Command::Chat(arguments)) => finish(run.block_on(terminal::chat(arguments))),
         Some(Command::Openapi) => print(app::openapi()),
+        Some(Command::Asyncapi) => print(app::asyncapi()),
         command => match configured() {
             Err(problem) => told(&problem, 2),
             Ok(config) if matches!(command, Some(Command::Migrate)) => finish(run.block_on(app::migrate(config))),

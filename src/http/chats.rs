@@ -24,7 +24,10 @@ use crate::wire::rest::{ChatBody, Message};
     post, path = "/api/chatrooms/{id}/chats", operation_id = "post_chat", tag = "Chats", request_body = PostChat,
     params(
         ("id" = i64, Path, description = "The room's id."),
-        ("Idempotency-Key" = Option<String>, Header, description = "The `client_id`, for who prefers a header; both must be the same.")
+        (
+            "Idempotency-Key" = Option<String>, Header, example = "a-1",
+            description = "The `client_id` as a header; where both are given they must be the same."
+        )
     ),
     responses(
         (status = 201, description = "Stored.", body = ChatBody),

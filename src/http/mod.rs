@@ -2,6 +2,7 @@
 
 mod access_log;
 mod accounts;
+mod asyncapi;
 mod chats;
 pub mod documents;
 mod extract;

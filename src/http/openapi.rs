@@ -18,11 +18,9 @@ const EXAMPLES: &str = include_str!("../wire/examples.json");
 /// The refusals of whatever asks the database.
 pub const STORE: u64 = of(&[Code::Internal, Code::Unavailable]);
 /// The refusals of whatever needs a token; the database is asked whether the token still counts.
-pub const TOKEN: u64 =
-    STORE | of(&[Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked]);
+pub const TOKEN: u64 = STORE | of(&[Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked]);
 /// The refusals of whatever reads a JSON body.
-pub const BODY: u64 =
-    of(&[Code::Malformed, Code::Timeout, Code::TooLarge, Code::UnsupportedMediaType, Code::Draining]);
+pub const BODY: u64 = of(&[Code::Malformed, Code::Timeout, Code::TooLarge, Code::UnsupportedMediaType, Code::Draining]);
 
 /// A set of codes, one bit each, so that it can be the parameter of [`Refusals`].
 #[must_use]
@@ -112,6 +110,14 @@ A path that does not exist is 404 `not_found`, a method that a path does not tak
 
 /// Adds to an operation what is the same for all: examples of the bodies, headers.
 fn complete(operation: &mut Value, examples: &Value) {
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        // One that is left out is not null.
+        if let Some(kind) = parameter.pointer_mut("/schema/type")
+            && let Some(Value::String(first)) = kind.get(0).cloned()
+        {
+            *kind = Value::String(first);
+        }
+    }
     if let Some(body) = operation.pointer_mut("/requestBody/content/application~1json") {
         give_example(body, examples);
     }
@@ -140,7 +146,8 @@ fn give_example(body: &mut Value, examples: &Value) {
 }
 
 fn headers() -> Value {
-    let text = |about: &str, example: &str| json!({"description": about, "schema": {"type": "string"}, "example": example});
+    let text =
+        |about: &str, example: &str| json!({"description": about, "schema": {"type": "string"}, "example": example});
     json!({
         "Link": text(
             "The next page, while there may be one: only of a page, never of everything.",

@@ -43,7 +43,9 @@ table! {
     "/ws" => { GET socket::device }
     "/ws/chatrooms/{id}/" | "/ws/chatrooms/{id}" => { GET socket::seed }
     "/api/openapi.json" => { GET documents::openapi_json }
+    "/api/asyncapi.json" => { GET documents::asyncapi_json }
     "/docs" => { GET documents::page }
+    "/docs/socket" => { GET documents::socket_page }
     "/healthz" => { GET health::healthz }
     "/readyz" => { GET health::readyz }
 }

@@ -13,8 +13,7 @@ pub fn name_of(schema: &Value) -> Option<&str> {
 /// Tidies a document: whole numbers stand where they are used, a flattened struct is part of the object around it, `type`
 /// and `ref` come first, and what nobody refers to is left out.
 pub fn tidy(document: &mut Value) {
-    let schemas = document["components"]["schemas"].clone();
-    join_flattened(document, &schemas);
+    join_flattened(&mut document["components"]);
     spell_out(document);
     // One that only an unused one refers to is unused as well.
     loop {
@@ -35,12 +34,12 @@ fn spell_out(value: &mut Value) {
         Value::Object(object) => {
             object.values_mut().for_each(spell_out);
             if object.get("$ref").is_some_and(|name| name == &format!("{SCHEMAS}i64")) {
-                object.remove("$ref");
+                object.shift_remove("$ref");
                 object.shift_insert(0, "type".to_owned(), json!("integer"));
                 object.shift_insert(1, "format".to_owned(), json!("int64"));
             }
             if let Some(kind) = nullable(object) {
-                object.remove("oneOf");
+                object.shift_remove("oneOf");
                 object.shift_insert(0, "type".to_owned(), json!([kind["type"], "null"]));
                 object.extend(kind.as_object().into_iter().flatten().filter(|(k, _)| *k != "type").map(owned));
             }
@@ -55,17 +54,23 @@ fn nullable(object: &Map<String, Value>) -> Option<Value> {
     (kind["type"].is_string() && kind["type"] != "object" && null["type"] == "null").then(|| kind.clone())
 }
 
-fn join_flattened(value: &mut Value, schemas: &Value) {
+/// Makes flattened structs part of the objects around them, in all schemas of these components.
+pub fn join_flattened(components: &mut Value) {
+    let schemas = components["schemas"].clone();
+    join_all(components, &schemas);
+}
+
+fn join_all(value: &mut Value, schemas: &Value) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| join_flattened(item, schemas)),
+        Value::Array(items) => items.iter_mut().for_each(|item| join_all(item, schemas)),
         Value::Object(object) => {
-            object.values_mut().for_each(|inner| join_flattened(inner, schemas));
-            if let Some(Value::Array(parts)) = object.remove("allOf") {
+            object.values_mut().for_each(|inner| join_all(inner, schemas));
+            if let Some(Value::Array(parts)) = object.shift_remove("allOf") {
                 join(object, parts, schemas);
             }
             if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
                 for first in ["ref", "type"] {
-                    if let Some(property) = properties.remove(first) {
+                    if let Some(property) = properties.shift_remove(first) {
                         properties.shift_insert(0, first.to_owned(), property);
                     }
                 }

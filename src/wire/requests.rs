@@ -43,8 +43,10 @@ pub struct ChangeChatter {
     /// Needed with `password`.
     #[serde(default)]
     pub current_password: Option<String>,
+    /// Whether those who share a room see `online` and `last_seen`.
     #[serde(default)]
     pub show_last_seen: Option<bool>,
+    /// Whether the other one of a room sees one's watermarks.
     #[serde(default)]
     pub show_receipts: Option<bool>,
 }

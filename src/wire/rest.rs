@@ -45,14 +45,18 @@ pub struct ChatterBody {
 /// What those who share a room see, unless the chatter keeps it to themselves.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct Presence {
+    /// Whether a socket of theirs is open; only for those who share a room, and unless they keep it to themselves.
     online: bool,
+    /// When the last one closed, as far as it is known; with `online`.
     last_seen: Option<Micros>,
 }
 
 /// What the owner lets others see.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct Shows {
+    /// Whether others see `online` and `last_seen`; one's own only.
     show_last_seen: bool,
+    /// Whether the other one of a room sees one's watermarks; one's own only.
     show_receipts: bool,
 }
 

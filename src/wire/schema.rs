@@ -31,7 +31,9 @@ impl PartialSchema for Problem {
         let number = |about: &str| ObjectBuilder::new().schema_type(Type::Integer).description(Some(about));
         let codes = Code::ALL.iter().map(|code| code.as_str());
         let mut schema = ObjectBuilder::new()
-            .description(Some("A refusal (RFC 9457). Programs go by `code`, which is stable; the texts are for people."))
+            .description(Some(
+                "A refusal (RFC 9457). Programs go by `code`, which is stable; the texts are for people.",
+            ))
             .property("type", text("`urn:hyper-chat:problem:` and the code."))
             .property("title", text("What the code means, in one line."))
             .property("status", number("The HTTP status that goes with the code."))

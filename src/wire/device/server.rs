@@ -28,10 +28,7 @@ pub enum ServerFrame<'a> {
         has_more: bool,
     },
     /// The rooms that did not fit into `ready`.
-    Chatrooms {
-        chatrooms: Vec<RoomBody>,
-        has_more: bool,
-    },
+    Chatrooms { chatrooms: Vec<RoomBody>, has_more: bool },
     /// The token was replaced.
     Authenticated {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -43,38 +40,22 @@ pub enum ServerFrame<'a> {
         reference: Option<Ref>,
         chat: ChatBody<'a>,
     },
-    Chat {
-        chat: ChatBody<'a>,
-    },
-    ChatEdited {
-        chat: ChatBody<'a>,
-    },
-    ChatDeleted {
-        chatroom_id: ChatroomId,
-        chat_id: ChatId,
-        seq: Seq,
-        version: Version,
-    },
+    /// A new chat, to every device of both people, the sending one included.
+    Chat { chat: ChatBody<'a> },
+    /// An edited chat, to every device of both people.
+    ChatEdited { chat: ChatBody<'a> },
+    /// A deleted chat, to every device of both people.
+    ChatDeleted { chatroom_id: ChatroomId, chat_id: ChatId, seq: Seq, version: Version },
     /// What changed above `since`, by version; `version` is the next cursor.
-    Changes {
-        chatroom_id: ChatroomId,
-        since: Version,
-        changes: Vec<ChangeBody<'a>>,
-        version: Version,
-        has_more: bool,
-    },
+    Changes { chatroom_id: ChatroomId, since: Version, changes: Vec<ChangeBody<'a>>, version: Version, has_more: bool },
     /// Too much changed: the newest chats, to begin anew with.
-    Reset {
-        chatroom_id: ChatroomId,
-        chats: Vec<ChatBody<'a>>,
-        version: Version,
-    },
+    Reset { chatroom_id: ChatroomId, chats: Vec<ChatBody<'a>>, version: Version },
     /// All rooms of one `resume` are answered.
     Resumed {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<Ref>,
     },
-    /// A watermark moved.
+    /// Somebody got further: the other person, or oneself on any device; then with what is unread now.
     Receipt {
         chatroom_id: ChatroomId,
         chatter_id: ChatterId,
@@ -84,22 +65,20 @@ pub enum ServerFrame<'a> {
         #[serde(flatten)]
         unread: Option<UnreadBody>,
     },
-    Typing {
-        chatroom_id: ChatroomId,
-        chatter_id: ChatterId,
-        typing: bool,
-    },
+    /// The other person is typing, or no longer. A chat of theirs ends it without a frame.
+    Typing { chatroom_id: ChatroomId, chatter_id: ChatterId, typing: bool },
+    /// Somebody with whom one shares a room came or went.
     Presence {
         chatter_id: ChatterId,
         online: bool,
+        #[schema(required)]
         last_seen: Option<Micros>,
     },
-    ChatroomCreated {
-        chatroom: &'a ChatroomBody<'a>,
-    },
-    ChatroomDeleted {
-        chatroom_id: ChatroomId,
-    },
+    /// A room that one is in was opened.
+    ChatroomCreated { chatroom: &'a ChatroomBody<'a> },
+    /// A room that one was in is gone, or was before one asked.
+    ChatroomDeleted { chatroom_id: ChatroomId },
+    /// The answer to `ping`.
     Pong {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<Ref>,
