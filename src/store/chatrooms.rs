@@ -212,8 +212,8 @@ async fn watermarks(
     let (places, of_ids) = id_list(ids, 1);
     let sql = format!(
         "SELECT m.chatroom_id, m.chatter_id, m.delivered_seq, m.read_seq
-         FROM members m JOIN chatters c ON c.id = m.chatter_id
-         WHERE m.chatroom_id IN ({places}) AND (c.id = $1 OR c.show_receipts)"
+         FROM members m WHERE m.chatroom_id IN ({places})
+         AND (m.chatter_id = $1 OR (SELECT c.show_receipts FROM chatters c WHERE c.id = m.chatter_id))"
     );
     let values = std::iter::once(viewer.into()).chain(of_ids);
     let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;

@@ -19,11 +19,10 @@ impl Store {
         for ids in chatters.chunks(WATCHED_MAX) {
             let (places, values) = id_list(ids, 0);
             let sql = format!(
-                "SELECT r.pair_low, r.pair_high FROM chatrooms r JOIN chatters c ON c.id = r.pair_low AND c.show_last_seen
-                 WHERE r.pair_low IN ({places}) AND r.pair_high <> r.pair_low
+                "WITH shows AS MATERIALIZED (SELECT id FROM chatters WHERE id IN ({places}) AND show_last_seen)
+                 SELECT s.id, r.pair_high FROM shows s JOIN chatrooms r ON r.pair_low = s.id WHERE r.pair_high <> s.id
                  UNION ALL
-                 SELECT r.pair_high, r.pair_low FROM chatrooms r JOIN chatters c ON c.id = r.pair_high AND c.show_last_seen
-                 WHERE r.pair_high IN ({places}) AND r.pair_low <> r.pair_high"
+                 SELECT s.id, r.pair_low FROM shows s JOIN chatrooms r ON r.pair_high = s.id WHERE r.pair_low <> s.id"
             );
             let statement = self.sql(&sql, values);
             let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;

@@ -1,4 +1,7 @@
 //! What is unread, and what a socket is told of its chatter's rooms: always together with the version at which it was counted.
+//!
+//! Rooms and chatters are looked up one by one in subqueries: joined to thousands of member rows, PostgreSQL prefers to read the
+//! whole table, and the cost would grow with everybody's rooms.
 
 use std::collections::HashMap;
 
@@ -44,11 +47,12 @@ impl Store {
     ) -> Result<Vec<RoomState>, StoreError> {
         let sql = format!(
             "SELECT m.chatroom_id, r.version, r.last_seq, CASE WHEN r.last_seq > m.read_seq THEN {UNREAD_OF_M} ELSE 0 END,
-               m.delivered_seq, m.read_seq, o.chatter_id, o.delivered_seq, o.read_seq, p.show_receipts
-             FROM members m JOIN chatrooms r ON r.id = m.chatroom_id
+               m.delivered_seq, m.read_seq, o.chatter_id, o.delivered_seq, o.read_seq,
+               (SELECT p.show_receipts FROM chatters p WHERE p.id = o.chatter_id)
+             FROM (SELECT * FROM members WHERE chatter_id = $1 AND chatroom_id > $2 ORDER BY chatroom_id LIMIT $3) m
+               JOIN chatrooms r ON r.id = m.chatroom_id
                LEFT JOIN members o ON o.chatroom_id = m.chatroom_id AND o.chatter_id <> m.chatter_id
-               LEFT JOIN chatters p ON p.id = o.chatter_id
-             WHERE m.chatter_id = $1 AND m.chatroom_id > $2 ORDER BY m.chatroom_id LIMIT $3"
+             ORDER BY m.chatroom_id"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let statement = self.sql(&sql, [viewer.into(), after.into(), limit.into()]);
@@ -89,7 +93,8 @@ impl Store {
 fn total_sql() -> String {
     format!(
         "(SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM (SELECT {UNREAD_OF_M} AS n
-          FROM members m JOIN chatrooms r ON r.id = m.chatroom_id WHERE m.chatter_id = $1 AND r.last_seq > m.read_seq) counts)"
+          FROM members m WHERE m.chatter_id = $1
+            AND m.read_seq < (SELECT r.last_seq FROM chatrooms r WHERE r.id = m.chatroom_id)) counts)"
     )
 }
 

@@ -10,6 +10,7 @@ on_both![
     a_chatter_is_online_until_the_last_socket_closes,
     who_shares_no_room_learns_nothing,
     the_last_time_seen_is_shown_to_who_shares_a_room,
+    the_last_time_seen_is_when_the_last_socket_closed,
     who_hides_the_last_time_seen_hides_being_online_too,
     who_hides_receipts_still_sees_their_own,
     ones_own_account_tells_what_it_shows,
@@ -45,6 +46,11 @@ async fn online(viewer: &Person, room: i64, other: &Person) -> bool {
     shown["online"].as_bool().unwrap_or_else(|| panic!("online is missing: {shown}"))
 }
 
+/// Somebody by id: one answer, while what others see is about to change.
+async fn by_id(viewer: &Person, other: &Person) -> Value {
+    viewer.get(&format!("/api/chatters/{}", other.id)).await.expect(200)
+}
+
 async fn a_chatter_is_online_until_the_last_socket_closes(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
@@ -56,7 +62,7 @@ async fn a_chatter_is_online_until_the_last_socket_closes(db: Db) {
     two.expect_nothing_before_own("one of two sockets is left").await;
     assert!(online(&ann, room, &bob).await);
     two.close();
-    let gone = || async { (!online(&ann, room, &bob).await).then_some(()) };
+    let gone = || async { (by_id(&ann, &bob).await["online"] == false).then_some(()) };
     eventually("offline after the last socket", s(5), gone).await;
 }
 
@@ -89,6 +95,27 @@ async fn the_last_time_seen_is_shown_to_who_shares_a_room(db: Db) {
     let shown = shown_to(&ann, room, &bob).await;
     assert_eq!((&shown["online"], &shown["last_seen"]), (&json!(false), &json!("2026-11-22T09:07:14.000120Z")));
     assert!(!tells_presence(&bob.get("/api/chatters/me").await.expect(200)), "not to oneself");
+}
+
+async fn the_last_time_seen_is_when_the_last_socket_closed(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let (one, mut two) = (bob.joins(room).await, bob.joins(room).await);
+    one.close();
+    drop(one);
+    let chat = two.expect_nothing_before_own("one of two sockets is left").await;
+    assert_eq!(shown_to(&ann, room, &bob).await["last_seen"], Value::Null, "still here");
+    two.close();
+    let seen = || async { Some(by_id(&ann, &bob).await["last_seen"].clone()).filter(Value::is_string) };
+    let seen = eventually("the last time seen", s(5), seen).await;
+    assert!(seen.as_str() >= chat["create_time"].as_str(), "{seen} is before the last chat of the socket");
+    assert!(!online(&ann, room, &bob).await);
+    bob.joins(room).await;
+    let later = || async {
+        let now = by_id(&ann, &bob).await["last_seen"].clone();
+        (now.as_str() > seen.as_str()).then_some(())
+    };
+    eventually("a later time after another socket", s(5), later).await;
 }
 
 async fn who_hides_the_last_time_seen_hides_being_online_too(db: Db) {

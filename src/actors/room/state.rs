@@ -1,7 +1,7 @@
 //! The room's order: which changes its sockets have had, which are held until a gap before them is filled. No I/O.
 
-use crate::actors::session::event::{Batch, Event, Kind};
-use crate::domain::chat::Chat;
+use crate::actors::session::event::{Batch, Event};
+use crate::domain::chat::{ChangeKind as Kind, Chat};
 use crate::domain::{ChatroomId, Seq, Version};
 
 /// Events that wait for a gap to be filled.
@@ -85,7 +85,9 @@ impl Order {
     pub fn filled(&mut self, rows: Vec<Chat>, version: Version) -> [Batch; 2] {
         self.filling = false;
         let Head { version: from, seq: known } = self.head;
-        let (mut new, mut changed): (Vec<Chat>, Vec<Chat>) = rows.into_iter().partition(|chat| chat.seq > known);
+        // What was read may have been delivered meanwhile.
+        let rows = rows.into_iter().filter(|chat| chat.version > from);
+        let (mut new, mut changed): (Vec<Chat>, Vec<Chat>) = rows.partition(|chat| chat.seq > known);
         new.sort_by_key(|chat| chat.seq);
         changed.sort_by_key(|chat| chat.version);
         let newest = new.last().map_or(known, |chat| chat.seq);
@@ -128,74 +130,4 @@ fn changed_event(chat: Chat) -> Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::clock::Micros;
-
-    fn chat(seq: Seq, version: Version) -> Chat {
-        Chat {
-            id: seq,
-            chatroom_id: 1,
-            seq,
-            version,
-            sender_id: 1,
-            receiver_id: 2,
-            content: "x".into(),
-            client_id: None,
-            create_time: Micros(0),
-            edit_time: None,
-            delete_time: None,
-        }
-    }
-
-    fn created(seq: Seq, version: Version) -> Event {
-        Event::new(Kind::Created, chat(seq, version))
-    }
-
-    fn versions<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Vec<Version> {
-        batches.into_iter().flat_map(|batch| &batch.events).map(Event::version).collect()
-    }
-
-    #[test]
-    fn events_that_follow_each_other_are_delivered_at_once() {
-        let mut order = Order::new(1, Head { version: 4, seq: 4 });
-        assert_eq!(versions([&order.take(vec![created(5, 5), created(6, 6)])]), [5, 6]);
-        assert!(order.is_quiet() && !order.begin_fill());
-        assert_eq!(versions([&order.take(vec![created(6, 6)])]), [0; 0], "and never twice");
-    }
-
-    #[test]
-    fn an_event_beyond_a_gap_waits_for_the_database() {
-        let mut order = Order::new(1, Head { version: 4, seq: 4 });
-        assert!(order.take(vec![created(7, 7)]).events.is_empty());
-        assert!(order.begin_fill());
-        assert!(!order.begin_fill(), "one question at a time");
-        assert!(order.take(vec![created(8, 8)]).events.is_empty());
-        let events = order.filled(vec![chat(5, 5), chat(6, 6), chat(7, 7)], 7);
-        assert_eq!(versions(&events), [5, 6, 7, 8]);
-        assert!(order.is_quiet());
-    }
-
-    #[test]
-    fn a_fill_gives_new_chats_first_and_then_what_changed() {
-        let mut order = Order::new(1, Head { version: 4, seq: 4 });
-        order.doubt();
-        assert!(order.begin_fill());
-        // Chat 5 was stored and then edited: its row has version 7 and nothing has 5.
-        let events = order.filled(vec![chat(6, 6), chat(5, 7), chat(2, 8)], 8);
-        let seen: Vec<_> = events[0].events.iter().map(|e| (e.kind, e.chat.seq)).collect();
-        assert_eq!(seen, [(Kind::Created, 5), (Kind::Created, 6), (Kind::Edited, 2)]);
-        assert_eq!(order.head(), Head { version: 8, seq: 6 });
-    }
-
-    #[test]
-    fn a_doubt_is_asked_again_until_the_database_answers() {
-        let mut order = Order::new(1, Head::default());
-        order.doubt();
-        assert!(order.begin_fill());
-        order.fill_failed();
-        assert!(order.begin_fill());
-        assert!(order.filled(vec![], 0).iter().all(|batch| batch.events.is_empty()));
-        assert!(order.is_quiet());
-    }
-}
+mod tests;

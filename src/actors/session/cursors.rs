@@ -238,3 +238,6 @@ impl Held {
         Some((frames, sent))
     }
 }
+
+#[cfg(test)]
+mod tests;
