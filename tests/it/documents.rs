@@ -281,12 +281,14 @@ fn code_of_tests() -> String {
 fn marks(key: &str) -> Vec<String> {
     let (from, name) = key.rsplit_once('.').expect("a key");
     let ways: &[&str] = match from {
-        "device.client" => &["\"type\": \"_\""],
-        "device.server" => &["expect(\"_\")", "[\"type\"] == \"_\"", "[\"type\"], \"_\"", "json!(\"_\")", "\"_\" =>"],
-        "chatroom.client" => &["\"_\":"],
-        _ => &["[\"_\"]", "[\"event\"], \"_\"", "json!(\"_\")", "\"event\": \"_\""],
+        "device.client" => &[r#""type": "%""#],
+        "device.server" => {
+            &[r#"expect("%")"#, r#"["type"] == "%""#, r#"["type"], "%""#, r#"json!("%")"#, r#"Some("%")"#, r#""%" =>"#]
+        }
+        "chatroom.client" => &[r#""%":"#],
+        _ => &[r#"["%"]"#, r#"expect_event("%")"#],
     };
-    ways.iter().map(|way| way.replace('_', name)).collect()
+    ways.iter().map(|way| way.replace('%', name)).collect()
 }
 
 #[test]
