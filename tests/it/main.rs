@@ -7,6 +7,7 @@
 
 mod support;
 
+mod documents;
 mod fault_database;
 mod fault_kill;
 mod fault_limits;

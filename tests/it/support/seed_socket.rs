@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
+use super::contract::check_frame;
 use super::rest::Api;
 
 /// How long an expected frame may take on a loaded machine.
@@ -96,6 +97,7 @@ impl SeedSocket {
     fn take(&mut self, got: Option<Got>) {
         match got {
             Some(Got::Text(frame)) => {
+                check_frame("chatroom", &frame);
                 if frame.get("message").is_some() {
                     self.chats.push(frame.clone());
                 }
