@@ -7,6 +7,7 @@
 
 mod support;
 
+mod chaos_device;
 mod fault_database;
 mod fault_kill;
 mod fault_limits;
@@ -18,6 +19,14 @@ mod rest_errors;
 mod rest_rooms;
 mod rest_search;
 mod running;
+mod ws_device_auth;
+mod ws_device_chats;
+mod ws_device_frames;
+mod ws_device_limits;
+mod ws_device_presence;
+mod ws_device_receipts;
+mod ws_device_resume;
+mod ws_device_rooms;
 mod ws_protocol;
 mod ws_seed;
 mod ws_slow;
