@@ -20,6 +20,8 @@ use socket2::SockRef;
 
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::{self, Counters, Notifier};
+use crate::actors::presence::Presence;
+use crate::actors::receipts::{self, Counting};
 use crate::actors::registry::{Registry, RoomParts, Threads};
 use crate::actors::sessions::Sessions;
 use crate::auth::password::{PasswordError, Passwords};
@@ -76,6 +78,8 @@ pub async fn migrate(config: Config) -> Result<(), RunError> {
 pub struct Application {
     state: web::Data<State>,
     notifier: Arc<Keeper>,
+    presence: Arc<Presence>,
+    counting: Counting,
     server: actix_web::dev::Server,
     drain_max: Duration,
     clean_up_every: Duration,
@@ -93,6 +97,9 @@ impl Application {
         let notifier = start_notifier(config, &store, &sessions);
         let parts =
             RoomParts { store: store.clone(), sessions: sessions.clone(), notifier: notifier.clone(), idle: ROOM_IDLE };
+        let presence = Presence::new(store.clone(), sessions.clone());
+        let (receipts, counting) = receipts::new(store.clone(), sessions.clone());
+        store.writer().watch(receipts);
         let threads = Threads::default();
         let state = web::Data::new(State {
             store,
@@ -100,29 +107,37 @@ impl Application {
             sessions,
             limits: Arc::new(Limits::new(&config.limits)),
             passwords: Passwords::new(&config.auth)?,
-            tokens: Tokens::new(&secret, &config.auth.jwt_issuer, &config.auth.jwt_audience, token_ttl(config)),
+            tokens: Arc::new(Tokens::new(
+                &secret,
+                &config.auth.jwt_issuer,
+                &config.auth.jwt_audience,
+                token_ttl(config),
+            )),
             rules: rules(config),
             draining: Arc::new(AtomicBool::new(false)),
         });
         let server = listen(config, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
-        Ok(Self { state, notifier, server, drain_max, clean_up_every })
+        Ok(Self { state, notifier, presence, counting, server, drain_max, clean_up_every })
     }
 
     /// Serves until SIGTERM or SIGINT, then drains and ends.
     pub async fn run_until_stopped(self) -> Result<(), RunError> {
-        let Self { state, notifier, server, drain_max, clean_up_every } = self;
+        let Self { state, notifier, presence, counting, server, drain_max, clean_up_every } = self;
         let cleaner = actix_web::rt::spawn(clean_up(state.clone(), clean_up_every));
         let keeper = actix_web::rt::spawn(keep(notifier.clone()));
+        let teller = actix_web::rt::spawn(presence.clone().run());
+        let counter = actix_web::rt::spawn(counting.run());
         let handle = server.handle();
         let drainer = actix_web::rt::spawn(async move {
             drain::stop_signal().await;
-            drain::drain(&state, &notifier, &handle, drain_max).await;
+            drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
         let ended = server.await.map_err(RunError::Http);
-        cleaner.abort();
-        keeper.abort();
+        for task in [cleaner, keeper, teller, counter] {
+            task.abort();
+        }
         if ended.is_ok() {
             // The server ends inside the drain; the rest of it is short.
             let _ = drainer.await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::config;
 use crate::domain::ChatterId;
@@ -39,6 +39,22 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Rate<K, C> {
     }
 }
 
+/// What one device socket may send beside chats: frames a second, as a multiple of the chats a chatter may send.
+const FRAMES_PER_SEND: u32 = 5;
+/// The burst of such frames, as a multiple of their rate.
+const FRAMES_BURST: u32 = 3;
+
+/// The rate of one device socket's frames; none = no limit.
+pub struct FrameRate(Option<DefaultDirectRateLimiter>);
+
+impl FrameRate {
+    /// One frame; a refusal carries the time to wait.
+    pub fn check(&self) -> Result<(), Duration> {
+        let Some(limiter) = &self.0 else { return Ok(()) };
+        limiter.check().map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+    }
+}
+
 /// The rate limits of this instance, shared by all workers. A refusal carries the time to wait (`Retry-After`).
 pub struct Limits<C: Clock = DefaultClock> {
     clock: C,
@@ -46,6 +62,7 @@ pub struct Limits<C: Clock = DefaultClock> {
     sign_in_address: Rate<IpAddr, C>,
     sign_in_name: Rate<u64, C>,
     sign_up: Rate<IpAddr, C>,
+    frames: Option<Quota>,
     /// Keyed at random per process, so that names cannot be made to collide.
     name_hash: RandomState,
 }
@@ -70,6 +87,10 @@ impl<C: Clock + Clone> Limits<C> {
             sign_in_address: Rate::new(per_minute(config.sign_in_per_min), &clock),
             sign_in_name: Rate::new(per_minute(per_name), &clock),
             sign_up: Rate::new(per_minute(config.sign_up_per_min), &clock),
+            frames: NonZeroU32::new(config.send_per_s.saturating_mul(FRAMES_PER_SEND)).map(|rate| {
+                Quota::per_second(rate)
+                    .allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(FRAMES_BURST - 1)))
+            }),
             name_hash: RandomState::new(),
             clock,
         }
@@ -78,6 +99,12 @@ impl<C: Clock + Clone> Limits<C> {
     /// One chat, edit or deletion of this chatter.
     pub fn send(&self, chatter: ChatterId) -> Result<(), Duration> {
         self.send.check(&chatter, &self.clock)
+    }
+
+    /// The rate of a new device socket's frames.
+    #[must_use]
+    pub fn frames(&self) -> FrameRate {
+        FrameRate(self.frames.map(RateLimiter::direct))
     }
 
     /// One try to sign in, right or wrong. An address that is over its own limit does not count against the name.

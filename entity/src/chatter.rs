@@ -16,6 +16,12 @@ pub struct Model {
     /// Microseconds since 1970, UTC, as every `*_time`.
     pub create_time: i64,
     pub delete_time: Option<i64>,
+    /// When the last socket closed.
+    pub last_seen: Option<i64>,
+    /// Whether those who share a room see that, and whether the chatter is online.
+    pub show_last_seen: bool,
+    /// Whether the other person sees what was delivered and read.
+    pub show_receipts: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

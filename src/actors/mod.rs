@@ -17,6 +17,8 @@
 //! [`sessions`] and nudge the notifier. Nobody waits for an actor but `http`, for a room's reply, with a deadline.
 
 pub mod notifier;
+pub mod presence;
+pub mod receipts;
 pub mod registry;
 pub mod room;
 pub mod session;

@@ -245,7 +245,7 @@ mod tests {
 
     fn socket(bench: &Bench, chatter: i64) -> (Arc<Link>, OutBody) {
         let (out, body) = OutQueue::new(1 << 20);
-        let link = Arc::new(Link::new(chatter, None, bench.room, false, out));
+        let link = Arc::new(Link::seed(chatter, None, bench.room, false, out));
         bench.sessions.add(link.clone());
         (link, body)
     }

@@ -1,9 +1,14 @@
-//! This instance's live sockets, found by chatter: one concurrent map, filled by `http::socket`, read by the rooms.
+//! This instance's live sockets, found by chatter: one concurrent map, filled by the sessions, read by the rooms.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use dashmap::DashMap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::session::frame::Close;
 use super::session::link::Link;
@@ -18,7 +23,20 @@ pub struct Sessions {
     per_chatter_max: usize,
     /// The instance is draining: no new chats.
     closed_to_chats: AtomicBool,
+    /// Device sockets that nobody has signed in on yet, by the peer's address.
+    unsigned: DashMap<IpAddr, Vec<Arc<Link>>>,
+    changed: Changed,
 }
+
+/// Chatters whose first socket came or whose last one went.
+#[derive(Default)]
+struct Changed {
+    chatters: Mutex<HashSet<ChatterId>>,
+    added: Notify,
+}
+
+/// Device sockets that one address may have before anybody signs in on them.
+pub const UNSIGNED_MAX: usize = 20;
 
 impl Sessions {
     /// No sockets yet; of a chatter's, at most so many live (0 = no limit).
@@ -29,9 +47,12 @@ impl Sessions {
 
     /// Adds a socket; where that is one too many, the chatter's oldest is closed 4409.
     pub fn add(&self, link: Arc<Link>) {
+        let chatter_id = link.chatter_id;
+        let first;
         let oldest = {
             let mut links = self.by_chatter.entry(link.chatter_id).or_default();
             links.push(link);
+            first = links.len() == 1;
             let full = self.per_chatter_max != 0 && links.len() > self.per_chatter_max;
             if full { Some(links.remove(0)) } else { None }
         };
@@ -39,12 +60,34 @@ impl Sessions {
             Some(oldest) => oldest.close(Close::REPLACED),
             None => drop(self.count.fetch_add(1, Ordering::Relaxed)),
         }
+        if first {
+            self.came_or_went([chatter_id]);
+        }
+    }
+
+    /// Adds a device socket that nobody has signed in on; see [`Sessions::takes_unsigned`].
+    pub fn add_unsigned(&self, address: IpAddr, link: Arc<Link>) {
+        self.unsigned.entry(address).or_default().push(link);
+    }
+
+    /// Takes it out: somebody signed in, or it ended.
+    pub fn remove_unsigned(&self, address: IpAddr, link: &Link) {
+        self.unsigned.remove_if_mut(&address, |_, links| {
+            links.retain(|other| other.id != link.id);
+            links.is_empty()
+        });
+    }
+
+    /// Whether this address may open one more device socket without a token.
+    #[must_use]
+    pub fn takes_unsigned(&self, address: IpAddr) -> bool {
+        self.unsigned.get(&address).is_none_or(|links| links.len() < UNSIGNED_MAX)
     }
 
     /// Takes a socket out; called once by its session when it ends.
     pub fn remove(&self, link: &Link) {
         let mut found = false;
-        self.by_chatter.remove_if_mut(&link.chatter_id, |_, links| {
+        let last = self.by_chatter.remove_if_mut(&link.chatter_id, |_, links| {
             let before = links.len();
             links.retain(|other| other.id != link.id);
             found = links.len() < before;
@@ -53,6 +96,29 @@ impl Sessions {
         if found {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
+        if last.is_some() {
+            self.came_or_went([link.chatter_id]);
+        }
+    }
+
+    /// Notes that these came or went, for [`Sessions::changed`]; also when they could not be told about and have to be
+    /// later.
+    pub fn came_or_went(&self, chatters: impl IntoIterator<Item = ChatterId>) {
+        self.changed.chatters.lock().extend(chatters);
+        self.changed.added.notify_one();
+    }
+
+    /// Waits until somebody came or went.
+    pub async fn changed(&self) {
+        while self.changed.chatters.lock().is_empty() {
+            self.changed.added.notified().await;
+        }
+    }
+
+    /// Those who came or went since the last time.
+    #[must_use]
+    pub fn take_changed(&self) -> HashSet<ChatterId> {
+        std::mem::take(&mut *self.changed.chatters.lock())
     }
 
     /// Calls `f` with each socket of this chatter.
@@ -60,6 +126,17 @@ impl Sessions {
         if let Some(links) = self.by_chatter.get(&chatter_id) {
             links.iter().for_each(f);
         }
+    }
+
+    /// Queues a frame on each device socket of this chatter, behind its `ready`.
+    pub fn announce(&self, chatter_id: ChatterId, frame: &Bytes) {
+        self.each(chatter_id, |link| link.announce(frame));
+    }
+
+    /// Whether the chatter has a device socket on this instance.
+    #[must_use]
+    pub fn has_device(&self, chatter_id: ChatterId) -> bool {
+        self.by_chatter.get(&chatter_id).is_some_and(|links| links.iter().any(|link| link.is_device()))
     }
 
     /// Whether the chatter has any live socket on this instance.
@@ -80,16 +157,22 @@ impl Sessions {
         chosen.for_each(|link| link.close(close));
     }
 
-    /// Closes the sockets of a room that is gone.
+    /// A room is gone: closes its seed sockets and tells the device sockets.
     pub fn close_room(&self, chatroom_id: ChatroomId, chatters: [ChatterId; 2]) {
-        for chatter_id in chatters {
-            self.close_of(chatter_id, Close::ROOM_GONE, |link| link.chatroom_id == chatroom_id);
+        let both = if chatters[0] == chatters[1] { &chatters[..1] } else { &chatters[..] };
+        for link in both.iter().flat_map(|chatter_id| self.of(*chatter_id)) {
+            if link.seed_room() == Some(chatroom_id) {
+                link.close(Close::ROOM_GONE);
+            } else {
+                link.room_gone(chatroom_id);
+            }
         }
     }
 
     /// Closes every socket; at shutdown.
     pub fn close_all(&self, close: Close) {
-        let all: Vec<Arc<Link>> = self.by_chatter.iter().flat_map(|links| links.value().clone()).collect();
+        let mut all: Vec<Arc<Link>> = self.by_chatter.iter().flat_map(|links| links.value().clone()).collect();
+        all.extend(self.unsigned.iter().flat_map(|links| links.value().clone()));
         all.iter().for_each(|link| link.close(close));
     }
 
@@ -117,7 +200,7 @@ mod tests {
     fn link(chatter: ChatterId, room: ChatroomId) -> Arc<Link> {
         let (out, body) = OutQueue::new(1_000);
         std::mem::forget(body);
-        Arc::new(Link::new(chatter, None, room, false, out))
+        Arc::new(Link::seed(chatter, None, room, false, out))
     }
 
     #[test]

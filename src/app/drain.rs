@@ -7,6 +7,7 @@ use actix_web::dev::ServerHandle;
 
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::messages::Drain;
+use crate::actors::presence::Presence;
 use crate::actors::session::frame::Close;
 use crate::http::State;
 
@@ -14,7 +15,13 @@ use crate::http::State;
 const CLOSING_MAX: Duration = Duration::from_secs(3);
 
 /// Stops taking, finishes what is under way, says goodbye, ends: all within `drain_max` and a little.
-pub(super) async fn drain(state: &State, notifier: &Keeper, server: &ServerHandle, drain_max: Duration) {
+pub(super) async fn drain(
+    state: &State,
+    notifier: &Keeper,
+    presence: &Presence,
+    server: &ServerHandle,
+    drain_max: Duration,
+) {
     let until = Instant::now() + drain_max;
     tracing::info!(sockets = state.sessions.count(), "draining");
     state.draining.store(true, Ordering::Relaxed);
@@ -23,6 +30,7 @@ pub(super) async fn drain(state: &State, notifier: &Keeper, server: &ServerHandl
     wait_until(|| in_flight() == 0, until - CLOSING_MAX.min(drain_max)).await;
     state.sessions.close_all(Close::GOING_AWAY);
     wait_until(|| state.sessions.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
+    presence.tell_all().await;
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
     state.store.writer().flush().await;
     server.stop(true).await;

@@ -1,17 +1,38 @@
 //! What an account may be called, and which passwords and push tokens it may have.
 
+use super::clock::Micros;
 use super::{Broken, ChatterId};
 
 /// Usernames that deletion hands out; nobody may sign up with one.
 const RESERVED_PREFIX: &str = "deleted-";
 
-/// An account as every reader may see it.
+/// An account; who may see what of it is decided in `wire`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chatter {
     pub id: ChatterId,
     pub username: String,
     pub nickname: String,
     pub deleted: bool,
+    /// When the last socket closed; none before the first one did.
+    pub last_seen: Option<Micros>,
+    /// Whether those who share a room may see `last_seen`, and whether the chatter is online.
+    pub show_last_seen: bool,
+    /// Whether the other person of a room may see what was delivered and read.
+    pub show_receipts: bool,
+}
+
+impl Chatter {
+    /// An account as it begins: never seen, and open about it.
+    #[must_use]
+    pub fn new(id: ChatterId, username: String, nickname: String) -> Self {
+        Self { id, username, nickname, deleted: false, last_seen: None, show_last_seen: true, show_receipts: true }
+    }
+
+    /// What is left of an account that is gone together with its row.
+    #[must_use]
+    pub fn gone(id: ChatterId) -> Self {
+        Self { deleted: true, show_last_seen: false, ..Self::new(id, String::new(), String::new()) }
+    }
 }
 
 /// 1 to 150 characters of `[A-Za-z0-9._@+-]`, unique regardless of case.

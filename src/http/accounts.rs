@@ -89,10 +89,6 @@ pub async fn directory(
             "Only one's own rooms are shown here; sign in, and ask for one chatter by id.",
         ));
     }
-    let own = match viewer {
-        Some(viewer) => (viewer, state.store.account_token(viewer).await?),
-        None => (0, None),
-    };
     if asked.query.as_deref().is_some_and(|query| query.contains('\0')) {
         return Err(Problem::invalid("query", "It must not have a NUL character."));
     }
@@ -103,15 +99,15 @@ pub async fn directory(
         let full = found.len() as u64 == limit;
         let query = asked.query.as_deref().map(|q| format!("&query={}", escape(q))).unwrap_or_default();
         let next = found.last().filter(|_| full).map(|last| format!("after={}{query}", last.id));
-        let bodies: Vec<ChatterBody> = found.iter().map(|c| body_for(c, &own)).collect();
+        let bodies = bodies_for(&state, viewer, &found).await?;
         return Ok(paging::page(&request, &bodies, limit, next));
     }
     paging::everything(0, move |after| {
-        let (state, prefix, own) = (state.clone(), prefix.clone(), own.clone());
+        let (state, prefix) = (state.clone(), prefix.clone());
         async move {
             let found = state.store.directory(prefix.as_deref(), after, STREAM_PAGE).await?;
             let next = found.last().filter(|_| found.len() as u64 == STREAM_PAGE).map(|last| last.id);
-            Ok((found.iter().map(|c| paging::encode(&body_for(c, &own))).collect(), next))
+            Ok((bodies_for(&state, viewer, &found).await?.iter().map(paging::encode).collect(), next))
         }
     })
     .await
@@ -129,7 +125,8 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
         return me(state, viewer).await;
     }
     let chatter = state.store.chatter(asked).await?.ok_or_else(|| Problem::not_found("chatter"))?;
-    Ok(HttpResponse::Ok().json(ChatterBody::public(&chatter)))
+    let shared = state.store.sharing(viewer.chatter_id, &[asked]).await?;
+    Ok(HttpResponse::Ok().json(body_of_other(&state, &chatter, shared.contains(&asked))))
 }
 
 /// `PUT /api/chatters`. A new password ends every other sign-in.
@@ -145,13 +142,14 @@ pub async fn change(
         None => None,
     };
     let password_changed = password_hash.is_some();
-    let changed = Changed { nickname, fcm_reg_id: token, password_hash };
+    let (show_last_seen, show_receipts) = (body.show_last_seen, body.show_receipts);
+    let changed = Changed { nickname, fcm_reg_id: token, password_hash, show_last_seen, show_receipts };
     if state.store.change_chatter(viewer.chatter_id, changed).await?.is_none() {
         return Err(Problem::not_found("chatter"));
     }
     if password_changed {
         state.store.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
-        state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id != viewer.sign_in_id);
+        state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != viewer.sign_in_id);
     }
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
 }
@@ -172,8 +170,7 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpRespo
 }
 
 async fn own(state: &State, chatter_id: ChatterId) -> Result<ChatterBody, Problem> {
-    let gone = || Problem::new(Code::TokenRevoked, "This account is gone.");
-    let chatter = state.store.chatter(chatter_id).await?.ok_or_else(gone)?;
+    let chatter = state.store.chatter(chatter_id).await?.ok_or_else(Problem::account_gone)?;
     Ok(ChatterBody::own(&chatter, state.store.account_token(chatter_id).await?))
 }
 
@@ -202,8 +199,31 @@ async fn viewer_if_any(request: &HttpRequest, state: &State) -> Result<Option<Ch
     }
 }
 
-fn body_for(chatter: &Chatter, own: &(ChatterId, Option<String>)) -> ChatterBody {
-    if chatter.id == own.0 { ChatterBody::own(chatter, own.1.clone()) } else { ChatterBody::public(chatter) }
+/// Each as the viewer may see it; whoever shows no token is a stranger.
+async fn bodies_for(
+    state: &State,
+    viewer: Option<ChatterId>,
+    chatters: &[Chatter],
+) -> Result<Vec<ChatterBody>, Problem> {
+    let Some(viewer) = viewer else { return Ok(chatters.iter().map(ChatterBody::public).collect()) };
+    let ids: Vec<ChatterId> = chatters.iter().map(|chatter| chatter.id).collect();
+    let shared = state.store.sharing(viewer, &ids).await?;
+    let mut bodies = Vec::with_capacity(chatters.len());
+    for chatter in chatters {
+        bodies.push(if chatter.id == viewer {
+            ChatterBody::own(chatter, state.store.account_token(viewer).await?)
+        } else {
+            body_of_other(state, chatter, shared.contains(&chatter.id))
+        });
+    }
+    Ok(bodies)
+}
+
+fn body_of_other(state: &State, chatter: &Chatter, shares_a_room: bool) -> ChatterBody {
+    if shares_a_room {
+        return ChatterBody::known(chatter, state.sessions.is_here(chatter.id));
+    }
+    ChatterBody::public(chatter)
 }
 
 fn too_many(what: &str) -> Problem {

@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::State;
+use crate::auth::token::Claims;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
@@ -47,6 +48,12 @@ impl Viewer {
         Ok(Self { chatter_id: claims.chatter_id, sign_in_id: claims.sign_in_id, expires_at: claims.expires_at })
     }
 
+    /// The claims that the token made.
+    #[must_use]
+    pub fn claims(self) -> Claims {
+        Claims { chatter_id: self.chatter_id, sign_in_id: self.sign_in_id, expires_at: self.expires_at }
+    }
+
     /// Whether the viewer may open a socket in this room, now.
     pub async fn admitted(self, state: &State, chatroom: ChatroomId) -> Result<Chatroom, Problem> {
         let (standing, room) = state.store.admission(self.chatter_id, self.sign_in_id, chatroom).await?;
@@ -58,10 +65,8 @@ impl Viewer {
 fn checked(standing: Standing) -> Result<(), Problem> {
     match standing {
         Standing::Good => Ok(()),
-        Standing::SignedOut => {
-            Err(Problem::new(Code::TokenRevoked, "This sign-in has ended. Sign in again at POST /api/auth."))
-        }
-        Standing::NoChatter => Err(Problem::new(Code::TokenRevoked, "This account is gone.")),
+        Standing::SignedOut => Err(Problem::sign_in_ended()),
+        Standing::NoChatter => Err(Problem::account_gone()),
     }
 }
 

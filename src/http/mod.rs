@@ -57,7 +57,7 @@ pub struct State {
     pub sessions: Arc<Sessions>,
     pub limits: Arc<Limits>,
     pub passwords: Passwords,
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
     pub rules: Rules,
     /// Set on SIGTERM: not ready, no new sockets, no new chats.
     pub draining: Arc<AtomicBool>,
@@ -65,6 +65,12 @@ pub struct State {
 
 impl State {
     fn session_parts(&self) -> session::Parts {
-        session::Parts { registry: self.registry.clone(), sessions: self.sessions.clone(), limits: self.limits.clone() }
+        session::Parts {
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+            sessions: self.sessions.clone(),
+            limits: self.limits.clone(),
+            tokens: self.tokens.clone(),
+        }
     }
 }

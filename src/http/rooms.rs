@@ -10,6 +10,7 @@ use super::extract::{Json, Viewer, id};
 use super::paging::{self, STREAM_PAGE};
 use super::{ROOM_DEADLINE, State};
 use crate::actors::room::messages::Command;
+use crate::actors::session::frame::text_frame;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
@@ -17,6 +18,7 @@ use crate::domain::{ChatroomId, ChatterId, Seq};
 use crate::error::{Code, Problem};
 use crate::store::chatrooms::{Created, RoomCursor, RoomView};
 use crate::store::writer::Move;
+use crate::wire::device::server::ServerFrame;
 use crate::wire::rest::{ChatroomBody, ChatterBody, CreateChatroom, Message, Receipt, whole_number};
 
 /// `POST /api/chatrooms`: the room with somebody, or with oneself.
@@ -27,13 +29,27 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
         Created::New(room) => {
-            Ok(HttpResponse::Created().json(ViewOf::one(&state, viewer.chatter_id, room.id).await?.body()))
+            let view = ViewOf::one(&state, viewer.chatter_id, room.id).await?;
+            announce(&state, viewer.chatter_id, &view);
+            let other = room.other(viewer.chatter_id);
+            if other != viewer.chatter_id && state.sessions.has_device(other) {
+                announce(&state, other, &ViewOf::one(&state, other, room.id).await?);
+            }
+            Ok(HttpResponse::Created().json(view.body()))
         }
         Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),
         Created::Exists(id) => {
             let detail = format!("You two have chatroom {id} already.");
             Err(Problem { chatroom_id: Some(id), ..Problem::new(Code::ChatroomExists, detail) })
         }
+    }
+}
+
+/// Tells the chatter's devices of a new room.
+fn announce(state: &State, chatter: ChatterId, view: &ViewOf) {
+    if state.sessions.has_device(chatter) {
+        let frame = text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() });
+        state.sessions.announce(chatter, &frame);
     }
 }
 
@@ -107,7 +123,7 @@ pub async fn receipt(
     check_seq("delivered_seq", body.delivered_seq, &room)?;
     check_seq("read_seq", body.read_seq, &room)?;
     for step in [body.delivered_seq.map(Move::Delivered), body.read_seq.map(Move::Read)].into_iter().flatten() {
-        state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, step })?;
+        state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, step, asker: None })?;
     }
     Ok(HttpResponse::Ok().json(Message { message: "Success Move Receipt" }))
 }
@@ -143,21 +159,23 @@ fn cursor(text: &str) -> Result<RoomCursor, Problem> {
     Ok(RoomCursor { last_chat_time: Micros(time), id })
 }
 
-/// A room with the two in it, for one viewer.
-struct ViewOf {
+/// A room with the two in it, for one viewer: never the same for both.
+pub(crate) struct ViewOf {
     view: RoomView,
     owner: ChatterBody,
     opponent: ChatterBody,
 }
 
 impl ViewOf {
-    async fn one(state: &State, viewer: ChatterId, room: ChatroomId) -> Result<Self, Problem> {
+    /// The room as this viewer sees it now; not found if it is gone.
+    pub(crate) async fn one(state: &State, viewer: ChatterId, room: ChatroomId) -> Result<Self, Problem> {
         let view = state.store.room_view(viewer, room).await?;
         let views = with_people(state, viewer, view.into_iter().collect()).await?;
         views.into_iter().next().ok_or_else(|| Problem::not_found("chatroom"))
     }
 
-    fn body(&self) -> ChatroomBody<'_> {
+    /// The body that REST and the sockets give.
+    pub(crate) fn body(&self) -> ChatroomBody<'_> {
         let receipts = self.view.receipts.iter().map(|(id, marks)| (*id, *marks));
         let (owner, opponent) = (self.owner.clone(), self.opponent.clone());
         ChatroomBody::new(
@@ -178,9 +196,11 @@ async fn with_people(state: &State, viewer: ChatterId, views: Vec<RoomView>) -> 
     let people = if ids.is_empty() { HashMap::new() } else { state.store.chatters_by_id(ids).await? };
     let own_token = if views.is_empty() { None } else { state.store.account_token(viewer).await? };
     let body = |id: ChatterId| {
-        let gone = || Chatter { id, username: String::new(), nickname: String::new(), deleted: true };
-        let person = people.get(&id).cloned().unwrap_or_else(gone);
-        if id == viewer { ChatterBody::own(&person, own_token.clone()) } else { ChatterBody::public(&person) }
+        let person = people.get(&id).cloned().unwrap_or_else(|| Chatter::gone(id));
+        if id == viewer {
+            return ChatterBody::own(&person, own_token.clone());
+        }
+        ChatterBody::known(&person, state.sessions.is_here(id))
     };
     let with = |view: RoomView| ViewOf { owner: body(view.room.owner_id), opponent: body(view.room.opponent_id), view };
     Ok(views.into_iter().map(with).collect())

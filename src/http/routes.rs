@@ -36,6 +36,7 @@ pub fn mount(app: &mut ServiceConfig) {
     add("/api/chatrooms/{id}/changes", vec![get(web::to(chats::changes))]);
     add("/api/chatrooms/{id}/receipt", vec![put(web::to(rooms::receipt))]);
     add("/api/chats/{id}", vec![get(web::to(chats::show)), put(web::to(chats::edit)), delete(web::to(chats::delete))]);
+    add("/ws", vec![get(web::to(socket::device))]);
     for path in ["/ws/chatrooms/{id}", "/ws/chatrooms/{id}/"] {
         add(path, vec![get(web::to(socket::seed))]);
     }

@@ -1,14 +1,15 @@
-//! The upgrade of the seed socket: who, from where, into which room; refused as HTTP before the upgrade.
+//! The upgrades of the two sockets: who, from where, into which room; refused as HTTP before the upgrade.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::{Actor, StreamHandler};
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::State;
-use super::extract::{Viewer, bearer, id};
+use super::extract::{Viewer, address, bearer, id};
 use super::origin;
 use crate::actors::session::Session;
 use crate::actors::session::link::Link;
@@ -32,10 +33,7 @@ pub async fn seed(
     asked: web::Query<SeedQuery>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    if state.draining.load(Ordering::Relaxed) {
-        return Err(Problem::new(Code::Draining, "This instance is shutting down; connect again."));
-    }
-    origin::check(&request, &state.rules.allowed_origins)?;
+    may_connect(&request, &state)?;
     let token = bearer(&request)?.or_else(|| asked.jwt.clone());
     let token =
         token.ok_or_else(|| Problem::new(Code::TokenMissing, "Send Authorization: Bearer TOKEN, or ?jwt=TOKEN."))?;
@@ -43,12 +41,9 @@ pub async fn seed(
     let room = viewer.admitted(&state, id(&path, "chatroom")?).await?;
 
     let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
-    let response = accept(&request, body).map_err(|refused| match refused {
-        Refused::NotWebSocket => Problem::new(Code::UpgradeRequired, "Connect with WebSocket version 13."),
-        Refused::Malformed => Problem::new(Code::Malformed, "The WebSocket handshake is not complete."),
-    })?;
+    let response = accept(&request, &[], body).map_err(refused)?;
     let events = asked.events.as_deref() == Some("1");
-    let link = Arc::new(Link::new(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
+    let link = Arc::new(Link::seed(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
     state.sessions.add(link.clone());
     // Signed out, or the room deleted, while this was asked for: then nobody has closed this socket.
     if let Err(problem) = viewer.admitted(&state, room.id).await {
@@ -56,10 +51,92 @@ pub async fn seed(
         return Err(problem);
     }
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
-    let session = Session::new(link, state.session_parts(), viewer.expires_at);
+    let session = Session::seed(link, state.session_parts(), viewer.expires_at);
     Session::create(|ctx| {
         Session::add_stream(incoming, ctx);
         session
     });
     Ok(response)
+}
+
+/// The device socket's subprotocol.
+const SUBPROTOCOL: &str = "hyper-chat.v1";
+/// How a browser, which can set no header, offers its token as a second subprotocol.
+const BEARER: &str = "bearer.";
+
+/// How a device socket is asked for.
+#[derive(Deserialize)]
+pub struct DeviceQuery {
+    jwt: Option<String>,
+}
+
+/// `GET /ws`: with a token in the header, among the subprotocols or in the query, or with a first frame that brings one.
+pub async fn device(
+    request: HttpRequest,
+    state: web::Data<State>,
+    asked: web::Query<DeviceQuery>,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    may_connect(&request, &state)?;
+    let offered = Offered::of(&request);
+    if offered.protocols && !offered.ours {
+        return Err(Problem::new(Code::Malformed, format!("Offer the subprotocol {SUBPROTOCOL}, or none.")));
+    }
+    let claims = match bearer(&request)?.or(offered.token).or_else(|| asked.jwt.clone()) {
+        Some(token) => Some(Viewer::of_token(&state, &token).await?.claims()),
+        None => None,
+    };
+    let from = address(&request, state.rules.proxy_hops);
+    if claims.is_none() && !state.sessions.takes_unsigned(from) {
+        let detail = "Too many sockets from here wait for somebody to sign in. Send the token with the upgrade.";
+        return Err(Problem::new(Code::RateLimited, detail));
+    }
+    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
+    let response = accept(&request, &[SUBPROTOCOL], body).map_err(refused)?;
+    let incoming = Incoming::new(payload, state.rules.frame_bytes);
+    let session = Session::device(out, state.session_parts(), from, claims);
+    Session::create(|ctx| {
+        Session::add_stream(incoming, ctx);
+        session
+    });
+    Ok(response)
+}
+
+/// What `Sec-WebSocket-Protocol` offers (RFC 6455 section 11.3.4).
+#[derive(Default)]
+struct Offered {
+    protocols: bool,
+    ours: bool,
+    token: Option<String>,
+}
+
+impl Offered {
+    fn of(request: &HttpRequest) -> Self {
+        let mut offered = Self::default();
+        for value in request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+            // What is no text is no subprotocol of ours.
+            offered.protocols = true;
+            for protocol in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+                offered.ours |= protocol == SUBPROTOCOL;
+                if let Some(token) = protocol.strip_prefix(BEARER) {
+                    offered.token = Some(token.to_owned());
+                }
+            }
+        }
+        offered
+    }
+}
+
+fn may_connect(request: &HttpRequest, state: &State) -> Result<(), Problem> {
+    if state.draining.load(Ordering::Relaxed) {
+        return Err(Problem::new(Code::Draining, "This instance is shutting down; connect again."));
+    }
+    origin::check(request, &state.rules.allowed_origins)
+}
+
+fn refused(refused: Refused) -> Problem {
+    match refused {
+        Refused::NotWebSocket => Problem::new(Code::UpgradeRequired, "Connect with WebSocket version 13."),
+        Refused::Malformed => Problem::new(Code::Malformed, "The WebSocket handshake is not complete."),
+    }
 }

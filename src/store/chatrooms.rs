@@ -9,14 +9,12 @@ use sea_orm::{
 };
 
 use super::chats::{chat_of, is_duplicate};
-use super::{Store, StoreError};
+use super::unread::unread_counts;
+use super::{IDS_MAX, Store, StoreError, id_list};
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::{Chatroom, Watermarks};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
-
-/// Unread chats are counted up to here.
-const UNREAD_MAX: i64 = 1_000;
 
 /// What became of the wish for a room.
 #[derive(Debug)]
@@ -36,6 +34,7 @@ pub struct RoomView {
     pub last_chat: Option<Chat>,
     /// Chats of the other above the viewer's `read_seq`, counted up to 1,000.
     pub unread_count: i64,
+    /// Without the other's if they keep that to themselves.
     pub receipts: HashMap<ChatterId, Watermarks>,
 }
 
@@ -113,15 +112,34 @@ impl Store {
         self.room_views(viewer, self.sql(sql, values)).await
     }
 
+    /// Of these rooms those that are there and that the viewer is in.
+    pub async fn rooms_among(&self, viewer: ChatterId, ids: &[ChatroomId]) -> Result<Vec<Chatroom>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(IDS_MAX) {
+            let (places, of_ids) = id_list(ids, 1);
+            let sql = format!(
+                "SELECT * FROM chatrooms WHERE id IN ({places}) AND (pair_low = $1 OR pair_high = $1) ORDER BY id"
+            );
+            let statement = self.sql(&sql, std::iter::once(viewer.into()).chain(of_ids));
+            for row in self.reads.run(async |db| db.query_all_raw(statement).await).await? {
+                found.push(chatroom_of(Model::from_query_result(&row, "")?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Rooms with what the viewer sees of them, all from one snapshot.
     async fn room_views(&self, viewer: ChatterId, rooms: Statement) -> Result<Vec<RoomView>, StoreError> {
         self.reads
             .run(async |db| {
-                let rows = db.query_all_raw(rooms).await?;
+                let snapshot = self.snapshot(db).await?;
+                let rows = snapshot.query_all_raw(rooms).await?;
                 let rows = rows.iter().map(|row| Model::from_query_result(row, "")).collect::<Result<Vec<_>, _>>()?;
                 let ids: Vec<ChatroomId> = rows.iter().map(|row| row.id).collect();
-                let mut last = last_chats(db, &ids).await?;
-                let mut receipts = watermarks(db, &ids).await?;
-                let mut unread = unread_counts(db, viewer, &ids).await?;
+                let mut last = last_chats(&snapshot, &ids).await?;
+                let mut receipts = watermarks(&snapshot, viewer, &ids).await?;
+                let mut unread = unread_counts(&snapshot, viewer, &ids).await?;
+                snapshot.commit().await?;
                 let view = |row: Model| {
                     let room = chatroom_of(row);
                     let last_chat = last.remove(&room.id).map(|chat| {
@@ -170,60 +188,41 @@ async fn both_there(tx: &DatabaseTransaction, low: ChatterId, high: ChatterId) -
     Ok(rows.len() == if low == high { 1 } else { 2 })
 }
 
-/// `$1, $2, …` for this many parameters after the first `taken`.
-fn parameters(count: usize, taken: usize) -> String {
-    (taken + 1..=taken + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
-}
-
 async fn last_chats(
     db: &impl ConnectionTrait,
     ids: &[ChatroomId],
 ) -> Result<HashMap<ChatroomId, ::entity::chat::Model>, DbErr> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
+    let (places, values) = id_list(ids, 0);
     let sql = format!(
         "SELECT * FROM chats WHERE id IN (SELECT (SELECT c.id FROM chats c WHERE c.chatroom_id = r.id AND c.delete_time IS NULL
-         ORDER BY c.seq DESC LIMIT 1) FROM chatrooms r WHERE r.id IN ({}))",
-        parameters(ids.len(), 0)
+         ORDER BY c.seq DESC LIMIT 1) FROM chatrooms r WHERE r.id IN ({places}))"
     );
-    let values = ids.iter().map(|id| Value::from(*id));
     let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
     rows.iter()
         .map(|row| ::entity::chat::Model::from_query_result(row, "").map(|chat| (chat.chatroom_id, chat)))
         .collect()
 }
 
+/// How far everybody has got, without those who keep that to themselves.
 async fn watermarks(
-    db: &impl ConnectionTrait,
-    ids: &[ChatroomId],
-) -> Result<HashMap<ChatroomId, HashMap<ChatterId, Watermarks>>, DbErr> {
-    use ::entity::member::{Column, Entity};
-    let mut rooms: HashMap<ChatroomId, HashMap<ChatterId, Watermarks>> = HashMap::new();
-    for row in Entity::find().filter(Column::ChatroomId.is_in(ids.iter().copied())).all(db).await? {
-        let marks = Watermarks { delivered_seq: row.delivered_seq, read_seq: row.read_seq };
-        rooms.entry(row.chatroom_id).or_default().insert(row.chatter_id, marks);
-    }
-    Ok(rooms)
-}
-
-async fn unread_counts(
     db: &impl ConnectionTrait,
     viewer: ChatterId,
     ids: &[ChatroomId],
-) -> Result<HashMap<ChatroomId, i64>, DbErr> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
+) -> Result<HashMap<ChatroomId, HashMap<ChatterId, Watermarks>>, DbErr> {
+    let (places, of_ids) = id_list(ids, 1);
     let sql = format!(
-        "SELECT m.chatroom_id, (SELECT count(*) FROM (SELECT 1 FROM chats c WHERE c.chatroom_id = m.chatroom_id
-           AND c.seq > m.read_seq AND c.sender_id <> m.chatter_id AND c.delete_time IS NULL LIMIT {UNREAD_MAX}) unread)
-         FROM members m WHERE m.chatter_id = $1 AND m.chatroom_id IN ({})",
-        parameters(ids.len(), 1)
+        "SELECT m.chatroom_id, m.chatter_id, m.delivered_seq, m.read_seq
+         FROM members m WHERE m.chatroom_id IN ({places})
+         AND (m.chatter_id = $1 OR (SELECT c.show_receipts FROM chatters c WHERE c.id = m.chatter_id))"
     );
-    let values = std::iter::once(viewer).chain(ids.iter().copied()).map(Value::from);
+    let values = std::iter::once(viewer.into()).chain(of_ids);
     let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
-    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+    let mut rooms: HashMap<ChatroomId, HashMap<ChatterId, Watermarks>> = HashMap::new();
+    for row in rows {
+        let marks = Watermarks { delivered_seq: row.try_get_by_index(2)?, read_seq: row.try_get_by_index(3)? };
+        rooms.entry(row.try_get_by_index(0)?).or_default().insert(row.try_get_by_index(1)?, marks);
+    }
+    Ok(rooms)
 }
 
 /// A row as the rest of the program knows it.

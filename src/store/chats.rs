@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use ::entity::chat::{Column, Entity, Model};
 use sea_orm::{
-    AccessMode, ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, IsolationLevel,
-    QueryFilter, QueryOrder, QueryResult, QuerySelect, TransactionTrait, Value, sqlx,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, Value, sqlx,
 };
 
 use super::writer::{Append, ClientKey, Known};
@@ -15,7 +15,7 @@ use super::{Store, StoreError};
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
-use crate::domain::{ChatId, ChatterId, Seq, Version};
+use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 
 /// How many chats one search query looks at.
 const SEARCH_WINDOW: i64 = 20_000;
@@ -87,6 +87,30 @@ impl Store {
         Ok(rows.into_iter().map(|row| chat_in(room, row)).collect())
     }
 
+    /// The newest chats, ascending by seq and without tombstones, with the room's version of the same snapshot; none if the
+    /// room is gone.
+    pub async fn newest(&self, room: &Chatroom, limit: u64) -> Result<Option<(Vec<Chat>, Version)>, StoreError> {
+        let of_room = Entity::find().filter(Column::ChatroomId.eq(room.id)).filter(Column::DeleteTime.is_null());
+        let answer = self.reads.run(async |db| {
+            let snapshot = self.snapshot(db).await?;
+            let Some(head) = ::entity::chatroom::Entity::find_by_id(room.id).one(&snapshot).await? else {
+                return Ok(None);
+            };
+            let rows = of_room.order_by_desc(Column::Seq).limit(limit).all(&snapshot).await?;
+            snapshot.commit().await?;
+            Ok(Some((reversed(rows), head.version)))
+        });
+        let Some((rows, version)) = answer.await? else { return Ok(None) };
+        Ok(Some((rows.into_iter().map(|row| chat_in(room, row)).collect(), version)))
+    }
+
+    /// Which room a chat is in, tombstones included.
+    pub async fn chatroom_of_chat(&self, chat: ChatId) -> Result<Option<ChatroomId>, StoreError> {
+        let statement = self.sql("SELECT chatroom_id FROM chats WHERE id = $1", [chat.into()]);
+        let row = self.reads.run(async |db| db.query_one_raw(statement).await).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    }
+
     /// Chats whose folded text has `folded` in it, newest first, looking at a bounded number of rows below `before`.
     pub async fn search(
         &self,
@@ -119,13 +143,7 @@ impl Store {
     /// What changed above `since`; none if the room is gone.
     pub async fn changes(&self, room: &Chatroom, since: Version, limit: u64) -> Result<Option<Changes>, StoreError> {
         let answer = self.reads.run(async |db| {
-            // On SQLite any transaction reads one snapshot.
-            let snapshot = match self.backend {
-                DbBackend::Postgres => {
-                    db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await?
-                }
-                _ => db.begin().await?,
-            };
+            let snapshot = self.snapshot(db).await?;
             let Some(head) = ::entity::chatroom::Entity::find_by_id(room.id).one(&snapshot).await? else {
                 return Ok(None);
             };

@@ -30,6 +30,8 @@ pub struct Changed {
     /// `Some(None)` removes the token.
     pub fcm_reg_id: Option<Option<String>>,
     pub password_hash: Option<String>,
+    pub show_last_seen: Option<bool>,
+    pub show_receipts: Option<bool>,
 }
 
 /// What became of a deleted account's rooms, so that their sockets can be told.
@@ -73,7 +75,7 @@ impl Store {
                 Ok(Some(id))
             })
             .await?;
-        Ok(made.map(|id| Chatter { id, username: username.as_str().to_owned(), nickname, deleted: false }))
+        Ok(made.map(|id| Chatter::new(id, username.as_str().to_owned(), nickname)))
     }
 
     /// Who signs in: the id and the password's hash.
@@ -133,11 +135,16 @@ impl Store {
             .writes
             .run(async |db| {
                 let tx = db.begin().await?;
-                let set =
-                    "UPDATE chatters SET nickname = coalesce($2, nickname), password_hash = coalesce($3, password_hash)
+                let set = "UPDATE chatters SET nickname = coalesce($2, nickname), password_hash = coalesce($3, password_hash),
+                             show_last_seen = coalesce($4, show_last_seen), show_receipts = coalesce($5, show_receipts)
                            WHERE id = $1 AND delete_time IS NULL";
-                let values: [Value; 3] =
-                    [id.into(), changed.nickname.clone().into(), changed.password_hash.clone().into()];
+                let values: [Value; 5] = [
+                    id.into(),
+                    changed.nickname.clone().into(),
+                    changed.password_hash.clone().into(),
+                    changed.show_last_seen.into(),
+                    changed.show_receipts.into(),
+                ];
                 let updated = tx.execute_raw(self.sql(set, values)).await?;
                 if updated.rows_affected() == 0 {
                     return Ok(None);
@@ -163,7 +170,8 @@ impl Store {
                 let now = Micros::now().0;
                 let close = "UPDATE chatrooms SET closed_time = $2 WHERE (pair_low = $1 OR pair_high = $1) AND closed_time IS NULL";
                 tx.execute_raw(self.sql(close, [id.into(), now.into()])).await?;
-                let set = "UPDATE chatters SET username = $2, username_key = $3, nickname = $4, password_hash = NULL, delete_time = $5
+                let set = "UPDATE chatters SET username = $2, username_key = $3, nickname = $4, password_hash = NULL,
+                             delete_time = $5, last_seen = NULL
                            WHERE id = $1 AND delete_time IS NULL";
                 let values: [Value; 5] = [
                     id.into(), deleted_username(id).into(), retired_key(&row.username_key).into(), DELETED_NICKNAME.into(), now.into(),
@@ -248,5 +256,11 @@ async fn set_account_token(tx: &DatabaseTransaction, id: ChatterId, token: Optio
 }
 
 fn chatter_of(row: Model) -> Chatter {
-    Chatter { id: row.id, username: row.username, nickname: row.nickname, deleted: row.delete_time.is_some() }
+    Chatter {
+        deleted: row.delete_time.is_some(),
+        last_seen: row.last_seen.map(Micros),
+        show_last_seen: row.show_last_seen,
+        show_receipts: row.show_receipts,
+        ..Chatter::new(row.id, row.username, row.nickname)
+    }
 }

@@ -10,12 +10,17 @@ pub mod chatters;
 mod connect;
 pub mod outbox;
 mod pool;
+pub mod presence;
 pub mod sign_ins;
+pub mod unread;
 pub mod writer;
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, Statement,
+    TransactionTrait, Value,
+};
 
 pub use connect::{OpenError, Options, is_postgres, sqlite_path};
 use pool::Pool;
@@ -79,6 +84,17 @@ impl Store {
         }
     }
 
+    /// A transaction that reads what was committed when it began, and nothing later.
+    async fn snapshot(&self, db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+        match self.backend {
+            DbBackend::Postgres => {
+                db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await
+            }
+            // On SQLite any transaction reads one snapshot.
+            _ => db.begin().await,
+        }
+    }
+
     /// A statement with `$1`-style parameters, which both databases read.
     fn sql(&self, text: &str, values: impl IntoIterator<Item = Value>) -> Statement {
         Statement::from_sql_and_values(self.backend, text, values)
@@ -89,4 +105,16 @@ impl Store {
     pub fn outbox(&self) -> outbox::Outbox {
         outbox::Outbox::new(self.reads.clone(), self.writes.clone(), self.backend)
     }
+}
+
+/// The most ids that one statement names.
+const IDS_MAX: usize = 500;
+
+/// `$1, $2, …` for these ids after the first `taken` parameters, and their values. Filled up with 0, which is nobody's id, to a
+/// power of two, so that a few prepared texts serve lists of any length.
+fn id_list(ids: &[i64], taken: usize) -> (String, Vec<Value>) {
+    let size = ids.len().next_power_of_two();
+    let places = (taken + 1..=taken + size).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let filler = std::iter::repeat_n(0, size - ids.len());
+    (places, ids.iter().copied().chain(filler).map(Value::from).collect())
 }

@@ -1,4 +1,5 @@
 //! What clients see: REST bodies and socket frames, made from and into `domain` types. No I/O, no decisions.
 
+pub mod device;
 pub mod rest;
 pub mod seed;

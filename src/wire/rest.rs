@@ -48,6 +48,10 @@ pub struct ChangeChatter {
     /// Needed with `password`.
     #[serde(default)]
     pub current_password: Option<String>,
+    #[serde(default)]
+    pub show_last_seen: Option<bool>,
+    #[serde(default)]
+    pub show_receipts: Option<bool>,
 }
 
 /// `POST /api/chatrooms`.
@@ -101,24 +105,52 @@ pub struct ChatterBody {
     pub nickname: String,
     /// `""` for everybody but its owner.
     pub fcm_reg_id: String,
+    #[serde(flatten)]
+    presence: Option<Presence>,
+    #[serde(flatten)]
+    shows: Option<Shows>,
+}
+
+/// What those who share a room see, unless the chatter keeps it to themselves.
+#[derive(Clone, Debug, Serialize)]
+struct Presence {
+    online: bool,
+    last_seen: Option<Micros>,
+}
+
+/// What the owner lets others see.
+#[derive(Clone, Debug, Serialize)]
+struct Shows {
+    show_last_seen: bool,
+    show_receipts: bool,
 }
 
 impl ChatterBody {
-    /// As others see it.
+    /// As strangers see it.
     #[must_use]
     pub fn public(chatter: &Chatter) -> Self {
-        Self::own(chatter, None)
+        Self {
+            id: chatter.id,
+            username: chatter.username.clone(),
+            nickname: chatter.nickname.clone(),
+            fcm_reg_id: String::new(),
+            presence: None,
+            shows: None,
+        }
+    }
+
+    /// As the other person of a room sees it.
+    #[must_use]
+    pub fn known(chatter: &Chatter, online: bool) -> Self {
+        let presence = chatter.show_last_seen.then_some(Presence { online, last_seen: chatter.last_seen });
+        Self { presence, ..Self::public(chatter) }
     }
 
     /// As its owner sees it.
     #[must_use]
     pub fn own(chatter: &Chatter, fcm_reg_id: Option<String>) -> Self {
-        Self {
-            id: chatter.id,
-            username: chatter.username.clone(),
-            nickname: chatter.nickname.clone(),
-            fcm_reg_id: fcm_reg_id.unwrap_or_default(),
-        }
+        let shows = Shows { show_last_seen: chatter.show_last_seen, show_receipts: chatter.show_receipts };
+        Self { fcm_reg_id: fcm_reg_id.unwrap_or_default(), shows: Some(shows), ..Self::public(chatter) }
     }
 }
 

@@ -34,7 +34,7 @@ async fn main() -> Result<()> {
 
 async fn upgrade(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let (out, body) = OutQueue::new(QUEUE_BYTES_MAX);
-    match accept(&request, body) {
+    match accept(&request, &[], body) {
         Ok(response) => {
             actix_web::rt::spawn(echo(Incoming::new(payload, MESSAGE_BYTES_MAX), out));
             response

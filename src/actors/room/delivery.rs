@@ -9,7 +9,7 @@ use super::messages::Reply;
 use super::reply::{answer, problem_of};
 use super::{Room, Stage};
 use crate::actors::notifier::messages::Unreached;
-use crate::actors::session::event::{Event, Kind};
+use crate::actors::session::event::{Batch, Event, Kind};
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::{ChatterId, Version};
@@ -26,12 +26,12 @@ impl Room {
         self.busy_at = Instant::now();
         let mut events = Vec::with_capacity(outcomes.len());
         let mut answers = Vec::new();
-        let (mut unknown, mut push_owed) = (false, false);
+        let (mut unknown, mut push_owed, mut retried) = (false, false, 0);
         for (ticket, outcome) in outcomes {
             let reply = self.waiting.remove(&ticket);
-            // A socket's answer is the event itself; only a REST handler gets the chat beside it.
+            // A seed socket's answer is the event itself; the others get the chat beside it.
             let told = match (&reply, &outcome) {
-                (Some(Reply::Link(..)), Ok(Stored::New { .. } | Stored::Edited(_) | Stored::Deleted(_))) => None,
+                (Some(Reply::Seed(..)), Ok(Stored::New { .. } | Stored::Edited(_) | Stored::Deleted(_))) => None,
                 _ => Some(outcome.clone()),
             };
             match outcome {
@@ -41,16 +41,18 @@ impl Room {
                 }
                 Ok(Stored::Edited(chat)) => events.push(Event::new(Kind::Edited, chat)),
                 Ok(Stored::Deleted(chat)) => events.push(Event::new(Kind::Deleted, chat)),
-                Ok(Stored::Again(_)) => {}
+                // The try before this one may have been stored without being delivered.
+                Ok(Stored::Again(chat)) => retried = retried.max(chat.version),
                 Err(refusal) => unknown |= matches!(refusal, Refusal::Unavailable | Refusal::Failed),
             }
             answers.extend(reply.zip(told));
         }
         if let Stage::Open { order, .. } = &mut self.stage {
-            if unknown {
+            let ready = order.take(events);
+            if unknown || retried > order.head().version {
                 order.doubt();
             }
-            let ready = order.take(events);
+            self.chats_end_typing(&ready.events);
             self.deliver(&ready, push_owed);
         }
         for (reply, outcome) in answers {
@@ -59,25 +61,19 @@ impl Room {
         self.fill_if_needed(ctx);
     }
 
-    fn deliver(&self, events: &[Event], push_owed: bool) {
+    fn deliver(&self, batch: &Batch, push_owed: bool) {
         let Stage::Open { room, order } = &self.stage else { return };
-        if events.is_empty() {
+        if batch.from == batch.to {
             return;
         }
-        let deliver_to = |chatter: ChatterId| {
-            self.parts.sessions.each(chatter, |link| {
-                if link.chatroom_id == self.id {
-                    link.deliver(events);
-                }
-            });
-        };
+        let deliver_to = |chatter: ChatterId| self.parts.sessions.each(chatter, |link| link.deliver(batch));
         deliver_to(room.owner_id);
         if !room.with_oneself() {
             deliver_to(room.opponent_id);
         }
         self.delivered.set(order.head());
         if push_owed {
-            self.nudge_notifier(events);
+            self.nudge_notifier(&batch.events);
         }
     }
 
@@ -111,8 +107,9 @@ impl Room {
         let Stage::Open { order, .. } = &mut self.stage else { return };
         match filled {
             Ok(Some((rows, version))) => {
-                let ready = order.filled(rows, version);
-                self.deliver(&ready, false);
+                for batch in order.filled(rows, version) {
+                    self.deliver(&batch, false);
+                }
                 self.mark_delivered();
                 self.fill_if_needed(ctx);
             }

@@ -6,7 +6,7 @@ use actix::Message;
 use tokio::sync::oneshot;
 
 use crate::actors::registry::Held;
-use crate::actors::session::link::Link;
+use crate::actors::session::link::{Asker, Link};
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::{ChatId, ChatterId};
 use crate::error::Problem;
@@ -26,10 +26,16 @@ pub struct Asked {
 pub enum Command {
     Post(Post),
     Alter(Alter),
-    /// A chatter's watermark moves forward; answered by nothing.
+    /// A chatter's watermark moves forward; only a refusal is answered, where somebody asked.
     Watermark {
         chatter_id: ChatterId,
         step: Move,
+        asker: Option<Asker>,
+    },
+    /// A chatter types, or stops; only a refusal is answered.
+    Typing {
+        typing: bool,
+        asker: Asker,
     },
     /// Delete the room; its sockets are closed 4404.
     Delete {
@@ -68,7 +74,9 @@ pub enum Reply {
     /// A REST handler waits.
     Rest(oneshot::Sender<Result<Stored, Problem>>),
     /// A seed socket: its echo is the answer, so only refusals and retries are sent; with the refused chat's client_id.
-    Link(Arc<Link>, Option<Box<str>>),
+    Seed(Arc<Link>, Option<Box<str>>),
+    /// A device socket: acknowledged or refused.
+    Device(Asker),
 }
 
 /// Sent by the store's writer after a commit: what became of commands, by ticket, in the room's order.

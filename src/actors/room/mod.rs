@@ -8,6 +8,7 @@ mod home;
 pub mod messages;
 mod reply;
 pub mod state;
+mod typing;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -28,6 +29,7 @@ use home::RoomHome;
 use messages::{Alter, Asked, Command, Post, Reply, Settled};
 use reply::{answer, busy, problem_of_store, refuse};
 use state::{Head, Order};
+use typing::Typing;
 
 /// How often at most a room looks whether it may retire, and a doubtful one asks the database again.
 const TICK_MAX: Duration = Duration::from_millis(500);
@@ -43,6 +45,7 @@ pub struct Room {
     next_ticket: u64,
     home: Option<Arc<dyn Home>>,
     busy_at: Instant,
+    typing: Typing,
 }
 
 enum Stage {
@@ -70,6 +73,7 @@ impl Room {
             next_ticket: 0,
             home: None,
             busy_at: Instant::now(),
+            typing: Typing::default(),
         }
     }
 
@@ -85,7 +89,8 @@ impl Room {
         let (stage, refusal) = match found {
             Ok(Some(room)) => {
                 let known = self.delivered.get();
-                let mut order = Order::new(known.unwrap_or(Head { version: room.version, seq: room.last_seq }));
+                let mut order =
+                    Order::new(self.id, known.unwrap_or(Head { version: room.version, seq: room.last_seq }));
                 if known.is_some() {
                     order.doubt();
                 }
@@ -128,11 +133,16 @@ impl Room {
             Stage::Open { room, order } => match command {
                 Command::Post(post) => self.post(post, ctx),
                 Command::Alter(alter) => self.alter(alter, ctx),
-                Command::Watermark { chatter_id, step } => {
-                    if room.has(chatter_id) && !room.with_oneself() {
+                Command::Watermark { chatter_id, step, asker } => {
+                    if !room.has(chatter_id) {
+                        if let Some(asker) = asker {
+                            asker.refuse(&Problem::not_found("chatroom"));
+                        }
+                    } else if !room.with_oneself() {
                         self.parts.store.writer().move_watermark(self.id, chatter_id, step);
                     }
                 }
+                Command::Typing { typing, asker } => self.types(typing, asker),
                 Command::Delete { by, reply } => self.delete(by, reply, ctx),
                 Command::Deleted => self.gone(ctx),
                 #[cfg(test)]
@@ -225,8 +235,11 @@ impl Room {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.fill_if_needed(ctx);
+        self.end_stale_typing();
         let quiet = match &self.stage {
-            Stage::Open { order, .. } => order.is_quiet() && self.busy_at.elapsed() >= self.parts.idle,
+            Stage::Open { order, .. } => {
+                order.is_quiet() && self.typing.is_empty() && self.busy_at.elapsed() >= self.parts.idle
+            }
             Stage::Gone => true,
             Stage::Loading(_) => false,
         };

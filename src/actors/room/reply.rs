@@ -1,6 +1,7 @@
 //! What a room answers: outcomes and refusals, to a waiting REST handler or into a socket's out-queue.
 
 use super::messages::{Alter, Command, Post, Reply};
+use crate::actors::session::link::Asker;
 use crate::error::{Code, Problem};
 use crate::store::StoreError;
 use crate::store::writer::{Refusal, Stored};
@@ -9,7 +10,8 @@ pub(super) fn refuse(command: Command, problem: &Problem) {
     match command {
         Command::Post(Post { reply, .. }) | Command::Alter(Alter { reply, .. }) => answer(reply, Err(problem.clone())),
         Command::Delete { reply, .. } => drop(reply.send(Err(problem.clone()))),
-        Command::Watermark { .. } | Command::Deleted | Command::CatchUp => {}
+        Command::Watermark { asker: Some(asker), .. } | Command::Typing { asker, .. } => asker.refuse(problem),
+        Command::Watermark { asker: None, .. } | Command::Deleted | Command::CatchUp => {}
         #[cfg(test)]
         Command::Panic => {}
     }
@@ -18,9 +20,14 @@ pub(super) fn refuse(command: Command, problem: &Problem) {
 pub(super) fn answer(reply: Reply, outcome: Result<Stored, Problem>) {
     match (reply, outcome) {
         (Reply::Rest(reply), outcome) => drop(reply.send(outcome)),
-        (Reply::Link(link, _), Ok(Stored::Again(chat))) => link.again(&chat),
-        (Reply::Link(..), Ok(_)) => {}
-        (Reply::Link(link, client_id), Err(problem)) => link.refuse(&problem, client_id.as_deref()),
+        (Reply::Seed(link, _), Ok(Stored::Again(chat))) => link.again(&chat),
+        (Reply::Seed(..), Ok(_)) => {}
+        (Reply::Seed(link, client_id), Err(problem)) => link.refuse(&problem, client_id.as_deref()),
+        (
+            Reply::Device(Asker { link, reference }),
+            Ok(Stored::New { chat, .. } | Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat)),
+        ) => link.ack(reference, &chat),
+        (Reply::Device(asker), Err(problem)) => asker.refuse(&problem),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The room's order: which changes its sockets have had, which are held until a gap before them is filled. No I/O.
 
-use crate::actors::session::event::{Event, Kind};
+use crate::actors::session::event::{Batch, Event, Kind};
 use crate::domain::chat::Chat;
-use crate::domain::{Seq, Version};
+use crate::domain::{ChatroomId, Seq, Version};
 
 /// Events that wait for a gap to be filled.
 const HELD_MAX: usize = 2_000;
@@ -17,8 +17,8 @@ pub struct Head {
 }
 
 /// Puts events in version order, each once, none skipped.
-#[derive(Default)]
 pub struct Order {
+    chatroom_id: ChatroomId,
     head: Head,
     /// Events beyond a gap.
     held: Vec<Event>,
@@ -31,8 +31,8 @@ pub struct Order {
 impl Order {
     /// Starts at what the sockets have had.
     #[must_use]
-    pub fn new(head: Head) -> Self {
-        Self { head, ..Self::default() }
+    pub fn new(chatroom_id: ChatroomId, head: Head) -> Self {
+        Self { chatroom_id, head, held: Vec::new(), filling: false, doubt: false }
     }
 
     /// What the sockets have had.
@@ -42,7 +42,7 @@ impl Order {
     }
 
     /// Takes events in; gives those that may be delivered now.
-    pub fn take(&mut self, events: Vec<Event>) -> Vec<Event> {
+    pub fn take(&mut self, events: Vec<Event>) -> Batch {
         self.held.extend(events);
         let ready = self.ready();
         if self.held.len() > HELD_MAX {
@@ -82,22 +82,24 @@ impl Order {
 
     /// What the database said: the rows above the head, and the version it knows by the same snapshot. Gives the events in
     /// the order in which sockets get them: new chats first, then changes of older ones, then what was held above.
-    pub fn filled(&mut self, rows: Vec<Chat>, version: Version) -> Vec<Event> {
+    pub fn filled(&mut self, rows: Vec<Chat>, version: Version) -> [Batch; 2] {
         self.filling = false;
-        let known = self.head.seq;
-        let (mut new, mut changed): (Vec<Chat>, Vec<Chat>) = rows.into_iter().partition(|chat| chat.seq > known);
+        let Head { version: from, seq: known } = self.head;
+        // What was read may have been delivered meanwhile.
+        let rows = rows.into_iter().filter(|chat| chat.version > from);
+        let (mut new, mut changed): (Vec<Chat>, Vec<Chat>) = rows.partition(|chat| chat.seq > known);
         new.sort_by_key(|chat| chat.seq);
         changed.sort_by_key(|chat| chat.version);
         let newest = new.last().map_or(known, |chat| chat.seq);
         let mut events: Vec<Event> = new.into_iter().map(new_event).collect();
         events.extend(changed.into_iter().map(changed_event));
-        self.head = Head { version: self.head.version.max(version), seq: newest };
-        events.extend(self.ready());
-        events
+        self.head = Head { version: from.max(version), seq: newest };
+        [Batch::new(self.chatroom_id, from, self.head.version, events, true), self.ready()]
     }
 
     /// The held events that follow the head without a gap.
-    fn ready(&mut self) -> Vec<Event> {
+    fn ready(&mut self) -> Batch {
+        let from = self.head.version;
         self.held.sort_by_key(Event::version);
         let mut ready = Vec::new();
         let mut beyond = Vec::new();
@@ -114,7 +116,7 @@ impl Order {
             }
         }
         self.held = beyond;
-        ready
+        Batch::new(self.chatroom_id, from, self.head.version, ready, false)
     }
 }
 
@@ -128,74 +130,4 @@ fn changed_event(chat: Chat) -> Event {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::clock::Micros;
-
-    fn chat(seq: Seq, version: Version) -> Chat {
-        Chat {
-            id: seq,
-            chatroom_id: 1,
-            seq,
-            version,
-            sender_id: 1,
-            receiver_id: 2,
-            content: "x".into(),
-            client_id: None,
-            create_time: Micros(0),
-            edit_time: None,
-            delete_time: None,
-        }
-    }
-
-    fn created(seq: Seq, version: Version) -> Event {
-        Event::new(Kind::Created, chat(seq, version))
-    }
-
-    fn versions(events: &[Event]) -> Vec<Version> {
-        events.iter().map(Event::version).collect()
-    }
-
-    #[test]
-    fn events_that_follow_each_other_are_delivered_at_once() {
-        let mut order = Order::new(Head { version: 4, seq: 4 });
-        assert_eq!(versions(&order.take(vec![created(5, 5), created(6, 6)])), [5, 6]);
-        assert!(order.is_quiet() && !order.begin_fill());
-        assert_eq!(versions(&order.take(vec![created(6, 6)])), [0; 0], "and never twice");
-    }
-
-    #[test]
-    fn an_event_beyond_a_gap_waits_for_the_database() {
-        let mut order = Order::new(Head { version: 4, seq: 4 });
-        assert!(order.take(vec![created(7, 7)]).is_empty());
-        assert!(order.begin_fill());
-        assert!(!order.begin_fill(), "one question at a time");
-        assert!(order.take(vec![created(8, 8)]).is_empty());
-        let events = order.filled(vec![chat(5, 5), chat(6, 6), chat(7, 7)], 7);
-        assert_eq!(versions(&events), [5, 6, 7, 8]);
-        assert!(order.is_quiet());
-    }
-
-    #[test]
-    fn a_fill_gives_new_chats_first_and_then_what_changed() {
-        let mut order = Order::new(Head { version: 4, seq: 4 });
-        order.doubt();
-        assert!(order.begin_fill());
-        // Chat 5 was stored and then edited: its row has version 7 and nothing has 5.
-        let events = order.filled(vec![chat(6, 6), chat(5, 7), chat(2, 8)], 8);
-        let seen: Vec<_> = events.iter().map(|e| (e.kind, e.chat.seq)).collect();
-        assert_eq!(seen, [(Kind::Created, 5), (Kind::Created, 6), (Kind::Edited, 2)]);
-        assert_eq!(order.head(), Head { version: 8, seq: 6 });
-    }
-
-    #[test]
-    fn a_doubt_is_asked_again_until_the_database_answers() {
-        let mut order = Order::new(Head::default());
-        order.doubt();
-        assert!(order.begin_fill());
-        order.fill_failed();
-        assert!(order.begin_fill());
-        assert!(order.filled(vec![], 0).is_empty());
-        assert!(order.is_quiet());
-    }
-}
+mod tests;

@@ -34,11 +34,13 @@ closes! {
     NOT_UTF8 = 1007, "a text message was not UTF-8";
     UNFINISHED = 1008, "a fragmented message took too long";
     TOO_BIG = 1009, "the message is too big: come back, do not send it again";
+    BROKEN = 4400, "this does not speak the protocol: do not retry";
     TOKEN_REFUSED = 4401, "the token was revoked or has expired: come back with a new one";
     ROOM_GONE = 4404, "the room was deleted";
     SILENT = 4408, "nothing was heard for too long";
     REPLACED = 4409, "replaced by newer sockets of the same chatter";
     TOO_FAST = 4429, "too many frames after rate_limited: come back later";
+    UNAVAILABLE = 4503, "the database does not answer: come back";
     TOO_SLOW = 4508, "the receiver reads too slowly: come back and resume";
 }
 

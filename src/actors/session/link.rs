@@ -1,51 +1,85 @@
 //! One live socket as the rest of the instance sees it: whose it is, what it wants, and where its frames go.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use actix::Addr;
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::Session;
-use super::event::{Event, Kind};
+use super::cursors::{Cursors, Release};
+use super::event::{Batch, Event, Kind as EventKind};
 use super::frame::{Close, text_frame};
-use super::messages::{ProofWanted, Shut};
+use super::messages::{Behind, ProofWanted, Shut};
 use super::out_queue::{OutQueue, Pushed};
 use crate::domain::chat::Chat;
-use crate::domain::{ChatroomId, ChatterId};
+use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::error::Problem;
+use crate::wire::device::Ref;
+use crate::wire::device::server::ServerFrame;
+use crate::wire::rest::ChatBody;
 use crate::wire::seed::{ChatFrame, ErrorFrame};
 
 /// A socket's id on this instance.
 pub type LinkId = u64;
 
+/// Announcements that wait for `ready`; a client that makes more in that time is not one that can be served.
+const EARLY_MAX: usize = 1_024;
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// One live socket of a chatter in a room.
+/// One live socket of a chatter; 0 stands for a chatter who has not signed in yet.
 pub struct Link {
     pub id: LinkId,
     pub chatter_id: ChatterId,
-    pub sign_in_id: Option<i64>,
-    pub chatroom_id: ChatroomId,
-    /// Whether it asked for edits and deletions too (`&events=1`).
-    pub events: bool,
     pub out: OutQueue,
+    kind: Kind,
+    /// The sign-in that its token names; 0 for a token without one.
+    sign_in_id: AtomicI64,
     /// The session actor, once it runs.
     session: OnceLock<Addr<Session>>,
 }
 
+enum Kind {
+    Seed {
+        chatroom_id: ChatroomId,
+        /// Whether it asked for edits and deletions too (`&events=1`).
+        events: bool,
+    },
+    Device(Mutex<DeviceState>),
+}
+
+#[derive(Default)]
+struct DeviceState {
+    cursors: Cursors,
+    /// Set by `ready`; what is announced before waits in `early`.
+    is_ready: bool,
+    early: Vec<Bytes>,
+}
+
 impl Link {
-    /// A socket that writes to `out`.
+    /// A seed socket that writes to `out`.
     #[must_use]
-    pub fn new(
+    pub fn seed(
         chatter_id: ChatterId,
         sign_in_id: Option<i64>,
         chatroom_id: ChatroomId,
         events: bool,
         out: OutQueue,
     ) -> Self {
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self { id, chatter_id, sign_in_id, chatroom_id, events, out, session: OnceLock::new() }
+        Self::new(chatter_id, sign_in_id, Kind::Seed { chatroom_id, events }, out)
+    }
+
+    /// A device socket that writes to `out`, of this chatter or of nobody yet.
+    #[must_use]
+    pub fn device(chatter_id: ChatterId, sign_in_id: Option<i64>, out: OutQueue) -> Self {
+        Self::new(chatter_id, sign_in_id, Kind::Device(Mutex::default()), out)
+    }
+
+    fn new(chatter_id: ChatterId, sign_in_id: Option<i64>, kind: Kind, out: OutQueue) -> Self {
+        let (id, sign_in_id) = (NEXT_ID.fetch_add(1, Ordering::Relaxed), AtomicI64::new(sign_in_id.unwrap_or(0)));
+        Self { id, chatter_id, out, kind, sign_in_id, session: OnceLock::new() }
     }
 
     /// The session actor makes itself known.
@@ -53,12 +87,57 @@ impl Link {
         let _ = self.session.set(session);
     }
 
-    /// Queues the frames of these events of its room. Called by the room, once per commit.
-    pub fn deliver(&self, events: &[Event]) {
-        let wanted = |event: &&Event| self.events || event.kind == Kind::Created;
+    /// The sign-in that its token names.
+    #[must_use]
+    pub fn sign_in_id(&self) -> Option<i64> {
+        Some(self.sign_in_id.load(Ordering::Acquire)).filter(|id| *id != 0)
+    }
+
+    /// Its token was replaced by one of this sign-in.
+    pub fn set_sign_in_id(&self, id: Option<i64>) {
+        self.sign_in_id.store(id.unwrap_or(0), Ordering::Release);
+    }
+
+    /// The one room of a seed socket; a device socket has them all.
+    #[must_use]
+    pub fn seed_room(&self) -> Option<ChatroomId> {
+        match self.kind {
+            Kind::Seed { chatroom_id, .. } => Some(chatroom_id),
+            Kind::Device(_) => None,
+        }
+    }
+
+    /// Whether this is a device socket.
+    #[must_use]
+    pub fn is_device(&self) -> bool {
+        matches!(self.kind, Kind::Device(_))
+    }
+
+    /// Queues the frames of these changes. Called by the room, once per commit.
+    pub fn deliver(&self, batch: &Batch) {
+        match &self.kind {
+            Kind::Seed { chatroom_id, events } if *chatroom_id == batch.chatroom_id => {
+                self.deliver_seed(&batch.events, *events);
+            }
+            Kind::Seed { .. } => {}
+            Kind::Device(state) => {
+                let mut state = state.lock();
+                let frames = state.cursors.deliver(batch.chatroom_id, batch);
+                if !frames.is_empty() {
+                    self.watch(self.out.push(frames));
+                } else if state.cursors.is_behind() {
+                    drop(state);
+                    self.nudge();
+                }
+            }
+        }
+    }
+
+    fn deliver_seed(&self, events: &[Event], all: bool) {
+        let wanted = |event: &&Event| all || event.kind == EventKind::Created;
         let mut received = events
             .iter()
-            .filter(|e| e.kind == Kind::Created && e.chat.sender_id != self.chatter_id)
+            .filter(|e| e.kind == EventKind::Created && e.chat.sender_id != self.chatter_id)
             .map(|e| e.chat.seq);
         let frames = events.iter().filter(wanted).map(Event::seed_frame);
         let Some(first) = received.next() else { return self.watch(self.out.push(frames)) };
@@ -70,14 +149,110 @@ impl Link {
         }
     }
 
-    /// Answers a retry: the chat is already stored, only the sender's socket hears of it.
+    /// Tells the session that rooms have to be read for this socket.
+    fn nudge(&self) {
+        if let Some(session) = self.session.get() {
+            // A full mailbox has one of these in it, or the socket is closing.
+            let _ = session.try_send(Behind);
+        }
+    }
+
+    /// Queues something that is no change of a room, behind `ready`; passed over by seed sockets.
+    pub fn announce(&self, frame: &Bytes) {
+        let Kind::Device(state) = &self.kind else { return };
+        let mut state = state.lock();
+        if state.is_ready {
+            self.push(frame.clone());
+        } else if state.early.len() < EARLY_MAX {
+            state.early.push(frame.clone());
+        } else {
+            drop(state);
+            self.close(Close::TOO_SLOW);
+        }
+    }
+
+    /// Queues something that nobody misses; dropped under pressure and before `ready`.
+    pub fn mention(&self, frame: &Bytes) {
+        let Kind::Device(state) = &self.kind else { return };
+        if state.lock().is_ready {
+            self.watch(self.out.push_if_roomy(frame.clone()));
+        }
+    }
+
+    /// Queues `ready` or a page of rooms, and behind it what was held for them.
+    pub fn list(&self, page: Bytes, rooms: impl IntoIterator<Item = (ChatroomId, Version)>) {
+        let Kind::Device(state) = &self.kind else { return };
+        let mut state = state.lock();
+        self.push(page);
+        if !state.is_ready {
+            state.is_ready = true;
+            let early = std::mem::take(&mut state.early);
+            self.watch(self.out.push(early));
+        }
+        let held = state.cursors.listed(rooms);
+        self.watch(self.out.push(held));
+    }
+
+    /// All rooms of the chatter were listed.
+    pub fn all_listed(&self) {
+        self.with_cursors(|cursors| ((), cursors.all_listed()));
+    }
+
+    /// Queues `frame`, which brings this room up to `version`, and what was held for it. Gives the version from which the
+    /// database has to be read once more, if it has.
+    pub fn caught_up(&self, room: ChatroomId, version: Version, frame: Option<Bytes>) -> Option<Version> {
+        let Kind::Device(state) = &self.kind else { return None };
+        let mut state = state.lock();
+        self.watch(self.out.push(frame));
+        match state.cursors.caught_up(room, version) {
+            Release::Frames(frames) => {
+                self.watch(self.out.push(frames));
+                None
+            }
+            Release::Again(version) => Some(version),
+        }
+    }
+
+    /// The room is gone: says so to a device socket.
+    pub fn room_gone(&self, room: ChatroomId) {
+        if !self.is_device() {
+            return;
+        }
+        let frame = text_frame(&ServerFrame::ChatroomDeleted { chatroom_id: room });
+        self.with_cursors(|cursors| {
+            cursors.forget(room);
+            ((), Vec::new())
+        });
+        self.announce(&frame);
+    }
+
+    /// The cursors, with the frames that follow from what is done to them.
+    pub fn with_cursors<T: Default>(&self, f: impl FnOnce(&mut Cursors) -> (T, Vec<Bytes>)) -> T {
+        let Kind::Device(state) = &self.kind else { return T::default() };
+        let mut state = state.lock();
+        let (value, frames) = f(&mut state.cursors);
+        self.watch(self.out.push(frames));
+        value
+    }
+
+    /// Answers a retry on a seed socket: the chat is already stored, only the sender's socket hears of it.
     pub fn again(&self, chat: &Chat) {
         self.push(text_frame(&ChatFrame::new(chat)));
     }
 
-    /// Answers a frame that was refused; the socket stays open.
+    /// Answers a seed frame that was refused; the socket stays open.
     pub fn refuse(&self, problem: &Problem, client_id: Option<&str>) {
         self.push(text_frame(&ErrorFrame { error: problem, client_id }));
+    }
+
+    /// Answers a device frame: this chat is stored so.
+    pub fn ack(&self, reference: Option<Ref>, chat: &Chat) {
+        self.push(text_frame(&ServerFrame::Ack { reference, chat: ChatBody::new(chat) }));
+    }
+
+    /// Answers a device frame that was refused; the socket stays open.
+    pub fn refuse_frame(&self, reference: Option<Ref>, problem: &Problem) {
+        self.push(text_frame(&ServerFrame::Error { reference, problem }));
     }
 
     /// Queues one frame.
@@ -104,5 +279,19 @@ impl Link {
             // A full mailbox means that it is being told already.
             let _ = session.try_send(Shut);
         }
+    }
+}
+
+/// A frame of a device socket and who sent it: where its refusal goes.
+#[derive(Clone)]
+pub struct Asker {
+    pub link: Arc<Link>,
+    pub reference: Option<Ref>,
+}
+
+impl Asker {
+    /// Answers the frame with a refusal.
+    pub fn refuse(self, problem: &Problem) {
+        self.link.refuse_frame(self.reference, problem);
     }
 }

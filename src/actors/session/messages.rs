@@ -13,3 +13,9 @@ pub struct Shut;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ProofWanted;
+
+/// Sent by [`Link`](super::link::Link) when a room has changes that this device socket cannot be given without reading the
+/// database: the session reads it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Behind;

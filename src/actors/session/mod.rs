@@ -1,36 +1,41 @@
-//! One live socket of a chatter: what its frames mean, its heartbeat, its end.
+//! One live socket of a chatter: its heartbeat, its limits, its end. What its frames mean is the codec's: [`seed`] or
+//! [`device`].
 //!
 //! Started by `http::socket` after the upgrade; lives on the worker that accepted the connection. It tells rooms,
 //! through the registry, and never waits for them: what they answer goes into its out-queue.
 
+pub mod cursors;
+pub mod device;
 pub mod event;
 pub mod frame;
 pub mod link;
 pub mod messages;
 pub mod out_queue;
 pub mod receipt_proof;
+mod seed;
 pub mod socket;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle, StreamHandler};
-use bytes::Bytes;
 
 use super::SESSION_MAILBOX;
 use super::registry::Registry;
 use super::room::messages::{Command, Post, Reply};
 use super::sessions::Sessions;
-use crate::domain::Broken;
+use crate::auth::token::Tokens;
+use crate::domain::ChatroomId;
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::clock::Micros;
 use crate::error::{Code, Problem};
 use crate::limits::Limits;
+use crate::store::Store;
 use crate::store::writer::Move;
-use crate::wire::seed::ClientFrame;
+use device::Device;
 use frame::{Close, Message, pong_frame};
 use link::Link;
-use messages::{ProofWanted, Shut};
+use messages::{Behind, ProofWanted, Shut};
 use socket::Heard;
 
 /// A ping goes out this often.
@@ -46,17 +51,21 @@ const REFUSALS_WINDOW: Duration = Duration::from_secs(10);
 /// The parts of the instance that a session uses.
 #[derive(Clone)]
 pub struct Parts {
+    pub store: Arc<Store>,
     pub registry: Arc<Registry>,
     pub sessions: Arc<Sessions>,
     pub limits: Arc<Limits>,
+    pub tokens: Arc<Tokens>,
 }
 
 /// One live socket.
 pub struct Session {
     link: Arc<Link>,
     parts: Parts,
-    /// When its token ends.
+    /// When its token ends; far away while there is none.
     expires_at: Micros,
+    /// What only a device socket has.
+    device: Option<Box<Device>>,
     /// When the peer was last heard.
     heard: Instant,
     pinged: Instant,
@@ -67,11 +76,16 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session for this socket; the link must be in `sessions` already, so that it misses nothing.
+    /// A session for this seed socket; the link must be in `sessions` already, so that it misses nothing.
     #[must_use]
-    pub fn new(link: Arc<Link>, parts: Parts, expires_at: Micros) -> Self {
+    pub fn seed(link: Arc<Link>, parts: Parts, expires_at: Micros) -> Self {
+        Self::new(link, parts, expires_at, None)
+    }
+
+    fn new(link: Arc<Link>, parts: Parts, expires_at: Micros, device: Option<Box<Device>>) -> Self {
         let now = Instant::now();
-        Self { link, parts, expires_at, heard: now, pinged: now, refusals: 0, refusals_since: now, unfinished: None }
+        let (heard, pinged, refusals_since) = (now, now, now);
+        Self { link, parts, expires_at, device, heard, pinged, refusals: 0, refusals_since, unfinished: None }
     }
 
     /// Sleeps until the next ping, the end of patience or of the token, whichever comes first.
@@ -117,7 +131,8 @@ impl Session {
                 ctx.stop();
             }
             _ if self.link.out.is_closing() => {}
-            Message::Text(text) => self.on_text(&text, ctx),
+            Message::Text(text) if self.device.is_some() => self.on_device_text(&text, ctx),
+            Message::Text(text) => self.on_seed_text(&text, ctx),
             Message::Binary(_) => self.close(Close::UNSUPPORTED, ctx),
             Message::Ping(payload) => self.link.push(pong_frame(&payload)),
             Message::Pong(payload) => self.on_pong(&payload, ctx),
@@ -125,10 +140,12 @@ impl Session {
     }
 
     fn on_pong(&mut self, payload: &[u8], ctx: &mut Context<Self>) {
-        if let Some((from, to)) = self.link.out.pong(payload) {
-            let step = Command::Watermark { chatter_id: self.link.chatter_id, step: Move::Received { from, to } };
+        if let Some((from, to)) = self.link.out.pong(payload)
+            && let Some(chatroom_id) = self.link.seed_room()
+        {
+            let (chatter_id, step) = (self.link.chatter_id, Move::Received { from, to });
             // A room that is too busy loses only this proof; the next one covers it.
-            let _ = self.parts.registry.tell(self.link.chatroom_id, step);
+            let _ = self.parts.registry.tell(chatroom_id, Command::Watermark { chatter_id, step, asker: None });
         }
         if self.link.out.prove() {
             Self::prove_soon(ctx);
@@ -144,39 +161,28 @@ impl Session {
         });
     }
 
-    fn on_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
-        let frame = match serde_json::from_slice::<ClientFrame>(text) {
-            Ok(frame) => frame,
-            Err(_) => {
-                let detail = "Send {\"message\": \"text\"}, optionally with a \"client_id\".";
-                return self.link.refuse(&Problem::new(Code::Malformed, detail), None);
-            }
-        };
-        let client_id = frame.client_id.clone();
-        if let Err(problem) = self.post(frame) {
-            self.link.refuse(&problem, client_id.as_deref());
-            if problem.code == Code::RateLimited {
-                self.count_refusal(ctx);
-            }
-        }
+    /// Hands a new chat to its room, if this chatter may send now.
+    fn post(
+        &self,
+        chatroom_id: ChatroomId,
+        content: Content,
+        client_id: Option<ClientId>,
+        reply: Reply,
+    ) -> Result<(), Problem> {
+        self.may_change()?;
+        let post = Post { sender_id: self.link.chatter_id, receiver_id: None, content, client_id, reply };
+        self.parts.registry.tell(chatroom_id, Command::Post(post))
     }
 
-    fn post(&self, frame: ClientFrame) -> Result<(), Problem> {
-        let field = |e: Broken| {
-            Problem::invalid(if e.field == "content" { "message" } else { e.field }, format!("It {}.", e.rule))
-        };
-        let content = Content::parse(frame.message).map_err(field)?;
-        let client_id = frame.client_id.map(ClientId::parse).transpose().map_err(field)?;
+    /// Whether this chatter may send, edit or delete now.
+    fn may_change(&self) -> Result<(), Problem> {
         if !self.parts.sessions.takes_chats() {
             return Err(Problem::new(
                 Code::Draining,
                 "This instance is shutting down; connect again and send the same client_id.",
             ));
         }
-        self.parts.limits.send(self.link.chatter_id).map_err(Problem::sending_too_fast)?;
-        let reply = Reply::Link(self.link.clone(), client_id.as_ref().map(|id| id.as_str().into()));
-        let post = Post { sender_id: self.link.chatter_id, receiver_id: None, content, client_id, reply };
-        self.parts.registry.tell(self.link.chatroom_id, Command::Post(post))
+        self.parts.limits.send(self.link.chatter_id).map_err(Problem::sending_too_fast)
     }
 
     /// A client that does not listen to `rate_limited` costs only itself.
@@ -201,10 +207,12 @@ impl Actor for Session {
             Self::end_soon(ctx);
         }
         self.schedule(ctx);
+        self.start_device(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.parts.sessions.remove(&self.link);
+        self.stop_device();
         self.link.out.end();
     }
 }
@@ -246,5 +254,13 @@ impl Handler<ProofWanted> for Session {
 
     fn handle(&mut self, _: ProofWanted, ctx: &mut Self::Context) {
         Self::prove_soon(ctx);
+    }
+}
+
+impl Handler<Behind> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Behind, ctx: &mut Self::Context) {
+        self.catch_up(ctx);
     }
 }

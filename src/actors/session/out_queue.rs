@@ -16,6 +16,9 @@ use super::frame::{Close, close_frame, ping_frame};
 use super::receipt_proof::{Next, ReceiptProof};
 use crate::domain::Seq;
 
+/// Up to a quarter of its bytes a queue counts as roomy.
+const ROOMY_PART: usize = 4;
+
 /// What became of frames that were put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
@@ -39,6 +42,8 @@ struct Shared {
     state: State,
     /// The connection that waits for more.
     reader: Option<Waker>,
+    /// The producer that waits for less.
+    producer: Option<Waker>,
     proof: ReceiptProof,
 }
 
@@ -60,10 +65,11 @@ impl OutQueue {
             bytes: 0,
             state: State::Open,
             reader: None,
+            producer: None,
             proof: ReceiptProof::default(),
         };
         let shared = Arc::new(Mutex::new(shared));
-        (Self { shared: shared.clone(), bytes_max }, OutBody { shared })
+        (Self { shared: shared.clone(), bytes_max }, OutBody { shared, roomy: bytes_max / ROOMY_PART })
     }
 
     /// Puts frames in, in order, with one wake-up.
@@ -72,6 +78,34 @@ impl OutQueue {
         let pushed = shared.push(frames, self.bytes_max);
         wake(shared);
         pushed
+    }
+
+    /// Puts a frame in that nobody misses, unless the queue is filling up.
+    pub fn push_if_roomy(&self, frame: Bytes) -> Pushed {
+        let mut shared = self.shared.lock();
+        if shared.bytes > self.bytes_max / ROOMY_PART {
+            return Pushed::Queued;
+        }
+        let pushed = shared.push([frame], self.bytes_max);
+        wake(shared);
+        pushed
+    }
+
+    /// Waits until the peer has read most of what is queued: catching up shall never fill the queue. False when the socket
+    /// is closing.
+    pub async fn roomy(&self) -> bool {
+        std::future::poll_fn(|cx| {
+            let mut shared = self.shared.lock();
+            if shared.state != State::Open {
+                return Poll::Ready(false);
+            }
+            if shared.bytes <= self.bytes_max / ROOMY_PART {
+                return Poll::Ready(true);
+            }
+            shared.producer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
     }
 
     /// Puts in the frames of chats up to `newest`, the first of which is `first`, and behind them the ping that lets the
@@ -183,15 +217,18 @@ impl Shared {
 /// Wakes the connection after the lock is let go, or it would wake up into it.
 fn wake(mut shared: parking_lot::MutexGuard<'_, Shared>) {
     let reader = if shared.chunks.is_empty() && shared.state != State::Ended { None } else { shared.reader.take() };
+    let producer = if shared.state == State::Open { None } else { shared.producer.take() };
     drop(shared);
-    if let Some(reader) = reader {
-        reader.wake();
+    for waiting in [reader, producer].into_iter().flatten() {
+        waiting.wake();
     }
 }
 
 /// The response body of an upgraded connection.
 pub struct OutBody {
     shared: Arc<Mutex<Shared>>,
+    /// At so many bytes a producer that waits goes on.
+    roomy: usize,
 }
 
 impl Stream for OutBody {
@@ -201,6 +238,11 @@ impl Stream for OutBody {
         let mut shared = self.shared.lock();
         if let Some(chunk) = shared.chunks.pop_front() {
             shared.bytes -= chunk.len();
+            let producer = if shared.bytes <= self.roomy { shared.producer.take() } else { None };
+            drop(shared);
+            if let Some(producer) = producer {
+                producer.wake();
+            }
             return Poll::Ready(Some(Ok(chunk)));
         }
         if shared.state == State::Ended {
@@ -224,6 +266,11 @@ impl Drop for OutBody {
         shared.state = State::Ended;
         shared.chunks = VecDeque::new();
         shared.bytes = 0;
+        let producer = shared.producer.take();
+        drop(shared);
+        if let Some(producer) = producer {
+            producer.wake();
+        }
     }
 }
 

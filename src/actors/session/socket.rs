@@ -28,11 +28,12 @@ pub enum Refused {
     Malformed,
 }
 
-/// Answers the upgrade with a response whose body is the socket's out-queue.
-pub fn accept(request: &HttpRequest, body: OutBody) -> Result<HttpResponse, Refused> {
+/// Answers the upgrade with a response whose body is the socket's out-queue, and the first of these subprotocols that the
+/// client offers.
+pub fn accept(request: &HttpRequest, protocols: &[&str], body: OutBody) -> Result<HttpResponse, Refused> {
     // 16 bytes in base64 (RFC 6455 section 4.1).
     let key = request.headers().get("sec-websocket-key").map(|key| key.as_bytes().len());
-    match handshake_with_protocols(request, &[]) {
+    match handshake_with_protocols(request, protocols) {
         // RFC 6455 section 4.1 asks for HTTP/1.1.
         Ok(_) if request.version() < Version::HTTP_11 => Err(Refused::NotWebSocket),
         Ok(_) if key != Some(24) => Err(Refused::Malformed),

@@ -10,8 +10,8 @@ mod postgres;
 mod run;
 mod sqlite;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ pub use run::Loop;
 
 use super::connect::Opened;
 use crate::domain::chat::{Chat, ClientId, Content};
-use crate::domain::{ChatId, ChatroomId, ChatterId};
+use crate::domain::{ChatId, ChatroomId, ChatterId, Seq};
 
 /// Commands that may wait; a room that finds the queue full answers `busy`.
 const QUEUE_MAX: usize = 8_192;
@@ -113,6 +113,30 @@ pub trait Home: Send + Sync {
     fn settled(&self, outcomes: Vec<(u64, Outcome)>);
 }
 
+/// Watermarks that moved: where they are now, and whose they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub chatroom_id: ChatroomId,
+    pub chatter_id: ChatterId,
+    /// The other person of the room; the chatter itself in notes to self.
+    pub other_id: ChatterId,
+    pub delivered_seq: Seq,
+    pub read_seq: Seq,
+    /// Whether it was `read_seq` that was to move, and with it what is unread.
+    pub read: bool,
+    /// Whether the other person may know.
+    pub shown: bool,
+}
+
+/// Who hears of watermarks that moved. Called on the writer's thread, after the commit: it must not wait.
+pub trait Watcher: Send + Sync {
+    /// At least one, each with the row as it is now.
+    fn moved(&self, moved: Vec<Moved>);
+}
+
+/// The watcher, once there is one.
+type Watching = Arc<OnceLock<Arc<dyn Watcher>>>;
+
 /// One command on its way.
 pub struct Submission {
     pub ticket: u64,
@@ -129,6 +153,7 @@ pub struct Full;
 pub struct WriterHandle {
     queue: mpsc::Sender<Submission>,
     moves: Arc<Moves>,
+    watcher: Watching,
     /// Commands that were handed in and not settled yet.
     in_flight: Arc<AtomicUsize>,
 }
@@ -161,12 +186,20 @@ impl WriterHandle {
     pub fn move_watermark(&self, chatroom_id: ChatroomId, chatter_id: ChatterId, by: Move) {
         self.moves.add(chatroom_id, chatter_id, by);
     }
+
+    /// Tells this one from now on of watermarks that moved; there is one, and the first stays.
+    pub fn watch(&self, watcher: Arc<dyn Watcher>) {
+        if self.watcher.set(watcher).is_err() {
+            tracing::error!("watermarks have a watcher already");
+        }
+    }
 }
 
 /// The writer and where to hand in.
 pub(super) fn new(opened: &Opened, push_grace: Duration) -> (WriterHandle, Loop) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
-    let (moves, in_flight) = (Arc::new(Moves::default()), Arc::new(AtomicUsize::new(0)));
-    let handle = WriterHandle { queue: sender, moves: moves.clone(), in_flight: in_flight.clone() };
-    (handle, Loop::new(queue, moves, in_flight, opened, push_grace))
+    let (moves, watcher, in_flight) = (Arc::new(Moves::default()), Watching::default(), Arc::new(AtomicUsize::new(0)));
+    let handle =
+        WriterHandle { queue: sender, moves: moves.clone(), watcher: watcher.clone(), in_flight: in_flight.clone() };
+    (handle, Loop::new(queue, moves, watcher, in_flight, opened, push_grace))
 }

@@ -5,9 +5,11 @@ use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sea_orm::sqlx;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::Moved;
 use crate::domain::{ChatroomId, ChatterId, Seq};
 
 /// How long a watermark may wait for company.
@@ -150,7 +152,8 @@ impl Moves {
 }
 
 /// The statement that moves watermarks. `{input}` gives rows (chatroom_id, chatter_id, proof_from, delivered, read,
-/// sent); `GREATEST` and `LEAST` are `max` and `min` on SQLite.
+/// sent); `GREATEST` and `LEAST` are `max` and `min` on SQLite, which lets RETURNING see nothing of FROM. The rows that moved come
+/// back as [`moved_of`] reads them.
 pub(in crate::store::writer) const MOVE_SQL: &str = "
 UPDATE members SET
   delivered_seq = GREATEST(members.delivered_seq, x.delivered),
@@ -166,7 +169,29 @@ FROM (
     JOIN chatrooms r ON r.id = m.chatroom_id
 ) x
 WHERE members.chatroom_id = x.chatroom_id AND members.chatter_id = x.chatter_id
-  AND (members.delivered_seq < x.delivered OR members.read_seq < x.read OR (x.sent AND members.read_seq < x.delivered))";
+  AND (members.delivered_seq < x.delivered OR members.read_seq < x.read OR (x.sent AND members.read_seq < x.delivered))
+RETURNING members.chatroom_id, members.chatter_id,
+  (SELECT r.pair_low + r.pair_high - members.chatter_id FROM chatrooms r WHERE r.id = members.chatroom_id),
+  members.delivered_seq, members.read_seq,
+  coalesce((SELECT c.show_receipts FROM chatters c WHERE c.id = members.chatter_id), FALSE)";
+
+/// A row that [`MOVE_SQL`] gave back.
+pub(in crate::store::writer) fn moved_of<'r, R: sqlx::Row>(row: &'r R) -> Result<Moved, sqlx::Error>
+where
+    usize: sqlx::ColumnIndex<R>,
+    i64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    bool: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+{
+    Ok(Moved {
+        chatroom_id: row.try_get(0)?,
+        chatter_id: row.try_get(1)?,
+        other_id: row.try_get(2)?,
+        delivered_seq: row.try_get(3)?,
+        read_seq: row.try_get(4)?,
+        read: false,
+        shown: row.try_get(5)?,
+    })
+}
 
 #[cfg(test)]
 mod tests {

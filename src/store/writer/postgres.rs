@@ -14,9 +14,9 @@ use sea_orm::sqlx::{self, Row as _};
 use statements::{ALTER, APPEND_FULL, APPEND_PLAIN, MOVE_INPUT};
 
 use super::batch::{ClientKey, Fresh, Known, Plan, RoomGot, client_keys};
-use super::moves::{MOVE_SQL, Row};
+use super::moves::{MOVE_SQL, Row, moved_of};
 use super::run::Verdict;
-use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored};
+use super::{Alter, Append, Change, Command, Moved, Outcome, Refusal, Stored};
 use crate::domain::clock::{Micros, micros};
 use crate::store::chats::{chat_of, known_of, model_of};
 use crate::store::pool::{Pool, is_outage_sqlx};
@@ -44,10 +44,10 @@ impl Postgres {
         self.within_deadline(async |db| batch(db, commands, grace_us).await).await
     }
 
-    pub(super) async fn move_watermarks(&mut self, rows: &[Row]) -> Result<(), StoreError> {
+    pub(super) async fn move_watermarks(&mut self, rows: &[Row], moved: &mut Vec<Moved>) -> Result<(), StoreError> {
         let column = |of: fn(&Row) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
         let sql = self.move_sql.clone();
-        self.within_deadline(async |db| {
+        let found = self.within_deadline(async |db| {
             sqlx::query(sqlx::AssertSqlSafe(sql))
                 .bind(column(|r| r.chatroom_id))
                 .bind(column(|r| r.chatter_id))
@@ -55,11 +55,13 @@ impl Postgres {
                 .bind(column(|r| r.delivered))
                 .bind(column(|r| r.read))
                 .bind(rows.iter().map(|r| r.sent).collect::<Vec<bool>>())
-                .execute(db)
+                .fetch_all(db)
                 .await
-                .map(drop)
-        })
-        .await
+        });
+        for row in found.await? {
+            moved.push(moved_of(&row)?);
+        }
+        Ok(())
     }
 
     /// Runs on the writer's own connection; one that failed or did not answer is thrown away.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::moves::{self, Moves};
-use super::{Command, Home, Outcome, Refusal, Submission, postgres, sqlite};
+use super::{Command, Home, Moved, Outcome, Refusal, Submission, Watching, postgres, sqlite};
 use crate::domain::ChatroomId;
 use crate::store::connect::Opened;
 use crate::store::{DEADLINE, StoreError};
@@ -30,6 +30,7 @@ const LOCKED_PAUSE_MAX: Duration = Duration::from_millis(50);
 pub struct Loop {
     queue: mpsc::Receiver<Submission>,
     moves: Arc<Moves>,
+    watcher: Watching,
     in_flight: Arc<AtomicUsize>,
     database: Database,
     parked: Parked,
@@ -65,6 +66,7 @@ impl Loop {
     pub(super) fn new(
         queue: mpsc::Receiver<Submission>,
         moves: Arc<Moves>,
+        watcher: Watching,
         in_flight: Arc<AtomicUsize>,
         opened: &Opened,
         push_grace: Duration,
@@ -75,17 +77,22 @@ impl Loop {
             }
             _ => Database::Sqlite(sqlite::Sqlite::new(opened.writes.clone(), push_grace)),
         };
-        Self { queue, moves, in_flight, database, parked: Parked::default() }
+        Self { queue, moves, watcher, in_flight, database, parked: Parked::default() }
     }
 
     /// Writes until every handle is gone, then flushes the last watermarks.
     pub async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
             self.write(batch).await;
-            self.move_watermarks().await;
+            if let Some(due) = self.moves.take_due()
+                && let Err(error) = self.move_watermarks(&due).await
+            {
+                tracing::debug!(error = &error as &dyn std::error::Error, "watermarks wait for the database");
+                self.moves.put_back(due);
+            }
         }
         let last = self.moves.take();
-        if let Err(error) = self.database.move_watermarks(&last).await {
+        if let Err(error) = self.move_watermarks(&last).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the last watermarks were not stored");
         }
     }
@@ -144,13 +151,21 @@ impl Loop {
         }
     }
 
-    async fn move_watermarks(&mut self) {
-        if let Some(moves) = self.moves.take_due()
-            && let Err(error) = self.database.move_watermarks(&moves).await
-        {
-            tracing::debug!(error = &error as &dyn std::error::Error, "watermarks wait for the database");
-            self.moves.put_back(moves);
+    async fn move_watermarks(&mut self, rows: &[moves::Row]) -> Result<(), StoreError> {
+        let mut moved = Vec::new();
+        let done = self.database.move_watermarks(rows, &mut moved).await;
+        for moved in &mut moved {
+            let row =
+                rows.binary_search_by_key(&(moved.chatroom_id, moved.chatter_id), |r| (r.chatroom_id, r.chatter_id));
+            moved.read = row.is_ok_and(|at| rows[at].read > 0 || rows[at].sent);
         }
+        // Also what was stored before something failed: tried again, it does not move a second time.
+        if !moved.is_empty()
+            && let Some(watcher) = self.watcher.get()
+        {
+            watcher.moved(moved);
+        }
+        done
     }
 
     /// Whoever came while the database did not answer has waited as long as anybody should.
@@ -278,10 +293,10 @@ impl Database {
         }
     }
 
-    async fn move_watermarks(&mut self, moves: &[moves::Row]) -> Result<(), StoreError> {
+    async fn move_watermarks(&mut self, rows: &[moves::Row], moved: &mut Vec<Moved>) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.move_watermarks(moves).await,
-            Self::Postgres(postgres) => postgres.move_watermarks(moves).await,
+            Self::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
+            Self::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
         }
     }
 }

@@ -15,9 +15,9 @@ use part::Part;
 use statements::{ROWS_MAX, Statements, size_for};
 
 use super::batch::{ClientKey, Known, Plan, RoomGot, client_keys};
-use super::moves::Row;
+use super::moves::{Row, moved_of};
 use super::run::Verdict;
-use super::{Alter, Append, Change, Command, Outcome, Refusal, Stored};
+use super::{Alter, Append, Change, Command, Moved, Outcome, Refusal, Stored};
 use crate::domain::ChatroomId;
 use crate::domain::clock::{Micros, micros};
 use crate::store::StoreError;
@@ -50,7 +50,7 @@ impl Sqlite {
         done.map_err(StoreError::from)
     }
 
-    pub(super) async fn move_watermarks(&mut self, rows: &[Row]) -> Result<(), StoreError> {
+    pub(super) async fn move_watermarks(&mut self, rows: &[Row], moved: &mut Vec<Moved>) -> Result<(), StoreError> {
         let mut db = self.connection().await?;
         for rows in rows.chunks(ROWS_MAX) {
             let size = size_for(rows.len());
@@ -62,7 +62,9 @@ impl Sqlite {
             for _ in 0..(size - rows.len()) * 6 {
                 query = query.bind(0_i64);
             }
-            query.execute(&mut *db).await.map_err(StoreError::from)?;
+            for row in query.fetch_all(&mut *db).await.map_err(StoreError::from)? {
+                moved.push(moved_of(&row)?);
+            }
         }
         Ok(())
     }

@@ -1,0 +1,218 @@
+//! The order of a room, by example and against a model of the database.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::clock::Micros;
+
+fn chat(seq: Seq, version: Version) -> Chat {
+    Chat {
+        id: seq,
+        chatroom_id: 1,
+        seq,
+        version,
+        sender_id: 1,
+        receiver_id: 2,
+        content: "x".into(),
+        client_id: None,
+        create_time: Micros(0),
+        edit_time: None,
+        delete_time: None,
+    }
+}
+
+fn created(seq: Seq, version: Version) -> Event {
+    Event::new(Kind::Created, chat(seq, version))
+}
+
+fn versions<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Vec<Version> {
+    batches.into_iter().flat_map(|batch| &batch.events).map(Event::version).collect()
+}
+
+#[test]
+fn events_that_follow_each_other_are_delivered_at_once() {
+    let mut order = Order::new(1, Head { version: 4, seq: 4 });
+    assert_eq!(versions([&order.take(vec![created(5, 5), created(6, 6)])]), [5, 6]);
+    assert!(order.is_quiet() && !order.begin_fill());
+    assert_eq!(versions([&order.take(vec![created(6, 6)])]), [0; 0], "and never twice");
+}
+
+#[test]
+fn an_event_beyond_a_gap_waits_for_the_database() {
+    let mut order = Order::new(1, Head { version: 4, seq: 4 });
+    assert!(order.take(vec![created(7, 7)]).events.is_empty());
+    assert!(order.begin_fill());
+    assert!(!order.begin_fill(), "one question at a time");
+    assert!(order.take(vec![created(8, 8)]).events.is_empty());
+    let events = order.filled(vec![chat(5, 5), chat(6, 6), chat(7, 7)], 7);
+    assert_eq!(versions(&events), [5, 6, 7, 8]);
+    assert!(order.is_quiet());
+}
+
+#[test]
+fn a_fill_gives_new_chats_first_and_then_what_changed() {
+    let mut order = Order::new(1, Head { version: 4, seq: 4 });
+    order.doubt();
+    assert!(order.begin_fill());
+    // Chat 5 was stored and then edited: its row has version 7 and nothing has 5.
+    let events = order.filled(vec![chat(6, 6), chat(5, 7), chat(2, 8)], 8);
+    let seen: Vec<_> = events[0].events.iter().map(|e| (e.kind, e.chat.seq)).collect();
+    assert_eq!(seen, [(Kind::Created, 5), (Kind::Created, 6), (Kind::Edited, 2)]);
+    assert_eq!(order.head(), Head { version: 8, seq: 6 });
+}
+
+#[test]
+fn a_doubt_is_asked_again_until_the_database_answers() {
+    let mut order = Order::new(1, Head::default());
+    order.doubt();
+    assert!(order.begin_fill());
+    order.fill_failed();
+    assert!(order.begin_fill());
+    assert!(order.filled(vec![], 0).iter().all(|batch| batch.events.is_empty()));
+    assert!(order.is_quiet());
+}
+
+/// A database of one room, and the order that hears of its changes late, out of turn, or not at all.
+struct World {
+    order: Order,
+    rows: Vec<Chat>,
+    version: Version,
+    /// Changes that were committed and not announced yet.
+    unheard: Vec<Event>,
+    /// A read that was begun, with what it saw.
+    read: Option<(Vec<Chat>, Version)>,
+    /// What the sockets made of it: each chat's version.
+    view: std::collections::BTreeMap<Seq, (Version, bool)>,
+    had: Version,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Create,
+    /// Edits or deletes the chat at this place.
+    Change(prop::sample::Index, bool),
+    /// Announces some of what waits, in any order.
+    Announce(prop::sample::Index),
+    /// The outcome of a commit is never heard.
+    Lose(prop::sample::Index),
+    BeginRead,
+    EndRead,
+    ReadFails,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Create),
+        2 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, deletes)| Step::Change(at, deletes)),
+        5 => any::<prop::sample::Index>().prop_map(Step::Announce),
+        1 => any::<prop::sample::Index>().prop_map(Step::Lose),
+        1 => Just(Step::BeginRead),
+        1 => Just(Step::EndRead),
+        1 => Just(Step::ReadFails),
+    ]
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            order: Order::new(1, Head::default()),
+            rows: Vec::new(),
+            version: 0,
+            unheard: Vec::new(),
+            read: None,
+            view: std::collections::BTreeMap::new(),
+            had: 0,
+        }
+    }
+
+    fn deliver(&mut self, batches: impl IntoIterator<Item = Batch>) {
+        for batch in batches {
+            assert_eq!(batch.from, self.had, "a run follows the one before it");
+            for event in &batch.events {
+                let known = self.view.insert(event.chat.seq, (event.version(), event.kind == Kind::Deleted));
+                match event.kind {
+                    Kind::Created => assert!(known.is_none(), "chat {} is new twice", event.chat.seq),
+                    Kind::Edited => assert!(known.is_some(), "chat {} is edited before it is there", event.chat.seq),
+                    Kind::Deleted => {}
+                }
+                assert!(known.is_none_or(|(version, _)| version < event.version()), "a change came twice");
+                assert!(batch.read || event.version() > self.had && event.version() <= batch.to);
+            }
+            self.had = batch.to;
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Create => {
+                self.version += 1;
+                let chat = chat(self.rows.len() as Seq + 1, self.version);
+                self.rows.push(chat.clone());
+                self.unheard.push(Event::new(Kind::Created, chat));
+            }
+            Step::Change(at, deletes) if !self.rows.is_empty() => {
+                let at = at.index(self.rows.len());
+                let row = &mut self.rows[at];
+                if row.delete_time.is_none() {
+                    self.version += 1;
+                    row.version = self.version;
+                    let time = Some(Micros(self.version));
+                    let kind = if *deletes { Kind::Deleted } else { Kind::Edited };
+                    *(if *deletes { &mut row.delete_time } else { &mut row.edit_time }) = time;
+                    self.unheard.push(Event::new(kind, row.clone()));
+                }
+            }
+            Step::Announce(at) if !self.unheard.is_empty() => {
+                let event = self.unheard.remove(at.index(self.unheard.len()));
+                let batch = self.order.take(vec![event]);
+                self.deliver([batch]);
+            }
+            Step::Lose(at) if !self.unheard.is_empty() => {
+                drop(self.unheard.remove(at.index(self.unheard.len())));
+                self.order.doubt();
+            }
+            Step::BeginRead => {
+                if self.order.begin_fill() {
+                    let since = self.order.head().version;
+                    let rows = self.rows.iter().filter(|row| row.version > since).cloned().collect();
+                    self.read = Some((rows, self.version));
+                }
+            }
+            Step::EndRead => {
+                if let Some((rows, version)) = self.read.take() {
+                    let batches = self.order.filled(rows, version);
+                    self.deliver(batches);
+                }
+            }
+            Step::ReadFails => {
+                if self.read.take().is_some() {
+                    self.order.fill_failed();
+                }
+            }
+            Step::Change(..) | Step::Announce(_) | Step::Lose(_) => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn however_changes_are_heard_of_the_sockets_end_with_the_database(steps in prop::collection::vec(step(), 1..80)) {
+        let mut world = World::new();
+        steps.iter().for_each(|step| world.take(step));
+        while let Some(event) = world.unheard.pop() {
+            let batch = world.order.take(vec![event]);
+            world.deliver([batch]);
+        }
+        world.take(&Step::EndRead);
+        for _ in 0..3 {
+            world.take(&Step::BeginRead);
+            world.take(&Step::EndRead);
+        }
+        prop_assert!(world.order.is_quiet());
+        prop_assert_eq!(world.order.head().version, world.version);
+        let rows: Vec<_> = world.rows.iter().map(|row| (row.seq, (row.version, row.delete_time.is_some()))).collect();
+        prop_assert_eq!(world.view.into_iter().collect::<Vec<_>>(), rows);
+    }
+}

@@ -1,0 +1,243 @@
+//! Which changes of which room a device socket has had, and which wait until the database was read for it. No I/O.
+//!
+//! A socket is found by the rooms before the database is read for it, so nothing falls between; what comes for a room
+//! that is being read is held, and of that only what the read has not covered goes out behind it. What is held is
+//! bounded: beyond the bound it is thrown away and the room is read again.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::domain::{ChatroomId, Version};
+
+/// Bytes of events that one socket may have held, all rooms together.
+const HELD_BYTES_MAX: usize = 65_536;
+
+/// A run of changes as a room gives it: all from `from` (not included) to `to`.
+pub trait Run {
+    /// The cursor that the run follows.
+    fn from(&self) -> Version;
+    /// The cursor behind it.
+    fn to(&self) -> Version;
+    /// Whether each version between stands for itself; a run that was read from the database has holes.
+    fn is_unbroken(&self) -> bool;
+    /// The frames of an unbroken run with their versions.
+    fn frames(&self) -> impl Iterator<Item = (Version, Bytes)>;
+    /// The whole run as one frame, where it was read from the database and is small enough.
+    fn as_changes(&self) -> Option<Bytes>;
+}
+
+/// The cursors of one device socket.
+pub struct Cursors {
+    rooms: HashMap<ChatroomId, Cursor>,
+    /// The chatter's rooms are still being listed: events of those that were not yet are held.
+    listing: bool,
+    held_bytes: usize,
+    /// Rooms that have to be read because something was missing.
+    behind: Vec<ChatroomId>,
+}
+
+enum Cursor {
+    /// All up to here was sent, and what comes next goes out at once.
+    Live(Version),
+    Held(Box<Held>),
+}
+
+#[derive(Default)]
+struct Held {
+    /// What the socket has had.
+    sent: Version,
+    events: Vec<HeldRun>,
+    /// Something was thrown away: what is held is not all.
+    lost: bool,
+}
+
+struct HeldRun {
+    from: Version,
+    to: Version,
+    frames: Vec<(Version, Bytes)>,
+}
+
+/// What to do after the database was read for a room.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Release {
+    /// These frames follow; from now on the room is live.
+    Frames(Vec<Bytes>),
+    /// Read once more, from here.
+    Again(Version),
+}
+
+impl Default for Cursors {
+    fn default() -> Self {
+        Self { rooms: HashMap::new(), listing: true, held_bytes: 0, behind: Vec::new() }
+    }
+}
+
+impl Cursors {
+    /// A room's new changes: the frames to send now. What is missing before them is noted in [`Cursors::take_behind`].
+    pub fn deliver(&mut self, room: ChatroomId, run: &impl Run) -> Vec<Bytes> {
+        let listing = self.listing;
+        // A room that is not listed was made since the sign-in: there is nothing before it that the socket should have had.
+        let cursor = self.rooms.entry(room).or_insert_with(|| match listing {
+            true => Cursor::Held(Box::new(Held { sent: run.from(), ..Held::default() })),
+            false => Cursor::Live(run.from()),
+        });
+        match cursor {
+            Cursor::Live(sent) => {
+                if run.to() <= *sent {
+                    return Vec::new();
+                }
+                let frames = if run.is_unbroken() && run.from() <= *sent {
+                    Some(run.frames().filter(|(version, _)| version > sent).map(|(_, frame)| frame).collect())
+                } else if run.from() == *sent {
+                    run.as_changes().map(|frame| vec![frame])
+                } else {
+                    None
+                };
+                match frames {
+                    Some(frames) => {
+                        *sent = run.to();
+                        frames
+                    }
+                    None => {
+                        *cursor = Cursor::Held(Box::new(Held { sent: *sent, lost: true, ..Held::default() }));
+                        self.behind.push(room);
+                        Vec::new()
+                    }
+                }
+            }
+            Cursor::Held(held) => {
+                self.held_bytes = held.add(run, self.held_bytes);
+                Vec::new()
+            }
+        }
+    }
+
+    /// A page of the rooms was read, with the version of each: the frames that go out behind the page.
+    pub fn listed(&mut self, rooms: impl IntoIterator<Item = (ChatroomId, Version)>) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        for (room, version) in rooms {
+            match self.caught_up(room, version) {
+                Release::Frames(more) => frames.extend(more),
+                Release::Again(_) => self.behind.push(room),
+            }
+        }
+        frames
+    }
+
+    /// All rooms were listed. What is still held belongs to rooms that were made meanwhile: their frames.
+    pub fn all_listed(&mut self) -> Vec<Bytes> {
+        self.listing = false;
+        let sent = |cursor: &Cursor| match cursor {
+            Cursor::Held(held) => Some(held.sent),
+            Cursor::Live(_) => None,
+        };
+        let rest: Vec<_> = self.rooms.iter().filter_map(|(room, c)| sent(c).map(|sent| (*room, sent))).collect();
+        let waiting: Vec<_> = rest.into_iter().filter(|(room, _)| !self.behind.contains(room)).collect();
+        self.listed(waiting)
+    }
+
+    /// The database is going to be read for this room: hold what comes from now on until [`Cursors::caught_up`].
+    pub fn hold(&mut self, room: ChatroomId) {
+        let cursor = self.rooms.entry(room).or_insert(Cursor::Live(0));
+        match cursor {
+            Cursor::Live(sent) => *cursor = Cursor::Held(Box::new(Held { sent: *sent, ..Held::default() })),
+            // What was thrown away is in the database by now.
+            Cursor::Held(held) => held.lost = false,
+        }
+    }
+
+    /// The socket was sent everything up to this version.
+    pub fn caught_up(&mut self, room: ChatroomId, version: Version) -> Release {
+        let Some(Cursor::Held(held)) = self.rooms.get_mut(&room) else {
+            self.rooms.insert(room, Cursor::Live(version));
+            return Release::Frames(Vec::new());
+        };
+        let held = std::mem::take(&mut **held);
+        self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
+        match held.above(version) {
+            Some((frames, sent)) => {
+                self.rooms.insert(room, Cursor::Live(sent));
+                Release::Frames(frames)
+            }
+            None => {
+                self.rooms.insert(room, Cursor::Held(Box::new(Held { sent: version, ..Held::default() })));
+                Release::Again(version)
+            }
+        }
+    }
+
+    /// The database could not be read for this room: it has to be, later.
+    pub fn still_behind(&mut self, room: ChatroomId) {
+        self.hold(room);
+        if !self.behind.contains(&room) {
+            self.behind.push(room);
+        }
+    }
+
+    /// The room is gone.
+    pub fn forget(&mut self, room: ChatroomId) {
+        if let Some(Cursor::Held(held)) = self.rooms.remove(&room) {
+            self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
+        }
+    }
+
+    /// Whether a room has to be read.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
+    /// The rooms that have to be read, with what the socket has had of each.
+    pub fn take_behind(&mut self) -> Vec<(ChatroomId, Version)> {
+        let behind = std::mem::take(&mut self.behind);
+        let held = |room: ChatroomId| match self.rooms.get(&room) {
+            Some(Cursor::Held(held)) => Some((room, held.sent)),
+            _ => None,
+        };
+        behind.into_iter().filter_map(held).collect()
+    }
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        self.events.iter().flat_map(|run| &run.frames).map(|(_, frame)| frame.len()).sum()
+    }
+
+    /// Takes a run in; gives how many bytes are held in all now.
+    fn add(&mut self, run: &impl Run, held_bytes: usize) -> usize {
+        if self.lost {
+            return held_bytes;
+        }
+        let frames: Vec<_> = if run.is_unbroken() { run.frames().collect() } else { Vec::new() };
+        let bytes: usize = frames.iter().map(|(_, frame)| frame.len()).sum();
+        if run.is_unbroken() && held_bytes + bytes <= HELD_BYTES_MAX {
+            self.events.push(HeldRun { from: run.from(), to: run.to(), frames });
+            return held_bytes + bytes;
+        }
+        let thrown_away = self.bytes();
+        self.events = Vec::new();
+        self.lost = true;
+        held_bytes.saturating_sub(thrown_away)
+    }
+
+    /// The frames above this version and the cursor behind them; none where something is missing between.
+    fn above(self, version: Version) -> Option<(Vec<Bytes>, Version)> {
+        if self.lost {
+            return None;
+        }
+        let mut sent = version;
+        let mut frames = Vec::new();
+        for run in self.events {
+            if run.from > sent {
+                return None;
+            }
+            frames.extend(run.frames.into_iter().filter(|(version, _)| *version > sent).map(|(_, frame)| frame));
+            sent = sent.max(run.to);
+        }
+        Some((frames, sent))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! What a device socket needs the database for, one thing after the other: admitting, listing rooms, catching up.
+
+use std::time::Duration;
+
+use actix::fut::{ActorFutureExt, wrap_future};
+use actix::{AsyncContext, Context};
+
+use super::catch_up::CatchUp;
+use super::{Session, WORK_MAX};
+use crate::actors::session::frame::{Close, text_frame};
+use crate::auth::token::Claims;
+use crate::domain::{ChatroomId, Version};
+use crate::error::{Code, Problem};
+use crate::store::sign_ins::Standing;
+use crate::store::{Store, StoreError};
+use crate::wire::device::Ref;
+use crate::wire::device::server::ServerFrame;
+
+/// When the database did not answer, the next try comes after this.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// One thing to do.
+pub(super) enum Work {
+    /// Whether the token of an unsigned socket still counts.
+    Admit(Claims, Option<Ref>),
+    /// List the rooms to a socket that has just signed in.
+    SignIn(Claims),
+    /// Whether the token that shall replace the one in use counts.
+    Replace(Claims, Option<Ref>),
+    Resume(Option<Ref>, Vec<(ChatroomId, Version)>),
+    /// Read the rooms that the socket is behind in.
+    Fill,
+}
+
+/// What came of it.
+enum Done {
+    Admitted(Claims),
+    Replaced(Claims, Option<Ref>),
+    Finished,
+    Refused(Option<Ref>, Problem),
+    /// Refused, and the socket is closed.
+    Closed(Option<Ref>, Problem, Close),
+    /// Rooms are still behind: try again later.
+    Behind,
+}
+
+impl Session {
+    /// Something was missing for this socket: read it.
+    pub(in crate::actors::session) fn catch_up(&mut self, ctx: &mut Context<Self>) {
+        if let Some(device) = &mut self.device {
+            if !device.work.iter().any(|work| matches!(work, Work::Fill)) {
+                device.work.push_back(Work::Fill);
+            }
+            self.work_on(ctx);
+        }
+    }
+
+    pub(super) fn add_work(&mut self, work: Work, ctx: &mut Context<Self>) -> Result<(), Problem> {
+        let Some(device) = &mut self.device else { return Ok(()) };
+        if device.work.len() >= WORK_MAX {
+            return Err(Problem::new(
+                Code::Busy,
+                "Too much waits on this socket. Wait for the answers, then try again.",
+            ));
+        }
+        device.work.push_back(work);
+        self.work_on(ctx);
+        Ok(())
+    }
+
+    pub(super) fn work_on(&mut self, ctx: &mut Context<Self>) {
+        let Some(device) = self.device.as_mut().filter(|device| !device.working) else { return };
+        let Some(work) = device.work.pop_front() else { return };
+        device.working = true;
+        let catch_up = CatchUp::new(self.link.clone(), self.parts.store.clone());
+        ctx.spawn(wrap_future::<_, Self>(carry_out(work, catch_up)).map(|done, session, ctx| {
+            if let Some(device) = &mut session.device {
+                device.working = false;
+            }
+            session.done(done, ctx);
+            session.work_on(ctx);
+        }));
+    }
+
+    fn done(&mut self, done: Done, ctx: &mut Context<Self>) {
+        match done {
+            // A second `auth` may have waited behind the first.
+            Done::Admitted(_) if self.link.chatter_id != 0 => {}
+            Done::Admitted(claims) => self.signed_in(claims, ctx),
+            Done::Replaced(claims, reference) => {
+                self.expires_at = claims.expires_at;
+                self.link.push(text_frame(&ServerFrame::Authenticated { reference }));
+            }
+            Done::Finished => {
+                if self.link.with_cursors(|cursors| (cursors.is_behind(), Vec::new())) {
+                    self.catch_up(ctx);
+                }
+            }
+            Done::Refused(reference, problem) => {
+                self.link.refuse_frame(reference, &problem);
+                if self.link.with_cursors(|cursors| (cursors.is_behind(), Vec::new())) {
+                    self.catch_up_later(ctx);
+                }
+            }
+            Done::Closed(reference, problem, close) => {
+                self.link.refuse_frame(reference, &problem);
+                self.close(close, ctx);
+            }
+            Done::Behind => self.catch_up_later(ctx),
+        }
+    }
+
+    fn catch_up_later(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(AGAIN_AFTER, |session, ctx| session.catch_up(ctx));
+    }
+}
+
+async fn carry_out(work: Work, catch_up: CatchUp) -> Done {
+    match work {
+        Work::Admit(claims, reference) => match standing(&catch_up.store, &claims).await {
+            Ok(()) => Done::Admitted(claims),
+            Err(problem) => closed(reference, problem),
+        },
+        Work::SignIn(claims) => {
+            // Asked again now that the socket is found by its chatter: a sign-out since the first time has missed it.
+            let listed = async {
+                standing(&catch_up.store, &claims).await?;
+                catch_up.list_rooms().await
+            };
+            match listed.await {
+                Ok(()) => Done::Finished,
+                Err(problem) => closed(None, problem),
+            }
+        }
+        Work::Replace(claims, reference) => {
+            if let Err(problem) = standing(&catch_up.store, &claims).await {
+                return Done::Refused(reference, problem);
+            }
+            catch_up.link.set_sign_in_id(claims.sign_in_id);
+            // Asked again, for the same reason.
+            match standing(&catch_up.store, &claims).await {
+                Ok(()) => Done::Replaced(claims, reference),
+                Err(problem) => closed(reference, problem),
+            }
+        }
+        Work::Resume(reference, rooms) => match catch_up.resume(&rooms).await {
+            Ok(()) => {
+                catch_up.link.push(text_frame(&ServerFrame::Resumed { reference }));
+                Done::Finished
+            }
+            Err(error) => Done::Refused(reference, error.into()),
+        },
+        Work::Fill => match catch_up.fill().await {
+            Ok(()) => Done::Finished,
+            Err(StoreError::Unavailable(_)) => Done::Behind,
+            Err(error) => closed(None, error.into()),
+        },
+    }
+}
+
+async fn standing(store: &Store, claims: &Claims) -> Result<(), Problem> {
+    match store.standing(claims.chatter_id, claims.sign_in_id).await? {
+        Standing::Good => Ok(()),
+        Standing::SignedOut => Err(Problem::sign_in_ended()),
+        Standing::NoChatter => Err(Problem::account_gone()),
+    }
+}
+
+fn closed(reference: Option<Ref>, problem: Problem) -> Done {
+    let close = if problem.code == Code::TokenRevoked { Close::TOKEN_REFUSED } else { Close::UNAVAILABLE };
+    Done::Closed(reference, problem, close)
+}

@@ -1,0 +1,132 @@
+//! What is unread, and what a socket is told of its chatter's rooms: always together with the version at which it was counted.
+//!
+//! Rooms and chatters are looked up one by one in subqueries: joined to thousands of member rows, PostgreSQL prefers to read the
+//! whole table, and the cost would grow with everybody's rooms.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+
+use super::{Store, StoreError, id_list};
+use crate::domain::chatroom::Watermarks;
+use crate::domain::{ChatroomId, ChatterId, Seq, Version};
+
+/// The unread chats of member row `m`, counted up to 1,000 so that no count is long.
+const UNREAD_OF_M: &str =
+    "(SELECT count(*) FROM (SELECT 1 FROM chats c WHERE c.chatroom_id = m.chatroom_id AND c.seq > m.read_seq
+      AND c.sender_id <> m.chatter_id AND c.delete_time IS NULL LIMIT 1000) unread)";
+
+/// A room as a socket is told of it when it signs in; all from one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomState {
+    pub id: ChatroomId,
+    pub version: Version,
+    pub last_seq: Seq,
+    pub unread_count: i64,
+    /// The viewer's, then the other's unless they keep that to themselves.
+    pub receipts: Vec<(ChatterId, Watermarks)>,
+}
+
+/// What is unread, with where the room was when it was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread {
+    pub version: Version,
+    pub last_seq: Seq,
+    pub unread_count: i64,
+    /// Of all the viewer's rooms.
+    pub unread_total: i64,
+}
+
+impl Store {
+    /// One page of the viewer's rooms by id.
+    pub async fn room_states(
+        &self,
+        viewer: ChatterId,
+        after: ChatroomId,
+        limit: u64,
+    ) -> Result<Vec<RoomState>, StoreError> {
+        let sql = format!(
+            "SELECT m.chatroom_id, r.version, r.last_seq, CASE WHEN r.last_seq > m.read_seq THEN {UNREAD_OF_M} ELSE 0 END,
+               m.delivered_seq, m.read_seq, o.chatter_id, o.delivered_seq, o.read_seq,
+               (SELECT p.show_receipts FROM chatters p WHERE p.id = o.chatter_id)
+             FROM (SELECT * FROM members WHERE chatter_id = $1 AND chatroom_id > $2 ORDER BY chatroom_id LIMIT $3) m
+               JOIN chatrooms r ON r.id = m.chatroom_id
+               LEFT JOIN members o ON o.chatroom_id = m.chatroom_id AND o.chatter_id <> m.chatter_id
+             ORDER BY m.chatroom_id"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let statement = self.sql(&sql, [viewer.into(), after.into(), limit.into()]);
+        let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;
+        Ok(rows.iter().map(|row| state_of(row, viewer)).collect::<Result<_, _>>()?)
+    }
+
+    /// What is unread in all the viewer's rooms.
+    pub async fn unread_total(&self, viewer: ChatterId) -> Result<i64, StoreError> {
+        let statement = self.sql(&format!("SELECT {}", total_sql()), [viewer.into()]);
+        let row = self.reads.run(async |db| db.query_one_raw(statement).await).await?;
+        let none = || DbErr::RecordNotFound("a sum".to_owned());
+        Ok(row.ok_or_else(none)?.try_get_by_index(0)?)
+    }
+
+    /// What is unread in one room and in all; `None` where the viewer is not in it.
+    pub async fn unread(&self, viewer: ChatterId, chatroom: ChatroomId) -> Result<Option<Unread>, StoreError> {
+        let sql = format!(
+            "SELECT r.version, r.last_seq, {UNREAD_OF_M}, {} FROM members m JOIN chatrooms r ON r.id = m.chatroom_id
+             WHERE m.chatter_id = $1 AND m.chatroom_id = $2",
+            total_sql()
+        );
+        let statement = self.sql(&sql, [viewer.into(), chatroom.into()]);
+        let row = self.reads.run(async |db| db.query_one_raw(statement).await).await?;
+        let of_row = |row: QueryResult| {
+            Ok::<_, DbErr>(Unread {
+                version: row.try_get_by_index(0)?,
+                last_seq: row.try_get_by_index(1)?,
+                unread_count: row.try_get_by_index(2)?,
+                unread_total: row.try_get_by_index(3)?,
+            })
+        };
+        Ok(row.map(of_row).transpose()?)
+    }
+}
+
+/// What is unread in all rooms of `$1`. Most rooms are read to their end, and only the others are counted.
+fn total_sql() -> String {
+    format!(
+        "(SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM (SELECT {UNREAD_OF_M} AS n
+          FROM members m WHERE m.chatter_id = $1
+            AND m.read_seq < (SELECT r.last_seq FROM chatrooms r WHERE r.id = m.chatroom_id)) counts)"
+    )
+}
+
+fn state_of(row: &QueryResult, viewer: ChatterId) -> Result<RoomState, DbErr> {
+    let own = Watermarks { delivered_seq: row.try_get_by_index(4)?, read_seq: row.try_get_by_index(5)? };
+    let mut receipts = vec![(viewer, own)];
+    if let Some(other) = row.try_get_by_index::<Option<ChatterId>>(6)?
+        && row.try_get_by_index::<Option<bool>>(9)? == Some(true)
+    {
+        let marks = Watermarks { delivered_seq: row.try_get_by_index(7)?, read_seq: row.try_get_by_index(8)? };
+        receipts.push((other, marks));
+    }
+    Ok(RoomState {
+        id: row.try_get_by_index(0)?,
+        version: row.try_get_by_index(1)?,
+        last_seq: row.try_get_by_index(2)?,
+        unread_count: row.try_get_by_index(3)?,
+        receipts,
+    })
+}
+
+/// What is unread in these rooms.
+pub(super) async fn unread_counts(
+    db: &impl ConnectionTrait,
+    viewer: ChatterId,
+    ids: &[ChatroomId],
+) -> Result<HashMap<ChatroomId, i64>, DbErr> {
+    let (places, of_ids) = id_list(ids, 1);
+    let sql = format!(
+        "SELECT m.chatroom_id, {UNREAD_OF_M} FROM members m WHERE m.chatter_id = $1 AND m.chatroom_id IN ({places})"
+    );
+    let values = std::iter::once(Value::from(viewer)).chain(of_ids);
+    let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
