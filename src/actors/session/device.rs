@@ -196,6 +196,7 @@ impl Session {
         self.stop_device();
         self.link = link.clone();
         self.expires_at = claims.expires_at;
+        self.end_with_token(ctx);
         self.parts.sessions.add(link);
         if let Some(device) = &mut self.device {
             device.work.push_front(Work::SignIn(claims));

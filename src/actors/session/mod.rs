@@ -97,6 +97,16 @@ impl Session {
         ctx.run_later(wait, |session, ctx| session.tick(ctx));
     }
 
+    /// The token came after the timer was set, which would be up to a heartbeat late.
+    fn end_with_token(&self, ctx: &mut Context<Self>) {
+        let left = Duration::from_micros(u64::try_from(self.expires_at.0 - Micros::now().0).unwrap_or(0));
+        ctx.run_later(left.min(HEARTBEAT) + Duration::from_millis(5), |session, ctx| {
+            if Micros::now() >= session.expires_at {
+                session.close(Close::TOKEN_REFUSED, ctx);
+            }
+        });
+    }
+
     fn tick(&mut self, ctx: &mut Context<Self>) {
         if self.link.out.is_closing() {
             return;

@@ -89,6 +89,7 @@ impl Session {
             Done::Admitted(claims) => self.signed_in(claims, ctx),
             Done::Replaced(claims, reference) => {
                 self.expires_at = claims.expires_at;
+                self.end_with_token(ctx);
                 self.link.push(text_frame(&ServerFrame::Authenticated { reference }));
             }
             Done::Finished => {
