@@ -150,7 +150,7 @@ impl RoomView {
         let other = |entry: &Entry| entry.sender.is_some_and(|sender| sender != self.me);
         let new = self.chats.range(self.counted.last_seq + 1..).filter(|(_, e)| e.content.is_some() && other(e));
         let read = self.counted.read_seq.min(self.counted.last_seq);
-        let gone = self.chats.range(read + 1..=self.counted.last_seq);
+        let gone = self.chats.range(read + 1..self.counted.last_seq.max(read) + 1);
         let gone = gone.filter(|(_, e)| e.content.is_none() && e.version > self.counted.version && other(e));
         self.counted.unread + new.count() as i64 - gone.count() as i64
     }
