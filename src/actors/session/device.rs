@@ -255,9 +255,10 @@ impl Session {
             }
         }
         let chatter_id = self.link.chatter_id;
+        // One frame is refused once.
+        let mut asker = Some(asker.clone());
         for step in [delivered.map(Move::Delivered), read.map(Move::Read)].into_iter().flatten() {
-            let asker = Some(asker.clone());
-            self.parts.registry.tell(room, Command::Watermark { chatter_id, step, asker })?;
+            self.parts.registry.tell(room, Command::Watermark { chatter_id, step, asker: asker.take() })?;
         }
         Ok(())
     }
