@@ -84,7 +84,10 @@ async fn presence_is_shown_in_bodies_to_who_shares_a_room(db: Db) {
     }
     device.close();
     eventually("bob is shown offline", s(5), || async { online(ann.clone(), false).await.then_some(()) }).await;
-    assert!(is_time(&ann.get(&of_bob).await.expect(200)["last_seen"]));
+    eventually("when bob was last seen is shown", s(5), || async {
+        is_time(&ann.get(&of_bob).await.expect(200)["last_seen"]).then_some(())
+    })
+    .await;
     let strange = cem.get(&of_bob).await.expect(200);
     assert!(strange.get("online").is_none() && strange.get("last_seen").is_none(), "{strange}");
     let open = server.api().get("/api/chatters?query=bob").await.expect(200);
