@@ -2,21 +2,15 @@
 //! are told to stop.
 
 mod drain;
+mod listen;
 
-use std::net::TcpListener;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::{Actor, Arbiter};
-use actix_web::middleware::from_fn;
-use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpServer, web};
-use futures_util::FutureExt;
-use parking_lot::Mutex;
+use actix_web::web;
 use secrecy::ExposeSecret;
-use socket2::SockRef;
 
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::{self, Counters, Notifier};
@@ -27,26 +21,15 @@ use crate::actors::sessions::Sessions;
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
 use crate::config::{self, Config, ConfigError};
-use crate::http::{Deletion, Rules, State, routes};
+use crate::http::{Deletion, Rules, State};
 use crate::limits::Limits;
 use crate::push::{Pusher, fcm};
 use crate::store::{OpenError, Options, Store};
 
 /// A room that had nothing to do for so long gives its memory back.
 const ROOM_IDLE: Duration = Duration::from_secs(60);
-/// Nothing above TCP can free a socket whose peer stopped reading: the kernel does, after so long.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request's head has this long to arrive.
-const REQUEST_HEAD_MAX: Duration = Duration::from_secs(5);
-/// An idle connection is kept for so long: longer than the pools of the usual proxies keep theirs.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Open files that the server asks for.
 const OPEN_FILES: u64 = 1_048_576;
-/// Connections that one worker holds.
-const CONNECTIONS_PER_WORKER: usize = 100_000;
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 4_096;
-
 /// Why the server could not run; each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -91,7 +74,7 @@ impl Application {
         raise_open_files();
         warn_of_lost_disk(config);
         let secret = config.jwt_secret()?;
-        let writer = Arc::new(Mutex::new(None));
+        let writer = listen::Writer::default();
         let store = Arc::new(Store::open(&store_options(config), |run| *writer.lock() = Some(run)).await?);
         let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter));
         let notifier = start_notifier(config, &store, &sessions);
@@ -116,7 +99,7 @@ impl Application {
             rules: rules(config),
             draining: Arc::new(AtomicBool::new(false)),
         });
-        let server = listen(config, state.clone(), threads, writer)?;
+        let server = listen::listen(config, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
         Ok(Self { state, notifier, presence, counting, server, drain_max, clean_up_every })
@@ -220,67 +203,6 @@ fn rules(config: &Config) -> Rules {
         socket_queue_bytes: config.limits.socket_queue_bytes,
         frame_bytes: config.limits.frame_bytes,
         body_bytes: config.limits.body_bytes,
-    }
-}
-
-type Writer = Arc<Mutex<Option<crate::store::writer::Loop>>>;
-
-fn listen(
-    config: &Config,
-    state: web::Data<State>,
-    threads: Threads,
-    writer: Writer,
-) -> Result<actix_web::dev::Server, RunError> {
-    let address = format!("{}:{}", config.server.host, config.server.port);
-    let failed = |source| RunError::Listen { address: address.clone(), source };
-    let listener = TcpListener::bind(&address).map_err(failed)?;
-    // `listen` a second time only to widen the queue of connections that wait.
-    let backlog = i32::try_from(BACKLOG).unwrap_or(i32::MAX);
-    SockRef::from(&listener).listen(backlog).map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
-    let origins = config.server.allowed_origins.clone();
-    let server = HttpServer::new(move || {
-        // Each worker is a thread for rooms too, and the first one takes the store's writer.
-        threads.add(Arbiter::current());
-        if let Some(writer) = writer.lock().take() {
-            Arbiter::current().spawn(write(writer));
-        }
-        App::new()
-            .app_data(state.clone())
-            .wrap(routes::cors(&origins))
-            .wrap(from_fn(routes::access_log))
-            .configure(routes::mount)
-    })
-    .on_connect(|connection, _| {
-        if let Some(tcp) = connection.downcast_ref::<TcpStream>() {
-            let _ = SockRef::from(tcp).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
-        }
-    })
-    .tcp_nodelay(true)
-    .client_request_timeout(REQUEST_HEAD_MAX)
-    .keep_alive(KEEP_ALIVE)
-    .max_connections(CONNECTIONS_PER_WORKER)
-    .backlog(BACKLOG)
-    .shutdown_timeout(1)
-    .disable_signals()
-    .workers(workers(config));
-    let server = server.listen(listener).map_err(failed)?;
-    tracing::info!("hyper-chat {} listens on http://{local}", env!("CARGO_PKG_VERSION"));
-    Ok(server.run())
-}
-
-/// Half of the cores, unless configured: the database wants the other half, and fewer threads mean fewer wake-ups a chat.
-fn workers(config: &Config) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if config.server.workers > 0 { config.server.workers } else { cores.div_ceil(2) }
-}
-
-/// Runs the store's writer. Without it nothing can be stored, so should it fail the process ends, for whoever supervises
-/// it to start another: what was acknowledged is in the database.
-async fn write(writer: crate::store::writer::Loop) {
-    if AssertUnwindSafe(writer.run()).catch_unwind().await.is_err() {
-        tracing::error!("the store's writer failed; the server ends");
-        std::process::exit(1);
     }
 }
 

@@ -24,7 +24,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("auth", &["domain", "config"]),
     ("actors/session", &["domain", "error", "limits", "metrics", "store", "auth", "push", "wire"]),
     ("actors/room", &["domain", "error", "limits", "metrics", "store", "push", "wire"]),
-    ("actors", &["domain", "error", "limits", "metrics", "store", "push"]),
+    ("actors", &["domain", "error", "limits", "metrics", "store", "push", "wire"]),
     ("http", &["domain", "wire", "auth", "store", "actors", "error", "limits", "metrics"]),
     ("terminal", &["domain", "wire"]),
     ("app", &["*"]),

@@ -30,6 +30,14 @@ pub struct Chat {
     pub delete_time: Option<Micros>,
 }
 
+/// What a change did to a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    Created,
+    Edited,
+    Deleted,
+}
+
 impl fmt::Debug for Chat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, chatroom_id, seq, version, .. } = self;

@@ -1,7 +1,7 @@
 //! The room's order: which changes its sockets have had, which are held until a gap before them is filled. No I/O.
 
-use crate::actors::session::event::{Batch, Event, Kind};
-use crate::domain::chat::Chat;
+use crate::actors::session::event::{Batch, Event};
+use crate::domain::chat::{ChangeKind as Kind, Chat};
 use crate::domain::{ChatroomId, Seq, Version};
 
 /// Events that wait for a gap to be filled.

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Room, Stage};
-use crate::actors::session::event::{Event, Kind};
+use crate::actors::session::event::Event;
 use crate::actors::session::frame::text_frame;
 use crate::actors::session::link::Asker;
 use crate::domain::ChatterId;
+use crate::domain::chat::ChangeKind as Kind;
 use crate::error::Problem;
 use crate::wire::device::server::ServerFrame;
 

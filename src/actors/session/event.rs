@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::cursors::Run;
 use super::frame::text_frame;
-use crate::domain::chat::Chat;
+use crate::domain::chat::{ChangeKind as Kind, Chat};
 use crate::domain::{ChatroomId, Version};
 use crate::wire::device::server::ServerFrame;
 use crate::wire::rest::ChatBody;
@@ -15,14 +15,6 @@ use crate::wire::seed::{ChatFrame, EventFrame};
 /// A run that was read from the database goes to device sockets as one frame up to so many chats and bytes of content.
 const CHANGES_CHATS_MAX: usize = 100;
 const CHANGES_BYTES_MAX: usize = 16_384;
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Created,
-    Edited,
-    Deleted,
-}
 
 /// A change in a room on its way to the sockets.
 pub struct Event {

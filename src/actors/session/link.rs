@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 
 use super::Session;
 use super::cursors::{Cursors, Release};
-use super::event::{Batch, Event, Kind as EventKind};
+use super::event::{Batch, Event};
 use super::frame::{Close, text_frame};
 use super::messages::{Behind, ProofWanted, Shut};
 use super::out_queue::{OutQueue, Pushed};
-use crate::domain::chat::Chat;
+use crate::domain::chat::{ChangeKind, Chat};
 use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::error::Problem;
 use crate::wire::device::Ref;
@@ -134,10 +134,10 @@ impl Link {
     }
 
     fn deliver_seed(&self, events: &[Event], all: bool) {
-        let wanted = |event: &&Event| all || event.kind == EventKind::Created;
+        let wanted = |event: &&Event| all || event.kind == ChangeKind::Created;
         let mut received = events
             .iter()
-            .filter(|e| e.kind == EventKind::Created && e.chat.sender_id != self.chatter_id)
+            .filter(|e| e.kind == ChangeKind::Created && e.chat.sender_id != self.chatter_id)
             .map(|e| e.chat.seq);
         let frames = events.iter().filter(wanted).map(Event::seed_frame);
         let Some(first) = received.next() else { return self.watch(self.out.push(frames)) };

@@ -6,6 +6,7 @@
 
 mod batch;
 mod moves;
+mod parked;
 mod postgres;
 mod run;
 mod sqlite;

@@ -1,6 +1,6 @@
 //! The writer's loop: takes what waits, commits it, tells the rooms; parks what finds its room locked.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,10 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::moves::{self, Moves};
+use super::parked::Parked;
 use super::{Command, Home, Moved, Outcome, Refusal, Submission, Watching, postgres, sqlite};
 use crate::domain::ChatroomId;
+use crate::store::StoreError;
 use crate::store::connect::Opened;
-use crate::store::{DEADLINE, StoreError};
 
 /// Rows in one transaction: enough to make the commit's cost small, few enough to keep it short. On PostgreSQL a
 /// batch draws one number for up to 512 chat ids (the migration's INCREMENT BY).
@@ -22,10 +23,6 @@ const BATCH_MAX: usize = 400;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Chats that wait for locked rooms, all together; one more is refused.
 const PARKED_MAX: usize = 4_096;
-/// Pause before locked rooms are tried again; doubled while they stay locked.
-const LOCKED_PAUSE: Duration = Duration::from_millis(1);
-const LOCKED_PAUSE_MAX: Duration = Duration::from_millis(50);
-
 /// The writer's loop; `app` runs it on the thread of the rooms.
 pub struct Loop {
     queue: mpsc::Receiver<Submission>,
@@ -48,18 +45,6 @@ type ForRoom = (Arc<dyn Home>, Vec<(u64, Outcome)>);
 pub(super) enum Verdict {
     Done(Outcome),
     Locked,
-}
-
-/// Commands whose rooms were locked, in the order of each room; others go past them.
-#[derive(Default)]
-struct Parked {
-    rooms: HashMap<ChatroomId, VecDeque<Submission>>,
-    /// Since when each room has been found locked.
-    since: HashMap<ChatroomId, Instant>,
-    count: usize,
-    pause: Duration,
-    /// When to try them again; only set while there are any.
-    retry_at: Option<Instant>,
 }
 
 impl Loop {
@@ -209,59 +194,6 @@ impl Loop {
     }
 }
 
-impl Parked {
-    fn push(&mut self, submission: Submission) {
-        self.count += 1;
-        self.rooms.entry(submission.command.chatroom_id()).or_default().push_back(submission);
-    }
-
-    /// Up to so many, each room's in order; what is left of a room's line keeps its place behind them.
-    fn take(&mut self, most: usize) -> Vec<Submission> {
-        let mut taken = Vec::new();
-        self.rooms.retain(|_, line| {
-            let here = line.len().min(most - taken.len());
-            taken.extend(line.drain(..here));
-            !line.is_empty()
-        });
-        self.count -= taken.len();
-        self.retry_at = (self.count > 0).then(Instant::now);
-        taken
-    }
-
-    /// Commands that found their rooms locked go back to the front of their line.
-    fn again(&mut self, locked: Vec<Submission>) {
-        let now = Instant::now();
-        for submission in locked.into_iter().rev() {
-            let room = submission.command.chatroom_id();
-            self.count += 1;
-            self.since.entry(room).or_insert(now);
-            self.rooms.entry(room).or_default().push_front(submission);
-            self.retry_at = None;
-        }
-        self.since.retain(|room, _| self.rooms.contains_key(room));
-        if self.count == 0 {
-            self.pause = LOCKED_PAUSE;
-        } else if self.retry_at.is_none() {
-            self.pause = (self.pause * 2).clamp(LOCKED_PAUSE, LOCKED_PAUSE_MAX);
-            self.retry_at = Some(now + self.pause);
-        }
-    }
-
-    /// Those whose rooms have been locked for longer than anybody should wait.
-    fn expired(&mut self) -> Vec<Submission> {
-        let mut expired = Vec::new();
-        self.since.retain(|room, since| {
-            let over = since.elapsed() > DEADLINE;
-            if over {
-                expired.extend(self.rooms.remove(room).into_iter().flatten());
-            }
-            !over
-        });
-        self.count -= expired.len();
-        expired
-    }
-}
-
 impl Database {
     async fn commit(&mut self, commands: &[&Command]) -> Vec<Verdict> {
         match self.try_commit(commands).await {
@@ -298,53 +230,5 @@ impl Database {
             Self::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
             Self::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Alter, Change};
-    use super::*;
-
-    struct Nobody;
-
-    impl Home for Nobody {
-        fn settled(&self, _: Vec<(u64, Outcome)>) {}
-    }
-
-    fn submission(room: ChatroomId, ticket: u64) -> Submission {
-        let alter = Alter { chatroom_id: room, chat_id: 1, by: 1, receiver_id: 2, change: Change::Delete };
-        Submission { ticket, command: Command::Alter(alter), home: Arc::new(Nobody) }
-    }
-
-    fn tickets(submissions: &[Submission], room: ChatroomId) -> Vec<u64> {
-        submissions.iter().filter(|s| s.command.chatroom_id() == room).map(|s| s.ticket).collect()
-    }
-
-    #[test]
-    fn what_waits_for_a_locked_room_keeps_its_order() {
-        let mut parked = Parked::default();
-        parked.again(vec![submission(1, 1), submission(2, 9), submission(1, 2)]);
-        parked.push(submission(1, 3));
-        let first = parked.take(3);
-        assert_eq!(parked.count, 4 - first.len());
-        parked.again(first);
-        let all = parked.take(100);
-        assert_eq!((tickets(&all, 1), tickets(&all, 2)), (vec![1, 2, 3], vec![9]));
-        assert_eq!((parked.count, parked.retry_at), (0, None));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_a_locked_room_beyond_the_deadline() {
-        let mut parked = Parked::default();
-        parked.again(vec![submission(1, 1)]);
-        for _ in 0..3 {
-            tokio::time::advance(DEADLINE / 2).await;
-            let retried = parked.take(100);
-            parked.again(retried);
-        }
-        assert_eq!(tickets(&parked.expired(), 1), [1]);
-        assert_eq!(parked.count, 0);
-        assert!(parked.rooms.is_empty() && parked.since.is_empty());
     }
 }

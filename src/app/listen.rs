@@ -1,0 +1,94 @@
+//! The HTTP server: where it listens, its workers, what the kernel shall do with its sockets.
+
+use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Arbiter;
+use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
+use actix_web::{App, HttpServer, web};
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use socket2::SockRef;
+
+use super::RunError;
+use crate::actors::registry::Threads;
+use crate::config::Config;
+use crate::http::{State, routes};
+use crate::store::writer::Loop;
+
+/// Nothing above TCP can free a socket whose peer stopped reading: the kernel does, after so long.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request's head has this long to arrive.
+const REQUEST_HEAD_MAX: Duration = Duration::from_secs(5);
+/// An idle connection is kept for so long: longer than the pools of the usual proxies keep theirs.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections that one worker holds.
+const CONNECTIONS_PER_WORKER: usize = 100_000;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4_096;
+
+/// The store's writer, until the first worker takes it.
+pub(super) type Writer = Arc<Mutex<Option<Loop>>>;
+
+/// Binds and starts the workers, each of which is a thread for rooms too.
+pub(super) fn listen(
+    config: &Config,
+    state: web::Data<State>,
+    threads: Threads,
+    writer: Writer,
+) -> Result<actix_web::dev::Server, RunError> {
+    let address = format!("{}:{}", config.server.host, config.server.port);
+    let failed = |source| RunError::Listen { address: address.clone(), source };
+    let listener = TcpListener::bind(&address).map_err(failed)?;
+    // `listen` a second time only to widen the queue of connections that wait.
+    let backlog = i32::try_from(BACKLOG).unwrap_or(i32::MAX);
+    SockRef::from(&listener).listen(backlog).map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    let origins = config.server.allowed_origins.clone();
+    let server = HttpServer::new(move || {
+        // Each worker is a thread for rooms too, and the first one takes the store's writer.
+        threads.add(Arbiter::current());
+        if let Some(writer) = writer.lock().take() {
+            Arbiter::current().spawn(write(writer));
+        }
+        App::new()
+            .app_data(state.clone())
+            .wrap(routes::cors(&origins))
+            .wrap(from_fn(routes::access_log))
+            .configure(routes::mount)
+    })
+    .on_connect(|connection, _| {
+        if let Some(tcp) = connection.downcast_ref::<TcpStream>() {
+            let _ = SockRef::from(tcp).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+        }
+    })
+    .tcp_nodelay(true)
+    .client_request_timeout(REQUEST_HEAD_MAX)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(CONNECTIONS_PER_WORKER)
+    .backlog(BACKLOG)
+    .shutdown_timeout(1)
+    .disable_signals()
+    .workers(workers(config));
+    let server = server.listen(listener).map_err(failed)?;
+    tracing::info!("hyper-chat {} listens on http://{local}", env!("CARGO_PKG_VERSION"));
+    Ok(server.run())
+}
+
+/// Half of the cores, unless configured: the database wants the other half, and fewer threads mean fewer wake-ups a chat.
+fn workers(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if config.server.workers > 0 { config.server.workers } else { cores.div_ceil(2) }
+}
+
+/// Runs the store's writer. Without it nothing can be stored, so should it fail the process ends, for whoever supervises
+/// it to start another: what was acknowledged is in the database.
+async fn write(writer: Loop) {
+    if AssertUnwindSafe(writer.run()).catch_unwind().await.is_err() {
+        tracing::error!("the store's writer failed; the server ends");
+        std::process::exit(1);
+    }
+}
