@@ -162,9 +162,9 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpRespo
     };
     let gone = gone.ok_or_else(|| Problem::not_found("chatter"))?;
     state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |_| true);
-    for room in gone.deleted_rooms {
+    for (room, chatters) in gone.deleted_rooms {
         // A room that is too busy to hear it finds its row gone with the next chat.
-        let _ = state.registry.tell(room, Command::Deleted);
+        let _ = state.registry.tell(room, Command::Deleted { chatters });
     }
     Ok(HttpResponse::build(StatusCode::OK).json(Message { message: "Success Delete Chatter" }))
 }

@@ -42,8 +42,10 @@ pub enum Command {
         by: ChatterId,
         reply: oneshot::Sender<Result<(), Problem>>,
     },
-    /// The room's rows were deleted with an account: its sockets are closed 4404.
-    Deleted,
+    /// The rows of the room of these two were deleted with an account: its seed sockets are closed 4404, devices are told.
+    Deleted {
+        chatters: [ChatterId; 2],
+    },
     /// Something may have been stored that was never delivered: look.
     CatchUp,
     /// Fails the actor.

@@ -109,7 +109,7 @@ impl Room {
         let Stage::Loading(stashed) = std::mem::replace(&mut self.stage, stage) else { return };
         for command in stashed {
             match &refusal {
-                Some(problem) => refuse(command, problem),
+                Some(problem) => self.turn_down(command, problem),
                 None => self.carry_out(command, ctx),
             }
         }
@@ -127,7 +127,7 @@ impl Room {
             Stage::Loading(stashed) if stashed.len() < ROOM_MAILBOX => stashed.push(command),
             Stage::Loading(_) => refuse(command, &busy()),
             Stage::Gone => {
-                refuse(command, &Problem::not_found("chatroom"));
+                self.turn_down(command, &Problem::not_found("chatroom"));
                 self.retire(ctx);
             }
             Stage::Open { room, order } => match command {
@@ -144,7 +144,7 @@ impl Room {
                 }
                 Command::Typing { typing, asker } => self.types(typing, asker),
                 Command::Delete { by, reply } => self.delete(by, reply, ctx),
-                Command::Deleted => self.gone(ctx),
+                Command::Deleted { .. } => self.gone(ctx),
                 #[cfg(test)]
                 Command::Panic => panic!("a room fails on purpose"),
                 Command::CatchUp => {
@@ -224,6 +224,14 @@ impl Room {
             };
             let _ = reply.send(answer);
         }));
+    }
+
+    /// Refuses what a room that is not open cannot do; its sockets hear of its end all the same.
+    fn turn_down(&self, command: Command, problem: &Problem) {
+        match command {
+            Command::Deleted { chatters } => self.parts.sessions.close_room(self.id, chatters),
+            command => refuse(command, problem),
+        }
     }
 
     fn gone(&mut self, ctx: &mut Context<Self>) {
