@@ -97,7 +97,7 @@ async fn run(db: Db, seed: u64) -> String {
     }
     let sum = |of: fn(&Device) -> usize| devices.iter().map(of).sum::<usize>();
     format!(
-        "{} sockets ({} too slow), {} live events ({} passed over), {} pages, {} resets, {} sent again, {} recounts",
+        "{} sockets ({} too slow), {} live events ({} passed over), {} pages, {} resets, {} sent again, {} recounts, {} later",
         sum(|d| d.tally.sockets),
         sum(|d| d.tally.too_slow),
         sum(|d| d.tally.live),
@@ -106,6 +106,7 @@ async fn run(db: Db, seed: u64) -> String {
         sum(|d| d.tally.resets),
         sum(|d| d.tally.sent_again),
         sum(|d| d.tally.recounts),
+        sum(|d| d.tally.later),
     )
 }
 
@@ -184,8 +185,8 @@ impl Life {
     fn read(&self, room: i64, dice: &mut Dice) {
         let last = self.device.rooms.get(&room).map_or(0, |view| view.last_seq());
         // Also less than before, and now and then more than there is.
-        let delivered = last.saturating_sub(dice.below(5) as i64) + i64::from(dice.below(20) == 0);
-        self.device.receipt(room, delivered, delivered.saturating_sub(dice.below(8) as i64));
+        let delivered = (last - dice.below(5) as i64).max(0) + i64::from(dice.below(20) == 0);
+        self.device.receipt(room, delivered, (delivered - dice.below(8) as i64).max(0));
     }
 
     /// The connection breaks; chats are written while it is away.

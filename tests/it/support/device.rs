@@ -29,6 +29,8 @@ pub struct Tally {
     pub resets: usize,
     pub sent_again: usize,
     pub recounts: usize,
+    /// Refusals that say "later".
+    pub later: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -385,6 +387,7 @@ impl Device {
         let code = frame["problem"]["code"].as_str().unwrap_or_default();
         let later = matches!(code, "busy" | "unavailable" | "rate_limited");
         let reference = frame["ref"].as_i64().unwrap_or_default();
+        self.tally.later += usize::from(later);
         match self.asked.remove(&reference) {
             Some(Asked::Send) if later => {
                 let pending = self.outbox.iter_mut().find(|p| p.reference == Some(reference));

@@ -78,7 +78,8 @@ impl Watch {
                 self.lines.remove(&room);
                 self.answered(room, None);
             }
-            "ack" | "pong" | "error" | "authenticated" | "typing" | "presence" => {}
+            "error" => self.refused(frame),
+            "ack" | "pong" | "authenticated" | "typing" | "presence" => {}
             _ => self.wrong("of no known type".to_owned(), frame),
         }
     }
@@ -218,6 +219,16 @@ impl Watch {
         let before = line.marks.insert(number(frame, "chatter_id"), marks);
         if let Some(before) = before.filter(|before| before.0 > marks.0 || before.1 > marks.1) {
             self.wrong(format!("marks go back from {before:?}"), frame);
+        }
+    }
+
+    /// What is refused is not answered otherwise, perhaps after its first pages.
+    fn refused(&mut self, frame: &Value) {
+        let question = frame["ref"].as_i64().and_then(|reference| self.questions.remove(&reference));
+        for room in question.into_iter().flatten().map(|(room, _)| room) {
+            if let Some(line) = self.lines.get_mut(&room) {
+                line.paging = None;
+            }
         }
     }
 
