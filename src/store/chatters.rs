@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ::entity::chatter::{ActiveModel, Column, Entity, Model};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QueryResult, QuerySelect, Set, Statement, TransactionTrait, Value,
+    QuerySelect, Set, Statement, TransactionTrait, Value,
 };
 use sha2::{Digest, Sha256};
 
@@ -37,7 +37,7 @@ pub struct Changed {
 /// What became of a deleted account's rooms, so that their sockets can be told.
 #[derive(Debug, Default)]
 pub struct Gone {
-    /// Rooms whose rows are gone, each with its two.
+    /// Rooms whose rows are gone, with the two who were in each.
     pub deleted_rooms: Vec<(ChatroomId, [ChatterId; 2])>,
 }
 
@@ -227,7 +227,7 @@ fn retired_key(username_key: &str) -> String {
     format!("retired:{hex}")
 }
 
-/// Locks the chatter's rooms in id order, as everything that changes rooms does; each with its two.
+/// Locks the chatter's rooms in id order, as everything that changes rooms does; each with the two who are in it.
 async fn lock_rooms_of(tx: &DatabaseTransaction, id: ChatterId) -> Result<Vec<(ChatroomId, [ChatterId; 2])>, DbErr> {
     let backend = tx.get_database_backend();
     let lock = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
@@ -235,8 +235,9 @@ async fn lock_rooms_of(tx: &DatabaseTransaction, id: ChatterId) -> Result<Vec<(C
         "SELECT id, pair_low, pair_high FROM chatrooms WHERE pair_low = $1 OR pair_high = $1 ORDER BY id {lock}"
     );
     let rows = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
-    let pair = |row: &QueryResult| Ok::<_, DbErr>([row.try_get_by_index(1)?, row.try_get_by_index(2)?]);
-    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, pair(row)?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.try_get_by_index(0)?, [row.try_get_by_index(1)?, row.try_get_by_index(2)?])))
+        .collect()
 }
 
 /// A device that changed hands leaves its former owner: a token is there once.
