@@ -7,6 +7,7 @@
 
 mod support;
 
+mod chaos_device;
 mod documents;
 mod fault_database;
 mod fault_kill;
@@ -21,6 +22,14 @@ mod rest_rooms;
 mod rest_search;
 mod running;
 mod store_reads;
+mod ws_device_auth;
+mod ws_device_chats;
+mod ws_device_frames;
+mod ws_device_limits;
+mod ws_device_presence;
+mod ws_device_receipts;
+mod ws_device_resume;
+mod ws_device_rooms;
 mod ws_protocol;
 mod ws_seed;
 mod ws_slow;

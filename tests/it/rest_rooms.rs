@@ -144,20 +144,7 @@ async fn a_list_without_paging_is_whole(db: Db) {
     let ann = server.api().person("ann").await;
     let dump = server.dump().await;
     // More than two pages of the server's own, past the sign-up with its password hash.
-    for from in (0..1_200).step_by(400) {
-        let rows: Vec<_> =
-            (from..from + 400).map(|n| format!("({},'many-{n}','many-{n}','n',1)", 10_000 + n)).collect();
-        let sql = "INSERT INTO chatters (id, username, username_key, nickname, create_time) VALUES ";
-        dump.run(&format!("{sql}{}", rows.join(","))).await;
-        let rows: Vec<_> = (from..from + 400)
-            .map(|n| format!("({n}+10000,{},{n}+10000,{},{n}+10000,1,{n}+10000)", ann.id, ann.id))
-            .collect();
-        let sql = "INSERT INTO chatrooms (id, owner_id, opponent_id, pair_low, pair_high, create_time, last_chat_time) VALUES ";
-        dump.run(&format!("{sql}{}", rows.join(","))).await;
-        let rows: Vec<_> =
-            (from..from + 400).map(|n| format!("({n}+10000,{}),({n}+10000,{n}+10000)", ann.id)).collect();
-        dump.run(&format!("INSERT INTO members (chatroom_id, chatter_id) VALUES {}", rows.join(","))).await;
-    }
+    dump.add_rooms(ann.id, 10_000..11_200).await;
     let rooms = numbers(&list(ann.get("/api/chatrooms").await), "id");
     assert_eq!(rooms, (10_000..11_200).rev().collect::<Vec<i64>>(), "every room, newest first");
     assert_eq!(list(ann.get("/api/chatters").await).len(), 1_201);

@@ -40,18 +40,20 @@ pub(super) struct Row {
     pub(super) from: Seq,
     pub(super) delivered: Seq,
     pub(super) read: Seq,
-    pub(super) sent: bool,
+    /// The chatter sent something when this much, at most, had been delivered; -1 where nothing was sent.
+    pub(super) sent_at: Seq,
 }
 
 impl Row {
     fn new(chatroom_id: ChatroomId, chatter_id: ChatterId) -> Self {
-        Self { chatroom_id, chatter_id, from: 1, delivered: 0, read: 0, sent: false }
+        Self { chatroom_id, chatter_id, from: 1, delivered: 0, read: 0, sent_at: -1 }
     }
 
     /// Takes the step in, or gives it back where one row cannot say both: two proofs with a gap between them.
     fn merge(&mut self, step: Move) -> Result<(), Move> {
         match step {
-            Move::Sent => self.sent = true,
+            // What is delivered after it is not read by it.
+            Move::Sent => self.sent_at = self.delivered.max(self.read),
             Move::Read(seq) => self.read = self.read.max(seq),
             Move::Delivered(seq) => (self.from, self.delivered) = (1, self.delivered.max(seq)),
             Move::Received { from, to } if self.delivered == 0 => (self.from, self.delivered) = (from, to),
@@ -152,24 +154,26 @@ impl Moves {
 }
 
 /// The statement that moves watermarks. `{input}` gives rows (chatroom_id, chatter_id, proof_from, delivered, read,
-/// sent); `GREATEST` and `LEAST` are `max` and `min` on SQLite, which lets RETURNING see nothing of FROM. The rows that moved come
+/// sent_at); `GREATEST` and `LEAST` are `max` and `min` on SQLite, which lets RETURNING see nothing of FROM. The rows that moved come
 /// back as [`moved_of`] reads them.
 pub(in crate::store::writer) const MOVE_SQL: &str = "
 UPDATE members SET
   delivered_seq = GREATEST(members.delivered_seq, x.delivered),
-  read_seq = GREATEST(members.read_seq, x.read, CASE WHEN x.sent THEN x.delivered ELSE 0 END)
+  read_seq = GREATEST(members.read_seq, x.read)
 FROM (
-  SELECT m.chatroom_id, m.chatter_id, i.sent, LEAST(r.last_seq, i.read) AS read,
+  SELECT y.chatroom_id, y.chatter_id, y.delivered, GREATEST(y.read,
+      CASE WHEN y.sent_at >= 0 THEN GREATEST(y.before, LEAST(y.delivered, y.sent_at)) ELSE 0 END) AS read
+  FROM (SELECT m.chatroom_id, m.chatter_id, i.sent_at, LEAST(r.last_seq, i.read) AS read, m.delivered_seq AS before,
     GREATEST(m.delivered_seq, LEAST(r.last_seq, i.read),
       CASE WHEN m.delivered_seq >= i.proof_from - 1 OR NOT EXISTS (
         SELECT 1 FROM chats c WHERE c.chatroom_id = m.chatroom_id AND c.seq > m.delivered_seq AND c.seq < i.proof_from
           AND c.sender_id <> m.chatter_id AND c.delete_time IS NULL
       ) THEN LEAST(r.last_seq, i.delivered) ELSE 0 END) AS delivered
   FROM {input} JOIN members m ON m.chatroom_id = i.chatroom_id AND m.chatter_id = i.chatter_id
-    JOIN chatrooms r ON r.id = m.chatroom_id
+    JOIN chatrooms r ON r.id = m.chatroom_id) y
 ) x
 WHERE members.chatroom_id = x.chatroom_id AND members.chatter_id = x.chatter_id
-  AND (members.delivered_seq < x.delivered OR members.read_seq < x.read OR (x.sent AND members.read_seq < x.delivered))
+  AND (members.delivered_seq < x.delivered OR members.read_seq < x.read)
 RETURNING members.chatroom_id, members.chatter_id,
   (SELECT r.pair_low + r.pair_high - members.chatter_id FROM chatrooms r WHERE r.id = members.chatroom_id),
   members.delivered_seq, members.read_seq,
@@ -197,8 +201,8 @@ where
 mod tests {
     use super::*;
 
-    fn taken(moves: &Moves) -> Vec<(Seq, Seq, Seq, bool)> {
-        moves.take().into_iter().map(|r| (r.from, r.delivered, r.read, r.sent)).collect()
+    fn taken(moves: &Moves) -> Vec<(Seq, Seq, Seq, Seq)> {
+        moves.take().into_iter().map(|r| (r.from, r.delivered, r.read, r.sent_at)).collect()
     }
 
     #[test]
@@ -213,8 +217,17 @@ mod tests {
         ] {
             moves.add(1, 2, step);
         }
-        assert_eq!(taken(&moves), [(5, 9, 3, true)]);
+        assert_eq!(taken(&moves), [(5, 9, 3, 9)]);
         assert_eq!(taken(&moves), []);
+    }
+
+    #[test]
+    fn what_is_delivered_after_sending_is_not_read_by_it() {
+        let moves = Moves::default();
+        for step in [Move::Delivered(2), Move::Sent, Move::Delivered(7)] {
+            moves.add(1, 2, step);
+        }
+        assert_eq!(taken(&moves), [(1, 7, 0, 2)]);
     }
 
     #[test]
@@ -222,8 +235,8 @@ mod tests {
         let moves = Moves::default();
         moves.add(1, 2, Move::Received { from: 1, to: 5 });
         moves.add(1, 2, Move::Received { from: 8, to: 10 });
-        assert_eq!(taken(&moves), [(1, 5, 0, false)]);
-        assert_eq!(taken(&moves), [(8, 10, 0, false)]);
+        assert_eq!(taken(&moves), [(1, 5, 0, -1)]);
+        assert_eq!(taken(&moves), [(8, 10, 0, -1)]);
     }
 
     #[test]
@@ -231,6 +244,6 @@ mod tests {
         let moves = Moves::default();
         moves.add(1, 2, Move::Received { from: 8, to: 10 });
         moves.add(1, 2, Move::Delivered(9));
-        assert_eq!(taken(&moves), [(1, 10, 0, false)], "everything up to 9 is claimed and 8 to 10 proven");
+        assert_eq!(taken(&moves), [(1, 10, 0, -1)], "everything up to 9 is claimed and 8 to 10 proven");
     }
 }

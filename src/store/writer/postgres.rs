@@ -54,7 +54,7 @@ impl Postgres {
                 .bind(column(|r| r.from))
                 .bind(column(|r| r.delivered))
                 .bind(column(|r| r.read))
-                .bind(rows.iter().map(|r| r.sent).collect::<Vec<bool>>())
+                .bind(column(|r| r.sent_at))
                 .fetch_all(db)
                 .await
         });

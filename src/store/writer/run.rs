@@ -142,7 +142,7 @@ impl Loop {
         for moved in &mut moved {
             let row =
                 rows.binary_search_by_key(&(moved.chatroom_id, moved.chatter_id), |r| (r.chatroom_id, r.chatter_id));
-            moved.read = row.is_ok_and(|at| rows[at].read > 0 || rows[at].sent);
+            moved.read = row.is_ok_and(|at| rows[at].read > 0 || rows[at].sent_at >= 0);
         }
         // Also what was stored before something failed: tried again, it does not move a second time.
         if !moved.is_empty()

@@ -57,7 +57,7 @@ impl Sqlite {
             let mut query = sqlx::query(AssertSqlSafe(self.statements.moves.text(size)));
             for row in rows {
                 query = query.bind(row.chatroom_id).bind(row.chatter_id).bind(row.from);
-                query = query.bind(row.delivered).bind(row.read).bind(row.sent);
+                query = query.bind(row.delivered).bind(row.read).bind(row.sent_at);
             }
             for _ in 0..(size - rows.len()) * 6 {
                 query = query.bind(0_i64);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::device_socket::DeviceSocket;
 use super::rest::{Answer, Api};
 use super::secrets::PASSWORD;
 use super::seed_socket::SeedSocket;
@@ -113,6 +114,11 @@ impl Person {
     /// A seed socket that also gets events.
     pub async fn joins_with_events(&self, room: i64) -> SeedSocket {
         SeedSocket::open(&self.api, &format!("/ws/chatrooms/{room}/?jwt={}&events=1", self.token), &[]).await
+    }
+
+    /// A device's socket, signed in and told of all rooms.
+    pub async fn device(&self) -> DeviceSocket {
+        DeviceSocket::open(self.api.port, &self.token).await
     }
 }
 

@@ -74,10 +74,44 @@ impl Dump {
         rows.all(&self.0).await.expect("devices can be read")
     }
 
+    /// Rooms of this chatter with somebody new each; room and opponent have the same id.
+    pub async fn add_rooms(&self, owner: i64, ids: std::ops::Range<i64>) {
+        for part in parts(ids) {
+            let rows = values(&part, |id| format!("({id},'many-{id}','many-{id}','n',1)"));
+            self.run(&format!("INSERT INTO chatters (id,username,username_key,nickname,create_time) VALUES {rows}"))
+                .await;
+            let rows = values(&part, |id| format!("({id},{owner},{id},{owner},{id},1,{id})"));
+            let columns = "id,owner_id,opponent_id,pair_low,pair_high,create_time,last_chat_time";
+            self.run(&format!("INSERT INTO chatrooms ({columns}) VALUES {rows}")).await;
+            let rows = values(&part, |id| format!("({id},{owner}),({id},{id})"));
+            self.run(&format!("INSERT INTO members (chatroom_id, chatter_id) VALUES {rows}")).await;
+        }
+    }
+
+    /// Chats with these `seq` in a room that has none of its own yet.
+    pub async fn add_chats(&self, room: i64, sender: i64, seqs: std::ops::RangeInclusive<i64>) {
+        let last = *seqs.end();
+        for part in parts(*seqs.start()..last + 1) {
+            let rows = values(&part, |seq| format!("({room},{seq},{seq},{sender},'chat {seq}',{seq})"));
+            let columns = "chatroom_id,seq,version,sender_id,content,create_time";
+            self.run(&format!("INSERT INTO chats ({columns}) VALUES {rows}")).await;
+        }
+        self.run(&format!("UPDATE chatrooms SET last_seq = {last}, version = {last} WHERE id = {room}")).await;
+    }
+
     /// For what no table of ours answers, such as a lock that a test holds.
     pub async fn run(&self, sql: &str) {
         self.0.execute_unprepared(sql).await.expect("the statement runs");
     }
+}
+
+/// No statement gets too long.
+fn parts(ids: std::ops::Range<i64>) -> Vec<Vec<i64>> {
+    ids.collect::<Vec<_>>().chunks(500).map(<[i64]>::to_vec).collect()
+}
+
+fn values(ids: &[i64], row: impl Fn(&i64) -> String) -> String {
+    ids.iter().map(row).collect::<Vec<_>>().join(",")
 }
 
 /// The URL of a SQLite file.

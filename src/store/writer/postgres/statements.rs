@@ -64,5 +64,5 @@ FROM v WHERE chats.id = $2
 RETURNING chats.*";
 
 pub(super) const MOVE_INPUT: &str =
-    "unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[])
-    i(chatroom_id, chatter_id, proof_from, delivered, read, sent)";
+    "unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+    i(chatroom_id, chatter_id, proof_from, delivered, read, sent_at)";

@@ -82,7 +82,7 @@ ON CONFLICT (chatroom_id, receiver_id) DO UPDATE SET to_seq = excluded.to_seq"
 fn moves(rows: usize) -> String {
     let input = format!(
         "(SELECT column1 AS chatroom_id, column2 AS chatter_id, column3 AS proof_from, column4 AS delivered,
-         column5 AS read, column6 AS sent FROM (VALUES {})) i",
+         column5 AS read, column6 AS sent_at FROM (VALUES {})) i",
         places(rows, 6)
     );
     MOVE_SQL.replace("GREATEST(", "max(").replace("LEAST(", "min(").replace("{input}", &input)

@@ -1,0 +1,300 @@
+//! Chats over device sockets: sent, tried again, edited, deleted, and told to every device of both people.
+
+use serde_json::{Value, json};
+
+use crate::support::account::{contents, numbers};
+use crate::support::device_socket::send;
+use crate::support::token::{claims, mint};
+use crate::support::wait::s;
+use crate::support::{Db, DeviceSocket, TestServer, on_both};
+
+on_both![
+    a_chat_is_acknowledged_and_told_to_every_device_of_both,
+    chats_of_any_transport_reach_devices_and_seed_sockets,
+    a_retry_on_any_transport_gets_the_first_chat_and_tells_nobody,
+    a_client_id_for_something_else_is_a_conflict,
+    edits_and_deletions_are_acknowledged_and_told,
+    only_the_sender_changes_a_chat_and_only_while_it_is_there,
+    strangers_reach_nothing_over_a_socket,
+    notes_to_oneself_come_once_to_each_of_ones_devices,
+    sixty_four_frames_in_flight_keep_their_order,
+    to_a_deleted_account_nothing_can_be_sent,
+    events_of_a_room_stay_among_its_two,
+];
+
+async fn a_chat_is_acknowledged_and_told_to_every_device_of_both(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let mut devices = [ann.device().await, ann.device().await, bob.device().await, bob.device().await];
+    let ack = devices[0].ask(send(room, "a-1", "told to all four")).await;
+    let chat = ack["chat"].clone();
+    let shown = ann.get(&format!("/api/chats/{}", chat["id"])).await.expect(200);
+    assert_eq!((&ack["type"], &chat), (&json!("ack"), &shown), "the chat as REST shows it");
+    assert_eq!(ack.as_object().map(|a| a.len()), Some(3), "type, ref and chat: {ack}");
+    assert_eq!((&chat["client_id"], &chat["seq"], &chat["version"]), (&json!("a-1"), &json!(1), &json!(1)));
+    for device in &mut devices {
+        assert_eq!(device.expect("chat").await, json!({"type": "chat", "chat": shown}));
+        device.expect_nothing_else().await;
+    }
+    devices[3].send_json(&send(room, "b-1", "without a ref"));
+    let (mut acked, mut told) = (None, None);
+    while acked.is_none() || told.is_none() {
+        let frame = devices[3].next(s(10)).await.expect("open");
+        match frame["type"].as_str() {
+            Some("ack") => acked = Some(frame),
+            Some("chat") => told = Some(frame),
+            _ => {}
+        }
+    }
+    let (acked, told) = (acked.unwrap(), told.unwrap());
+    assert_eq!((acked.get("ref"), &acked["chat"]), (None, &told["chat"]));
+}
+
+async fn chats_of_any_transport_reach_devices_and_seed_sockets(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let (mut seed, mut device) = (ann.joins_with_events(room).await, bob.device().await);
+    device.says(room, "a", "from a device").await;
+    seed.expect_message("from a device").await;
+    device.expect_chat("from a device").await;
+    seed.send_with_client_id("from a seed socket", "s");
+    let by_seed = seed.expect_message("from a seed socket").await;
+    let chat = device.expect_chat("from a seed socket").await;
+    assert_eq!((&chat["id"], &chat["client_id"], &chat["seq"]), (&by_seed["id"], &json!("s"), &json!(2)));
+    let posted = bob.says(room, "from REST").await;
+    seed.expect_message("from REST").await;
+    assert_eq!(device.expect_chat("from REST").await, posted);
+    let edit = json!({"type": "edit", "chat_id": posted["id"], "content": "edited on a device"});
+    device.ask(edit).await;
+    assert_eq!(seed.expect_event("edited").await["id"], posted["id"]);
+    device.ask(json!({"type": "delete", "chat_id": posted["id"]})).await;
+    assert_eq!(seed.expect_event("deleted").await["version"], 5);
+    assert_eq!(device.expect("chat_edited").await["chat"]["version"], 4);
+    assert_eq!(device.expect("chat_deleted").await["version"], 5);
+    device.expect_nothing_else().await;
+}
+
+async fn a_retry_on_any_transport_gets_the_first_chat_and_tells_nobody(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let (mut one, mut two, mut other) = (ann.device().await, ann.device().await, bob.device().await);
+    let first = one.says(room, "once", "stored once and for all").await;
+    for device in [&mut one, &mut two, &mut other] {
+        device.expect_chat("stored once and for all").await;
+    }
+    assert_eq!(one.says(room, "once", "stored once and for all").await, first, "on the same socket");
+    assert_eq!(two.says(room, "once", "stored once and for all").await, first, "on another one");
+    assert_eq!(ann.says_once(room, "stored once and for all", "once").await.expect(200), first, "over REST");
+    let edit = json!({"type": "edit", "chat_id": first["id"], "content": "and edited since"});
+    one.ask(edit).await;
+    let now = two.says(room, "once", "stored once and for all").await;
+    assert_eq!((&now["id"], &now["content"]), (&first["id"], &json!("and edited since")), "as it is now");
+    one.ask(json!({"type": "delete", "chat_id": first["id"]})).await;
+    let gone = two.says(room, "once", "stored once and for all").await;
+    assert_eq!((&gone["id"], &gone["content"], &gone["deleted"]), (&first["id"], &json!(""), &json!(true)));
+    for device in [&mut one, &mut two, &mut other] {
+        device.expect("chat_edited").await;
+        device.expect("chat_deleted").await;
+        device.expect_nothing_else().await;
+    }
+    let of_bob = other.says(room, "once", "a client_id is the sender's own").await;
+    assert_ne!(of_bob["id"], first["id"]);
+    let mut late = DeviceSocket::open(server.port, &mint(&claims(ann.id))).await;
+    let burst: Vec<_> = (0..8).map(|_| send(room, "burst", "eight times on three sockets")).collect();
+    burst.iter().for_each(|frame| [&one, &two, &late].iter().for_each(|socket| socket.send_json(frame)));
+    let mut ids = Vec::new();
+    for device in [&mut one, &mut two, &mut late] {
+        let mut acked = 0;
+        while acked < 8 {
+            let frame = device.next(s(10)).await.expect("open");
+            if frame["type"] == "ack" {
+                acked += 1;
+                ids.push(frame["chat"]["id"].clone());
+            }
+        }
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "all were acknowledged with the same chat: {ids:?}");
+    let history = ann.history(room).await;
+    assert_eq!(contents(&history), ["a client_id is the sender's own", "eight times on three sockets"]);
+}
+
+async fn a_client_id_for_something_else_is_a_conflict(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, _, room) = server.api().pair().await;
+    let cem = server.api().person("cem").await;
+    let elsewhere = ann.room_with(&cem).await;
+    let mut device = ann.device().await;
+    device.says(room, "one", "what was said first").await;
+    let problem = device.refused(send(room, "one", "what was said then"), "client_id_conflict").await;
+    assert_eq!(problem["status"], 409);
+    device.refused(send(elsewhere, "one", "what was said first"), "client_id_conflict").await;
+    ann.says_once(room, "over REST at first", "two").await.expect(201);
+    device.refused(send(room, "two", "then on a socket"), "client_id_conflict").await;
+    assert_eq!((ann.history(room).await.len(), ann.history(elsewhere).await.len()), (2, 0));
+}
+
+async fn edits_and_deletions_are_acknowledged_and_told(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let mut devices = [ann.device().await, ann.device().await, bob.device().await];
+    let chat = devices[0].says(room, "a", "as it was at first").await;
+    let ack = devices[0].ask(json!({"type": "edit", "chat_id": chat["id"], "content": "as it is now"})).await;
+    let edited = ann.get(&format!("/api/chats/{}", chat["id"])).await.expect(200);
+    assert_eq!((&ack["type"], &ack["chat"]), (&json!("ack"), &edited));
+    assert_eq!(
+        (&edited["content"], &edited["version"], &edited["seq"]),
+        (&json!("as it is now"), &json!(2), &json!(1))
+    );
+    let ack = devices[0].ask(json!({"type": "delete", "chat_id": chat["id"]})).await;
+    let gone = &ack["chat"];
+    assert_eq!((&gone["id"], &gone["content"], &gone["deleted"]), (&chat["id"], &json!(""), &json!(true)), "{ack}");
+    assert_eq!((&gone["version"], &gone["seq"], &gone["client_id"]), (&json!(3), &json!(1), &json!("a")));
+    for device in &mut devices {
+        device.expect_chat("as it was at first").await;
+        assert_eq!(device.expect("chat_edited").await, json!({"type": "chat_edited", "chat": edited}));
+        let deleted = device.expect("chat_deleted").await;
+        for (key, value) in [("chatroom_id", json!(room)), ("chat_id", chat["id"].clone()), ("seq", json!(1))] {
+            assert_eq!(deleted[key], value, "{deleted}");
+        }
+        assert_eq!(deleted["version"], 3);
+        assert!(!deleted.to_string().contains("as it"), "no content: {deleted}");
+        device.expect_nothing_else().await;
+    }
+}
+
+async fn only_the_sender_changes_a_chat_and_only_while_it_is_there(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let (mut one, mut two) = (ann.device().await, bob.device().await);
+    let chat = one.says(room, "a", "written by one of the two").await;
+    let edit = |id: &Value| json!({"type": "edit", "chat_id": id, "content": "written by somebody else"});
+    let delete = |id: &Value| json!({"type": "delete", "chat_id": id});
+    two.refused(edit(&chat["id"]), "not_yours").await;
+    two.refused(delete(&chat["id"]), "not_yours").await;
+    one.ask(delete(&chat["id"])).await;
+    for id in [chat["id"].clone(), json!(999_999), json!(-1), json!(0), json!(i64::MAX)] {
+        one.refused(edit(&id), "not_found").await;
+        one.refused(delete(&id), "not_found").await;
+    }
+    two.refused(edit(&chat["id"]), "not_found").await;
+    two.expect("chat").await;
+    two.expect("chat_deleted").await;
+    two.expect_nothing_else().await;
+}
+
+async fn strangers_reach_nothing_over_a_socket(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let stranger = server.api().person("cem").await;
+    let chat = ann.says(room, "between the two of them").await;
+    let (mut device, mut of_ann, mut of_bob) = (stranger.device().await, ann.device().await, bob.device().await);
+    for id in [room, 999_999, 0, -1, i64::MAX] {
+        device.refused(send(id, "a", "from somebody strange"), "not_found").await;
+        let receipt = json!({"type": "receipt", "chatroom_id": id, "delivered_seq": 1, "read_seq": 1});
+        device.refused(receipt, "not_found").await;
+        device.refused(json!({"type": "typing", "chatroom_id": id, "typing": true}), "not_found").await;
+        let came = device.resume(&[(id.max(0), 0)]).await;
+        assert_eq!(came, [json!({"type": "chatroom_deleted", "chatroom_id": id.max(0)})], "as if there were none");
+    }
+    let edit = json!({"type": "edit", "chat_id": chat["id"], "content": "by somebody strange"});
+    device.refused(edit, "not_found").await;
+    device.refused(json!({"type": "delete", "chat_id": chat["id"]}), "not_found").await;
+    ann.says(room, "and nothing was told").await;
+    for socket in [&mut of_ann, &mut of_bob] {
+        socket.expect_chat("and nothing was told").await;
+    }
+    device.expect_nothing_else().await;
+    assert_eq!(device.until_pong().await, Vec::<Value>::new(), "nor presence");
+    let dump = server.dump().await;
+    assert!(dump.members(room).await.iter().all(|m| (m.delivered_seq, m.read_seq) == (0, 0)));
+    assert_eq!(contents(&ann.history(room).await), ["between the two of them", "and nothing was told"]);
+}
+
+async fn notes_to_oneself_come_once_to_each_of_ones_devices(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let ann = server.api().person("ann").await;
+    let notes = ann.room_with(&ann).await;
+    let (mut one, mut two) = (ann.device().await, ann.device().await);
+    let chat = one.says(notes, "a", "milk, bread, a bicycle").await;
+    assert_eq!((&chat["sender_id"], &chat["receiver_id"]), (&json!(ann.id), &json!(ann.id)));
+    one.ask(json!({"type": "edit", "chat_id": chat["id"], "content": "milk and bread"})).await;
+    one.ask(json!({"type": "delete", "chat_id": chat["id"]})).await;
+    one.send_json(&json!({"type": "receipt", "chatroom_id": notes, "delivered_seq": 1, "read_seq": 1}));
+    one.send_json(&json!({"type": "typing", "chatroom_id": notes, "typing": true}));
+    one.says(notes, "b", "the end of the notes").await;
+    for device in [&mut one, &mut two] {
+        let mut kinds = Vec::new();
+        while kinds.last() != Some(&json!(2)) {
+            let frame = device.next(s(10)).await.expect("open");
+            assert!(frame["type"] != "receipt" && frame["type"] != "typing" && frame["type"] != "presence", "{frame}");
+            kinds.push(match frame["type"].as_str() {
+                Some("chat") => frame["chat"]["seq"].clone(),
+                _ => frame["type"].clone(),
+            });
+        }
+        assert_eq!(kinds, [json!(1), json!("chat_edited"), json!("chat_deleted"), json!(2)]);
+    }
+    let again = ann.device().await;
+    assert_eq!((&again.listed(notes)["unread_count"], &again.ready["unread_total"]), (&json!(0), &json!(0)));
+}
+
+async fn sixty_four_frames_in_flight_keep_their_order(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let (mut one, mut two) = (ann.device().await, bob.device().await);
+    for n in 0..64 {
+        let mut frame = send(room, &format!("n-{n}"), &format!("in flight number {n}"));
+        frame["ref"] = json!(n);
+        one.send_json(&frame);
+    }
+    let (mut acked, mut told) = (Vec::new(), Vec::new());
+    while acked.len() < 64 || told.len() < 64 {
+        let frame = one.next(s(20)).await.expect("open");
+        match frame["type"].as_str() {
+            Some("ack") => acked.push(frame),
+            Some("chat") => told.push(frame["chat"].clone()),
+            Some("receipt") => {}
+            _ => panic!("unexpected: {frame}"),
+        }
+    }
+    assert_eq!(numbers(&acked, "ref"), (0..64).collect::<Vec<_>>());
+    let chats: Vec<_> = acked.iter().map(|ack| ack["chat"].clone()).collect();
+    assert_eq!(chats, told, "acknowledged and told in the same order");
+    assert_eq!(numbers(&told, "version"), (1..=64).collect::<Vec<_>>());
+    for chat in &told {
+        assert_eq!(two.expect("chat").await["chat"], *chat);
+    }
+}
+
+async fn to_a_deleted_account_nothing_can_be_sent(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let mut device = ann.device().await;
+    let chat = device.says(room, "a", "while both were there").await;
+    bob.delete("/api/chatters").await.expect(200);
+    let problem = device.refused(send(room, "b", "to one who is gone"), "receiver_deleted").await;
+    assert_eq!(problem["status"], 422);
+    device.expect_chat("while both were there").await;
+    let mut again = ann.device().await;
+    assert_eq!(again.listed(room)["last_seq"], 1, "the conversation stays");
+    let ack = again.ask(json!({"type": "delete", "chat_id": chat["id"]})).await;
+    assert_eq!(ack["chat"]["deleted"], true, "one's own chats can still be deleted: {ack}");
+    device.expect("chat_deleted").await;
+}
+
+async fn events_of_a_room_stay_among_its_two(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let cem = server.api().person("cem").await;
+    let with_cem = ann.room_with(&cem).await;
+    let (mut of_bob, mut of_cem, mut of_ann) = (bob.device().await, cem.device().await, ann.device().await);
+    of_ann.says(room, "a", "for bob and nobody else").await;
+    of_ann.says(with_cem, "b", "for cem and nobody else").await;
+    of_bob.expect_chat("for bob and nobody else").await;
+    of_cem.expect_chat("for cem and nobody else").await;
+    of_bob.expect_nothing_else().await;
+    of_cem.expect_nothing_else().await;
+    of_ann.expect_chat("for bob and nobody else").await;
+    of_ann.expect_chat("for cem and nobody else").await;
+}
