@@ -15,19 +15,17 @@ use crate::wire::device::server::ServerFrame;
 const EXPIRY: Duration = Duration::from_secs(6);
 /// Saying it again is told again at most this often, for devices that came meanwhile.
 const TOLD_AGAIN: Duration = Duration::from_secs(3);
-/// Whoever stops and starts all the time is told to start at most this often.
-const STARTED_AGAIN: Duration = Duration::from_secs(1);
 
-/// Those of the two who type or have just stopped.
+/// Those of the two who type.
 #[derive(Default)]
 pub(super) struct Typing(Vec<Typist>);
 
 struct Typist {
     chatter_id: ChatterId,
-    /// When the other one was last told that they type.
+    /// When the other one was last told.
     told: Instant,
-    /// Until when it counts; none once they have stopped.
-    until: Option<Instant>,
+    /// Until when it counts.
+    until: Instant,
 }
 
 impl Typing {
@@ -37,36 +35,31 @@ impl Typing {
 
     /// Takes in that somebody types or stops; says whether the other one has to be told.
     fn changed(&mut self, chatter_id: ChatterId, typing: bool, now: Instant) -> bool {
-        let Some(typist) = self.0.iter_mut().find(|typist| typist.chatter_id == chatter_id) else {
-            if typing {
-                self.0.push(Typist { chatter_id, told: now, until: Some(now + EXPIRY) });
+        let until = now + EXPIRY;
+        match self.0.iter_mut().find(|typist| typist.chatter_id == chatter_id) {
+            None if typing => self.0.push(Typist { chatter_id, told: now, until }),
+            None => return false,
+            Some(_) if !typing => self.ended(chatter_id),
+            Some(typist) => {
+                typist.until = until;
+                let again = now.duration_since(typist.told) >= TOLD_AGAIN;
+                if again {
+                    typist.told = now;
+                }
+                return again;
             }
-            return typing;
-        };
-        if !typing {
-            return typist.until.take().is_some();
         }
-        let pause = if typist.until.is_some() { TOLD_AGAIN } else { STARTED_AGAIN };
-        let tell = now.duration_since(typist.told) >= pause;
-        if tell {
-            typist.told = now;
-        }
-        if tell || typist.until.is_some() {
-            typist.until = Some(now + EXPIRY);
-        }
-        tell
+        true
     }
 
     fn ended(&mut self, chatter_id: ChatterId) {
         self.0.retain(|typist| typist.chatter_id != chatter_id);
     }
 
-    /// Forgets those who stopped a while ago; gives those who have not said for too long that they type.
+    /// Takes those out who have not said for too long that they type.
     fn stale(&mut self, now: Instant) -> Vec<ChatterId> {
-        let over = |typist: &Typist| typist.until.is_some_and(|until| until <= now);
-        let stale = self.0.iter().filter(|typist| over(typist)).map(|typist| typist.chatter_id).collect();
-        let stopped = |typist: &Typist| typist.until.is_none() && now.duration_since(typist.told) >= STARTED_AGAIN;
-        self.0.retain(|typist| !over(typist) && !stopped(typist));
+        let stale = self.0.iter().filter(|typist| typist.until <= now).map(|typist| typist.chatter_id).collect();
+        self.0.retain(|typist| typist.until > now);
         stale
     }
 }
@@ -121,8 +114,6 @@ mod tests {
         assert_eq!(typing.stale(at(9_000)), [1]);
         assert!(!typing.changed(1, false, at(9_001)), "over already");
         assert!(typing.changed(1, true, at(9_002)) && typing.changed(1, false, at(9_003)));
-        assert!(!typing.changed(1, true, at(9_004)) && !typing.changed(1, false, at(9_005)), "flicker is not told");
-        assert!(typing.stale(at(10_100)).is_empty() && typing.is_empty());
-        assert!(typing.changed(1, true, at(10_200)));
+        assert!(typing.is_empty());
     }
 }
