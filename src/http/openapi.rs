@@ -110,7 +110,7 @@ A path that does not exist is 404 `not_found`, a method that a path does not tak
 
 /// Adds to an operation what is the same for all: examples of the bodies, headers.
 fn complete(operation: &mut Value, examples: &Value) {
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         // One that is left out is not null.
         if let Some(kind) = parameter.pointer_mut("/schema/type")
             && let Some(Value::String(first)) = kind.get(0).cloned()
