@@ -11,11 +11,12 @@ use std::time::Duration;
 use actix::{Actor, Arbiter};
 use actix_web::web;
 use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
 
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::{self, Counters, Notifier};
 use crate::actors::presence::Presence;
-use crate::actors::receipts::{self, Counting};
+use crate::actors::receipts::Receipts;
 use crate::actors::registry::{Registry, RoomParts, Threads};
 use crate::actors::sessions::Sessions;
 use crate::auth::password::{PasswordError, Passwords};
@@ -63,7 +64,7 @@ pub struct Application {
     state: web::Data<State>,
     notifier: Arc<Keeper>,
     presence: Arc<Presence>,
-    counting: Counting,
+    receipts: Arc<Receipts>,
     server: actix_web::dev::Server,
     drain_max: Duration,
     clean_up_every: Duration,
@@ -82,8 +83,8 @@ impl Application {
         let parts =
             RoomParts { store: store.clone(), sessions: sessions.clone(), notifier: notifier.clone(), idle: ROOM_IDLE };
         let presence = Presence::new(store.clone(), sessions.clone());
-        let (receipts, counting) = receipts::new(store.clone(), sessions.clone());
-        store.writer().watch(receipts);
+        let receipts = Receipts::new(store.clone(), sessions.clone());
+        store.writer().watch(receipts.clone());
         let threads = Threads::default();
         let state = web::Data::new(State {
             store,
@@ -98,21 +99,22 @@ impl Application {
                 token_ttl(config),
             )),
             rules: rules(config),
+            turns: Arc::new(Semaphore::new((config.database.connections_max as usize / 2).max(2))),
             draining: Arc::new(AtomicBool::new(false)),
         });
         let server = listen::listen(config, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
-        Ok(Self { state, notifier, presence, counting, server, drain_max, clean_up_every })
+        Ok(Self { state, notifier, presence, receipts, server, drain_max, clean_up_every })
     }
 
     /// Serves until SIGTERM or SIGINT, then drains and ends.
     pub async fn run_until_stopped(self) -> Result<(), RunError> {
-        let Self { state, notifier, presence, counting, server, drain_max, clean_up_every } = self;
+        let Self { state, notifier, presence, receipts, server, drain_max, clean_up_every } = self;
         let cleaner = actix_web::rt::spawn(clean_up(state.clone(), clean_up_every));
         let keeper = actix_web::rt::spawn(keep(notifier.clone()));
         let teller = actix_web::rt::spawn(presence.clone().run());
-        let counter = actix_web::rt::spawn(counting.run());
+        let counter = actix_web::rt::spawn(receipts.run());
         let handle = server.handle();
         let drainer = actix_web::rt::spawn(async move {
             drain::stop_signal().await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{Quota, RateLimiter};
 
 use crate::config;
 use crate::domain::ChatterId;
@@ -39,20 +39,15 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Rate<K, C> {
     }
 }
 
-/// What one device socket may send beside chats: frames a second, as a multiple of the chats a chatter may send.
+/// What a chatter's device sockets may send beside chats: frames a second, as a multiple of the chats that they may send.
 const FRAMES_PER_SEND: u32 = 5;
-/// The burst of such frames, as a multiple of their rate.
-const FRAMES_BURST: u32 = 3;
 
-/// The rate of one device socket's frames; none = no limit.
-pub struct FrameRate(Option<DefaultDirectRateLimiter>);
-
-impl FrameRate {
-    /// One frame; a refusal carries the time to wait.
-    pub fn check(&self) -> Result<(), Duration> {
-        let Some(limiter) = &self.0 else { return Ok(()) };
-        limiter.check().map_err(|until| until.wait_time_from(DefaultClock::default().now()))
-    }
+/// Who sends a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    Chatter(ChatterId),
+    /// Nobody has signed in on the socket yet.
+    Address(IpAddr),
 }
 
 /// The rate limits of this instance, shared by all workers. A refusal carries the time to wait (`Retry-After`).
@@ -62,7 +57,7 @@ pub struct Limits<C: Clock = DefaultClock> {
     sign_in_address: Rate<IpAddr, C>,
     sign_in_name: Rate<u64, C>,
     sign_up: Rate<IpAddr, C>,
-    frames: Option<Quota>,
+    frame: Rate<Sender, C>,
     /// Keyed at random per process, so that names cannot be made to collide.
     name_hash: RandomState,
 }
@@ -80,6 +75,9 @@ impl<C: Clock + Clone> Limits<C> {
         let send = NonZeroU32::new(config.send_per_s)
             .zip(NonZeroU32::new(config.send_burst()))
             .map(|(rate, burst)| Quota::per_second(rate).allow_burst(burst));
+        let frame = NonZeroU32::new(config.send_per_s.saturating_mul(FRAMES_PER_SEND))
+            .zip(NonZeroU32::new(config.send_burst().saturating_mul(FRAMES_PER_SEND)))
+            .map(|(rate, burst)| Quota::per_second(rate).allow_burst(burst));
         let per_minute = |n| NonZeroU32::new(n).map(Quota::per_minute);
         let per_name = if config.sign_in_per_min == 0 { 0 } else { (config.sign_in_per_min / 4).max(1) };
         Self {
@@ -87,10 +85,7 @@ impl<C: Clock + Clone> Limits<C> {
             sign_in_address: Rate::new(per_minute(config.sign_in_per_min), &clock),
             sign_in_name: Rate::new(per_minute(per_name), &clock),
             sign_up: Rate::new(per_minute(config.sign_up_per_min), &clock),
-            frames: NonZeroU32::new(config.send_per_s.saturating_mul(FRAMES_PER_SEND)).map(|rate| {
-                Quota::per_second(rate)
-                    .allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(FRAMES_BURST - 1)))
-            }),
+            frame: Rate::new(frame, &clock),
             name_hash: RandomState::new(),
             clock,
         }
@@ -101,10 +96,13 @@ impl<C: Clock + Clone> Limits<C> {
         self.send.check(&chatter, &self.clock)
     }
 
-    /// The rate of a new device socket's frames.
-    #[must_use]
-    pub fn frames(&self) -> FrameRate {
-        FrameRate(self.frames.map(RateLimiter::direct))
+    /// One frame that is no chat, on any device socket of this chatter or, before anybody signs in, of this address.
+    pub fn frame(&self, sender: Sender) -> Result<(), Duration> {
+        let sender = match sender {
+            Sender::Address(address) => Sender::Address(network(address)),
+            chatter => chatter,
+        };
+        self.frame.check(&sender, &self.clock)
     }
 
     /// One try to sign in, right or wrong. An address that is over its own limit does not count against the name.
@@ -121,6 +119,7 @@ impl<C: Clock + Clone> Limits<C> {
     /// Forgets whoever could send a whole burst again; a timer calls it, since nothing else shrinks the maps.
     pub fn forget_idle(&self) {
         self.send.forget_idle();
+        self.frame.forget_idle();
         self.sign_in_address.forget_idle();
         self.sign_in_name.forget_idle();
         self.sign_up.forget_idle();
@@ -128,7 +127,8 @@ impl<C: Clock + Clone> Limits<C> {
 }
 
 /// What counts as one address: an IPv4 address, or an IPv6 network of 64 bits, which one customer has to themselves.
-fn network(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::session::frame::text_frame;
 use super::sessions::Sessions;
@@ -15,67 +16,67 @@ use crate::store::Store;
 use crate::store::writer::{Moved, Watcher};
 use crate::wire::device::server::{ServerFrame, UnreadBody};
 
-/// Watermarks that wait to be counted for; beyond, devices are told without counts.
-const QUEUE_MAX: usize = 4_096;
-/// How many are counted for at once.
-const BATCH_MAX: usize = 256;
-
 /// Tells of watermarks that moved.
 pub struct Receipts {
-    sessions: Arc<Sessions>,
-    to_count: mpsc::Sender<Moved>,
-}
-
-/// Counts what is unread for chatters who read something.
-pub struct Counting {
-    sessions: Arc<Sessions>,
     store: Arc<Store>,
-    queue: mpsc::Receiver<Moved>,
+    sessions: Arc<Sessions>,
+    /// What has to be counted for, by chatter and room: of several steps the last says all.
+    to_count: Mutex<HashMap<ChatterId, HashMap<ChatroomId, Moved>>>,
+    added: Notify,
 }
 
-/// The two halves: what the writer calls, and the task.
-#[must_use]
-pub fn new(store: Arc<Store>, sessions: Arc<Sessions>) -> (Arc<Receipts>, Counting) {
-    let (to_count, queue) = mpsc::channel(QUEUE_MAX);
-    (Arc::new(Receipts { sessions: sessions.clone(), to_count }), Counting { sessions, store, queue })
-}
+impl Receipts {
+    /// Nothing has moved yet.
+    #[must_use]
+    pub fn new(store: Arc<Store>, sessions: Arc<Sessions>) -> Arc<Self> {
+        Arc::new(Self { store, sessions, to_count: Mutex::default(), added: Notify::new() })
+    }
 
-impl Watcher for Receipts {
-    fn moved(&self, moved: Vec<Moved>) {
-        for moved in moved {
-            if moved.shown && self.sessions.has_device(moved.other_id) {
-                self.sessions.announce(moved.other_id, &text_frame(&frame(&moved, None)));
-            }
-            if moved.read
-                && self.sessions.has_device(moved.chatter_id)
-                && let Err(refused) = self.to_count.try_send(moved)
-            {
-                let moved = refused.into_inner();
-                self.sessions.announce(moved.chatter_id, &text_frame(&frame(&moved, None)));
+    /// Counts for as long as the instance runs.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            self.added.notified().await;
+            let all = std::mem::take(&mut *self.to_count.lock());
+            for (chatter_id, moved) in all {
+                self.count(chatter_id, moved).await;
             }
         }
     }
-}
 
-impl Counting {
-    /// Counts for as long as the instance runs.
-    pub async fn run(mut self) {
-        let mut batch = Vec::new();
-        while self.queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            // Of several steps of one chatter in one room the last says all.
-            let last: HashMap<(ChatroomId, ChatterId), Moved> =
-                batch.drain(..).map(|moved| ((moved.chatroom_id, moved.chatter_id), moved)).collect();
-            for moved in last.into_values() {
-                // Without an answer the client goes by what it can see itself.
-                let unread = self.store.unread(moved.chatter_id, moved.chatroom_id).await.ok().flatten();
-                let unread = unread.map(|unread| UnreadBody {
+    async fn count(&self, chatter_id: ChatterId, mut moved: HashMap<ChatroomId, Moved>) {
+        let rooms: Vec<ChatroomId> = moved.keys().copied().collect();
+        // Without an answer the client goes by what it can see itself.
+        for (room, unread) in self.store.unread(chatter_id, &rooms).await.unwrap_or_default() {
+            if let Some(moved) = moved.remove(&room) {
+                let unread = UnreadBody {
                     unread_count: unread.unread_count,
                     unread_total: unread.unread_total,
                     version: unread.version,
                     last_seq: unread.last_seq,
-                });
-                self.sessions.announce(moved.chatter_id, &text_frame(&frame(&moved, unread)));
+                };
+                self.sessions.announce(chatter_id, &text_frame(&frame(&moved, Some(unread))));
             }
+        }
+        for moved in moved.values() {
+            self.sessions.announce(chatter_id, &text_frame(&frame(moved, None)));
+        }
+    }
+}
+
+impl Watcher for Receipts {
+    fn moved(&self, moved: Vec<Moved>) {
+        let mut counts = false;
+        for moved in moved {
+            if moved.shown && moved.other_id != moved.chatter_id && self.sessions.has_device(moved.other_id) {
+                self.sessions.announce(moved.other_id, &text_frame(&frame(&moved, None)));
+            }
+            if moved.read && self.sessions.has_device(moved.chatter_id) {
+                counts = true;
+                self.to_count.lock().entry(moved.chatter_id).or_default().insert(moved.chatroom_id, moved);
+            }
+        }
+        if counts {
+            self.added.notify_one();
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::session::frame::Close;
 use super::session::link::Link;
 use crate::domain::{ChatroomId, ChatterId};
+use crate::limits::network;
 
 /// The sockets of every chatter who is connected here.
 #[derive(Default)]
@@ -65,23 +66,23 @@ impl Sessions {
         }
     }
 
-    /// Adds a device socket that nobody has signed in on; see [`Sessions::takes_unsigned`].
-    pub fn add_unsigned(&self, address: IpAddr, link: Arc<Link>) {
-        self.unsigned.entry(address).or_default().push(link);
+    /// Adds a device socket that nobody has signed in on; false if its address has too many of them already.
+    #[must_use]
+    pub fn add_unsigned(&self, address: IpAddr, link: Arc<Link>) -> bool {
+        let mut links = self.unsigned.entry(network(address)).or_default();
+        let taken = links.len() < UNSIGNED_MAX;
+        if taken {
+            links.push(link);
+        }
+        taken
     }
 
     /// Takes it out: somebody signed in, or it ended.
     pub fn remove_unsigned(&self, address: IpAddr, link: &Link) {
-        self.unsigned.remove_if_mut(&address, |_, links| {
+        self.unsigned.remove_if_mut(&network(address), |_, links| {
             links.retain(|other| other.id != link.id);
             links.is_empty()
         });
-    }
-
-    /// Whether this address may open one more device socket without a token.
-    #[must_use]
-    pub fn takes_unsigned(&self, address: IpAddr) -> bool {
-        self.unsigned.get(&address).is_none_or(|links| links.len() < UNSIGNED_MAX)
     }
 
     /// Takes a socket out; called once by its session when it ends.
@@ -171,8 +172,9 @@ impl Sessions {
 
     /// Closes every socket; at shutdown.
     pub fn close_all(&self, close: Close) {
-        let mut all: Vec<Arc<Link>> = self.by_chatter.iter().flat_map(|links| links.value().clone()).collect();
-        all.extend(self.unsigned.iter().flat_map(|links| links.value().clone()));
+        // In this order: who signs in meanwhile is found by chatter before they leave the unsigned.
+        let mut all: Vec<Arc<Link>> = self.unsigned.iter().flat_map(|links| links.value().clone()).collect();
+        all.extend(self.by_chatter.iter().flat_map(|links| links.value().clone()));
         all.iter().for_each(|link| link.close(close));
     }
 

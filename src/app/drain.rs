@@ -30,9 +30,9 @@ pub(super) async fn drain(
     wait_until(|| in_flight() == 0, until - CLOSING_MAX.min(drain_max)).await;
     state.sessions.close_all(Close::GOING_AWAY);
     wait_until(|| state.sessions.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
-    presence.tell_all().await;
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
     state.store.writer().flush().await;
+    presence.note_all(until.into()).await;
     server.stop(true).await;
     tracing::info!("stopped");
 }

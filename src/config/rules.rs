@@ -26,7 +26,8 @@ const RANGES: [(&str, i64, i64); 22] = [
     ("limits.sign_in_per_min", 0, 1_000_000),
     ("limits.sign_up_per_min", 0, 1_000_000),
     ("limits.sockets_per_chatter", 0, 100_000),
-    ("limits.socket_queue_bytes", 16_384, 67_108_864),
+    // A page of changes, a page of rooms and what is held behind them fit into the least.
+    ("limits.socket_queue_bytes", 262_144, 67_108_864),
     ("limits.frame_bytes", 1_024, 16_777_216),
     ("limits.body_bytes", 1_024, 16_777_216),
     ("push.grace_ms", 0, 600_000),

@@ -10,11 +10,12 @@ use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging::{self, STREAM_PAGE};
 use super::{Deletion, State};
 use crate::actors::room::messages::Command;
-use crate::actors::session::frame::Close;
+use crate::actors::session::frame::{Close, text_frame};
 use crate::domain::ChatterId;
 use crate::domain::chatter::{Chatter, fcm_reg_id, nickname, password, username_key};
 use crate::error::{Code, Problem};
 use crate::store::chatters::Changed;
+use crate::wire::device::server::ServerFrame;
 use crate::wire::requests::{ChangeChatter, whole_number};
 use crate::wire::rest::{ChatterBody, Message};
 
@@ -136,14 +137,24 @@ pub async fn change(
     let password_changed = password_hash.is_some();
     let (show_last_seen, show_receipts) = (body.show_last_seen, body.show_receipts);
     let changed = Changed { nickname, fcm_reg_id: token, password_hash, show_last_seen, show_receipts };
+    // Those who were shown it until now.
+    let watchers = if show_last_seen == Some(false) { watchers(&state, viewer).await? } else { Vec::new() };
     if state.store.change_chatter(viewer.chatter_id, changed).await?.is_none() {
         return Err(Problem::not_found("chatter"));
     }
+    let frame = text_frame(&ServerFrame::Presence { chatter_id: viewer.chatter_id, online: false, last_seen: None });
+    watchers.iter().for_each(|watcher| state.sessions.announce(*watcher, &frame));
     if password_changed {
         state.store.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
         state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != viewer.sign_in_id);
     }
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
+}
+
+/// Whose device sockets are told when this chatter comes and goes.
+async fn watchers(state: &State, viewer: Viewer) -> Result<Vec<ChatterId>, Problem> {
+    let pairs = state.store.watchers_of(&[viewer.chatter_id]).await?;
+    Ok(pairs.into_iter().map(|(_, watcher)| watcher).collect())
 }
 
 /// Delete one's own account
@@ -164,7 +175,8 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpRespo
     };
     let gone = gone.ok_or_else(|| Problem::not_found("chatter"))?;
     state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |_| true);
-    for room in gone.deleted_rooms {
+    for (room, pair) in gone.deleted_rooms {
+        state.sessions.close_room(room, pair);
         // A room that is too busy to hear it finds its row gone with the next chat.
         let _ = state.registry.tell(room, Command::Deleted);
     }

@@ -98,8 +98,8 @@ async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) 
 
 /// The viewer has the history up to here; a room that is too busy to hear it loses only a hint.
 fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
-    let (chatter_id, step) = (viewer.chatter_id, Move::Delivered(seq));
-    let _ = state.registry.tell(room.id, Command::Watermark { chatter_id, step, asker: None });
+    let (chatter_id, steps) = (viewer.chatter_id, [Some(Move::Delivered(seq)), None]);
+    let _ = state.registry.tell(room.id, Command::Watermark { chatter_id, steps, asker: None });
 }
 
 /// How a search is paged.

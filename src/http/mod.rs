@@ -22,6 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::actors::registry::Registry;
 use crate::actors::session;
 use crate::actors::sessions::Sessions;
@@ -65,6 +67,8 @@ pub struct State {
     pub passwords: Passwords,
     pub tokens: Arc<Tokens>,
     pub rules: Rules,
+    /// Turns at reading the database for sockets that sign in or catch up, so that they leave connections to the others.
+    pub turns: Arc<Semaphore>,
     /// Set on SIGTERM: not ready, no new sockets, no new chats.
     pub draining: Arc<AtomicBool>,
 }
@@ -77,6 +81,7 @@ impl State {
             sessions: self.sessions.clone(),
             limits: self.limits.clone(),
             tokens: self.tokens.clone(),
+            turns: self.turns.clone(),
         }
     }
 }

@@ -40,13 +40,16 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
         Created::New(room) => {
-            let view = ViewOf::one(&state, viewer.chatter_id, room.id).await?;
-            announce(&state, viewer.chatter_id, &view);
             let other = room.other(viewer.chatter_id);
-            if other != viewer.chatter_id && state.sessions.has_device(other) {
-                announce(&state, other, &ViewOf::one(&state, other, room.id).await?);
-            }
-            Ok(HttpResponse::Created().json(view.body()))
+            let of_other = match other != viewer.chatter_id && state.sessions.has_device(other) {
+                true => ViewOf::one(&state, other, room.id).await.ok(),
+                false => None,
+            };
+            let own = ViewOf::one(&state, viewer.chatter_id, room.id).await?;
+            // The other one first, who else could get a chat before the room it is in.
+            of_other.iter().for_each(|view| announce(&state, other, view));
+            announce(&state, viewer.chatter_id, &own);
+            Ok(HttpResponse::Created().json(own.body()))
         }
         Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),
         Created::Exists(id) => {
@@ -169,9 +172,8 @@ pub async fn receipt(
     let room = room_of(&state, viewer, &path).await?;
     check_seq("delivered_seq", body.delivered_seq, &room)?;
     check_seq("read_seq", body.read_seq, &room)?;
-    for step in [body.delivered_seq.map(Move::Delivered), body.read_seq.map(Move::Read)].into_iter().flatten() {
-        state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, step, asker: None })?;
-    }
+    let steps = [body.delivered_seq.map(Move::Delivered), body.read_seq.map(Move::Read)];
+    state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, steps, asker: None })?;
     Ok(HttpResponse::Ok().json(Message { message: "Success Move Receipt" }))
 }
 

@@ -126,14 +126,13 @@ pub async fn device(
         None => None,
     };
     let from = address(&request, state.rules.proxy_hops);
-    if claims.is_none() && !state.sessions.takes_unsigned(from) {
-        let detail = "Too many sockets from here wait for somebody to sign in. Send the token with the upgrade.";
-        return Err(Problem::new(Code::RateLimited, detail));
-    }
     let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
     let response = accept(&request, &[SUBPROTOCOL], body).map_err(refused)?;
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
-    let session = Session::device(out, state.session_parts(), from, claims);
+    let session = Session::device(out, state.session_parts(), from, claims).ok_or_else(|| {
+        let detail = "Too many sockets from here wait for somebody to sign in. Send the token with the upgrade.";
+        Problem::new(Code::RateLimited, detail)
+    })?;
     Session::create(|ctx| {
         Session::add_stream(incoming, ctx);
         session

@@ -37,8 +37,8 @@ pub struct Changed {
 /// What became of a deleted account's rooms, so that their sockets can be told.
 #[derive(Debug, Default)]
 pub struct Gone {
-    /// Rooms whose rows are gone.
-    pub deleted_rooms: Vec<ChatroomId>,
+    /// Rooms whose rows are gone, with the two who were in each.
+    pub deleted_rooms: Vec<(ChatroomId, [ChatterId; 2])>,
 }
 
 impl Store {
@@ -179,8 +179,8 @@ impl Store {
                 if tx.execute_raw(self.sql(set, values)).await?.rows_affected() == 0 {
                     return Ok(None);
                 }
-                let notes: Vec<ChatroomId> = rooms.iter().filter(|(_, to_self)| *to_self).map(|(room, _)| *room).collect();
-                for room in &notes {
+                let notes: Vec<_> = rooms.into_iter().filter(|(_, [low, high])| low == high).collect();
+                for (room, _) in &notes {
                     super::chatrooms::delete_rows(&tx, *room).await?;
                 }
                 let owed = "DELETE FROM push_outbox WHERE receiver_id = $1 OR chatroom_id IN
@@ -198,11 +198,11 @@ impl Store {
         self.writes
             .run(async |db| {
                 let tx = db.begin().await?;
-                let rooms: Vec<ChatroomId> = lock_rooms_of(&tx, id).await?.into_iter().map(|(room, _)| room).collect();
+                let rooms = lock_rooms_of(&tx, id).await?;
                 let Some(row) = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).one(&tx).await? else {
                     return Ok(None);
                 };
-                for room in &rooms {
+                for (room, _) in &rooms {
                     super::chatrooms::delete_rows(&tx, *room).await?;
                 }
                 self.forget_access(&tx, id).await?;
@@ -227,15 +227,17 @@ fn retired_key(username_key: &str) -> String {
     format!("retired:{hex}")
 }
 
-/// Locks the chatter's rooms in id order, as everything that changes rooms does; each with whether it is notes to self.
-async fn lock_rooms_of(tx: &DatabaseTransaction, id: ChatterId) -> Result<Vec<(ChatroomId, bool)>, DbErr> {
+/// Locks the chatter's rooms in id order, as everything that changes rooms does; each with the two who are in it.
+async fn lock_rooms_of(tx: &DatabaseTransaction, id: ChatterId) -> Result<Vec<(ChatroomId, [ChatterId; 2])>, DbErr> {
     let backend = tx.get_database_backend();
     let lock = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
     let sql = format!(
-        "SELECT id, pair_low = pair_high FROM chatrooms WHERE pair_low = $1 OR pair_high = $1 ORDER BY id {lock}"
+        "SELECT id, pair_low, pair_high FROM chatrooms WHERE pair_low = $1 OR pair_high = $1 ORDER BY id {lock}"
     );
     let rows = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
-    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.try_get_by_index(0)?, [row.try_get_by_index(1)?, row.try_get_by_index(2)?])))
+        .collect()
 }
 
 /// A device that changed hands leaves its former owner: a token is there once.

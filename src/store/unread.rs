@@ -37,6 +37,9 @@ pub struct Unread {
     pub unread_total: i64,
 }
 
+/// Rooms that are counted with one question.
+const UNREAD_ROOMS_MAX: usize = 500;
+
 impl Store {
     /// One page of the viewer's rooms by id.
     pub async fn room_states(
@@ -68,24 +71,28 @@ impl Store {
         Ok(row.ok_or_else(none)?.try_get_by_index(0)?)
     }
 
-    /// What is unread in one room and in all; `None` where the viewer is not in it.
-    pub async fn unread(&self, viewer: ChatterId, chatroom: ChatroomId) -> Result<Option<Unread>, StoreError> {
-        let sql = format!(
-            "SELECT r.version, r.last_seq, {UNREAD_OF_M}, {} FROM members m JOIN chatrooms r ON r.id = m.chatroom_id
-             WHERE m.chatter_id = $1 AND m.chatroom_id = $2",
-            total_sql()
-        );
-        let statement = self.sql(&sql, [viewer.into(), chatroom.into()]);
-        let row = self.reads.run(async |db| db.query_one_raw(statement).await).await?;
-        let of_row = |row: QueryResult| {
-            Ok::<_, DbErr>(Unread {
-                version: row.try_get_by_index(0)?,
-                last_seq: row.try_get_by_index(1)?,
-                unread_count: row.try_get_by_index(2)?,
-                unread_total: row.try_get_by_index(3)?,
-            })
-        };
-        Ok(row.map(of_row).transpose()?)
+    /// What is unread in each of these rooms that the viewer is in, and in all. The last of a long list of rooms are counted
+    /// later than the first.
+    pub async fn unread(
+        &self,
+        viewer: ChatterId,
+        chatrooms: &[ChatroomId],
+    ) -> Result<Vec<(ChatroomId, Unread)>, StoreError> {
+        let mut counts = Vec::with_capacity(chatrooms.len());
+        for ids in chatrooms.chunks(UNREAD_ROOMS_MAX) {
+            let (places, of_ids) = id_list(ids, 1);
+            let sql = format!(
+                "SELECT r.id, r.version, r.last_seq, {UNREAD_OF_M}, {} FROM members m JOIN chatrooms r ON r.id = m.chatroom_id
+                 WHERE m.chatter_id = $1 AND m.chatroom_id IN ({places})",
+                total_sql()
+            );
+            let statement = self.sql(&sql, std::iter::once(Value::from(viewer)).chain(of_ids));
+            let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;
+            for row in &rows {
+                counts.push(unread_of(row)?);
+            }
+        }
+        Ok(counts)
     }
 }
 
@@ -96,6 +103,16 @@ fn total_sql() -> String {
           FROM members m WHERE m.chatter_id = $1
             AND m.read_seq < (SELECT r.last_seq FROM chatrooms r WHERE r.id = m.chatroom_id)) counts)"
     )
+}
+
+fn unread_of(row: &QueryResult) -> Result<(ChatroomId, Unread), DbErr> {
+    let unread = Unread {
+        version: row.try_get_by_index(1)?,
+        last_seq: row.try_get_by_index(2)?,
+        unread_count: row.try_get_by_index(3)?,
+        unread_total: row.try_get_by_index(4)?,
+    };
+    Ok((row.try_get_by_index(0)?, unread))
 }
 
 fn state_of(row: &QueryResult, viewer: ChatterId) -> Result<RoomState, DbErr> {

@@ -151,13 +151,18 @@ async fn nobody_sees_receipts_that_their_owner_keeps(db: Db) {
     assert_eq!(seen_by(2).await, [(1, marks(0, 0)), (2, marks(2, 2))]);
 }
 
+async fn one_unread(bench: &Bench, viewer: i64, room: i64) -> Option<Unread> {
+    let counts = bench.store.unread(viewer, &[room]).await.expect("answers");
+    counts.into_iter().find(|(id, _)| *id == room).map(|(_, unread)| unread)
+}
+
 async fn notes_to_self_are_never_unread(db: Db) {
     let bench = bench(db).await;
     let notes = bench.room(1, 1).await.id;
     bench.says(notes, 1, 3).await;
     let states = bench.store.room_states(1, 0, 9).await.expect("answers");
     assert_eq!((states[0].unread_count, &states[0].receipts), (0, &vec![(1, marks(0, 0))]));
-    let unread = bench.store.unread(1, notes).await.expect("answers");
+    let unread = one_unread(&bench, 1, notes).await;
     assert_eq!(unread, Some(Unread { version: 3, last_seq: 3, unread_count: 0, unread_total: 0 }));
 }
 
@@ -171,7 +176,7 @@ async fn a_room_is_counted_up_to_a_thousand_and_the_total_is_their_sum(db: Db) {
     bench.deletes(short, 2).await;
     bench.says(read, 4, 5).await;
     bench.marks(read, 1, 5, 5).await;
-    let unread = async |room| bench.store.unread(1, room).await.expect("answers").expect("one's room");
+    let unread = async |room| one_unread(&bench, 1, room).await.expect("one's room");
     assert_eq!(bench.store.unread_total(1).await.expect("answers"), 1_002);
     assert_eq!(
         unread(long).await,
@@ -179,7 +184,7 @@ async fn a_room_is_counted_up_to_a_thousand_and_the_total_is_their_sum(db: Db) {
     );
     assert_eq!(unread(short).await, Unread { version: 6, last_seq: 5, unread_count: 2, unread_total: 1_002 });
     assert_eq!(unread(read).await.unread_count, 0);
-    assert_eq!(bench.store.unread(2, read).await.expect("answers"), None, "not in that room");
+    assert_eq!(one_unread(&bench, 2, read).await, None, "not in that room");
     assert_eq!(
         (bench.store.unread_total(9).await.expect("answers"), bench.store.unread_total(99).await.ok()),
         (0, Some(0))

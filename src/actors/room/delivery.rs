@@ -23,7 +23,7 @@ const FILL_PAGES_MAX: usize = 40;
 impl Room {
     /// What was committed: events to the sockets first, then the answers, so that an echo comes before a REST reply's use.
     pub(super) fn settled(&mut self, outcomes: Vec<(u64, Outcome)>, ctx: &mut Context<Self>) {
-        self.busy_at = Instant::now();
+        self.busy_at = Some(Instant::now());
         let mut events = Vec::with_capacity(outcomes.len());
         let mut answers = Vec::new();
         let (mut unknown, mut push_owed, mut retried) = (false, false, 0);

@@ -26,10 +26,10 @@ pub struct Asked {
 pub enum Command {
     Post(Post),
     Alter(Alter),
-    /// A chatter's watermark moves forward; only a refusal is answered, where somebody asked.
+    /// A chatter's watermarks move forward; only a refusal is answered, where somebody asked.
     Watermark {
         chatter_id: ChatterId,
-        step: Move,
+        steps: [Option<Move>; 2],
         asker: Option<Asker>,
     },
     /// A chatter types, or stops; only a refusal is answered.
@@ -42,7 +42,7 @@ pub enum Command {
         by: ChatterId,
         reply: oneshot::Sender<Result<(), Problem>>,
     },
-    /// The room's rows were deleted with an account: its sockets are closed 4404.
+    /// The room's rows were deleted with an account; its sockets know.
     Deleted,
     /// Something may have been stored that was never delivered: look.
     CatchUp,

@@ -44,7 +44,8 @@ pub struct Room {
     waiting: HashMap<u64, Reply>,
     next_ticket: u64,
     home: Option<Arc<dyn Home>>,
-    busy_at: Instant,
+    /// When somebody who is in the room last wanted something; never, for one that only strangers asked for.
+    busy_at: Option<Instant>,
     typing: Typing,
 }
 
@@ -55,8 +56,8 @@ enum Stage {
         room: Chatroom,
         order: Order,
     },
-    /// There is no such room, or no more.
-    Gone,
+    /// There is no such room, or no more, or it could not be read: why commands are refused.
+    Gone(Problem),
 }
 
 impl Room {
@@ -72,7 +73,7 @@ impl Room {
             waiting: HashMap::new(),
             next_ticket: 0,
             home: None,
-            busy_at: Instant::now(),
+            busy_at: None,
             typing: Typing::default(),
         }
     }
@@ -96,14 +97,14 @@ impl Room {
                 }
                 (Stage::Open { room, order }, None)
             }
-            Ok(None) => (Stage::Gone, Some(Problem::not_found("chatroom"))),
+            Ok(None) => (Stage::Gone(Problem::not_found("chatroom")), Some(Problem::not_found("chatroom"))),
             Err(error) => {
                 tracing::warn!(
                     chatroom_id = self.id,
                     error = &error as &dyn std::error::Error,
                     "a room could not be read"
                 );
-                (Stage::Gone, Some(Problem::unavailable()))
+                (Stage::Gone(Problem::unavailable()), Some(Problem::unavailable()))
             }
         };
         let Stage::Loading(stashed) = std::mem::replace(&mut self.stage, stage) else { return };
@@ -113,7 +114,7 @@ impl Room {
                 None => self.carry_out(command, ctx),
             }
         }
-        if matches!(self.stage, Stage::Gone) {
+        if matches!(self.stage, Stage::Gone(_)) {
             self.retire(ctx);
         } else {
             self.mark_delivered();
@@ -122,29 +123,34 @@ impl Room {
     }
 
     fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
-        self.busy_at = Instant::now();
         match &mut self.stage {
             Stage::Loading(stashed) if stashed.len() < ROOM_MAILBOX => stashed.push(command),
             Stage::Loading(_) => refuse(command, &busy()),
-            Stage::Gone => {
-                refuse(command, &Problem::not_found("chatroom"));
+            Stage::Gone(problem) => {
+                refuse(command, problem);
                 self.retire(ctx);
             }
             Stage::Open { room, order } => match command {
                 Command::Post(post) => self.post(post, ctx),
                 Command::Alter(alter) => self.alter(alter, ctx),
-                Command::Watermark { chatter_id, step, asker } => {
+                Command::Watermark { chatter_id, steps, asker } => {
                     if !room.has(chatter_id) {
                         if let Some(asker) = asker {
                             asker.refuse(&Problem::not_found("chatroom"));
                         }
                     } else if !room.with_oneself() {
-                        self.parts.store.writer().move_watermark(self.id, chatter_id, step);
+                        self.busy_at = Some(Instant::now());
+                        for step in steps.into_iter().flatten() {
+                            self.parts.store.writer().move_watermark(self.id, chatter_id, step);
+                        }
                     }
                 }
                 Command::Typing { typing, asker } => self.types(typing, asker),
                 Command::Delete { by, reply } => self.delete(by, reply, ctx),
-                Command::Deleted => self.gone(ctx),
+                Command::Deleted => {
+                    self.stage = Stage::Gone(Problem::not_found("chatroom"));
+                    self.retire(ctx);
+                }
                 #[cfg(test)]
                 Command::Panic => panic!("a room fails on purpose"),
                 Command::CatchUp => {
@@ -189,6 +195,7 @@ impl Room {
         if self.waiting.len() >= ROOM_IN_FLIGHT {
             return answer(reply, Err(busy()));
         }
+        self.busy_at = Some(Instant::now());
         let home = self.home.get_or_insert_with(|| {
             Arc::new(RoomHome { id: self.id, room: ctx.address(), registry: self.registry.clone() })
         });
@@ -227,7 +234,8 @@ impl Room {
     }
 
     fn gone(&mut self, ctx: &mut Context<Self>) {
-        if let Stage::Open { room, .. } = std::mem::replace(&mut self.stage, Stage::Gone) {
+        let gone = Stage::Gone(Problem::not_found("chatroom"));
+        if let Stage::Open { room, .. } = std::mem::replace(&mut self.stage, gone) {
             self.parts.sessions.close_room(self.id, [room.owner_id, room.opponent_id]);
         }
         self.retire(ctx);
@@ -238,9 +246,11 @@ impl Room {
         self.end_stale_typing();
         let quiet = match &self.stage {
             Stage::Open { order, .. } => {
-                order.is_quiet() && self.typing.is_empty() && self.busy_at.elapsed() >= self.parts.idle
+                order.is_quiet()
+                    && self.typing.is_empty()
+                    && self.busy_at.is_none_or(|at| at.elapsed() >= self.parts.idle)
             }
-            Stage::Gone => true,
+            Stage::Gone(_) => true,
             Stage::Loading(_) => false,
         };
         if quiet {

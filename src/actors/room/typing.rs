@@ -15,15 +15,19 @@ use crate::wire::device::server::ServerFrame;
 const EXPIRY: Duration = Duration::from_secs(6);
 /// Saying it again is told again at most this often, for devices that came meanwhile.
 const TOLD_AGAIN: Duration = Duration::from_secs(3);
+/// Whoever stops and starts all the time is told to start at most this often.
+const STARTED_AGAIN: Duration = Duration::from_secs(1);
 
-/// Those of the two who type: since when nobody was told, and until when it counts.
+/// Those of the two who type or have just stopped.
 #[derive(Default)]
 pub(super) struct Typing(Vec<Typist>);
 
 struct Typist {
     chatter_id: ChatterId,
+    /// When the other one was last told that they type.
     told: Instant,
-    until: Instant,
+    /// Until when it counts; none once they have stopped.
+    until: Option<Instant>,
 }
 
 impl Typing {
@@ -33,36 +37,36 @@ impl Typing {
 
     /// Takes in that somebody types or stops; says whether the other one has to be told.
     fn changed(&mut self, chatter_id: ChatterId, typing: bool, now: Instant) -> bool {
-        let known = self.0.iter_mut().find(|typist| typist.chatter_id == chatter_id);
-        match (known, typing) {
-            (Some(typist), true) => {
-                typist.until = now + EXPIRY;
-                let again = now.duration_since(typist.told) >= TOLD_AGAIN;
-                if again {
-                    typist.told = now;
-                }
-                again
+        let Some(typist) = self.0.iter_mut().find(|typist| typist.chatter_id == chatter_id) else {
+            if typing {
+                self.0.push(Typist { chatter_id, told: now, until: Some(now + EXPIRY) });
             }
-            (None, true) => {
-                self.0.push(Typist { chatter_id, told: now, until: now + EXPIRY });
-                true
-            }
-            (known, false) => {
-                let typed = known.is_some();
-                self.ended(chatter_id);
-                typed
-            }
+            return typing;
+        };
+        if !typing {
+            return typist.until.take().is_some();
         }
+        let pause = if typist.until.is_some() { TOLD_AGAIN } else { STARTED_AGAIN };
+        let tell = now.duration_since(typist.told) >= pause;
+        if tell {
+            typist.told = now;
+        }
+        if tell || typist.until.is_some() {
+            typist.until = Some(now + EXPIRY);
+        }
+        tell
     }
 
     fn ended(&mut self, chatter_id: ChatterId) {
         self.0.retain(|typist| typist.chatter_id != chatter_id);
     }
 
-    /// Takes those out who have not said so for too long.
+    /// Forgets those who stopped a while ago; gives those who have not said for too long that they type.
     fn stale(&mut self, now: Instant) -> Vec<ChatterId> {
-        let stale = self.0.iter().filter(|typist| typist.until <= now).map(|typist| typist.chatter_id).collect();
-        self.0.retain(|typist| typist.until > now);
+        let over = |typist: &Typist| typist.until.is_some_and(|until| until <= now);
+        let stale = self.0.iter().filter(|typist| over(typist)).map(|typist| typist.chatter_id).collect();
+        let stopped = |typist: &Typist| typist.until.is_none() && now.duration_since(typist.told) >= STARTED_AGAIN;
+        self.0.retain(|typist| !over(typist) && !stopped(typist));
         stale
     }
 }
@@ -74,6 +78,7 @@ impl Room {
         if !room.has(chatter_id) {
             return asker.refuse(&Problem::not_found("chatroom"));
         }
+        self.busy_at = Some(Instant::now());
         if !room.with_oneself() && self.typing.changed(chatter_id, typing, Instant::now()) {
             self.tell_typing(chatter_id, typing);
         }
@@ -116,6 +121,8 @@ mod tests {
         assert_eq!(typing.stale(at(9_000)), [1]);
         assert!(!typing.changed(1, false, at(9_001)), "over already");
         assert!(typing.changed(1, true, at(9_002)) && typing.changed(1, false, at(9_003)));
-        assert!(typing.is_empty());
+        assert!(!typing.changed(1, true, at(9_004)) && !typing.changed(1, false, at(9_005)), "flicker is not told");
+        assert!(typing.stale(at(10_100)).is_empty() && typing.is_empty());
+        assert!(typing.changed(1, true, at(10_200)));
     }
 }

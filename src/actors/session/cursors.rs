@@ -4,7 +4,7 @@
 //! that is being read is held, and of that only what the read has not covered goes out behind it. What is held is
 //! bounded: beyond the bound it is thrown away and the room is read again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -34,7 +34,9 @@ pub struct Cursors {
     listing: bool,
     held_bytes: usize,
     /// Rooms that have to be read because something was missing.
-    behind: Vec<ChatroomId>,
+    behind: HashSet<ChatroomId>,
+    /// Rooms that were deleted while the rooms are being listed: a page that was read before may still name them.
+    gone: HashSet<ChatroomId>,
 }
 
 enum Cursor {
@@ -65,11 +67,13 @@ pub enum Release {
     Frames(Vec<Bytes>),
     /// Read once more, from here.
     Again(Version),
+    /// The room was deleted meanwhile.
+    Gone,
 }
 
 impl Default for Cursors {
     fn default() -> Self {
-        Self { rooms: HashMap::new(), listing: true, held_bytes: 0, behind: Vec::new() }
+        Self { rooms: HashMap::new(), listing: true, held_bytes: 0, behind: HashSet::new(), gone: HashSet::new() }
     }
 }
 
@@ -101,7 +105,7 @@ impl Cursors {
                     }
                     None => {
                         *cursor = Cursor::Held(Box::new(Held { sent: *sent, lost: true, ..Held::default() }));
-                        self.behind.push(room);
+                        self.behind.insert(room);
                         Vec::new()
                     }
                 }
@@ -117,17 +121,29 @@ impl Cursors {
     pub fn listed(&mut self, rooms: impl IntoIterator<Item = (ChatroomId, Version)>) -> Vec<Bytes> {
         let mut frames = Vec::new();
         for (room, version) in rooms {
+            if self.gone.contains(&room) {
+                continue;
+            }
+            self.rooms.entry(room).or_insert(Cursor::Live(version));
             match self.caught_up(room, version) {
                 Release::Frames(more) => frames.extend(more),
-                Release::Again(_) => self.behind.push(room),
+                Release::Again(_) => drop(self.behind.insert(room)),
+                Release::Gone => {}
             }
         }
         frames
     }
 
+    /// Whether the room was deleted while the rooms are being listed.
+    #[must_use]
+    pub fn is_gone(&self, room: ChatroomId) -> bool {
+        self.gone.contains(&room)
+    }
+
     /// All rooms were listed. What is still held belongs to rooms that were made meanwhile: their frames.
     pub fn all_listed(&mut self) -> Vec<Bytes> {
         self.listing = false;
+        self.gone = HashSet::new();
         let sent = |cursor: &Cursor| match cursor {
             Cursor::Held(held) => Some(held.sent),
             Cursor::Live(_) => None,
@@ -135,6 +151,13 @@ impl Cursors {
         let rest: Vec<_> = self.rooms.iter().filter_map(|(room, c)| sent(c).map(|sent| (*room, sent))).collect();
         let waiting: Vec<_> = rest.into_iter().filter(|(room, _)| !self.behind.contains(room)).collect();
         self.listed(waiting)
+    }
+
+    /// A client wants this room to be read: hold what comes, if the room is known to be the chatter's.
+    pub fn hold_known(&mut self, room: ChatroomId) {
+        if self.rooms.contains_key(&room) {
+            self.hold(room);
+        }
     }
 
     /// The database is going to be read for this room: hold what comes from now on until [`Cursors::caught_up`].
@@ -147,11 +170,20 @@ impl Cursors {
         }
     }
 
+    /// The room was found to be at this version, so there is nothing to read; one that is not known yet is now.
+    pub fn hold_new(&mut self, room: ChatroomId, version: Version) {
+        self.rooms.entry(room).or_insert(Cursor::Live(version));
+    }
+
     /// The socket was sent everything up to this version.
     pub fn caught_up(&mut self, room: ChatroomId, version: Version) -> Release {
-        let Some(Cursor::Held(held)) = self.rooms.get_mut(&room) else {
-            self.rooms.insert(room, Cursor::Live(version));
-            return Release::Frames(Vec::new());
+        let held = match self.rooms.get_mut(&room) {
+            None => return Release::Gone,
+            Some(Cursor::Live(sent)) => {
+                *sent = version.max(*sent);
+                return Release::Frames(Vec::new());
+            }
+            Some(Cursor::Held(held)) => held,
         };
         let held = std::mem::take(&mut **held);
         self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
@@ -169,23 +201,27 @@ impl Cursors {
 
     /// The database could not be read for this room: it has to be, later.
     pub fn still_behind(&mut self, room: ChatroomId) {
-        self.hold(room);
-        if !self.behind.contains(&room) {
-            self.behind.push(room);
+        if self.rooms.contains_key(&room) {
+            self.hold(room);
+            self.behind.insert(room);
         }
     }
 
     /// The room is gone.
     pub fn forget(&mut self, room: ChatroomId) {
+        self.behind.remove(&room);
+        if self.listing {
+            self.gone.insert(room);
+        }
         if let Some(Cursor::Held(held)) = self.rooms.remove(&room) {
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
         }
     }
 
-    /// Whether a room has to be read.
+    /// How many rooms have to be read.
     #[must_use]
-    pub fn is_behind(&self) -> bool {
-        !self.behind.is_empty()
+    pub fn behind(&self) -> usize {
+        self.behind.len()
     }
 
     /// The rooms that have to be read, with what the socket has had of each.

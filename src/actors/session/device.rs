@@ -22,7 +22,7 @@ use crate::domain::chat::{ClientId, Content};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, Seq};
 use crate::error::{Code, Problem};
-use crate::limits::FrameRate;
+use crate::limits::Sender;
 use crate::store::writer::{Change, Move};
 use crate::wire::device::client::{Body, ClientFrame, Unreadable};
 use crate::wire::device::server::ServerFrame;
@@ -35,6 +35,8 @@ const FOREIGN_MAX: u32 = 10;
 const FOREIGN_WINDOW: Duration = Duration::from_secs(60);
 /// Resumes that wait; a chatter with 5,000 rooms sends ten.
 const WORK_MAX: usize = 64;
+/// Seqs are below it.
+const SEQ_END: Seq = 1 << 53;
 /// Edits and deletions that wait for their room to be looked up.
 const ALTERS_MAX: usize = 256;
 
@@ -45,11 +47,21 @@ pub struct Device {
     /// What has to be read from the database, one after the other.
     work: VecDeque<Work>,
     working: bool,
+    /// A timer will try again to read what could not be read.
+    retrying: bool,
+    /// A token is being looked at; the next has to wait.
+    admitting: bool,
     alters: VecDeque<Wish>,
     altering: bool,
-    rate: FrameRate,
     foreign: u32,
     foreign_since: Instant,
+}
+
+/// What a frame asks for, its content checked.
+enum Wanted {
+    Chat(ChatroomId, Content, ClientId),
+    Change(ChatId, Change),
+    Other(Body),
 }
 
 /// An edit or deletion whose room is not known yet.
@@ -60,23 +72,25 @@ struct Wish {
 }
 
 impl Session {
-    /// A session for this device socket. `claims` are those of a token that came with the upgrade and is good.
+    /// A session for this device socket. `claims` are those of a token that came with the upgrade and is good; none where
+    /// the token is still to come and too many others of this address wait for theirs.
     #[must_use]
-    pub fn device(out: OutQueue, parts: Parts, address: IpAddr, claims: Option<Claims>) -> Self {
+    pub fn device(out: OutQueue, parts: Parts, address: IpAddr, claims: Option<Claims>) -> Option<Self> {
         let mut device = Device {
             address,
             work: VecDeque::new(),
             working: false,
+            retrying: false,
+            admitting: false,
             alters: VecDeque::new(),
             altering: false,
-            rate: parts.limits.frames(),
             foreign: 0,
             foreign_since: Instant::now(),
         };
-        device.work.extend(claims.map(Work::SignIn));
         let link = Arc::new(Link::device(0, None, out));
-        parts.sessions.add_unsigned(address, link.clone());
-        Self::new(link, parts, Micros(i64::MAX), Some(Box::new(device)))
+        let taken = claims.is_some() || parts.sessions.add_unsigned(address, link.clone());
+        device.work.extend(claims.map(Work::SignIn));
+        taken.then(|| Self::new(link, parts, Micros(i64::MAX), Some(Box::new(device))))
     }
 
     /// A token that came with the upgrade signs in now; one that did not has some time to come.
@@ -106,7 +120,11 @@ impl Session {
         let refused = match ClientFrame::parse(text) {
             Ok(ClientFrame { reference, body }) => {
                 let asker = Asker { link: self.link.clone(), reference };
-                self.carry_out(body, &asker, ctx).err().map(|problem| (asker.reference, problem))
+                let problem = match self.checked(body) {
+                    Ok(wish) => self.carry_out(wish, &asker, ctx).err(),
+                    Err(problem) => Some(self.count_frame().err().unwrap_or(problem)),
+                };
+                problem.map(|problem| (asker.reference, problem))
             }
             Err(Unreadable { reference, foreign, detail }) => {
                 if foreign && self.count_foreign() {
@@ -124,28 +142,33 @@ impl Session {
         }
     }
 
-    fn carry_out(&mut self, body: Body, asker: &Asker, ctx: &mut Context<Self>) -> Result<(), Problem> {
-        // Chats and their changes count against the chatter's rate, wherever they come from; the rest against the socket's.
-        if !matches!(body, Body::Send { .. } | Body::Edit { .. } | Body::Delete { .. }) {
-            self.count_frame()?;
-        }
-        if let Body::Auth { token } = body {
-            return self.authenticate(&token, asker, ctx);
-        }
-        if !self.is_signed_in() {
+    /// What a frame asks for, if it may be asked for now. Chats and their changes count against the chatter's rate, however
+    /// they come; everything else against the rate of frames.
+    fn checked(&self, body: Body) -> Result<Wanted, Problem> {
+        if !self.is_signed_in() && !matches!(body, Body::Auth { .. }) {
             return Err(Problem::new(Code::TokenMissing, "Sign in first: {\"type\": \"auth\", \"token\": \"…\"}."));
         }
-        match body {
-            Body::Auth { .. } => Ok(()),
+        Ok(match body {
             Body::Send { chatroom_id, client_id, content } => {
-                let (content, client_id) = (Content::parse(content)?, ClientId::parse(client_id)?);
-                self.post(chatroom_id, content, Some(client_id), Reply::Device(asker.clone()))
+                Wanted::Chat(chatroom_id, Content::parse(content)?, ClientId::parse(client_id)?)
             }
-            Body::Edit { chat_id, content } => {
-                let change = Change::Edit(Content::parse(content)?);
-                self.alter(Wish { chat_id, change, asker: asker.clone() }, ctx)
+            Body::Edit { chat_id, content } => Wanted::Change(chat_id, Change::Edit(Content::parse(content)?)),
+            Body::Delete { chat_id } => Wanted::Change(chat_id, Change::Delete),
+            other => Wanted::Other(other),
+        })
+    }
+
+    fn carry_out(&mut self, wanted: Wanted, asker: &Asker, ctx: &mut Context<Self>) -> Result<(), Problem> {
+        let body = match wanted {
+            Wanted::Chat(chatroom_id, content, client_id) => {
+                return self.post(chatroom_id, content, Some(client_id), Reply::Device(asker.clone()));
             }
-            Body::Delete { chat_id } => self.alter(Wish { chat_id, change: Change::Delete, asker: asker.clone() }, ctx),
+            Wanted::Change(chat_id, change) => return self.alter(Wish { chat_id, change, asker: asker.clone() }, ctx),
+            Wanted::Other(body) => body,
+        };
+        self.count_frame()?;
+        match body {
+            Body::Auth { token } => self.authenticate(&token, asker, ctx),
             Body::Receipt { chatroom_id, delivered_seq, read_seq } => {
                 self.receipt(chatroom_id, delivered_seq, read_seq, asker)
             }
@@ -154,15 +177,16 @@ impl Session {
                 self.parts.registry.tell(chatroom_id, Command::Typing { typing, asker })
             }
             Body::Resume { chatrooms } => {
-                for (room, _) in &chatrooms {
-                    self.link.with_cursors(|cursors| (cursors.hold(*room), Vec::new()));
-                }
-                self.add_work(Work::Resume(asker.reference.clone(), chatrooms), ctx)
+                let rooms: Vec<ChatroomId> = chatrooms.iter().map(|(room, _)| *room).collect();
+                self.add_work(Work::Resume(asker.reference.clone(), chatrooms), ctx)?;
+                self.link.cursors(|cursors| rooms.iter().for_each(|room| cursors.hold_known(*room)));
+                Ok(())
             }
             Body::Ping => {
                 self.link.push(text_frame(&ServerFrame::Pong { reference: asker.reference.clone() }));
                 Ok(())
             }
+            Body::Send { .. } | Body::Edit { .. } | Body::Delete { .. } => Ok(()),
         }
     }
 
@@ -176,16 +200,21 @@ impl Session {
                 return Ok(());
             }
         };
-        if !self.is_signed_in() {
-            return self.add_work(Work::Admit(claims, asker.reference.clone()), ctx);
+        if self.is_signed_in() && claims.chatter_id != self.link.chatter_id {
+            let detail = "This is somebody else's token; they need a socket of their own.";
+            return Err(Problem::new(Code::TokenInvalid, detail));
         }
-        if claims.chatter_id != self.link.chatter_id {
-            return Err(Problem::new(
-                Code::TokenInvalid,
-                "This is somebody else's token; they need a socket of their own.",
-            ));
+        if self.is_signed_in() {
+            self.replace_token(claims, asker.clone(), ctx);
+            return Ok(());
         }
-        self.add_work(Work::Replace(claims, asker.reference.clone()), ctx)
+        if self.device.as_ref().is_some_and(|device| device.admitting) {
+            return Err(Problem::new(Code::Busy, "A token is being looked at; wait for the answer."));
+        }
+        if let Some(device) = &mut self.device {
+            device.admitting = true;
+        }
+        self.add_work(Work::Admit(claims, asker.reference.clone()), ctx)
     }
 
     /// The token is good: from now on the socket is found by its chatter, and then the database is read.
@@ -193,10 +222,11 @@ impl Session {
         let unsigned = self.link.clone();
         let link = Arc::new(Link::device(claims.chatter_id, claims.sign_in_id, unsigned.out.clone()));
         link.attach(ctx.address());
+        self.parts.sessions.add(link.clone());
         self.stop_device();
-        self.link = link.clone();
+        self.link = link;
         self.expires_at = claims.expires_at;
-        self.parts.sessions.add(link);
+        self.schedule(ctx);
         if let Some(device) = &mut self.device {
             device.work.push_front(Work::SignIn(claims));
         }
@@ -222,6 +252,7 @@ impl Session {
         let store = self.parts.store.clone();
         let look_up = async move { store.chatroom_of_chat(chat_id).await };
         ctx.spawn(wrap_future::<_, Self>(look_up).map(move |found, session, ctx| {
+            let unavailable = found.is_err();
             let told = match found {
                 Ok(Some(room)) => {
                     let reply = Reply::Device(asker.clone());
@@ -236,6 +267,10 @@ impl Session {
             }
             if let Some(device) = &mut session.device {
                 device.altering = false;
+                if unavailable {
+                    // Those behind shall not each wait for as long again.
+                    device.alters.drain(..).for_each(|wish| wish.asker.refuse(&Problem::unavailable()));
+                }
             }
             session.alter_next(ctx);
         }));
@@ -249,24 +284,22 @@ impl Session {
         asker: &Asker,
     ) -> Result<(), Problem> {
         for (field, seq) in [("delivered_seq", delivered), ("read_seq", read)] {
-            if seq.is_some_and(|seq| seq < 0) {
+            if seq.is_some_and(|seq| !(0..SEQ_END).contains(&seq)) {
                 return Err(Problem::invalid(field, "It must be the seq of a chat in this room."));
             }
         }
-        let chatter_id = self.link.chatter_id;
-        for step in [delivered.map(Move::Delivered), read.map(Move::Read)].into_iter().flatten() {
-            let asker = Some(asker.clone());
-            self.parts.registry.tell(room, Command::Watermark { chatter_id, step, asker })?;
-        }
-        Ok(())
+        let (chatter_id, asker) = (self.link.chatter_id, Some(asker.clone()));
+        let steps = [delivered.map(Move::Delivered), read.map(Move::Read)];
+        self.parts.registry.tell(room, Command::Watermark { chatter_id, steps, asker })
     }
 
     fn count_frame(&self) -> Result<(), Problem> {
         let Some(device) = &self.device else { return Ok(()) };
-        let too_fast = |wait| {
-            Problem::new(Code::RateLimited, "Too many frames on this socket; wait before the next.").retry_after(wait)
-        };
-        device.rate.check().map_err(too_fast)
+        let whose =
+            if self.is_signed_in() { Sender::Chatter(self.link.chatter_id) } else { Sender::Address(device.address) };
+        let too_fast =
+            |wait| Problem::new(Code::RateLimited, "Too many frames; wait before the next.").retry_after(wait);
+        self.parts.limits.frame(whose).map_err(too_fast)
     }
 
     /// Counts a frame that is none; true for one too many.

@@ -122,10 +122,10 @@ impl Link {
             Kind::Seed { .. } => {}
             Kind::Device(state) => {
                 let mut state = state.lock();
+                let behind = state.cursors.behind();
                 let frames = state.cursors.deliver(batch.chatroom_id, batch);
-                if !frames.is_empty() {
-                    self.watch(self.out.push(frames));
-                } else if state.cursors.is_behind() {
+                self.watch(self.out.push(frames));
+                if state.cursors.behind() > behind {
                     drop(state);
                     self.nudge();
                 }
@@ -180,7 +180,7 @@ impl Link {
     }
 
     /// Queues `ready` or a page of rooms, and behind it what was held for them.
-    pub fn list(&self, page: Bytes, rooms: impl IntoIterator<Item = (ChatroomId, Version)>) {
+    pub fn list(&self, page: Bytes, rooms: &[(ChatroomId, Version)]) {
         let Kind::Device(state) = &self.kind else { return };
         let mut state = state.lock();
         self.push(page);
@@ -189,8 +189,10 @@ impl Link {
             let early = std::mem::take(&mut state.early);
             self.watch(self.out.push(early));
         }
-        let held = state.cursors.listed(rooms);
-        self.watch(self.out.push(held));
+        let gone = rooms.iter().filter(|(room, _)| state.cursors.is_gone(*room)).map(|(room, _)| deleted(*room));
+        let gone: Vec<Bytes> = gone.collect();
+        let held = state.cursors.listed(rooms.iter().copied());
+        self.watch(self.out.push(gone.into_iter().chain(held)));
     }
 
     /// All rooms of the chatter were listed.
@@ -200,17 +202,12 @@ impl Link {
 
     /// Queues `frame`, which brings this room up to `version`, and what was held for it. Gives the version from which the
     /// database has to be read once more, if it has.
-    pub fn caught_up(&self, room: ChatroomId, version: Version, frame: Option<Bytes>) -> Option<Version> {
-        let Kind::Device(state) = &self.kind else { return None };
-        let mut state = state.lock();
-        self.watch(self.out.push(frame));
-        match state.cursors.caught_up(room, version) {
-            Release::Frames(frames) => {
-                self.watch(self.out.push(frames));
-                None
-            }
-            Release::Again(version) => Some(version),
-        }
+    pub fn caught_up(&self, room: ChatroomId, version: Version, frame: Bytes) -> Option<Version> {
+        self.with_cursors(|cursors| match cursors.caught_up(room, version) {
+            Release::Frames(frames) => (None, std::iter::once(frame).chain(frames).collect()),
+            Release::Again(version) => (Some(version), vec![frame]),
+            Release::Gone => (None, Vec::new()),
+        })
     }
 
     /// The room is gone: says so to a device socket.
@@ -218,12 +215,13 @@ impl Link {
         if !self.is_device() {
             return;
         }
-        let frame = text_frame(&ServerFrame::ChatroomDeleted { chatroom_id: room });
-        self.with_cursors(|cursors| {
-            cursors.forget(room);
-            ((), Vec::new())
-        });
-        self.announce(&frame);
+        self.cursors(|cursors| cursors.forget(room));
+        self.announce(&deleted(room));
+    }
+
+    /// The cursors; nothing is sent.
+    pub fn cursors<T: Default>(&self, f: impl FnOnce(&mut Cursors) -> T) -> T {
+        self.with_cursors(|cursors| (f(cursors), Vec::new()))
     }
 
     /// The cursors, with the frames that follow from what is done to them.
@@ -276,10 +274,14 @@ impl Link {
 
     fn shut(&self) {
         if let Some(session) = self.session.get() {
-            // A full mailbox means that it is being told already.
+            // Where the mailbox is full, the next tick ends it.
             let _ = session.try_send(Shut);
         }
     }
+}
+
+fn deleted(room: ChatroomId) -> Bytes {
+    text_frame(&ServerFrame::ChatroomDeleted { chatroom_id: room })
 }
 
 /// A frame of a device socket and who sent it: where its refusal goes.

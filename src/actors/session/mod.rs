@@ -37,6 +37,7 @@ use frame::{Close, Message, pong_frame};
 use link::Link;
 use messages::{Behind, ProofWanted, Shut};
 use socket::Heard;
+use tokio::sync::Semaphore;
 
 /// A ping goes out this often.
 pub const HEARTBEAT: Duration = Duration::from_secs(25);
@@ -56,6 +57,8 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     pub limits: Arc<Limits>,
     pub tokens: Arc<Tokens>,
+    /// Turns at reading the database for sockets that sign in or catch up.
+    pub turns: Arc<Semaphore>,
 }
 
 /// One live socket.
@@ -73,6 +76,7 @@ pub struct Session {
     refusals_since: Instant,
     /// Ends a fragmented message that takes too long.
     unfinished: Option<SpawnHandle>,
+    next_tick: Option<SpawnHandle>,
 }
 
 impl Session {
@@ -85,21 +89,36 @@ impl Session {
     fn new(link: Arc<Link>, parts: Parts, expires_at: Micros, device: Option<Box<Device>>) -> Self {
         let now = Instant::now();
         let (heard, pinged, refusals_since) = (now, now, now);
-        Self { link, parts, expires_at, device, heard, pinged, refusals: 0, refusals_since, unfinished: None }
+        Self {
+            link,
+            parts,
+            expires_at,
+            device,
+            heard,
+            pinged,
+            refusals: 0,
+            refusals_since,
+            unfinished: None,
+            next_tick: None,
+        }
     }
 
     /// Sleeps until the next ping, the end of patience or of the token, whichever comes first.
-    fn schedule(&self, ctx: &mut Context<Self>) {
+    fn schedule(&mut self, ctx: &mut Context<Self>) {
+        if let Some(tick) = self.next_tick.take() {
+            ctx.cancel_future(tick);
+        }
         let ping = HEARTBEAT.saturating_sub(self.pinged.elapsed());
         let patience = SILENCE_MAX.saturating_sub(self.heard.elapsed());
         let token = Duration::from_micros(u64::try_from(self.expires_at.0 - Micros::now().0).unwrap_or(0));
         let wait = ping.min(patience).min(token) + Duration::from_millis(5);
-        ctx.run_later(wait, |session, ctx| session.tick(ctx));
+        self.next_tick = Some(ctx.run_later(wait, |session, ctx| session.tick(ctx)));
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.next_tick = None;
         if self.link.out.is_closing() {
-            return;
+            return Self::end_soon(ctx);
         }
         if Micros::now() >= self.expires_at {
             return self.close(Close::TOKEN_REFUSED, ctx);
@@ -145,7 +164,10 @@ impl Session {
         {
             let (chatter_id, step) = (self.link.chatter_id, Move::Received { from, to });
             // A room that is too busy loses only this proof; the next one covers it.
-            let _ = self.parts.registry.tell(chatroom_id, Command::Watermark { chatter_id, step, asker: None });
+            let _ = self
+                .parts
+                .registry
+                .tell(chatroom_id, Command::Watermark { chatter_id, steps: [Some(step), None], asker: None });
         }
         if self.link.out.prove() {
             Self::prove_soon(ctx);

@@ -55,7 +55,7 @@ impl Row {
             Move::Read(seq) => self.read = self.read.max(seq),
             Move::Delivered(seq) => (self.from, self.delivered) = (1, self.delivered.max(seq)),
             Move::Received { from, to } if self.delivered == 0 => (self.from, self.delivered) = (from, to),
-            Move::Received { from, to } if from <= self.delivered + 1 && to >= self.from - 1 => {
+            Move::Received { from, to } if from <= self.delivered.saturating_add(1) && to >= self.from - 1 => {
                 self.from = self.from.min(from);
                 self.delivered = self.delivered.max(to);
             }

@@ -102,6 +102,20 @@ fn a_gap_or_a_large_read_makes_the_room_be_read() {
 }
 
 #[test]
+fn a_deleted_room_does_not_come_back() {
+    let mut cursors = Cursors::default();
+    cursors.forget(1);
+    assert!(cursors.listed([(1, 5)]).is_empty() && cursors.is_gone(1), "by a page that was read before");
+    cursors.all_listed();
+    cursors.hold(2);
+    cursors.forget(2);
+    assert_eq!(cursors.caught_up(2, 5), Release::Gone, "nor by a read that was under way");
+    cursors.hold_known(3);
+    cursors.still_behind(3);
+    assert_eq!((cursors.behind(), cursors.rooms.len()), (0, 0), "and what is not the chatter's costs nothing");
+}
+
+#[test]
 fn too_much_to_hold_is_thrown_away_and_read_again() {
     let mut cursors = listed(0);
     cursors.hold(1);
@@ -222,6 +236,7 @@ impl World {
                 self.cursors.hold(1);
                 self.caught_up(self.head);
             }
+            Release::Gone => panic!("nobody deleted the room"),
         }
     }
 

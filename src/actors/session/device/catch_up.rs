@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
-use crate::actors::session::HEARTBEAT;
+use crate::actors::session::cursors::Cursors;
 use crate::actors::session::frame::text_frame;
 use crate::actors::session::link::Link;
+use crate::actors::session::{HEARTBEAT, Parts};
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
@@ -34,22 +36,30 @@ const RESET_CHATS: u64 = 50;
 pub(super) struct CatchUp {
     pub(super) link: Arc<Link>,
     pub(super) store: Arc<Store>,
+    turns: Arc<Semaphore>,
 }
 
 impl CatchUp {
-    pub(super) fn new(link: Arc<Link>, store: Arc<Store>) -> Self {
-        Self { link, store }
+    pub(super) fn new(link: Arc<Link>, parts: &Parts) -> Self {
+        Self { link, store: parts.store.clone(), turns: parts.turns.clone() }
+    }
+
+    /// Asks the database in turn: when a whole instance's sockets come back at once, they wait for each other here and not
+    /// for a connection, where everybody else waits too and time runs out.
+    pub(super) async fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let _turn = self.turns.acquire().await;
+        question.await
     }
 
     /// `ready` and the `chatrooms` that follow it.
     pub(super) async fn list_rooms(&self) -> Result<(), Problem> {
         let viewer = self.link.chatter_id;
-        let chatter = self.store.chatter(viewer).await?.ok_or_else(Problem::account_gone)?;
-        let chatter = ChatterBody::own(&chatter, self.store.account_token(viewer).await?);
-        let unread_total = self.store.unread_total(viewer).await?;
+        let chatter = self.ask(self.store.chatter(viewer)).await?.ok_or_else(Problem::account_gone)?;
+        let chatter = ChatterBody::own(&chatter, self.ask(self.store.account_token(viewer)).await?);
+        let unread_total = self.ask(self.store.unread_total(viewer)).await?;
         let (mut after, mut first) = (0, true);
         loop {
-            let mut rooms = self.store.room_states(viewer, after, ROOMS_A_FRAME as u64 + 1).await?;
+            let mut rooms = self.ask(self.store.room_states(viewer, after, ROOMS_A_FRAME as u64 + 1)).await?;
             let has_more = rooms.len() > ROOMS_A_FRAME;
             rooms.truncate(ROOMS_A_FRAME);
             after = rooms.last().map_or(after, |room| room.id);
@@ -68,7 +78,7 @@ impl CatchUp {
             } else {
                 text_frame(&ServerFrame::Chatrooms { chatrooms, has_more })
             };
-            self.link.list(frame, versions);
+            self.link.list(frame, &versions);
             if !has_more {
                 break;
             }
@@ -91,7 +101,7 @@ impl CatchUp {
 
     /// Brings the rooms up that the socket is behind in.
     pub(super) async fn fill(&self) -> Result<(), StoreError> {
-        let behind = self.link.with_cursors(|cursors| (cursors.take_behind(), Vec::new()));
+        let behind = self.link.cursors(Cursors::take_behind);
         for (at, cursors) in behind.chunks(RESUME_ROOMS_MAX).enumerate() {
             if let Err(error) = self.read_rooms(cursors).await {
                 self.still_behind(behind[at * RESUME_ROOMS_MAX..].iter().map(|(room, _)| *room));
@@ -102,19 +112,13 @@ impl CatchUp {
     }
 
     fn still_behind(&self, rooms: impl Iterator<Item = ChatroomId>) {
-        self.link.with_cursors(|cursors| {
-            rooms.for_each(|room| cursors.still_behind(room));
-            ((), Vec::new())
-        });
+        self.link.cursors(|cursors| rooms.for_each(|room| cursors.still_behind(room)));
     }
 
     async fn read_rooms(&self, cursors: &[(ChatroomId, Version)]) -> Result<(), StoreError> {
         let ids: Vec<ChatroomId> = cursors.iter().map(|(room, _)| *room).collect();
-        self.link.with_cursors(|cursors| {
-            ids.iter().for_each(|room| cursors.hold(*room));
-            ((), Vec::new())
-        });
-        let rooms = self.store.rooms_among(self.link.chatter_id, &ids).await?;
+        self.link.cursors(|cursors| ids.iter().for_each(|room| cursors.hold_known(*room)));
+        let rooms = self.ask(self.store.rooms_among(self.link.chatter_id, &ids)).await?;
         let rooms: HashMap<ChatroomId, Chatroom> = rooms.into_iter().map(|room| (room.id, room)).collect();
         for (id, since) in cursors {
             match rooms.get(id) {
@@ -129,7 +133,8 @@ impl CatchUp {
     /// The room has not changed; what was held for it goes out, or is read after all.
     fn nothing_new(&self, room: &Chatroom) {
         let frame = text_frame(&ServerFrame::changes(room.id, room.version, &[], room.version, false));
-        if self.link.caught_up(room.id, room.version, Some(frame)).is_some() {
+        self.link.cursors(|cursors| cursors.hold_new(room.id, room.version));
+        if self.link.caught_up(room.id, room.version, frame).is_some() {
             self.still_behind(std::iter::once(room.id));
         }
     }
@@ -140,39 +145,50 @@ impl CatchUp {
             return self.reset(room).await;
         }
         let mut since = since;
-        while self.link.out.roomy().await {
-            let Some(page) = self.store.changes(room, since, CHANGES_A_PAGE).await? else {
+        loop {
+            self.link.cursors(|cursors| cursors.hold(room.id));
+            let Some(page) = self.ask(self.store.changes(room, since, CHANGES_A_PAGE)).await? else {
                 self.link.room_gone(room.id);
-                break;
+                return Ok(());
             };
-            let fit = fitting(page.chats.iter());
-            let cut = fit < page.chats.len();
-            let version = if cut { page.chats[fit - 1].version } else { page.version };
-            let frame =
-                text_frame(&ServerFrame::changes(room.id, since, &page.chats[..fit], version, cut || page.has_more));
-            since = version;
-            if cut || page.has_more {
-                self.link.push(frame);
-            } else {
-                let Some(again) = self.link.caught_up(room.id, version, Some(frame)) else { break };
-                since = again;
+            let mut rest = page.chats.as_slice();
+            loop {
+                if !self.link.out.roomy().await {
+                    return Ok(());
+                }
+                let (chats, more) = rest.split_at(fitting(rest.iter()));
+                let has_more = page.has_more || !more.is_empty();
+                let version =
+                    if more.is_empty() { page.version } else { chats.last().map_or(since, |chat| chat.version) };
+                let frame = text_frame(&ServerFrame::changes(room.id, since, chats, version, has_more));
+                since = version;
+                rest = more;
+                if !has_more {
+                    let Some(again) = self.link.caught_up(room.id, version, frame) else { return Ok(()) };
+                    since = again;
+                } else {
+                    self.link.push(frame);
+                }
+                if rest.is_empty() {
+                    break;
+                }
             }
         }
-        Ok(())
     }
 
     async fn reset(&self, room: &Chatroom) -> Result<(), StoreError> {
         if !self.link.out.roomy().await {
             return Ok(());
         }
-        let Some((chats, version)) = self.store.newest(room, RESET_CHATS).await? else {
+        self.link.cursors(|cursors| cursors.hold(room.id));
+        let Some((chats, version)) = self.ask(self.store.newest(room, RESET_CHATS)).await? else {
             self.link.room_gone(room.id);
             return Ok(());
         };
         let fit = fitting(chats.iter().rev());
         let chats = chats[chats.len() - fit..].iter().map(ChatBody::new).collect();
         let frame: Bytes = text_frame(&ServerFrame::Reset { chatroom_id: room.id, chats, version });
-        if self.link.caught_up(room.id, version, Some(frame)).is_some() {
+        if self.link.caught_up(room.id, version, frame).is_some() {
             self.still_behind(std::iter::once(room.id));
         }
         Ok(())

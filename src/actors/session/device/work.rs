@@ -1,5 +1,6 @@
 //! What a device socket needs the database for, one thing after the other: admitting, listing rooms, catching up.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, wrap_future};
@@ -8,11 +9,12 @@ use actix::{AsyncContext, Context};
 use super::catch_up::CatchUp;
 use super::{Session, WORK_MAX};
 use crate::actors::session::frame::{Close, text_frame};
+use crate::actors::session::link::Asker;
 use crate::auth::token::Claims;
 use crate::domain::{ChatroomId, Version};
 use crate::error::{Code, Problem};
+use crate::store::StoreError;
 use crate::store::sign_ins::Standing;
-use crate::store::{Store, StoreError};
 use crate::wire::device::Ref;
 use crate::wire::device::server::ServerFrame;
 
@@ -25,8 +27,6 @@ pub(super) enum Work {
     Admit(Claims, Option<Ref>),
     /// List the rooms to a socket that has just signed in.
     SignIn(Claims),
-    /// Whether the token that shall replace the one in use counts.
-    Replace(Claims, Option<Ref>),
     Resume(Option<Ref>, Vec<(ChatroomId, Version)>),
     /// Read the rooms that the socket is behind in.
     Fill,
@@ -35,7 +35,6 @@ pub(super) enum Work {
 /// What came of it.
 enum Done {
     Admitted(Claims),
-    Replaced(Claims, Option<Ref>),
     Finished,
     Refused(Option<Ref>, Problem),
     /// Refused, and the socket is closed.
@@ -72,7 +71,7 @@ impl Session {
         let Some(device) = self.device.as_mut().filter(|device| !device.working) else { return };
         let Some(work) = device.work.pop_front() else { return };
         device.working = true;
-        let catch_up = CatchUp::new(self.link.clone(), self.parts.store.clone());
+        let catch_up = CatchUp::new(self.link.clone(), &self.parts);
         ctx.spawn(wrap_future::<_, Self>(carry_out(work, catch_up)).map(|done, session, ctx| {
             if let Some(device) = &mut session.device {
                 device.working = false;
@@ -84,23 +83,16 @@ impl Session {
 
     fn done(&mut self, done: Done, ctx: &mut Context<Self>) {
         match done {
-            // A second `auth` may have waited behind the first.
-            Done::Admitted(_) if self.link.chatter_id != 0 => {}
             Done::Admitted(claims) => self.signed_in(claims, ctx),
-            Done::Replaced(claims, reference) => {
-                self.expires_at = claims.expires_at;
-                self.link.push(text_frame(&ServerFrame::Authenticated { reference }));
-            }
             Done::Finished => {
-                if self.link.with_cursors(|cursors| (cursors.is_behind(), Vec::new())) {
+                if self.link.cursors(|cursors| cursors.behind()) > 0 {
                     self.catch_up(ctx);
                 }
             }
             Done::Refused(reference, problem) => {
                 self.link.refuse_frame(reference, &problem);
-                if self.link.with_cursors(|cursors| (cursors.is_behind(), Vec::new())) {
-                    self.catch_up_later(ctx);
-                }
+                self.refuse_resumes(&problem);
+                self.catch_up_later(ctx);
             }
             Done::Closed(reference, problem, close) => {
                 self.link.refuse_frame(reference, &problem);
@@ -110,37 +102,69 @@ impl Session {
         }
     }
 
-    fn catch_up_later(&self, ctx: &mut Context<Self>) {
-        ctx.run_later(AGAIN_AFTER, |session, ctx| session.catch_up(ctx));
+    /// The database did not answer: those that wait behind shall not each wait for as long again.
+    fn refuse_resumes(&mut self, problem: &Problem) {
+        let Some(device) = &mut self.device else { return };
+        let (resumes, rest): (VecDeque<Work>, VecDeque<Work>) =
+            std::mem::take(&mut device.work).into_iter().partition(|work| matches!(work, Work::Resume(..)));
+        device.work = rest;
+        for work in resumes {
+            if let Work::Resume(reference, rooms) = work {
+                self.link.cursors(|cursors| rooms.iter().for_each(|(room, _)| cursors.still_behind(*room)));
+                self.link.refuse_frame(reference, problem);
+            }
+        }
+    }
+
+    /// Tries again to bring up what is behind; one timer, however often this is called.
+    fn catch_up_later(&mut self, ctx: &mut Context<Self>) {
+        let behind = self.link.cursors(|cursors| cursors.behind()) > 0;
+        let Some(device) = self.device.as_mut().filter(|device| behind && !device.retrying) else { return };
+        device.retrying = true;
+        ctx.run_later(AGAIN_AFTER, |session, ctx| {
+            if let Some(device) = &mut session.device {
+                device.retrying = false;
+            }
+            session.catch_up(ctx);
+        });
+    }
+
+    /// Replaces the token in use by this one, if it counts. Waits for no other work, or the token could end meanwhile.
+    pub(super) fn replace_token(&mut self, claims: Claims, asker: Asker, ctx: &mut Context<Self>) {
+        let (link, catch_up) = (self.link.clone(), CatchUp::new(self.link.clone(), &self.parts));
+        let before = link.sign_in_id();
+        let check = async move {
+            standing(&catch_up, &claims).await?;
+            link.set_sign_in_id(claims.sign_in_id);
+            // Asked again: a sign-out since the first time has looked for the socket under its old sign-in.
+            standing(&catch_up, &claims).await.inspect_err(|_| link.set_sign_in_id(before))
+        };
+        ctx.spawn(wrap_future::<_, Self>(check).map(move |checked, session, ctx| match checked {
+            Ok(()) => {
+                session.expires_at = claims.expires_at;
+                session.schedule(ctx);
+                session.link.push(text_frame(&ServerFrame::Authenticated { reference: asker.reference }));
+            }
+            Err(problem) => asker.refuse(&problem),
+        }));
     }
 }
 
 async fn carry_out(work: Work, catch_up: CatchUp) -> Done {
     match work {
-        Work::Admit(claims, reference) => match standing(&catch_up.store, &claims).await {
+        Work::Admit(claims, reference) => match standing(&catch_up, &claims).await {
             Ok(()) => Done::Admitted(claims),
             Err(problem) => closed(reference, problem),
         },
         Work::SignIn(claims) => {
             // Asked again now that the socket is found by its chatter: a sign-out since the first time has missed it.
             let listed = async {
-                standing(&catch_up.store, &claims).await?;
+                standing(&catch_up, &claims).await?;
                 catch_up.list_rooms().await
             };
             match listed.await {
                 Ok(()) => Done::Finished,
                 Err(problem) => closed(None, problem),
-            }
-        }
-        Work::Replace(claims, reference) => {
-            if let Err(problem) = standing(&catch_up.store, &claims).await {
-                return Done::Refused(reference, problem);
-            }
-            catch_up.link.set_sign_in_id(claims.sign_in_id);
-            // Asked again, for the same reason.
-            match standing(&catch_up.store, &claims).await {
-                Ok(()) => Done::Replaced(claims, reference),
-                Err(problem) => closed(reference, problem),
             }
         }
         Work::Resume(reference, rooms) => match catch_up.resume(&rooms).await {
@@ -158,8 +182,8 @@ async fn carry_out(work: Work, catch_up: CatchUp) -> Done {
     }
 }
 
-async fn standing(store: &Store, claims: &Claims) -> Result<(), Problem> {
-    match store.standing(claims.chatter_id, claims.sign_in_id).await? {
+async fn standing(catch_up: &CatchUp, claims: &Claims) -> Result<(), Problem> {
+    match catch_up.ask(catch_up.store.standing(claims.chatter_id, claims.sign_in_id)).await? {
         Standing::Good => Ok(()),
         Standing::SignedOut => Err(Problem::sign_in_ended()),
         Standing::NoChatter => Err(Problem::account_gone()),
