@@ -233,6 +233,6 @@ mod tests {
         assert_eq!(statuses, ["400", "401", "408", "413", "415", "500", "503"]);
         let unavailable = serde_json::to_value(&responses["503"]).unwrap();
         let examples = unavailable["content"][PROBLEM]["examples"].as_object().unwrap();
-        assert_eq!(examples.keys().collect::<Vec<_>>(), ["unavailable", "draining"]);
+        assert_eq!(examples.keys().collect::<Vec<_>>(), ["draining", "unavailable"]);
     }
 }
