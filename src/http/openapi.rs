@@ -110,7 +110,7 @@ A path that does not exist is 404 `not_found`, a method that a path does not tak
 
 /// Adds to an operation what is the same for all: examples of the bodies, headers.
 fn complete(operation: &mut Value, examples: &Value) {
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         // One that is left out is not null.
         if let Some(kind) = parameter.pointer_mut("/schema/type")
             && let Some(Value::String(first)) = kind.get(0).cloned()
@@ -233,6 +233,6 @@ mod tests {
         assert_eq!(statuses, ["400", "401", "408", "413", "415", "500", "503"]);
         let unavailable = serde_json::to_value(&responses["503"]).unwrap();
         let examples = unavailable["content"][PROBLEM]["examples"].as_object().unwrap();
-        assert_eq!(examples.keys().collect::<Vec<_>>(), ["unavailable", "draining"]);
+        assert_eq!(examples.keys().collect::<Vec<_>>(), ["draining", "unavailable"]);
     }
 }

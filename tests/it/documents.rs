@@ -77,9 +77,25 @@ fn every_operation_says_what_it_does_and_shows_what_it_takes_and_gives() {
     }
 }
 
+/// The places where a document says null; examples may.
+fn nulls(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Null => found.push(at.to_owned()),
+        Value::Array(items) => items.iter().enumerate().for_each(|(n, item)| nulls(item, &format!("{at}/{n}"), found)),
+        Value::Object(object) => {
+            let said = object.iter().filter(|(key, _)| !matches!(key.as_str(), "example" | "examples"));
+            said.for_each(|(key, inner)| nulls(inner, &format!("{at}/{key}"), found));
+        }
+        _ => {}
+    }
+}
+
 #[test]
-fn every_reference_of_the_documents_leads_somewhere() {
+fn every_reference_of_the_documents_leads_somewhere_and_nothing_is_left_empty() {
     for document in [&OPENAPI, &ASYNCAPI] {
+        let mut empty = Vec::new();
+        nulls(document, "", &mut empty);
+        assert!(empty.is_empty(), "{empty:?}");
         for part in document.to_string().split("\"$ref\":\"#").skip(1) {
             let pointer = part.split('"').next().unwrap();
             assert!(document.pointer(pointer).is_some(), "{pointer}");
