@@ -22,6 +22,7 @@ use crate::actors::sessions::Sessions;
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
 use crate::config::{self, Config, ConfigError};
+pub use crate::http::documents::{asyncapi_text as asyncapi, openapi_text as openapi};
 use crate::http::{Deletion, Rules, State};
 use crate::limits::Limits;
 use crate::push::{Pusher, fcm};

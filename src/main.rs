@@ -26,6 +26,10 @@ enum Command {
     Serve,
     /// Bring the database's tables up to date, then end.
     Migrate,
+    /// Print the OpenAPI document of the REST interface, then end.
+    Openapi,
+    /// Print the AsyncAPI document of the sockets, then end.
+    Asyncapi,
     /// Chat with somebody from this terminal.
     Chat(terminal::Arguments),
 }
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
     let run = actix_web::rt::System::new();
     match Arguments::parse().command {
         Some(Command::Chat(arguments)) => finish(run.block_on(terminal::chat(arguments))),
+        Some(Command::Openapi) => print(app::openapi()),
+        Some(Command::Asyncapi) => print(app::asyncapi()),
         command => match configured() {
             Err(problem) => told(&problem, 2),
             Ok(config) if matches!(command, Some(Command::Migrate)) => finish(run.block_on(app::migrate(config))),
@@ -50,6 +56,13 @@ fn configured() -> Result<Config, String> {
     let config = Config::load().map_err(|e| e.to_string())?;
     telemetry::start(&config.log).map_err(|e| e.to_string())?;
     Ok(config)
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => told(&error.to_string(), 1),
+    }
 }
 
 fn finish<E: Error>(result: Result<(), E>) -> ExitCode {

@@ -48,6 +48,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["src/auth/", "src/push/fcm.rs", "src/push/fcm/"]),
     ("argon2", &["src/auth/password.rs"]),
     ("clap", &["src/main.rs", "src/terminal/"]),
+    ("utoipa", &["src/http/", "src/wire/"]),
 ];
 
 /// Words that name no role.

@@ -1,83 +1,54 @@
-//! `/api/auth` and `/api/chatters`: signing in and up, the directory, one's own account.
+//! `/api/chatters`: the directory, and one's own account.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::extract::{Json, Viewer, address, id};
+use super::extract::{Json, Viewer, id};
+use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging::{self, STREAM_PAGE};
 use super::{Deletion, State};
 use crate::actors::room::messages::Command;
 use crate::actors::session::frame::{Close, text_frame};
-use crate::auth::password::Verdict;
 use crate::domain::ChatterId;
-use crate::domain::chatter::{Chatter, Username, fcm_reg_id, nickname, password, username_key};
+use crate::domain::chatter::{Chatter, fcm_reg_id, nickname, password, username_key};
 use crate::error::{Code, Problem};
-use crate::store::chatters::{Changed, NewChatter};
+use crate::store::chatters::Changed;
 use crate::wire::device::server::ServerFrame;
-use crate::wire::rest::{ChangeChatter, ChatterBody, Message, SignIn, SignUp, SignedIn, whole_number};
-
-/// `POST /api/auth`. A wrong password and an unknown name cost and say the same.
-pub async fn sign_in(
-    request: HttpRequest,
-    state: web::Data<State>,
-    Json(body): Json<SignIn>,
-) -> Result<HttpResponse, Problem> {
-    let from = address(&request, state.rules.proxy_hops);
-    state.limits.sign_in(from, &body.username).map_err(|wait| too_many("sign-ins").retry_after(wait))?;
-    // A name that nobody can have is unknown like any other, at the same cost.
-    let known = match Username::parse(&body.username) {
-        Ok(username) => state.store.credentials(&username.key()).await?,
-        Err(_) => None,
-    };
-    let (chatter_id, hash) = known.unzip();
-    let given = SecretString::from(body.password);
-    let Verdict { matches, needs_rehash } = state.passwords.verify(given.clone(), hash).await?;
-    let (true, Some(chatter_id)) = (matches, chatter_id) else {
-        return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
-    };
-    if needs_rehash {
-        let password_hash = Some(state.passwords.hash(given).await?);
-        state.store.change_chatter(chatter_id, Changed { password_hash, ..Changed::default() }).await?;
-    }
-    let sign_in_id = state.store.open_sign_in(chatter_id, state.rules.token_ttl).await?;
-    let (token, expires_at) = state.tokens.issue(chatter_id, sign_in_id)?;
-    let chatter = own(&state, chatter_id).await?;
-    Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, chatter }))
-}
-
-/// `POST /api/chatters`.
-pub async fn sign_up(
-    request: HttpRequest,
-    state: web::Data<State>,
-    Json(body): Json<SignUp>,
-) -> Result<HttpResponse, Problem> {
-    let username = Username::parse(&body.username)?;
-    let nickname = nickname(&body.nickname)?.to_owned();
-    let token = fcm_reg_id(body.fcm_reg_id.as_deref().unwrap_or_default())?.map(str::to_owned);
-    password(&body.password)?;
-    let from = address(&request, state.rules.proxy_hops);
-    state.limits.sign_up(from).map_err(|wait| too_many("sign-ups").retry_after(wait))?;
-    let password_hash = state.passwords.hash(SecretString::from(body.password)).await?;
-    let new = NewChatter { username, nickname, password_hash, fcm_reg_id: token.clone() };
-    let Some(chatter) = state.store.create_chatter(new).await? else {
-        return Err(Problem::new(Code::UsernameTaken, "Choose another username; case makes no difference."));
-    };
-    Ok(HttpResponse::Created().json(ChatterBody::own(&chatter, token)))
-}
+use crate::wire::requests::{ChangeChatter, whole_number};
+use crate::wire::rest::{ChatterBody, Message};
 
 /// How the directory is asked.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct DirectoryQuery {
+    /// The beginning of usernames, in any case.
     query: Option<String>,
+    /// Chatters on a page; more than 200 gives 200.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
+    /// The id of the last chatter that is known.
     #[serde(default, deserialize_with = "whole_number")]
     after: Option<i64>,
 }
 
-/// `GET /api/chatters`: everybody, or those whose username begins with `query`.
+/// List everybody, or those whose username begins with `query`
+///
+/// Ordered by id. Without `limit` and `after` everything is streamed; with one of them it is a page. Needs no token,
+/// unless `accounts.public_directory` is `false`; a token that is sent must be good all the same.
+#[utoipa::path(
+    get, path = "/api/chatters", operation_id = "list_chatters", tag = "Accounts", security((), ("bearer" = [])),
+    params(DirectoryQuery),
+    responses(
+        (status = 200, description = "The chatters.", body = Vec<ChatterBody>, headers(("Link" = String))),
+        Refusals<{
+            STORE
+                | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked])
+                | of(&[Code::Malformed, Code::DirectoryClosed, Code::Invalid])
+        }>
+    )
+)]
 pub async fn directory(
     request: HttpRequest,
     state: web::Data<State>,
@@ -114,12 +85,24 @@ pub async fn directory(
     .await
 }
 
-/// `GET /api/chatters/me`.
+/// Show oneself
+#[utoipa::path(
+    get, path = "/api/chatters/me", operation_id = "show_me", tag = "Accounts",
+    responses((status = 200, description = "One's own account.", body = ChatterBody), Refusals<{ TOKEN }>)
+)]
 pub async fn me(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
 }
 
-/// `GET /api/chatters/{id}`.
+/// Show one chatter
+#[utoipa::path(
+    get, path = "/api/chatters/{id}", operation_id = "show_chatter", tag = "Accounts",
+    params(("id" = i64, Path, description = "The chatter's id.")),
+    responses(
+        (status = 200, description = "The chatter.", body = ChatterBody),
+        Refusals<{ TOKEN | of(&[Code::NotFound]) }>
+    )
+)]
 pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let asked = id(&path, "chatter")?;
     if asked == viewer.chatter_id {
@@ -130,7 +113,16 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
     Ok(HttpResponse::Ok().json(body_of_other(&state, &chatter, shared.contains(&asked))))
 }
 
-/// `PUT /api/chatters`. A new password ends every other sign-in.
+/// Change oneself
+///
+/// What is left out or null stays. A new password needs the current one, and ends every other sign-in.
+#[utoipa::path(
+    put, path = "/api/chatters", operation_id = "change_me", tag = "Accounts", request_body = ChangeChatter,
+    responses(
+        (status = 200, description = "One's account as it is now.", body = ChatterBody),
+        Refusals<{ TOKEN | BODY | of(&[Code::Invalid, Code::NotFound, Code::Busy]) }>
+    )
+)]
 pub async fn change(
     state: web::Data<State>,
     viewer: Viewer,
@@ -165,7 +157,17 @@ async fn watchers(state: &State, viewer: Viewer) -> Result<Vec<ChatterId>, Probl
     Ok(pairs.into_iter().map(|(_, watcher)| watcher).collect())
 }
 
-/// `DELETE /api/chatters`: one's own account. Its tokens are dead and its sockets closed when this answers.
+/// Delete one's own account
+///
+/// Its tokens are dead and its sockets closed (4401) when this answers. Unless `accounts.deletion` is `cascade`, the other
+/// side keeps the conversations, with somebody called `deleted-N`.
+#[utoipa::path(
+    delete, path = "/api/chatters", operation_id = "delete_me", tag = "Accounts",
+    responses(
+        (status = 200, description = "It is gone.", body = Message, example = json!({"message": "Success Delete Chatter"})),
+        Refusals<{ TOKEN | of(&[Code::NotFound]) }>
+    )
+)]
 pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
     let gone = match state.rules.deletion {
         Deletion::Anonymise => state.store.anonymise_chatter(viewer.chatter_id).await?,
@@ -181,7 +183,8 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpRespo
     Ok(HttpResponse::build(StatusCode::OK).json(Message { message: "Success Delete Chatter" }))
 }
 
-async fn own(state: &State, chatter_id: ChatterId) -> Result<ChatterBody, Problem> {
+/// One's own body; a token whose account is gone is refused.
+pub(super) async fn own(state: &State, chatter_id: ChatterId) -> Result<ChatterBody, Problem> {
     let chatter = state.store.chatter(chatter_id).await?.ok_or_else(Problem::account_gone)?;
     Ok(ChatterBody::own(&chatter, state.store.account_token(chatter_id).await?))
 }
@@ -236,10 +239,6 @@ fn body_of_other(state: &State, chatter: &Chatter, shares_a_room: bool) -> Chatt
         return ChatterBody::known(chatter, state.sessions.is_here(chatter.id));
     }
     ChatterBody::public(chatter)
-}
-
-fn too_many(what: &str) -> Problem {
-    Problem::new(Code::RateLimited, format!("Too many {what} from here. Wait before the next try."))
 }
 
 /// Percent-encodes a value of a query string (RFC 3986 section 2.1).

@@ -1,26 +1,45 @@
-//! `/api/chatrooms/{id}/chats` and `/api/chats/{id}`: history, sending, search, changes, editing, deleting.
+//! Sending a chat, and `/api/chats/{id}`: showing, editing, deleting one.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::State;
 use super::extract::{Json, Viewer, id};
-use super::paging::{self, STREAM_PAGE};
-use super::rooms::{answered, room_of};
+use super::openapi::{BODY, Refusals, TOKEN, of};
+use super::rooms::answered;
 use crate::actors::room::messages::{Alter, Command, Post, Reply};
-use crate::domain::chat::{Chat, ClientId, Content, fold};
+use crate::domain::Broken;
+use crate::domain::chat::{Chat, ClientId, Content};
 use crate::domain::chatroom::Chatroom;
-use crate::domain::{Broken, Seq};
 use crate::error::{Code, Problem};
-use crate::store::chats::Page;
-use crate::store::writer::{Change, Move, Stored};
-use crate::wire::rest::{ChangeBody, ChangesBody, ChatBody, EditChat, Message, PostChat, Search, whole_number};
+use crate::store::writer::{Change, Stored};
+use crate::wire::requests::{EditChat, PostChat};
+use crate::wire::rest::{ChatBody, Message};
 
-/// The longest search, in bytes.
-const QUERY_BYTES_MAX: usize = 1_024;
-
-/// `POST /api/chatrooms/{id}/chats`: 201, or 200 for a `client_id` that is stored already.
+/// Send a chat
+///
+/// It is stored when this answers. With a `client_id` it can be sent again as often as need be and is stored once: a
+/// retry answers 200 with that chat as it is now.
+#[utoipa::path(
+    post, path = "/api/chatrooms/{id}/chats", operation_id = "post_chat", tag = "Chats", request_body = PostChat,
+    params(
+        ("id" = i64, Path, description = "The room's id."),
+        (
+            "Idempotency-Key" = Option<String>, Header, example = "a-1",
+            description = "The `client_id` as a header; where both are given they must be the same."
+        )
+    ),
+    responses(
+        (status = 201, description = "Stored.", body = ChatBody),
+        (status = 200, description = "Was stored before under this `client_id`; nothing new was stored.", body = ChatBody),
+        Refusals<{
+            TOKEN
+                | BODY
+                | of(&[Code::Invalid, Code::NotFound, Code::ReceiverDeleted, Code::ClientIdConflict])
+                | of(&[Code::RateLimited, Code::Busy])
+        }>
+    )
+)]
 pub async fn post(
     request: HttpRequest,
     state: web::Data<State>,
@@ -65,165 +84,28 @@ fn client_id(request: &HttpRequest, body: Option<String>) -> Result<Option<Clien
     Ok(body.or(header.map(str::to_owned)).map(ClientId::parse).transpose()?)
 }
 
-/// How the history is asked.
-#[derive(Deserialize)]
-pub struct HistoryQuery {
-    #[serde(default, deserialize_with = "whole_number")]
-    limit: Option<i64>,
-    #[serde(default, deserialize_with = "whole_number")]
-    before: Option<Seq>,
-    #[serde(default, deserialize_with = "whole_number")]
-    after: Option<Seq>,
-    #[serde(default, deserialize_with = "whole_number")]
-    around: Option<Seq>,
-}
-
-/// `GET /api/chatrooms/{id}/chats`: ascending by seq; everything, or one page. Reading up to the end counts as received.
-pub async fn history(
-    request: HttpRequest,
-    state: web::Data<State>,
-    viewer: Viewer,
-    path: web::Path<String>,
-    asked: web::Query<HistoryQuery>,
-) -> Result<HttpResponse, Problem> {
-    let room = room_of(&state, viewer, &path).await?;
-    let page = match (asked.before, asked.after, asked.around) {
-        (None, None, None) => asked.limit.map(|_| Page::Before(Seq::MAX)),
-        (Some(seq), None, None) => Some(Page::Before(seq)),
-        (None, Some(seq), None) => Some(Page::After(seq)),
-        (None, None, Some(seq)) => Some(Page::Around(seq)),
-        _ => return Err(Problem::new(Code::Malformed, "before, after and around exclude each other.")),
-    };
-    let Some(page) = page else { return whole_history(state, viewer, room).await };
-    let limit = paging::limit(asked.limit)?;
-    let chats = state.store.history(&room, page, limit).await?;
-    if chats.last().is_some_and(|chat| chat.seq >= room.last_seq) {
-        received(&state, viewer, &room, room.last_seq);
-    }
-    let full = chats.len() as u64 == limit;
-    let next = match page {
-        Page::Before(_) => chats.first().map(|first| format!("before={}", first.seq)),
-        Page::After(_) | Page::Around(_) => chats.last().map(|last| format!("after={}", last.seq)),
-    };
-    let bodies: Vec<ChatBody<'_>> = chats.iter().map(ChatBody::new).collect();
-    Ok(paging::page(&request, &bodies, limit, next.filter(|_| full)))
-}
-
-async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) -> Result<HttpResponse, Problem> {
-    paging::everything(0, move |after| {
-        let (state, room) = (state.clone(), room.clone());
-        async move {
-            let chats = state.store.history(&room, Page::After(after), STREAM_PAGE).await?;
-            let next = chats.last().filter(|_| chats.len() as u64 == STREAM_PAGE).map(|last| last.seq);
-            if next.is_none() {
-                received(&state, viewer, &room, room.last_seq);
-            }
-            Ok((chats.iter().map(|chat| paging::encode(&ChatBody::new(chat))).collect(), next))
-        }
-    })
-    .await
-}
-
-/// The viewer has the history up to here; a room that is too busy to hear it loses only a hint.
-fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
-    let (chatter_id, steps) = (viewer.chatter_id, [Some(Move::Delivered(seq)), None]);
-    let _ = state.registry.tell(room.id, Command::Watermark { chatter_id, steps, asker: None });
-}
-
-/// How a search is paged.
-#[derive(Deserialize)]
-pub struct SearchQuery {
-    #[serde(default, deserialize_with = "whole_number")]
-    limit: Option<i64>,
-    #[serde(default, deserialize_with = "whole_number")]
-    before: Option<Seq>,
-}
-
-/// `POST /api/chatrooms/{id}/chats/search`: newest first.
-pub async fn search(
-    request: HttpRequest,
-    state: web::Data<State>,
-    viewer: Viewer,
-    path: web::Path<String>,
-    asked: web::Query<SearchQuery>,
-    Json(body): Json<Search>,
-) -> Result<HttpResponse, Problem> {
-    let room = room_of(&state, viewer, &path).await?;
-    if body.query.is_empty() || body.query.len() > QUERY_BYTES_MAX || body.query.contains('\0') {
-        return Err(Problem::invalid("query", "It must have 1 to 1024 bytes and no NUL character."));
-    }
-    let folded = fold(&body.query).into_owned();
-    if asked.limit.is_some() || asked.before.is_some() {
-        let limit = paging::limit(asked.limit)?;
-        let (chats, next) = search_page(&state, &room, &folded, asked.before, limit).await?;
-        let bodies: Vec<ChatBody<'_>> = chats.iter().map(ChatBody::new).collect();
-        return Ok(paging::page(&request, &bodies, limit, next.map(|before| format!("before={before}"))));
-    }
-    paging::everything(None, move |before| {
-        let (state, room, folded) = (state.clone(), room.clone(), folded.clone());
-        async move {
-            let found = state.store.search(&room, &folded, before, STREAM_PAGE).await?;
-            let items = found.chats.iter().map(|chat| paging::encode(&ChatBody::new(chat))).collect();
-            Ok((items, found.before.map(Some)))
-        }
-    })
-    .await
-}
-
-/// Looks on, one bounded query after another, until the page is full or the room is searched through.
-async fn search_page(
-    state: &State,
-    room: &Chatroom,
-    folded: &str,
-    before: Option<Seq>,
-    limit: u64,
-) -> Result<(Vec<Chat>, Option<Seq>), Problem> {
-    let mut chats = Vec::new();
-    let mut next = before;
-    loop {
-        let found = state.store.search(room, folded, next, limit - chats.len() as u64).await?;
-        chats.extend(found.chats);
-        next = found.before;
-        if next.is_none() || chats.len() as u64 >= limit {
-            return Ok((chats, next));
-        }
-    }
-}
-
-/// How changes are asked for.
-#[derive(Deserialize)]
-pub struct ChangesQuery {
-    #[serde(default, deserialize_with = "whole_number")]
-    since: Option<i64>,
-    #[serde(default, deserialize_with = "whole_number")]
-    limit: Option<i64>,
-}
-
-/// `GET /api/chatrooms/{id}/changes`: what changed above a version.
-pub async fn changes(
-    state: web::Data<State>,
-    viewer: Viewer,
-    path: web::Path<String>,
-    asked: web::Query<ChangesQuery>,
-) -> Result<HttpResponse, Problem> {
-    let room = room_of(&state, viewer, &path).await?;
-    let since = asked.since.unwrap_or(0);
-    if since < 0 {
-        return Err(Problem::new(Code::Malformed, "since must be a version of this room, or 0."));
-    }
-    let found = state.store.changes(&room, since, paging::limit(asked.limit)?).await?;
-    let found = found.ok_or_else(|| Problem::not_found("chatroom"))?;
-    let changes = found.chats.iter().map(ChangeBody::new).collect();
-    Ok(HttpResponse::Ok().json(ChangesBody { changes, version: found.version, has_more: found.has_more }))
-}
-
-/// `GET /api/chats/{id}`.
+/// Show one chat
+#[utoipa::path(
+    get, path = "/api/chats/{id}", operation_id = "show_chat", tag = "Chats",
+    params(("id" = i64, Path, description = "The chat's id.")),
+    responses((status = 200, description = "The chat.", body = ChatBody), Refusals<{ TOKEN | of(&[Code::NotFound]) }>)
+)]
 pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let (chat, _) = chat_of(&state, viewer, &path).await?;
     Ok(HttpResponse::Ok().json(ChatBody::new(&chat)))
 }
 
-/// `PUT /api/chats/{id}`.
+/// Edit a chat
+///
+/// For its sender only. It keeps its `seq` and takes the room's next `version`. Nobody is pushed an edit.
+#[utoipa::path(
+    put, path = "/api/chats/{id}", operation_id = "edit_chat", tag = "Chats", request_body = EditChat,
+    params(("id" = i64, Path, description = "The chat's id.")),
+    responses(
+        (status = 200, description = "The chat as it is now.", body = ChatBody),
+        Refusals<{ TOKEN | BODY | of(&[Code::Invalid, Code::NotFound, Code::NotYours, Code::RateLimited, Code::Busy]) }>
+    )
+)]
 pub async fn edit(
     state: web::Data<State>,
     viewer: Viewer,
@@ -235,7 +117,17 @@ pub async fn edit(
     Ok(HttpResponse::Ok().json(ChatBody::new(&chat)))
 }
 
-/// `DELETE /api/chats/{id}`: a tombstone stays.
+/// Delete a chat
+///
+/// For its sender only, and for both. A tombstone without content stays, so that devices that were away hear of it.
+#[utoipa::path(
+    delete, path = "/api/chats/{id}", operation_id = "delete_chat", tag = "Chats",
+    params(("id" = i64, Path, description = "The chat's id.")),
+    responses(
+        (status = 200, description = "It is gone.", body = Message, example = json!({"message": "Success Delete Chat"})),
+        Refusals<{ TOKEN | of(&[Code::NotFound, Code::NotYours, Code::RateLimited, Code::Busy]) }>
+    )
+)]
 pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     altered(&state, viewer, &path, Change::Delete).await?;
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chat" }))

@@ -7,12 +7,26 @@ use serde_json::json;
 
 use super::State;
 
-/// `GET /healthz`: the process answers.
+/// Is the process alive
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "healthz", tag = "Operation", security(()),
+    responses((status = 200, description = "It is.", body = Object, example = json!({"status": "alive"})))
+)]
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "alive"}))
 }
 
-/// `GET /readyz`: 200 while chats can be stored and read, 503 with the reason otherwise.
+/// Can chats be stored and read
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "readyz", tag = "Operation", security(()),
+    responses(
+        (status = 200, description = "They can.", body = Object, example = json!({"status": "ready", "database": "up"})),
+        (
+            status = 503, description = "They cannot: the database is away, or the instance is shutting down.",
+            body = Object, example = json!({"status": "unavailable", "database": "down"})
+        )
+    )
+)]
 pub async fn readyz(state: web::Data<State>) -> HttpResponse {
     if state.draining.load(Ordering::Relaxed) {
         return HttpResponse::ServiceUnavailable().json(json!({"status": "draining"}));

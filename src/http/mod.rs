@@ -2,14 +2,20 @@
 
 mod access_log;
 mod accounts;
+mod asyncapi;
 mod chats;
+pub mod documents;
 mod extract;
 mod health;
+mod history;
+mod openapi;
 mod origin;
 mod paging;
 mod problem;
 mod rooms;
 pub mod routes;
+mod schemas;
+mod sign_in;
 mod socket;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::extract::{Json, Viewer, id};
+use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging::{self, STREAM_PAGE};
 use super::{ROOM_DEADLINE, State};
 use crate::actors::room::messages::Command;
@@ -19,9 +20,19 @@ use crate::error::{Code, Problem};
 use crate::store::chatrooms::{Created, RoomCursor, RoomView};
 use crate::store::writer::Move;
 use crate::wire::device::server::ServerFrame;
-use crate::wire::rest::{ChatroomBody, ChatterBody, CreateChatroom, Message, Receipt, whole_number};
+use crate::wire::requests::{CreateChatroom, Receipt, whole_number};
+use crate::wire::rest::{ChatroomBody, ChatterBody, Message};
 
-/// `POST /api/chatrooms`: the room with somebody, or with oneself.
+/// Open the room with somebody, or with oneself
+///
+/// Two chatters have one room; if it exists, 409 names it. One's own id opens a room for notes.
+#[utoipa::path(
+    post, path = "/api/chatrooms", operation_id = "create_chatroom", tag = "Rooms", request_body = CreateChatroom,
+    responses(
+        (status = 201, description = "The new room.", body = ChatroomBody),
+        Refusals<{ TOKEN | BODY | of(&[Code::Invalid, Code::ChatroomExists, Code::NotFound]) }>
+    )
+)]
 pub async fn create(
     state: web::Data<State>,
     viewer: Viewer,
@@ -57,15 +68,26 @@ fn announce(state: &State, chatter: ChatterId, view: &ViewOf) {
 }
 
 /// How the rooms are asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct RoomsQuery {
+    /// Rooms on a page; more than 200 gives 200.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
     /// `TIME_US-ID` of the last room seen, as `Link` gives it.
     after: Option<String>,
 }
 
-/// `GET /api/chatrooms`: one's own, newest chat first.
+/// List one's rooms, newest chat first
+///
+/// Without `limit` and `after` everything is streamed; with one of them it is a page.
+#[utoipa::path(
+    get, path = "/api/chatrooms", operation_id = "list_chatrooms", tag = "Rooms", params(RoomsQuery),
+    responses(
+        (status = 200, description = "The rooms.", body = Vec<ChatroomBody>, headers(("Link" = String))),
+        Refusals<{ TOKEN | of(&[Code::Malformed]) }>
+    )
+)]
 pub async fn list(
     request: HttpRequest,
     state: web::Data<State>,
@@ -100,13 +122,28 @@ pub async fn list(
     .await
 }
 
-/// `GET /api/chatrooms/{id}`.
+/// Show one room
+#[utoipa::path(
+    get, path = "/api/chatrooms/{id}", operation_id = "show_chatroom", tag = "Rooms",
+    params(("id" = i64, Path, description = "The room's id.")),
+    responses((status = 200, description = "The room.", body = ChatroomBody), Refusals<{ TOKEN | of(&[Code::NotFound]) }>)
+)]
 pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
     Ok(HttpResponse::Ok().json(ViewOf::one(&state, viewer.chatter_id, room.id).await?.body()))
 }
 
-/// `DELETE /api/chatrooms/{id}`: for both.
+/// Delete a room, for both
+///
+/// With all its chats. The room's sockets are closed with 4404.
+#[utoipa::path(
+    delete, path = "/api/chatrooms/{id}", operation_id = "delete_chatroom", tag = "Rooms",
+    params(("id" = i64, Path, description = "The room's id.")),
+    responses(
+        (status = 200, description = "It is gone.", body = Message, example = json!({"message": "Success Delete Chatroom"})),
+        Refusals<{ TOKEN | of(&[Code::NotFound, Code::Busy]) }>
+    )
+)]
 pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
     let (reply, answer) = oneshot::channel();
@@ -115,7 +152,17 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<Str
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chatroom" }))
 }
 
-/// `PUT /api/chatrooms/{id}/receipt`: watermarks, forward only.
+/// Say how far one has received and read
+///
+/// Marks move forward only: an older one changes nothing. Reading includes receiving.
+#[utoipa::path(
+    put, path = "/api/chatrooms/{id}/receipt", operation_id = "move_receipt", tag = "Rooms", request_body = Receipt,
+    params(("id" = i64, Path, description = "The room's id.")),
+    responses(
+        (status = 200, description = "Taken.", body = Message, example = json!({"message": "Success Move Receipt"})),
+        Refusals<{ TOKEN | BODY | of(&[Code::NotFound, Code::Invalid, Code::Busy]) }>
+    )
+)]
 pub async fn receipt(
     state: web::Data<State>,
     viewer: Viewer,

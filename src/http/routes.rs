@@ -3,43 +3,56 @@
 use actix_web::http::{Method, header};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, ResponseError, Route};
+use utoipa::OpenApi;
 
-use super::{accounts, chats, health, rooms, socket};
+use super::{accounts, chats, documents, health, history, rooms, sign_in, socket};
 use crate::error::{Code, Problem};
 
 pub use super::access_log::log as access_log;
 pub use super::origin::cors;
 
+/// Makes of one table what is mounted, what is documented, and what tests walk.
+macro_rules! table {
+    ($($($path:literal)|+ => { $($method:ident $($handler:ident)::+),+ })*) => {
+        /// The operations: the handlers of the table, each described by what stands above it.
+        #[derive(OpenApi)]
+        #[openapi(paths($($($($handler)::+),+),*), components(schemas(Problem)))]
+        pub struct Operations;
+
+        /// Every path in all its spellings, with its methods; the documents know the first spelling.
+        pub const ROUTES: &[(&[&str], &[&str])] = &[$((&[$($path),+], &[$(stringify!($method)),+])),*];
+
+        fn mount_table(app: &mut ServiceConfig) {
+            $(app.service(resource(vec![$($path),+], vec![$((Method::$method, web::to($($handler)::+))),+]));)*
+        }
+    };
+}
+
+table! {
+    "/api/auth" => { POST sign_in::sign_in }
+    "/api/chatters" => { POST sign_in::sign_up, GET accounts::directory, PUT accounts::change, DELETE accounts::delete }
+    "/api/chatters/me" => { GET accounts::me }
+    "/api/chatters/{id}" => { GET accounts::show }
+    "/api/chatrooms" => { POST rooms::create, GET rooms::list }
+    "/api/chatrooms/{id}" => { GET rooms::show, DELETE rooms::delete }
+    "/api/chatrooms/{id}/receipt" => { PUT rooms::receipt }
+    "/api/chatrooms/{id}/chats" => { POST chats::post, GET history::history }
+    "/api/chatrooms/{id}/chats/search" => { POST history::search }
+    "/api/chatrooms/{id}/changes" => { GET history::changes }
+    "/api/chats/{id}" => { GET chats::show, PUT chats::edit, DELETE chats::delete }
+    "/ws" => { GET socket::device }
+    "/ws/chatrooms/{id}/" | "/ws/chatrooms/{id}" => { GET socket::seed }
+    "/api/openapi.json" => { GET documents::openapi_json }
+    "/api/asyncapi.json" => { GET documents::asyncapi_json }
+    "/docs" => { GET documents::page }
+    "/docs/socket" => { GET documents::socket_page }
+    "/healthz" => { GET health::healthz }
+    "/readyz" => { GET health::readyz }
+}
+
 /// Mounts everything.
 pub fn mount(app: &mut ServiceConfig) {
-    let mut add = |path: &str, routes: Vec<(Method, Route)>| {
-        app.service(resource(path, routes));
-    };
-    add("/healthz", vec![get(web::to(health::healthz))]);
-    add("/readyz", vec![get(web::to(health::readyz))]);
-    add("/api/auth", vec![post(web::to(accounts::sign_in))]);
-    add(
-        "/api/chatters",
-        vec![
-            get(web::to(accounts::directory)),
-            post(web::to(accounts::sign_up)),
-            put(web::to(accounts::change)),
-            delete(web::to(accounts::delete)),
-        ],
-    );
-    add("/api/chatters/me", vec![get(web::to(accounts::me))]);
-    add("/api/chatters/{id}", vec![get(web::to(accounts::show))]);
-    add("/api/chatrooms", vec![get(web::to(rooms::list)), post(web::to(rooms::create))]);
-    add("/api/chatrooms/{id}", vec![get(web::to(rooms::show)), delete(web::to(rooms::delete))]);
-    add("/api/chatrooms/{id}/chats", vec![get(web::to(chats::history)), post(web::to(chats::post))]);
-    add("/api/chatrooms/{id}/chats/search", vec![post(web::to(chats::search))]);
-    add("/api/chatrooms/{id}/changes", vec![get(web::to(chats::changes))]);
-    add("/api/chatrooms/{id}/receipt", vec![put(web::to(rooms::receipt))]);
-    add("/api/chats/{id}", vec![get(web::to(chats::show)), put(web::to(chats::edit)), delete(web::to(chats::delete))]);
-    add("/ws", vec![get(web::to(socket::device))]);
-    for path in ["/ws/chatrooms/{id}", "/ws/chatrooms/{id}/"] {
-        add(path, vec![get(web::to(socket::seed))]);
-    }
+    mount_table(app);
     app.default_service(web::to(|| async {
         HttpResponse::from_error(Problem::new(Code::NotFound, "There is nothing at this path."))
     }));
@@ -50,9 +63,9 @@ pub fn mount(app: &mut ServiceConfig) {
 }
 
 /// A resource that answers other methods with 405 and `Allow` (RFC 9110 section 15.5.6).
-fn resource(path: &str, routes: Vec<(Method, Route)>) -> Resource {
+fn resource(paths: Vec<&str>, routes: Vec<(Method, Route)>) -> Resource {
     let allow = routes.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
-    let mut resource = web::resource(path);
+    let mut resource = web::resource(paths);
     for (method, route) in routes {
         resource = resource.route(route.method(method));
     }
@@ -67,20 +80,4 @@ fn resource(path: &str, routes: Vec<(Method, Route)>) -> Resource {
             response
         }
     }))
-}
-
-fn get(route: Route) -> (Method, Route) {
-    (Method::GET, route)
-}
-
-fn post(route: Route) -> (Method, Route) {
-    (Method::POST, route)
-}
-
-fn put(route: Route) -> (Method, Route) {
-    (Method::PUT, route)
-}
-
-fn delete(route: Route) -> (Method, Route) {
-    (Method::DELETE, route)
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::State;
 use super::extract::{Viewer, address, bearer, id};
+use super::openapi::{Refusals, STORE, TOKEN, of};
 use super::origin;
 use crate::actors::session::Session;
 use crate::actors::session::link::Link;
@@ -18,14 +19,29 @@ use crate::actors::session::socket::{Incoming, Refused, accept};
 use crate::error::{Code, Problem};
 
 /// How a seed socket is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct SeedQuery {
+    /// The token, where no header can be set (browsers).
     jwt: Option<String>,
-    /// `1`: edits and deletions too.
+    /// `1`: edits and deletions too, as frames with `event`.
     events: Option<String>,
 }
 
-/// `GET /ws/chatrooms/{id}/?jwt=TOKEN`.
+/// Open the socket of one room
+///
+/// The last slash may be left out. What travels on it stands in `/api/asyncapi.json`, readable at `/docs/socket`.
+#[utoipa::path(
+    get, path = "/ws/chatrooms/{id}/", operation_id = "open_chatroom_socket", tag = "Sockets",
+    params(("id" = i64, Path, description = "The room's id."), SeedQuery),
+    responses(
+        (status = 101, description = "WebSocket from here on."),
+        Refusals<{
+            TOKEN
+                | of(&[Code::Malformed, Code::OriginRefused, Code::NotFound, Code::UpgradeRequired, Code::Draining])
+        }>
+    )
+)]
 pub async fn seed(
     request: HttpRequest,
     state: web::Data<State>,
@@ -65,12 +81,35 @@ const SUBPROTOCOL: &str = "hyper-chat.v1";
 const BEARER: &str = "bearer.";
 
 /// How a device socket is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct DeviceQuery {
+    /// The token, where no header can be set.
     jwt: Option<String>,
 }
 
-/// `GET /ws`: with a token in the header, among the subprotocols or in the query, or with a first frame that brings one.
+/// Open the device socket: one for all rooms
+///
+/// With a token in the header, among the subprotocols or in the query, or with a first frame that brings one. What travels
+/// on it stands in `/api/asyncapi.json`, readable at `/docs/socket`.
+#[utoipa::path(
+    get, path = "/ws", operation_id = "open_device_socket", tag = "Sockets", security((), ("bearer" = [])),
+    params(
+        DeviceQuery,
+        (
+            "Sec-WebSocket-Protocol" = Option<String>, Header, example = "hyper-chat.v1, bearer.TOKEN",
+            description = "`hyper-chat.v1`, and from browsers the token behind `bearer.`; it is never repeated."
+        )
+    ),
+    responses(
+        (status = 101, description = "WebSocket from here on; `hyper-chat.v1` if it was offered."),
+        Refusals<{
+            STORE
+                | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked, Code::RateLimited])
+                | of(&[Code::Malformed, Code::OriginRefused, Code::UpgradeRequired, Code::Draining])
+        }>
+    )
+)]
 pub async fn device(
     request: HttpRequest,
     state: web::Data<State>,

@@ -4,9 +4,10 @@ pub mod client;
 pub mod server;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What a client calls a frame of its own; the reply repeats it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Ref {
     Number(i64),

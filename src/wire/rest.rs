@@ -1,8 +1,9 @@
-//! The REST bodies of the seed's API and what was added to them. Keys may be added, none removed.
+//! What REST answers: the bodies of the seed's API and what was added to them. Keys may be added, none removed.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::{Chatroom, Watermarks};
@@ -10,100 +11,30 @@ use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 
-/// `POST /api/auth`. No `Debug`: it holds a password.
-#[derive(Deserialize)]
-pub struct SignIn {
-    pub username: String,
-    pub password: String,
-}
-
-/// The answer of `POST /api/auth`.
-#[derive(Serialize)]
+/// A token, and whose it is.
+#[derive(Serialize, ToSchema)]
 pub struct SignedIn {
+    /// Goes into `Authorization: Bearer TOKEN`.
     pub token: String,
+    /// Sign in again before this.
     pub expires_at: Micros,
     pub chatter: ChatterBody,
 }
 
-/// `POST /api/chatters`.
-#[derive(Deserialize)]
-pub struct SignUp {
-    pub username: String,
-    pub password: String,
-    pub nickname: String,
-    #[serde(default)]
-    pub fcm_reg_id: Option<String>,
-}
-
-/// `PUT /api/chatters`; a key that is missing or null leaves the thing as it is.
-#[derive(Deserialize)]
-pub struct ChangeChatter {
-    #[serde(default)]
-    pub nickname: Option<String>,
-    /// `""` removes the token.
-    #[serde(default)]
-    pub fcm_reg_id: Option<String>,
-    #[serde(default)]
-    pub password: Option<String>,
-    /// Needed with `password`.
-    #[serde(default)]
-    pub current_password: Option<String>,
-    #[serde(default)]
-    pub show_last_seen: Option<bool>,
-    #[serde(default)]
-    pub show_receipts: Option<bool>,
-}
-
-/// `POST /api/chatrooms`.
-#[derive(Deserialize)]
-pub struct CreateChatroom {
-    pub opponent_id: ChatterId,
-}
-
-/// `POST /api/chatrooms/{id}/chats`.
-#[derive(Deserialize)]
-pub struct PostChat {
-    #[serde(default)]
-    pub receiver_id: Option<ChatterId>,
-    pub content: String,
-    #[serde(default)]
-    pub client_id: Option<String>,
-}
-
-/// `PUT /api/chats/{id}`.
-#[derive(Deserialize)]
-pub struct EditChat {
-    pub content: String,
-}
-
-/// `POST /api/chatrooms/{id}/chats/search`.
-#[derive(Deserialize)]
-pub struct Search {
-    pub query: String,
-}
-
-/// `PUT /api/chatrooms/{id}/receipt`.
-#[derive(Deserialize)]
-pub struct Receipt {
-    #[serde(default)]
-    pub delivered_seq: Option<Seq>,
-    #[serde(default)]
-    pub read_seq: Option<Seq>,
-}
-
-/// The answer of a deletion, in the seed's words.
-#[derive(Serialize)]
+/// That it was done.
+#[derive(Serialize, ToSchema)]
 pub struct Message {
     pub message: &'static str,
 }
 
 /// A chatter as one viewer sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Chatter)]
 pub struct ChatterBody {
     pub id: ChatterId,
     pub username: String,
     pub nickname: String,
-    /// `""` for everybody but its owner.
+    /// Shown to its owner only; `""` to everybody else.
     pub fcm_reg_id: String,
     #[serde(flatten)]
     presence: Option<Presence>,
@@ -112,16 +43,20 @@ pub struct ChatterBody {
 }
 
 /// What those who share a room see, unless the chatter keeps it to themselves.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct Presence {
+    /// Whether a socket of theirs is open; only for those who share a room, and unless they keep it to themselves.
     online: bool,
+    /// When the last one closed, as far as it is known; with `online`.
     last_seen: Option<Micros>,
 }
 
 /// What the owner lets others see.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct Shows {
+    /// Whether others see `online` and `last_seen`; one's own only.
     show_last_seen: bool,
+    /// Whether the other one of a room sees one's watermarks; one's own only.
     show_receipts: bool,
 }
 
@@ -154,19 +89,26 @@ impl ChatterBody {
     }
 }
 
-/// A chat, or the tombstone that a retried `client_id` finds.
-#[derive(Serialize)]
+/// One message in a room.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Chat)]
 pub struct ChatBody<'a> {
     pub id: ChatId,
     pub chatroom_id: ChatroomId,
     pub sender_id: ChatterId,
+    /// The other one of the room; the sender in notes to oneself.
     pub receiver_id: ChatterId,
     pub content: &'a str,
     pub create_time: Micros,
+    /// Its place in the room: 1, 2, 3 …
     pub seq: Seq,
+    /// The number of its last change in the room.
     pub version: Version,
+    #[schema(required)]
     pub client_id: Option<&'a str>,
+    #[schema(required)]
     pub edit_time: Option<Micros>,
+    /// Only there, and true, when a retried `client_id` finds a deleted chat; its content is empty then.
     #[serde(skip_serializing_if = "is_false")]
     pub deleted: bool,
 }
@@ -191,8 +133,9 @@ impl<'a> ChatBody<'a> {
     }
 }
 
-/// One row of `GET …/changes`.
-#[derive(Serialize)]
+/// A chat that is new or edited, or the tombstone of a deleted one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Change)]
 #[serde(untagged)]
 pub enum ChangeBody<'a> {
     Chat(ChatBody<'a>),
@@ -211,17 +154,20 @@ impl<'a> ChangeBody<'a> {
     }
 }
 
-/// The answer of `GET …/changes`.
-#[derive(Serialize)]
+/// What changed above a version.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Changes)]
 pub struct ChangesBody<'a> {
     pub changes: Vec<ChangeBody<'a>>,
     /// The next `since`.
     pub version: Version,
+    /// Ask again at once.
     pub has_more: bool,
 }
 
-/// How far a chatter has got.
-#[derive(Debug, Serialize)]
+/// How far a chatter has got in a room.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Watermarks)]
 pub struct ReceiptBody {
     pub delivered_seq: Seq,
     pub read_seq: Seq,
@@ -234,17 +180,24 @@ impl From<Watermarks> for ReceiptBody {
 }
 
 /// A room as one viewer sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Chatroom)]
 pub struct ChatroomBody<'a> {
     pub id: ChatroomId,
     pub last_chat_time: Micros,
     pub create_time: Micros,
+    /// Who opened the room; for both viewers.
     pub owner: ChatterBody,
     pub opponent: ChatterBody,
+    /// The number of the room's last change: the cursor for `changes?since=`.
     pub version: Version,
     pub last_seq: Seq,
+    /// The newest chat that is not deleted.
+    #[schema(required)]
     pub last_chat: Option<ChatBody<'a>>,
+    /// Chats of the other one above one's `read_seq`, counted up to 1,000.
     pub unread_count: i64,
+    /// By the chatter's id.
     pub receipts: BTreeMap<String, ReceiptBody>,
 }
 
@@ -276,10 +229,4 @@ impl<'a> ChatroomBody<'a> {
 
 fn is_false(flag: &bool) -> bool {
     !flag
-}
-
-/// A whole number in a query string; refused with a clear text otherwise.
-pub fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| text.parse().map_err(|_| serde::de::Error::custom("must be a whole number"))).transpose()
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::chat::Chat;
 use crate::domain::clock::Micros;
@@ -11,9 +12,14 @@ use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 use crate::error::Problem;
 
 /// What a client sends. Keys that it does not know are passed over; of a repeated key the last one counts.
+#[derive(ToSchema)]
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
+#[schema(as = RoomClientFrame)]
 pub struct ClientFrame {
+    #[schema(min_length = 1, max_length = 8000)]
     pub message: String,
+    /// The sender's own name for the chat: makes it safe to send again.
+    #[schema(min_length = 1, max_length = 64)]
     pub client_id: Option<String>,
 }
 
@@ -47,7 +53,8 @@ impl<'de> Visitor<'de> for FrameVisitor {
 }
 
 /// A new chat, to every socket of the room, the sender's included.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomChat)]
 pub struct ChatFrame<'a> {
     message: &'a str,
     id: ChatId,
@@ -80,9 +87,11 @@ impl<'a> ChatFrame<'a> {
 }
 
 /// A changed chat, to the sockets that asked for `&events=1`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomEvent)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum EventFrame<'a> {
+    /// A chat was edited; only with `&events=1`.
     Edited {
         message: &'a str,
         id: ChatId,
@@ -92,14 +101,11 @@ pub enum EventFrame<'a> {
         seq: Seq,
         version: Version,
         create_time: Micros,
+        #[schema(required)]
         edit_time: Option<Micros>,
     },
-    Deleted {
-        id: ChatId,
-        chatroom_id: ChatroomId,
-        seq: Seq,
-        version: Version,
-    },
+    /// A chat was deleted; only with `&events=1`.
+    Deleted { id: ChatId, chatroom_id: ChatroomId, seq: Seq, version: Version },
 }
 
 impl<'a> EventFrame<'a> {
@@ -127,7 +133,8 @@ impl<'a> EventFrame<'a> {
 }
 
 /// A refused frame; the socket stays open.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomError)]
 pub struct ErrorFrame<'a> {
     pub error: &'a Problem,
     /// Names the chat that was refused.

@@ -1,5 +1,6 @@
 //! What the frames of a device socket mean: signing in, sending and changing chats in any room, receipts, typing, catching up.
 
+mod alter;
 mod catch_up;
 mod work;
 
@@ -8,7 +9,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 use bytes::Bytes;
 
@@ -16,7 +16,7 @@ use super::frame::{Close, text_frame};
 use super::link::{Asker, Link};
 use super::out_queue::OutQueue;
 use super::{Parts, Session};
-use crate::actors::room::messages::{Alter, Command, Reply};
+use crate::actors::room::messages::{Command, Reply};
 use crate::auth::token::Claims;
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::clock::Micros;
@@ -26,6 +26,7 @@ use crate::limits::Sender;
 use crate::store::writer::{Change, Move};
 use crate::wire::device::client::{Body, ClientFrame, Unreadable};
 use crate::wire::device::server::ServerFrame;
+use alter::Wish;
 use work::Work;
 
 /// Whoever has not signed in by then is sent away.
@@ -37,8 +38,6 @@ const FOREIGN_WINDOW: Duration = Duration::from_secs(60);
 const WORK_MAX: usize = 64;
 /// Seqs are below it.
 const SEQ_END: Seq = 1 << 53;
-/// Edits and deletions that wait for their room to be looked up.
-const ALTERS_MAX: usize = 256;
 
 /// What only a device socket has.
 pub struct Device {
@@ -62,13 +61,6 @@ enum Wanted {
     Chat(ChatroomId, Content, ClientId),
     Change(ChatId, Change),
     Other(Body),
-}
-
-/// An edit or deletion whose room is not known yet.
-struct Wish {
-    chat_id: ChatId,
-    change: Change,
-    asker: Asker,
 }
 
 impl Session {
@@ -231,49 +223,6 @@ impl Session {
             device.work.push_front(Work::SignIn(claims));
         }
         self.work_on(ctx);
-    }
-
-    /// Looks up the room of a chat and hands the change to it: one after the other, so that they keep their order.
-    fn alter(&mut self, wish: Wish, ctx: &mut Context<Self>) -> Result<(), Problem> {
-        self.may_change()?;
-        let Some(device) = &mut self.device else { return Ok(()) };
-        if device.alters.len() >= ALTERS_MAX {
-            return Err(Problem::new(Code::Busy, "Too many changes wait; this one was not made. Try again."));
-        }
-        device.alters.push_back(wish);
-        self.alter_next(ctx);
-        Ok(())
-    }
-
-    fn alter_next(&mut self, ctx: &mut Context<Self>) {
-        let Some(device) = self.device.as_mut().filter(|device| !device.altering) else { return };
-        let Some(Wish { chat_id, change, asker }) = device.alters.pop_front() else { return };
-        device.altering = true;
-        let store = self.parts.store.clone();
-        let look_up = async move { store.chatroom_of_chat(chat_id).await };
-        ctx.spawn(wrap_future::<_, Self>(look_up).map(move |found, session, ctx| {
-            let unavailable = found.is_err();
-            let told = match found {
-                Ok(Some(room)) => {
-                    let reply = Reply::Device(asker.clone());
-                    let alter = Alter { by: session.link.chatter_id, chat_id, change, reply };
-                    session.parts.registry.tell(room, Command::Alter(alter))
-                }
-                Ok(None) => Err(Problem::not_found("chat")),
-                Err(error) => Err(error.into()),
-            };
-            if let Err(problem) = told {
-                asker.refuse(&problem);
-            }
-            if let Some(device) = &mut session.device {
-                device.altering = false;
-                if unavailable {
-                    // Those behind shall not each wait for as long again.
-                    device.alters.drain(..).for_each(|wish| wish.asker.refuse(&Problem::unavailable()));
-                }
-            }
-            session.alter_next(ctx);
-        }));
     }
 
     fn receipt(

@@ -23,7 +23,12 @@ pub struct Close {
 
 macro_rules! closes {
     ($($name:ident = $code:literal, $reason:literal;)*) => {
-        impl Close { $(#[doc = $reason] pub const $name: Close = Close { code: $code, reason: $reason };)* }
+        impl Close {
+            $(#[doc = $reason] pub const $name: Close = Close { code: $code, reason: $reason };)*
+
+            /// Every one, by code.
+            pub const ALL: &'static [Close] = &[$(Close::$name,)*];
+        }
     };
 }
 

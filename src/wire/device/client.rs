@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::Ref;
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
@@ -53,14 +54,28 @@ types! {
 }
 
 /// What the frame asks for. No `Debug`: tokens and contents are in it.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum Body {
+    /// Sign in, or replace the token before it expires.
     Auth { token: String },
+    /// Store a new chat; sent again with the same `client_id`, it is stored once.
     Send { chatroom_id: ChatroomId, client_id: String, content: String },
+    /// Change a chat of one's own.
     Edit { chat_id: ChatId, content: String },
+    /// Delete a chat of one's own, for both.
     Delete { chat_id: ChatId },
+    /// Say how far one has received and read. Marks move forward only; older ones change nothing.
     Receipt { chatroom_id: ChatroomId, delivered_seq: Option<Seq>, read_seq: Option<Seq> },
+    /// Say that one is typing, or no longer. Not stored; ends by itself after 6 s.
     Typing { chatroom_id: ChatroomId, typing: bool },
-    Resume { chatrooms: Vec<(ChatroomId, Version)> },
+    /// Ask what changed above one's cursor, for the rooms whose version in `ready` differs.
+    Resume {
+        /// The cursor of each room, by its id; at most 500.
+        #[schema(value_type = BTreeMap<String, i64>)]
+        chatrooms: Vec<(ChatroomId, Version)>,
+    },
+    /// Ask for a sign of life.
     Ping,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Ref;
 use crate::domain::chat::Chat;
@@ -12,7 +13,7 @@ use crate::error::Problem;
 use crate::wire::rest::{ChangeBody, ChatBody, ChatroomBody, ChatterBody, ReceiptBody};
 
 /// One frame of the server.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
     /// Signed in; the first frame after it.
@@ -27,10 +28,7 @@ pub enum ServerFrame<'a> {
         has_more: bool,
     },
     /// The rooms that did not fit into `ready`.
-    Chatrooms {
-        chatrooms: Vec<RoomBody>,
-        has_more: bool,
-    },
+    Chatrooms { chatrooms: Vec<RoomBody>, has_more: bool },
     /// The token was replaced.
     Authenticated {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -42,38 +40,22 @@ pub enum ServerFrame<'a> {
         reference: Option<Ref>,
         chat: ChatBody<'a>,
     },
-    Chat {
-        chat: ChatBody<'a>,
-    },
-    ChatEdited {
-        chat: ChatBody<'a>,
-    },
-    ChatDeleted {
-        chatroom_id: ChatroomId,
-        chat_id: ChatId,
-        seq: Seq,
-        version: Version,
-    },
+    /// A new chat, to every device of both people, the sending one included.
+    Chat { chat: ChatBody<'a> },
+    /// An edited chat, to every device of both people.
+    ChatEdited { chat: ChatBody<'a> },
+    /// A deleted chat, to every device of both people.
+    ChatDeleted { chatroom_id: ChatroomId, chat_id: ChatId, seq: Seq, version: Version },
     /// What changed above `since`, by version; `version` is the next cursor.
-    Changes {
-        chatroom_id: ChatroomId,
-        since: Version,
-        changes: Vec<ChangeBody<'a>>,
-        version: Version,
-        has_more: bool,
-    },
+    Changes { chatroom_id: ChatroomId, since: Version, changes: Vec<ChangeBody<'a>>, version: Version, has_more: bool },
     /// Too much changed: the newest chats, to begin anew with.
-    Reset {
-        chatroom_id: ChatroomId,
-        chats: Vec<ChatBody<'a>>,
-        version: Version,
-    },
+    Reset { chatroom_id: ChatroomId, chats: Vec<ChatBody<'a>>, version: Version },
     /// All rooms of one `resume` are answered.
     Resumed {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<Ref>,
     },
-    /// A watermark moved.
+    /// Somebody got further: the other person, or oneself on any device; then with what is unread now.
     Receipt {
         chatroom_id: ChatroomId,
         chatter_id: ChatterId,
@@ -83,22 +65,20 @@ pub enum ServerFrame<'a> {
         #[serde(flatten)]
         unread: Option<UnreadBody>,
     },
-    Typing {
-        chatroom_id: ChatroomId,
-        chatter_id: ChatterId,
-        typing: bool,
-    },
+    /// The other person is typing, or no longer. A chat of theirs ends it without a frame.
+    Typing { chatroom_id: ChatroomId, chatter_id: ChatterId, typing: bool },
+    /// Somebody with whom one shares a room came or went.
     Presence {
         chatter_id: ChatterId,
         online: bool,
+        #[schema(required)]
         last_seen: Option<Micros>,
     },
-    ChatroomCreated {
-        chatroom: &'a ChatroomBody<'a>,
-    },
-    ChatroomDeleted {
-        chatroom_id: ChatroomId,
-    },
+    /// A room that one is in was opened.
+    ChatroomCreated { chatroom: &'a ChatroomBody<'a> },
+    /// A room that one was in is gone, or was before one asked.
+    ChatroomDeleted { chatroom_id: ChatroomId },
+    /// The answer to `ping`.
     Pong {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<Ref>,
@@ -112,7 +92,7 @@ pub enum ServerFrame<'a> {
 }
 
 /// A room as `ready` and `chatrooms` tell of it; the REST bodies have the rest.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RoomBody {
     pub id: ChatroomId,
     pub version: Version,
@@ -123,7 +103,7 @@ pub struct RoomBody {
 }
 
 /// What is unread, and when that was counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UnreadBody {
     pub unread_count: i64,
     pub unread_total: i64,

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod burst;
 pub mod checker;
+pub mod contract;
 pub mod database;
 pub mod device;
 pub mod device_checker;

@@ -6,6 +6,7 @@ use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 
 use super::account::Person;
+use super::contract::check_answer;
 use super::secrets::{PASSWORD, Secrets};
 
 /// One answer, read to its end.
@@ -89,7 +90,8 @@ impl Api {
         json: Option<&Value>,
     ) -> Result<Answer, reqwest::Error> {
         // As the seed's clients do, also without a body.
-        let mut request = self.client.request(method, self.url(path)).header("content-type", "application/json");
+        let mut request =
+            self.client.request(method.clone(), self.url(path)).header("content-type", "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -100,6 +102,7 @@ impl Api {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let text = answer.text().await?;
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        check_answer(&method, path, status, &json);
         Ok(Answer { status, headers, text, json })
     }
 

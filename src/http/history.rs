@@ -1,0 +1,218 @@
+//! What was said in a room: the history, search, and the changes above a version.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::State;
+use super::extract::{Json, Viewer};
+use super::openapi::{BODY, Refusals, TOKEN, of};
+use super::paging::{self, STREAM_PAGE};
+use super::rooms::room_of;
+use crate::actors::room::messages::Command;
+use crate::domain::Seq;
+use crate::domain::chat::{Chat, fold};
+use crate::domain::chatroom::Chatroom;
+use crate::error::{Code, Problem};
+use crate::store::chats::Page;
+use crate::store::writer::Move;
+use crate::wire::requests::{Search, whole_number};
+use crate::wire::rest::{ChangeBody, ChangesBody, ChatBody};
+
+/// The longest search, in bytes.
+const QUERY_BYTES_MAX: usize = 1_024;
+
+/// How the history is asked.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct HistoryQuery {
+    /// Chats on a page; more than 200 gives 200. Alone it gives the newest.
+    #[serde(default, deserialize_with = "whole_number")]
+    limit: Option<i64>,
+    /// The page that ends before this `seq`.
+    #[serde(default, deserialize_with = "whole_number")]
+    before: Option<Seq>,
+    /// The page that begins after this `seq`.
+    #[serde(default, deserialize_with = "whole_number")]
+    after: Option<Seq>,
+    /// The page in whose middle this `seq` is.
+    #[serde(default, deserialize_with = "whole_number")]
+    around: Option<Seq>,
+}
+
+/// Read the history, ascending by `seq`
+///
+/// Without parameters everything is streamed; otherwise it is a page. `before`, `after` and `around` exclude each other.
+/// Reading up to the newest chat counts as having received all.
+#[utoipa::path(
+    get, path = "/api/chatrooms/{id}/chats", operation_id = "list_chats", tag = "Chats",
+    params(("id" = i64, Path, description = "The room's id."), HistoryQuery),
+    responses(
+        (status = 200, description = "The chats.", body = Vec<ChatBody>, headers(("Link" = String))),
+        Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound]) }>
+    )
+)]
+pub async fn history(
+    request: HttpRequest,
+    state: web::Data<State>,
+    viewer: Viewer,
+    path: web::Path<String>,
+    asked: web::Query<HistoryQuery>,
+) -> Result<HttpResponse, Problem> {
+    let room = room_of(&state, viewer, &path).await?;
+    let page = match (asked.before, asked.after, asked.around) {
+        (None, None, None) => asked.limit.map(|_| Page::Before(Seq::MAX)),
+        (Some(seq), None, None) => Some(Page::Before(seq)),
+        (None, Some(seq), None) => Some(Page::After(seq)),
+        (None, None, Some(seq)) => Some(Page::Around(seq)),
+        _ => return Err(Problem::new(Code::Malformed, "before, after and around exclude each other.")),
+    };
+    let Some(page) = page else { return whole_history(state, viewer, room).await };
+    let limit = paging::limit(asked.limit)?;
+    let chats = state.store.history(&room, page, limit).await?;
+    if chats.last().is_some_and(|chat| chat.seq >= room.last_seq) {
+        received(&state, viewer, &room, room.last_seq);
+    }
+    let full = chats.len() as u64 == limit;
+    let next = match page {
+        Page::Before(_) => chats.first().map(|first| format!("before={}", first.seq)),
+        Page::After(_) | Page::Around(_) => chats.last().map(|last| format!("after={}", last.seq)),
+    };
+    let bodies: Vec<ChatBody<'_>> = chats.iter().map(ChatBody::new).collect();
+    Ok(paging::page(&request, &bodies, limit, next.filter(|_| full)))
+}
+
+async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) -> Result<HttpResponse, Problem> {
+    paging::everything(0, move |after| {
+        let (state, room) = (state.clone(), room.clone());
+        async move {
+            let chats = state.store.history(&room, Page::After(after), STREAM_PAGE).await?;
+            let next = chats.last().filter(|_| chats.len() as u64 == STREAM_PAGE).map(|last| last.seq);
+            if next.is_none() {
+                received(&state, viewer, &room, room.last_seq);
+            }
+            Ok((chats.iter().map(|chat| paging::encode(&ChatBody::new(chat))).collect(), next))
+        }
+    })
+    .await
+}
+
+/// The viewer has the history up to here; a room that is too busy to hear it loses only a hint.
+fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
+    let (chatter_id, steps) = (viewer.chatter_id, [Some(Move::Delivered(seq)), None]);
+    let _ = state.registry.tell(room.id, Command::Watermark { chatter_id, steps, asker: None });
+}
+
+/// How a search is paged.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SearchQuery {
+    /// Chats on a page; more than 200 gives 200.
+    #[serde(default, deserialize_with = "whole_number")]
+    limit: Option<i64>,
+    /// Only chats before this `seq`, as `Link` gives it.
+    #[serde(default, deserialize_with = "whole_number")]
+    before: Option<Seq>,
+}
+
+/// Search the room, newest first
+///
+/// Part of a chat, in any script and case; `%` and `_` are ordinary. Without `limit` and `before` everything that is found
+/// is streamed; with one of them it is a page.
+#[utoipa::path(
+    post, path = "/api/chatrooms/{id}/chats/search", operation_id = "search_chats", tag = "Chats",
+    request_body = Search, params(("id" = i64, Path, description = "The room's id."), SearchQuery),
+    responses(
+        (status = 200, description = "The chats.", body = Vec<ChatBody>, headers(("Link" = String))),
+        Refusals<{ TOKEN | BODY | of(&[Code::NotFound, Code::Invalid]) }>
+    )
+)]
+pub async fn search(
+    request: HttpRequest,
+    state: web::Data<State>,
+    viewer: Viewer,
+    path: web::Path<String>,
+    asked: web::Query<SearchQuery>,
+    Json(body): Json<Search>,
+) -> Result<HttpResponse, Problem> {
+    let room = room_of(&state, viewer, &path).await?;
+    if body.query.is_empty() || body.query.len() > QUERY_BYTES_MAX || body.query.contains('\0') {
+        return Err(Problem::invalid("query", "It must have 1 to 1024 bytes and no NUL character."));
+    }
+    let folded = fold(&body.query).into_owned();
+    if asked.limit.is_some() || asked.before.is_some() {
+        let limit = paging::limit(asked.limit)?;
+        let (chats, next) = search_page(&state, &room, &folded, asked.before, limit).await?;
+        let bodies: Vec<ChatBody<'_>> = chats.iter().map(ChatBody::new).collect();
+        return Ok(paging::page(&request, &bodies, limit, next.map(|before| format!("before={before}"))));
+    }
+    paging::everything(None, move |before| {
+        let (state, room, folded) = (state.clone(), room.clone(), folded.clone());
+        async move {
+            let found = state.store.search(&room, &folded, before, STREAM_PAGE).await?;
+            let items = found.chats.iter().map(|chat| paging::encode(&ChatBody::new(chat))).collect();
+            Ok((items, found.before.map(Some)))
+        }
+    })
+    .await
+}
+
+/// Looks on, one bounded query after another, until the page is full or the room is searched through.
+async fn search_page(
+    state: &State,
+    room: &Chatroom,
+    folded: &str,
+    before: Option<Seq>,
+    limit: u64,
+) -> Result<(Vec<Chat>, Option<Seq>), Problem> {
+    let mut chats = Vec::new();
+    let mut next = before;
+    loop {
+        let found = state.store.search(room, folded, next, limit - chats.len() as u64).await?;
+        chats.extend(found.chats);
+        next = found.before;
+        if next.is_none() || chats.len() as u64 >= limit {
+            return Ok((chats, next));
+        }
+    }
+}
+
+/// How changes are asked for.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ChangesQuery {
+    /// The version that is known; 0 for everything.
+    #[serde(default, deserialize_with = "whole_number")]
+    since: Option<i64>,
+    /// Changes on a page; more than 200 gives 200.
+    #[serde(default, deserialize_with = "whole_number")]
+    limit: Option<i64>,
+}
+
+/// List what is new, edited or deleted above a version
+///
+/// Ordered by version. While `has_more`, ask again from the `version` of the answer. Versions have gaps: an edit takes its
+/// chat out of its older version.
+#[utoipa::path(
+    get, path = "/api/chatrooms/{id}/changes", operation_id = "list_changes", tag = "Chats",
+    params(("id" = i64, Path, description = "The room's id."), ChangesQuery),
+    responses(
+        (status = 200, description = "The changes.", body = ChangesBody),
+        Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound]) }>
+    )
+)]
+pub async fn changes(
+    state: web::Data<State>,
+    viewer: Viewer,
+    path: web::Path<String>,
+    asked: web::Query<ChangesQuery>,
+) -> Result<HttpResponse, Problem> {
+    let room = room_of(&state, viewer, &path).await?;
+    let since = asked.since.unwrap_or(0);
+    if since < 0 {
+        return Err(Problem::new(Code::Malformed, "since must be a version of this room, or 0."));
+    }
+    let found = state.store.changes(&room, since, paging::limit(asked.limit)?).await?;
+    let found = found.ok_or_else(|| Problem::not_found("chatroom"))?;
+    let changes = found.chats.iter().map(ChangeBody::new).collect();
+    Ok(HttpResponse::Ok().json(ChangesBody { changes, version: found.version, has_more: found.has_more }))
+}

@@ -1,0 +1,86 @@
+//! Signing in and up: the way to an account and to its token.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use secrecy::SecretString;
+
+use super::State;
+use super::accounts::own;
+use super::extract::{Json, address};
+use super::openapi::{BODY, Refusals, STORE, of};
+use crate::auth::password::Verdict;
+use crate::domain::chatter::{Username, fcm_reg_id, nickname, password};
+use crate::error::{Code, Problem};
+use crate::store::chatters::{Changed, NewChatter};
+use crate::wire::requests::{SignIn, SignUp};
+use crate::wire::rest::{ChatterBody, SignedIn};
+
+/// Sign in
+///
+/// Gives the token that everything else asks for. An unknown username and a wrong password are refused alike.
+#[utoipa::path(
+    post, path = "/api/auth", operation_id = "sign_in", tag = "Accounts", security(()), request_body = SignIn,
+    responses(
+        (status = 200, description = "Signed in.", body = SignedIn),
+        Refusals<{ BODY | STORE | of(&[Code::CredentialsWrong, Code::RateLimited, Code::Busy, Code::TokenRevoked]) }>
+    )
+)]
+pub async fn sign_in(
+    request: HttpRequest,
+    state: web::Data<State>,
+    Json(body): Json<SignIn>,
+) -> Result<HttpResponse, Problem> {
+    let from = address(&request, state.rules.proxy_hops);
+    state.limits.sign_in(from, &body.username).map_err(|wait| too_many("sign-ins").retry_after(wait))?;
+    // A name that nobody can have is unknown like any other, at the same cost.
+    let known = match Username::parse(&body.username) {
+        Ok(username) => state.store.credentials(&username.key()).await?,
+        Err(_) => None,
+    };
+    let (chatter_id, hash) = known.unzip();
+    let given = SecretString::from(body.password);
+    let Verdict { matches, needs_rehash } = state.passwords.verify(given.clone(), hash).await?;
+    let (true, Some(chatter_id)) = (matches, chatter_id) else {
+        return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
+    };
+    if needs_rehash {
+        let password_hash = Some(state.passwords.hash(given).await?);
+        state.store.change_chatter(chatter_id, Changed { password_hash, ..Changed::default() }).await?;
+    }
+    let sign_in_id = state.store.open_sign_in(chatter_id, state.rules.token_ttl).await?;
+    let (token, expires_at) = state.tokens.issue(chatter_id, sign_in_id)?;
+    let chatter = own(&state, chatter_id).await?;
+    Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, chatter }))
+}
+
+/// Sign up
+///
+/// Makes an account; `POST /api/auth` then gives its token.
+#[utoipa::path(
+    post, path = "/api/chatters", operation_id = "sign_up", tag = "Accounts", security(()), request_body = SignUp,
+    responses(
+        (status = 201, description = "The new account.", body = ChatterBody),
+        Refusals<{ BODY | STORE | of(&[Code::Invalid, Code::UsernameTaken, Code::RateLimited, Code::Busy]) }>
+    )
+)]
+pub async fn sign_up(
+    request: HttpRequest,
+    state: web::Data<State>,
+    Json(body): Json<SignUp>,
+) -> Result<HttpResponse, Problem> {
+    let username = Username::parse(&body.username)?;
+    let nickname = nickname(&body.nickname)?.to_owned();
+    let token = fcm_reg_id(body.fcm_reg_id.as_deref().unwrap_or_default())?.map(str::to_owned);
+    password(&body.password)?;
+    let from = address(&request, state.rules.proxy_hops);
+    state.limits.sign_up(from).map_err(|wait| too_many("sign-ups").retry_after(wait))?;
+    let password_hash = state.passwords.hash(SecretString::from(body.password)).await?;
+    let new = NewChatter { username, nickname, password_hash, fcm_reg_id: token.clone() };
+    let Some(chatter) = state.store.create_chatter(new).await? else {
+        return Err(Problem::new(Code::UsernameTaken, "Choose another username; case makes no difference."));
+    };
+    Ok(HttpResponse::Created().json(ChatterBody::own(&chatter, token)))
+}
+
+fn too_many(what: &str) -> Problem {
+    Problem::new(Code::RateLimited, format!("Too many {what} from here. Wait before the next try."))
+}
