@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use ::entity::chatroom::{Column, Entity, Model};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
-    Statement, TransactionTrait, Value,
+    Statement, Value,
 };
 
 use super::chats::{chat_of, is_duplicate};
 use super::unread::unread_counts;
-use super::{IDS_MAX, Store, StoreError, id_list};
+use super::{IDS_MAX, Store, StoreError, begin, id_list};
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::{Chatroom, Watermarks};
 use crate::domain::clock::Micros;
@@ -58,7 +58,7 @@ impl Store {
         let made = self
             .writes
             .run(async |db| {
-                let tx = db.begin().await?;
+                let tx = begin(db).await?;
                 let sql = format!(
                     "WITH clock AS (SELECT {} AS now)
                      INSERT INTO chatrooms (owner_id, opponent_id, pair_low, pair_high, create_time, last_chat_time)
@@ -159,7 +159,7 @@ impl Store {
     pub async fn delete_chatroom(&self, id: ChatroomId) -> Result<bool, StoreError> {
         self.writes
             .run(async |db| {
-                let tx = db.begin().await?;
+                let tx = begin(db).await?;
                 let deleted = delete_rows(&tx, id).await?;
                 tx.commit().await?;
                 Ok(deleted)

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use ::entity::chatter::{ActiveModel, Column, Entity, Model};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Set, Statement, TransactionTrait, Value,
+    QuerySelect, Set, Statement, Value,
 };
 use sha2::{Digest, Sha256};
 
 use super::chats::is_duplicate;
-use super::{Store, StoreError};
+use super::{Store, StoreError, begin};
 use crate::domain::chatter::{Chatter, DELETED_NICKNAME, Username, deleted_username};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
@@ -48,7 +48,7 @@ impl Store {
         let made = self
             .writes
             .run(async |db| {
-                let tx = db.begin().await?;
+                let tx = begin(db).await?;
                 let row = ActiveModel {
                     username: Set(username.as_str().to_owned()),
                     username_key: Set(username.key()),
@@ -134,7 +134,7 @@ impl Store {
         let row = self
             .writes
             .run(async |db| {
-                let tx = db.begin().await?;
+                let tx = begin(db).await?;
                 let set = "UPDATE chatters SET nickname = coalesce($2, nickname), password_hash = coalesce($3, password_hash),
                              show_last_seen = coalesce($4, show_last_seen), show_receipts = coalesce($5, show_receipts)
                            WHERE id = $1 AND delete_time IS NULL";
@@ -164,7 +164,7 @@ impl Store {
     pub async fn anonymise_chatter(&self, id: ChatterId) -> Result<Option<Gone>, StoreError> {
         self.writes
             .run(async |db| {
-                let tx = db.begin().await?;
+                let tx = begin(db).await?;
                 let rooms = lock_rooms_of(&tx, id).await?;
                 let Some(row) = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).one(&tx).await? else { return Ok(None) };
                 let now = Micros::now().0;
@@ -197,7 +197,7 @@ impl Store {
     pub async fn cascade_chatter(&self, id: ChatterId) -> Result<Option<Gone>, StoreError> {
         self.writes
             .run(async |db| {
-                let tx = db.begin().await?;
+                let tx = begin(db).await?;
                 let rooms = lock_rooms_of(&tx, id).await?;
                 let Some(row) = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).one(&tx).await? else {
                     return Ok(None);

@@ -18,8 +18,8 @@ pub mod writer;
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, Statement,
-    TransactionTrait, Value,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, RuntimeErr,
+    Statement, TransactionTrait, Value,
 };
 
 pub use connect::{OpenError, Options, is_postgres, sqlite_path};
@@ -88,10 +88,12 @@ impl Store {
     async fn snapshot(&self, db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
         match self.backend {
             DbBackend::Postgres => {
-                db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await
+                let db = db.clone();
+                let (level, mode) = (Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly));
+                to_its_end(async move { db.begin_with_config(level, mode).await }).await
             }
             // On SQLite any transaction reads one snapshot.
-            _ => db.begin().await,
+            _ => begin(db).await,
         }
     }
 
@@ -105,6 +107,21 @@ impl Store {
     pub fn outbox(&self) -> outbox::Outbox {
         outbox::Outbox::new(self.reads.clone(), self.writes.clone(), self.backend)
     }
+}
+
+/// Begins a transaction; nothing else in `store` may.
+async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let db = db.clone();
+    to_its_end(async move { db.begin().await }).await
+}
+
+/// Begins on a task of its own. Of a BEGIN whose asker goes away before the answer (a socket that ends, a request that is
+/// dropped) sqlx forgets that it was sent, and the connection would go back into its pool inside a transaction.
+async fn to_its_end(
+    begin: impl Future<Output = Result<DatabaseTransaction, DbErr>> + Send + 'static,
+) -> Result<DatabaseTransaction, DbErr> {
+    let gone = |error: tokio::task::JoinError| DbErr::Conn(RuntimeErr::Internal(error.to_string()));
+    tokio::spawn(begin).await.map_err(gone)?
 }
 
 /// The most ids that one statement names.

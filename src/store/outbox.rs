@@ -9,12 +9,12 @@ mod owed;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, TransactionTrait, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 
 pub use self::owed::{DeviceToken, Key, Lease, Owed, Settlement};
-use super::StoreError;
 use super::chats::chat_of;
 use super::pool::Pool;
+use super::{StoreError, begin};
 use crate::domain::ChatterId;
 use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
@@ -158,7 +158,7 @@ impl Outbox {
         // One transaction: each commit costs SQLite a write to the disk.
         self.writes
             .run(async |db| {
-                let transaction = db.begin().await?;
+                let transaction = begin(db).await?;
                 for settlement in settlements {
                     self.settle_one(&transaction, settlement).await?;
                 }

@@ -303,3 +303,24 @@ async fn a_room_may_be_resumed_again_and_again() {
         assert!(live <= 1 && rows == 1, "{frames:?}");
     }
 }
+
+#[tokio::test]
+async fn sockets_that_end_in_the_middle_of_a_read_leave_no_transaction_behind() {
+    let server = TestServer::spawn(Db::Postgres).await;
+    let (ann, bob, room) = server.api().pair().await;
+    server.dump().await.add_chats(room, ann.id, 1..=400).await;
+    let mut dice = crate::support::dice::Dice::new(1, 1);
+    for _ in 0..300 {
+        let mut device = bob.device().await;
+        for since in 0..3 {
+            device.send_json(&json!({"type": "resume", "chatrooms": cursors(&[(room, since)])}));
+        }
+        device.came(std::time::Duration::from_micros(dice.below(8_000))).await;
+        drop(device);
+    }
+    ann.says(room, "and the connections are as before").await;
+    let log = server.log();
+    let left: Vec<_> = log.lines().filter(|line| line.contains("transaction in progress")).collect();
+    assert!(!left.iter().any(|line| line.contains("already")), "a BEGIN was forgotten: {left:?}");
+    assert!(!log.contains("the database does not answer"), "reads failed for who came next");
+}
