@@ -1,13 +1,11 @@
 // The chats of a room: bubbles, days, marks, and where one has scrolled to.
 
 import { $, h, icon, onceAFrame, reconcile } from "./dom.js";
-import { clock, day, explain, isEmoji, rich, roomName } from "./words.js";
+import { clock, day, explain, isEmoji, markIcon, rich, roomName } from "./words.js";
 
 const GROUP_MS = 5 * 60_000; // chats of one person this close together are one group
 const NEAR_PX = 400; // history is read on when less than this is left
 const BOTTOM_PX = 60;
-
-const MARKS = { waiting: "Waiting to be sent", sending: "Waiting to be sent", sent: "Sent", delivered: "Delivered", read: "Read", failed: "Not sent" };
 
 export class ChatLog {
   #log = $("log");
@@ -179,7 +177,7 @@ export class ChatLog {
       Object.assign(node, { content, edited, stored });
       const text = h("span.text", { dir: "auto" }, ...rich(content));
       const time = h("time", { dateTime: chat.create_time, title: new Date(chat.create_time).toLocaleString() }, clock(chat.create_time));
-      const meta = h("span.meta", {}, edited ? "edited " : "", time, h("span.mark"));
+      const meta = h("span.meta", {}, edited ? "edited " : "", time, h("span.mark-place"));
       const bubble = h("div.bubble", {}, h("span.unseen", {}, `${who}: `), text, meta);
       node.classList.toggle("emoji", isEmoji(content));
       node.replaceChildren(bubble, stored ? this.#tools(chat, node) : "", h("div.trouble"));
@@ -198,8 +196,7 @@ export class ChatLog {
     if (node.shownMark === shown) return;
     node.shownMark = shown;
     node.dataset.mark = mark ?? "";
-    const names = { sending: "waiting", read: "delivered" };
-    node.querySelector(".mark").replaceChildren(mark ? icon(names[mark] ?? mark, MARKS[mark]) : "");
+    node.querySelector(".mark-place").replaceChildren(mark ? markIcon(mark) : "");
     const trouble = node.querySelector(".trouble");
     trouble.replaceChildren();
     if (mark !== "failed") return;

@@ -17,12 +17,11 @@ export function h(name, properties = {}, ...children) {
 }
 
 /** One of the icons in index.html; `label` where it says something that no text says. */
-export function icon(name, label) {
+export function icon(name, label = "") {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
   use.setAttribute("href", `#i-${name}`);
   svg.append(use);
-  svg.setAttribute("class", `i-${name}`);
   if (label) {
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", label);

@@ -1,7 +1,7 @@
 // The list of rooms, and the field that finds rooms and people.
 
-import { $, avatar, h, icon, reconcile } from "./dom.js";
-import { explain, isGone, roomName, shortTime } from "./words.js";
+import { $, avatar, h, reconcile } from "./dom.js";
+import { explain, isGone, markIcon, roomName, shortTime } from "./words.js";
 
 const ASK_MS = 200; // after the last key, before the directory is asked
 
@@ -81,7 +81,7 @@ export class RoomList {
     const says = h("span.preview", { dir: "auto" }, room.typing ? "typing…" : (room.lastChat?.content.slice(0, 200) ?? "No messages yet"));
     says.classList.toggle("typing", room.typing);
     const online = this.#online(room) ? h("span.unseen", {}, ", online") : null;
-    return h("span.lines", {}, name, online ?? "", time, h("span.latest", {}, mark && !room.typing ? icon(mark, mark) : "", says), badge ?? "");
+    return h("span.lines", {}, name, online ?? "", time, h("span.latest", {}, mark && !room.typing ? markIcon(mark) : "", says), badge ?? "");
   }
 
   #mark(room) {

@@ -1,6 +1,6 @@
 // How things are said: names, times, refusals, and what is inside a chat.
 
-import { h } from "./dom.js";
+import { h, icon } from "./dom.js";
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const WEEKDAY = new Intl.DateTimeFormat(undefined, { weekday: "long" });
@@ -66,6 +66,22 @@ const REFUSALS = {
 export const explain = (problem) => REFUSALS[problem.code] ?? problem.message ?? "Something went wrong.";
 
 const LINK = /https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]}]/g;
+
+const MARKS = {
+  waiting: ["waiting", "Waiting to be sent"],
+  sending: ["waiting", "Waiting to be sent"],
+  sent: ["sent", "Sent"],
+  delivered: ["delivered", "Delivered"],
+  read: ["delivered", "Read"],
+  failed: ["failed", "Not sent"],
+};
+
+/** How far one's own chat has got, as an icon. */
+export function markIcon(mark) {
+  const svg = icon(...MARKS[mark]);
+  svg.classList.add("mark", mark);
+  return svg;
+}
 
 /** A chat's content as nodes, with its links as links. */
 export function rich(content) {
