@@ -36,6 +36,7 @@ pub const FILES: &[File] = &[
     below_demo!(CSS, "style.css"),
     below_demo!(JS, "app.js"),
     below_demo!(JS, "app/account.js"),
+    below_demo!(JS, "app/bubbles.js"),
     below_demo!(JS, "app/chat-log.js"),
     below_demo!(JS, "app/chat-pane.js"),
     below_demo!(JS, "app/composer.js"),

@@ -21,7 +21,10 @@ test("after a close the code decides: come back, bring a new token, or stay away
 
 test("the wait is drawn from a range that doubles up to 30 s; after 4429 it begins at 5 s", () => {
   const most = (attempt, code = 1006) => afterClose(code, attempt, () => 1).wait;
-  assert.deepEqual([0, 1, 2, 3, 4, 5, 60].map((attempt) => most(attempt)), [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+  assert.deepEqual(
+    [0, 1, 2, 3, 4, 5, 60].map((attempt) => most(attempt)),
+    [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000],
+  );
   assert.equal(afterClose(1006, 9, () => 0).wait, 0);
   assert.deepEqual([afterClose(4429, 0, () => 0).wait, most(0, 4429)], [5_000, 6_000]);
 });
@@ -29,7 +32,10 @@ test("the wait is drawn from a range that doubles up to 30 s; after 4429 it begi
 test("rooms are resumed at most 500 a frame", () => {
   const rooms = Array.from({ length: 1_201 }, (_, id) => ({ id, version: id * 2 }));
   const frames = resumeFrames(rooms);
-  assert.deepEqual(frames.map(({ chatrooms }) => Object.keys(chatrooms).length), [500, 500, 201]);
+  assert.deepEqual(
+    frames.map(({ chatrooms }) => Object.keys(chatrooms).length),
+    [500, 500, 201],
+  );
   assert.deepEqual([frames[0].type, frames[2].chatrooms[1_200]], ["resume", 2_400]);
   assert.deepEqual(resumeFrames([]), []);
 });
@@ -45,8 +51,18 @@ test("the outbox outlives the page and keeps order, names and failures", () => {
   assert.equal(outbox.next(7), undefined, "one at a time");
   outbox.failed(second, new Problem({ code: "invalid", detail: "no" }));
   const later = new Outbox(shelf());
-  assert.deepEqual(later.of(7).map(({ content, state }) => [content, state]), [["one", "waiting"], ["two", "failed"], ["three", "waiting"]]);
-  assert.deepEqual(later.of(7).map(({ client_id }) => client_id), [first, second, third].map(({ client_id }) => client_id));
+  assert.deepEqual(
+    later.of(7).map(({ content, state }) => [content, state]),
+    [
+      ["one", "waiting"],
+      ["two", "failed"],
+      ["three", "waiting"],
+    ],
+  );
+  assert.deepEqual(
+    later.of(7).map(({ client_id }) => client_id),
+    [first, second, third].map(({ client_id }) => client_id),
+  );
   later.remove(first.client_id);
   assert.equal(later.next(7).content, "three", "a failed one waits for the person");
   later.again(later.get(second.client_id));
@@ -73,7 +89,14 @@ test("receipts are gathered, said once, and at most ten rooms at a time", async 
   const said = [];
   let online = true;
   const receipts = new Receipts((frame) => online && said.push(frame));
-  const room = (id) => ({ id, owner: {}, isNotes: false, received: 0, reading: 0, ownMarks: { delivered_seq: 0, read_seq: 0 } });
+  const room = (id) => ({
+    id,
+    owner: {},
+    isNotes: false,
+    received: 0,
+    reading: 0,
+    ownMarks: { delivered_seq: 0, read_seq: 0 },
+  });
   const rooms = Array.from({ length: 12 }, (_, id) => room(id));
   for (const received of [1, 2, 3]) for (const one of rooms) receipts.consider(Object.assign(one, { received }));
   assert.equal(said.length, 0);

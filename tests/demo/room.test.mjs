@@ -7,10 +7,29 @@ import { ChatRoom } from "../../src/http/demo/client/room.js";
 
 const [ANN, BOB] = [1, 2];
 
-const chat = (seq, version = seq, sender_id = BOB, content = `chat ${seq}`) => ({ id: 100 + seq, seq, version, sender_id, content, create_time: `2026-11-22T00:00:${String(seq % 60).padStart(2, "0")}Z` });
+const chat = (seq, version = seq, sender_id = BOB, content = `chat ${seq}`) => ({
+  id: 100 + seq,
+  seq,
+  version,
+  sender_id,
+  content,
+  create_time: `2026-11-22T00:00:${String(seq % 60).padStart(2, "0")}Z`,
+});
 const marks = (delivered_seq, read_seq) => ({ delivered_seq, read_seq });
-const summary = (version, last_seq, unread_count, read = 0) => ({ id: 7, version, last_seq, unread_count, receipts: { [ANN]: marks(read, read), [BOB]: marks(0, 0) } });
-const body = (version, last_seq, unread_count, last_chat = null, read = 0) => ({ ...summary(version, last_seq, unread_count, read), owner: { id: ANN }, opponent: { id: BOB }, last_chat, last_chat_time: last_chat?.create_time ?? "" });
+const summary = (version, last_seq, unread_count, read = 0) => ({
+  id: 7,
+  version,
+  last_seq,
+  unread_count,
+  receipts: { [ANN]: marks(read, read), [BOB]: marks(0, 0) },
+});
+const body = (version, last_seq, unread_count, last_chat = null, read = 0) => ({
+  ...summary(version, last_seq, unread_count, read),
+  owner: { id: ANN },
+  opponent: { id: BOB },
+  last_chat,
+  last_chat_time: last_chat?.create_time ?? "",
+});
 const seqs = (room) => room.chats.map(({ seq }) => seq);
 const live = (room, chat) => room.live({ type: "chat", chat });
 const deleted = (seq, version) => ({ type: "chat_deleted", chatroom_id: 7, chat_id: 100 + seq, seq, version });
@@ -20,7 +39,11 @@ function opened(seq = 3, unread = 0, read = seq) {
   const room = new ChatRoom(7, ANN);
   room.body(body(seq, seq, unread, seq ? chat(seq) : null, read));
   const place = room.beginPage("newest");
-  room.page(place, Array.from({ length: seq }, (_, at) => chat(at + 1)), 50);
+  room.page(
+    place,
+    Array.from({ length: seq }, (_, at) => chat(at + 1)),
+    50,
+  );
   room.endPage();
   return room;
 }
@@ -48,7 +71,10 @@ test("changes apply above the cursor and jump to their version; ones that begin 
   const rows = [chat(3, 3), chat(4, 5), { id: 101, seq: 1, version: 7, deleted: true }, chat(2, 9, BOB, "edited")];
   const { gap, fresh } = room.changes({ since: 2, changes: rows, version: 9, has_more: false });
   assert.deepEqual([gap, fresh.map(({ seq }) => seq), room.version], [false, [4], 9]);
-  assert.deepEqual(room.chats.map(({ content }) => content), ["edited", "chat 3", "chat 4"]);
+  assert.deepEqual(
+    room.chats.map(({ content }) => content),
+    ["edited", "chat 3", "chat 4"],
+  );
 });
 
 test("a reset drops what is held", () => {
@@ -95,7 +121,12 @@ test("a count that was made before the newest chats leaves those counted", () =>
 test("what resume brings was counted by ready", () => {
   const room = opened(3);
   assert.equal(room.summary(summary(6, 5, 2, 3)), false);
-  room.changes({ since: 3, changes: [chat(4), { id: 105, seq: 5, version: 6, deleted: true }], version: 6, has_more: false });
+  room.changes({
+    since: 3,
+    changes: [chat(4), { id: 105, seq: 5, version: 6, deleted: true }],
+    version: 6,
+    has_more: false,
+  });
   assert.equal(room.unread, 2, "as the server said");
 });
 
@@ -134,7 +165,10 @@ test("changes that come while a page is on its way are laid over it", () => {
   room.live(deleted(2, 4));
   room.page(place, [chat(1), chat(2)], 50);
   room.endPage();
-  assert.deepEqual(room.chats.map(({ content }) => content), ["edited"]);
+  assert.deepEqual(
+    room.chats.map(({ content }) => content),
+    ["edited"],
+  );
 });
 
 test("pages lengthen the window at both ends, and live chats wait while its end is not the newest", () => {
@@ -142,7 +176,11 @@ test("pages lengthen the window at both ends, and live chats wait while its end 
   room.body(body(300, 300, 0, chat(300)));
   const load = (kind, from, to, limit) => {
     const place = room.beginPage(kind);
-    room.page(place, Array.from({ length: to - from + 1 }, (_, at) => chat(from + at)), limit);
+    room.page(
+      place,
+      Array.from({ length: to - from + 1 }, (_, at) => chat(from + at)),
+      limit,
+    );
     room.endPage();
   };
   load("around", 100, 149, 50);
@@ -164,7 +202,11 @@ test("a window stays bounded, and says at which end it was cut", () => {
   for (let seq = 1; seq <= 450; seq += 1) live(room, chat(seq));
   assert.deepEqual([room.chats.length, room.chats[0].seq, room.hasOlder], [400, 51, true]);
   const place = room.beginPage("older");
-  room.page(place, Array.from({ length: 50 }, (_, at) => chat(at + 1)), 50);
+  room.page(
+    place,
+    Array.from({ length: 50 }, (_, at) => chat(at + 1)),
+    50,
+  );
   room.endPage();
   assert.deepEqual([room.chats[0].seq, room.chats.at(-1).seq, room.hasNewer], [1, 400, true]);
 });

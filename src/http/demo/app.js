@@ -2,7 +2,7 @@
 
 import { Account } from "./app/account.js";
 import { ChatPane } from "./app/chat-pane.js";
-import { $, announce, h, onceAFrame } from "./app/dom.js";
+import { $, announce, h, onceAFrame, onePane } from "./app/dom.js";
 import { RoomList } from "./app/room-list.js";
 import { SignInForm } from "./app/sign-in.js";
 import { roomName } from "./app/words.js";
@@ -23,7 +23,7 @@ const form = new SignInForm(location.origin, (signedIn, stay) => {
   enter(signedIn, storage);
 });
 
-// ---- Who is signed in --------------------------------------------------------------------------------------------------
+// ---- Who is signed in ----
 
 function begin() {
   for (const storage of [sessionStorage, localStorage]) {
@@ -34,6 +34,10 @@ function begin() {
 }
 
 function enter({ token, chatter }, storage) {
+  // What somebody else left behind on this device is not for whoever signs in now.
+  for (const key of Object.keys(storage)) {
+    if (/^hyper-chat:\d+:/.test(key) && !key.startsWith(`hyper-chat:${chatter.id}:`)) storage.removeItem(key);
+  }
   if (client?.me.id === chatter.id) client.setToken(token);
   else start(new ChatClient({ base: location.origin, token, me: chatter, storage }));
   $("app").hidden = false;
@@ -47,7 +51,10 @@ function start(fresh) {
   client.addEventListener("state", here(stateChanged));
   client.addEventListener("rooms", here(follow));
   client.addEventListener("room", here(render));
-  client.addEventListener("chat", here(({ room, chat }) => arrived(room, chat)));
+  client.addEventListener(
+    "chat",
+    here(({ room, chat }) => arrived(room, chat)),
+  );
   account.use(client);
   list.use(client);
   client.start();
@@ -59,7 +66,7 @@ function leave(notice) {
   pane.close();
   $("app").hidden = true;
   document.title = "Hyper Chat";
-  form.open(notice);
+  form.open(notice, client?.me.username);
 }
 
 function signOut() {
@@ -69,22 +76,20 @@ function signOut() {
   leave("");
 }
 
-// ---- Which room is open ------------------------------------------------------------------------------------------------
+// ---- Which room is open ----
 
 /** The room is in the address, so that Back goes back and a reload comes back. */
 function follow() {
   if (!client || $("app").hidden) return;
   const room = client.rooms.get(Number(location.hash.slice(2)));
-  if (room?.owner) pane.open(client, room);
-  else if (pane.room && client.rooms.get(pane.room.id) !== pane.room) toList();
-  else if (pane.room && !location.hash) pane.close();
   document.body.dataset.view = room?.owner ? "chat" : "list";
+  if (room?.owner) {
+    pane.open(client, room);
+  } else if (pane.room) {
+    pane.close();
+    if (location.hash) history.replaceState(null, "", location.pathname); // the room is gone
+  }
   render();
-}
-
-function toList() {
-  pane.close();
-  history.replaceState(null, "", location.pathname);
 }
 
 function arrived(room, chat) {
@@ -105,35 +110,46 @@ const render = onceAFrame(() => {
   document.title = unread ? `(${unread}) Hyper Chat` : "Hyper Chat";
 });
 
-// ---- The connection ----------------------------------------------------------------------------------------------------
+// ---- The connection ----
 
 function stateChanged() {
+  document.body.dataset.connection = client.state;
   if (client.state === "signed-out") return leave("Your sign-in has ended. Please sign in again; nothing is lost.");
   if (client.state === "connecting") connectingSince ||= Date.now();
-  if (client.state === "online") connectingSince = 0;
+  if (client.state === "online") {
+    connectingSince = 0;
+    pane.reconnected();
+  }
   showConnection();
   render();
 }
 
 function showConnection() {
   const { state, retryAt, closeCode } = client;
-  const line = $("connection");
-  document.body.dataset.connection = state;
-  if (state === "online" || (state === "connecting" && Date.now() - connectingSince < QUICK_MS)) return line.replaceChildren();
-  const again = (text, run) => h("button.link", { onclick: run }, text);
-  if (state === "stopped") {
-    const why = closeCode === 4409 ? "Chat is open in many other places." : "The server has ended the connection.";
-    return line.replaceChildren(why, again("Connect here", () => client.start()));
-  }
+  const quick = state === "connecting" && Date.now() - connectingSince < QUICK_MS;
   const seconds = Math.ceil((retryAt - Date.now()) / 1_000);
-  const text = state === "connecting" || seconds <= 0 ? "Connecting…" : `No connection. Next try in ${seconds} s.`;
-  if (line.firstChild?.textContent === text) return;
-  line.replaceChildren(text, ...(text === "Connecting…" ? [] : [again("Try now", () => client.wake())]));
+  if (state === "online" || quick) showLine("");
+  else if (state === "stopped" && closeCode === 4409) showLine("Chat is open in many other places.", "", "Use it here");
+  else if (state === "stopped") showLine("The server has ended the connection.", "", "Connect again");
+  else if (state === "connecting" || seconds <= 0) showLine("Connecting…");
+  else showLine("No connection.", `Next try in ${seconds} s`, "Try now");
+}
+
+/** Only the countdown changes every second; it is not read out. */
+function showLine(text, countdown = "", action = "") {
+  const line = $("connection");
+  if (line.shown !== text) {
+    line.shown = text;
+    const run = () => (client.state === "stopped" ? client.start() : client.wake());
+    const button = action ? h("button.link", { onclick: run }, action) : "";
+    line.replaceChildren(...(text ? [h("span", {}, text), h("span.grow", { "aria-hidden": "true" }), button] : []));
+  }
+  if (text) line.children[1].textContent = countdown;
 }
 
 setInterval(() => client && !$("app").hidden && showConnection(), 500);
 
-// ---- The window --------------------------------------------------------------------------------------------------------
+// ---- The window ----
 
 addEventListener("hashchange", follow);
 addEventListener("online", () => client?.wake());
@@ -151,7 +167,7 @@ $("back").addEventListener("click", () => {
 addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key === "k" && client) {
     event.preventDefault();
-    location.hash = matchMedia("(max-width: 52rem)").matches ? "" : location.hash;
+    if (onePane()) location.hash = "";
     $("find").focus();
   }
 });

@@ -88,7 +88,7 @@ export class ChatClient extends EventTarget {
     this.#restore();
   }
 
-  // ---- Life ----------------------------------------------------------------------------------------------------------
+  // ---- Life ----
 
   start() {
     this.#connection.connect();
@@ -139,7 +139,7 @@ export class ChatClient extends EventTarget {
     return total;
   }
 
-  // ---- Chats ---------------------------------------------------------------------------------------------------------
+  // ---- Chats ----
 
   /** Puts a chat into the outbox and sends it as soon as it can; its entry there. */
   send(room, content) {
@@ -212,6 +212,7 @@ export class ChatClient extends EventTarget {
 
   #notSent(entry, problem) {
     if (problem.code === "offline") return this.#outbox.again(entry); // the next `ready` goes on with it
+    if (problem.code === "receiver_deleted") this.#refresh(entry.room_id).catch(() => {});
     if (!problem.passing) return this.#outbox.failed(entry, problem);
     this.#outbox.again(entry);
     this.#paused.add(entry.room_id);
@@ -232,7 +233,7 @@ export class ChatClient extends EventTarget {
     if (client_id && sender_id === this.me.id) this.#outbox.remove(client_id);
   }
 
-  // ---- Reading by REST -----------------------------------------------------------------------------------------------
+  // ---- Reading by REST ----
 
   /** The body of an answer; throws a Problem. */
   async rest(method, path, body) {
@@ -320,7 +321,7 @@ export class ChatClient extends EventTarget {
 
   /** All rooms with their people, who is online, and their last chats. */
   async #readRooms() {
-    for (let next = "/api/chatrooms?limit=200"; next; ) {
+    for (let next = "/api/chatrooms?limit=200"; next;) {
       const page = await this.#rest("GET", next);
       for (const body of page.json) this.#body(body);
       next = page.next;
@@ -341,7 +342,7 @@ export class ChatClient extends EventTarget {
     return room;
   }
 
-  // ---- The socket ----------------------------------------------------------------------------------------------------
+  // ---- The socket ----
 
   #stateChanged(state, opened) {
     if (state !== "online") {
@@ -466,7 +467,7 @@ export class ChatClient extends EventTarget {
     });
   }
 
-  // ---- Rooms and what is kept of them --------------------------------------------------------------------------------
+  // ---- Rooms and what is kept of them ----
 
   #room(id) {
     if (!this.rooms.has(id)) this.rooms.set(id, new ChatRoom(id, this.me.id));

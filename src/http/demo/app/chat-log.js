@@ -1,9 +1,9 @@
 // The chats of a room: bubbles, days, marks, and where one has scrolled to.
 
-import { $, h, icon, onceAFrame, reconcile } from "./dom.js";
-import { clock, day, explain, isEmoji, markIcon, rich, roomName } from "./words.js";
+import { chatItems } from "./bubbles.js";
+import { $, avatar, h, onceAFrame, reconcile } from "./dom.js";
+import { explain, roomName } from "./words.js";
 
-const GROUP_MS = 5 * 60_000; // chats of one person this close together are one group
 const NEAR_PX = 400; // history is read on when less than this is left
 const BOTTOM_PX = 60;
 
@@ -17,13 +17,17 @@ export class ChatLog {
   #active = null; // the key of the chat that the Tab key reaches
   #stuck = true; // to the newest
   #arrived = 0; // new chats below the screen
-  #loading = "";
+  #loading = null;
   #problem = null;
 
   /** `actions`: what may be done with one's own chats: `edit(chat)`, `remove(chat)`. */
   constructor(actions) {
     this.#actions = actions;
-    this.#log.addEventListener("scroll", onceAFrame(() => this.#scrolled()), { passive: true });
+    this.#log.addEventListener(
+      "scroll",
+      onceAFrame(() => this.#scrolled()),
+      { passive: true },
+    );
     this.#log.addEventListener("keydown", (event) => this.#key(event));
     this.#list.addEventListener("focusin", (event) => this.#activate(event.target.closest(".chat")));
     new ResizeObserver(() => this.#stuck && this.#toBottom()).observe(this.#log);
@@ -41,6 +45,8 @@ export class ChatLog {
     this.#active = null;
     this.#arrived = 0;
     this.#stuck = true;
+    this.#loading = null;
+    this.#problem = null;
     this.#list.replaceChildren();
     this.#list.keyed = undefined;
     await this.#load("open");
@@ -57,11 +63,12 @@ export class ChatLog {
   render() {
     const room = this.#room;
     if (!room) return;
-    if (!seen() && this.#divider === null && room.unread > 0) this.#divider = Math.max(room.reading, room.ownMarks.read_seq);
+    if (!seen() && this.#divider === null && room.unread > 0)
+      this.#divider = Math.max(room.reading, room.ownMarks.read_seq);
     const anchor = this.#stuck ? null : this.#anchor();
     reconcile(this.#list, this.#items(room));
-    if (anchor) this.#log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
-    else this.#toBottom();
+    if (this.#stuck) this.#toBottom();
+    else if (anchor?.node.isConnected) this.#log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
     this.#toNewestButton();
     this.#markRead();
   }
@@ -105,126 +112,97 @@ export class ChatLog {
     return this.#room?.chats.findLast((chat) => chat.sender_id === this.#client.me.id);
   }
 
-  // ---- What is shown -------------------------------------------------------------------------------------------------
+  // ---- What is shown ----
 
   #items(room) {
-    const me = this.#client.me.id;
-    const items = [this.#head(room)];
-    const pending = room.hasNewer ? [] : this.#client.pending(room).map((entry) => ({ entry, client_id: entry.client_id, sender_id: me, create_time: new Date(entry.at).toISOString(), content: entry.content, seq: Infinity }));
-    const all = [...room.chats, ...pending];
-    const together = (a, b) => a && b && a.sender_id === b.sender_id && day(a.create_time) === day(b.create_time) && new Date(b.create_time) - new Date(a.create_time) < GROUP_MS;
     // Whoever wrote has seen what came before.
-    const since = Math.max(this.#divider ?? Infinity, this.lastOwn()?.seq ?? 0);
-    let divided = false;
-    all.forEach((chat, at) => {
-      const before = all[at - 1];
-      if (!before || day(before.create_time) !== day(chat.create_time)) items.push(this.#day(chat));
-      const divides = !divided && chat.sender_id !== me && chat.seq > since;
-      if (divides) items.push({ key: "new", make: () => h("li.new-line", {}, h("span", {}, "New messages")) });
-      divided ||= divides;
-      items.push(this.#item(room, chat, divides || !together(before, chat), !together(chat, all[at + 1])));
-    });
-    this.#active = this.#list.keyed?.has(this.#active) ? this.#active : null;
-    return items;
+    const divider = Math.max(this.#divider ?? Infinity, this.lastOwn()?.seq ?? 0);
+    const me = this.#client.me.id;
+    const mark = (chat) => chat.entry?.state ?? (chat.sender_id === me && !room.isNotes ? room.progress(chat) : null);
+    const says = {
+      ...this.#actions,
+      me,
+      mark,
+      nameOf: (chat) => (chat.sender_id === me ? "You" : room.other.nickname),
+      retry: (entry) => this.#client.retry(room, entry),
+      discard: (entry) => this.#client.discard(room, entry),
+    };
+    const pending = this.#pending(room);
+    return [this.#head(room, pending), ...chatItems([...room.chats, ...pending], divider, says)];
   }
 
-  #head(room) {
-    let text = "";
-    if (this.#problem) text = explain(this.#problem);
-    else if (!room.loaded || (this.#loading && room.hasOlder)) text = "Loading…";
-    else if (!room.hasOlder && room.chats.length > 0) text = room.isNotes ? "Your notes begin here." : `Your conversation with ${roomName(room)} begins here.`;
-    else if (!room.hasOlder) text = room.isNotes ? "Only you can read what you write here." : `No messages yet. Say hello to ${roomName(room)}!`;
+  /** What waits in the outbox, as if it had been stored just now. */
+  #pending(room) {
+    if (room.hasNewer) return [];
+    const stored = new Set(room.chats.map(({ client_id }) => client_id));
+    const newest = room.chats.at(-1)?.create_time ?? "";
+    const waiting = this.#client.pending(room).filter(({ client_id }) => !stored.has(client_id));
+    return waiting.map((entry) => {
+      const at = new Date(entry.at).toISOString();
+      const { client_id, content } = entry;
+      return {
+        entry,
+        client_id,
+        content,
+        sender_id: this.#client.me.id,
+        create_time: at > newest ? at : newest,
+        seq: Infinity,
+      };
+    });
+  }
+
+  /** What stands above the first chat. */
+  #head(room, pending) {
+    const again = () => this.#load(room.loaded ? "older" : "open");
     return {
       key: "head",
-      make: () => h("li.head.quiet", {}, h("span"), h("button.plain", { onclick: () => this.#load(room.loaded ? "older" : "open") }, "Try again")),
+      make: () => {
+        const button = h("button.link", { type: "button", onclick: again }, "Try again");
+        return h("li.head.quiet", {}, avatar(room.other), h("span"), button);
+      },
       update: (node) => {
-        if (node.firstChild.textContent !== text) node.firstChild.textContent = text;
-        node.lastChild.hidden = !this.#problem;
-        node.classList.toggle("empty", room.loaded && !room.hasOlder && room.chats.length === 0 && this.#client.pending(room).length === 0);
+        const [, text, button] = node.children;
+        const empty = room.loaded && !room.hasOlder && room.chats.length + pending.length === 0;
+        node.classList.toggle("empty", empty);
+        text.textContent = this.#headText(room, empty);
+        button.hidden = !this.#problem;
       },
     };
   }
 
-  #day(chat) {
-    const text = day(chat.create_time);
-    const date = new Date(chat.create_time).toDateString();
-    return { key: `day ${date}`, make: () => h("li.day", {}, h("span")), update: (node) => (node.firstChild.textContent = text) };
+  #headText(room, empty) {
+    if (this.#problem) return explain(this.#problem);
+    if (!room.loaded || (room.hasOlder && this.#loading)) return "Loading…";
+    if (room.hasOlder) return "";
+    if (room.isNotes) return "Only you can read what you write here.";
+    const name = roomName(room);
+    return empty ? `No messages yet. Say hello to ${name}!` : `Your conversation with ${name} begins here.`;
   }
 
-  #item(room, chat, first, last) {
-    const mine = chat.sender_id === this.#client.me.id;
-    // A chat keeps its node when it is acknowledged.
-    const key = mine && chat.client_id ? `own ${chat.client_id}` : `seq ${chat.seq}`;
-    const mark = chat.entry ? chat.entry.state : mine && !room.isNotes ? room.progress(chat) : null;
-    return {
-      key,
-      make: () => h("li.chat", { tabIndex: -1, data: { key } }),
-      update: (node) => {
-        node.className = ["chat", mine ? "mine" : "theirs", first && "first", last && "last", mark === "failed" && "failed", node.classList.contains("flash") && "flash"].filter(Boolean).join(" ");
-        node.chat = chat;
-        if (!chat.entry) node.dataset.seq = chat.seq;
-        this.#bubble(node, chat, mine);
-        this.#mark(node, chat, mark);
-      },
-    };
-  }
-
-  #bubble(node, chat, mine) {
-    const { content, edit_time: edited } = chat;
-    const who = mine ? "You" : this.#room.other.nickname;
-    const stored = mine && !chat.entry;
-    if (node.content !== content || node.edited !== edited || node.stored !== stored) {
-      Object.assign(node, { content, edited, stored });
-      const text = h("span.text", { dir: "auto" }, ...rich(content));
-      const time = h("time", { dateTime: chat.create_time, title: new Date(chat.create_time).toLocaleString() }, clock(chat.create_time));
-      const meta = h("span.meta", {}, edited ? "edited " : "", time, h("span.mark-place"));
-      const bubble = h("div.bubble", {}, h("span.unseen", {}, `${who}: `), text, meta);
-      node.classList.toggle("emoji", isEmoji(content));
-      node.replaceChildren(bubble, stored ? this.#tools(chat, node) : "", h("div.trouble"));
-      node.shownMark = undefined;
-    }
-    node.classList.toggle("emoji", isEmoji(content));
-  }
-
-  #tools(chat, node) {
-    const tool = (name, label, run) => h("button.icon", { type: "button", tabIndex: -1, "aria-label": label, title: label, onclick: () => run(node.chat) }, icon(name));
-    return h("div.tools", {}, tool("edit", "Edit", this.#actions.edit), tool("delete", "Delete", this.#actions.remove));
-  }
-
-  #mark(node, chat, mark) {
-    const shown = mark && `${mark} ${chat.entry?.problem?.code ?? ""}`;
-    if (node.shownMark === shown) return;
-    node.shownMark = shown;
-    node.dataset.mark = mark ?? "";
-    node.querySelector(".mark-place").replaceChildren(mark ? markIcon(mark) : "");
-    const trouble = node.querySelector(".trouble");
-    trouble.replaceChildren();
-    if (mark !== "failed") return;
-    const { entry } = chat;
-    const act = (label, run) => h("button.link", { type: "button", onclick: run }, label);
-    trouble.append(
-      h("span", {}, explain({ code: entry.problem.code, message: entry.problem.detail })),
-      act("Try again", () => this.#client.retry(this.#room, entry)),
-      act("Discard", () => this.#client.discard(this.#room, entry)),
-    );
-  }
-
-  // ---- Scrolling -----------------------------------------------------------------------------------------------------
+  // ---- Scrolling ----
 
   async #load(kind, seq) {
     const room = this.#room;
-    if (this.#loading && kind !== "around" && kind !== "newest") return;
-    this.#loading = kind;
+    const replaces = kind === "around" || kind === "newest";
+    if (this.#loading && !replaces) return;
+    const loading = (this.#loading = { kind });
     this.#problem = null;
     this.render();
+    let trouble = null;
     try {
       await this.#client[kind](room, seq);
     } catch (problem) {
-      this.#problem = problem;
-    } finally {
-      this.#loading = "";
+      trouble = problem;
     }
-    if (this.#room === room) this.render();
+    if (this.#loading !== loading) return; // another room, or another place in this one
+    this.#loading = null;
+    this.#problem = trouble;
+    this.render();
+  }
+
+  /** The connection is there again: what could not be read can be now. */
+  reconnected() {
+    if (this.#problem) this.#load(this.#room.loaded ? "older" : "open");
   }
 
   #scrolled() {
@@ -279,11 +257,13 @@ export class ChatLog {
     if (!seen() || !room.loaded || this.#log.clientHeight === 0) return;
     if (this.#stuck) return this.#client.read(room, room.lastSeq);
     const { bottom } = this.#log.getBoundingClientRect();
-    const shown = [...this.#list.querySelectorAll("[data-seq]")].findLast((node) => node.getBoundingClientRect().bottom <= bottom + 8);
+    const shown = [...this.#list.querySelectorAll("[data-seq]")].findLast(
+      (node) => node.getBoundingClientRect().bottom <= bottom + 8,
+    );
     if (shown) this.#client.read(room, Number(shown.dataset.seq));
   }
 
-  // ---- Keys ----------------------------------------------------------------------------------------------------------
+  // ---- Keys ----
 
   /** Only one chat is a stop of the Tab key; the arrow keys go on from it. */
   #activate(node) {
@@ -295,7 +275,7 @@ export class ChatLog {
 
   /** The Tab key comes to the newest chat first. */
   prepareFocus() {
-    if (!this.#active) this.#activate([...this.#list.querySelectorAll(".chat")].at(-1));
+    if (!this.#list.keyed?.has(this.#active)) this.#activate([...this.#list.querySelectorAll(".chat")].at(-1));
   }
 
   #key(event) {
@@ -306,6 +286,7 @@ export class ChatLog {
     const target = { ArrowUp: chats[at - 1], ArrowDown: chats[at + 1], Home: chats[0], End: chats.at(-1) }[event.key];
     const own = node.querySelector(".tools") !== null;
     if (target) target.focus();
+    else if (event.key === "Escape") $("text").focus();
     else if (own && (event.key === "Enter" || event.key === "e")) this.#actions.edit(node.chat);
     else if (own && event.key === "Delete") this.#actions.remove(node.chat);
     else return;

@@ -1,8 +1,8 @@
 // One open room: who it is with, its chats, its search, and where one writes.
 
 import { ChatLog } from "./chat-log.js";
-import { Composer } from "./composer.js";
-import { $, avatar, confirmed, toast } from "./dom.js";
+import { Composer, onPhone } from "./composer.js";
+import { $, avatar, confirmed, onePane, toast } from "./dom.js";
 import { RoomSearch } from "./room-search.js";
 import { explain, isGone, lastSeen, roomName } from "./words.js";
 
@@ -22,7 +22,7 @@ export class ChatPane {
   }
 
   open(client, room) {
-    if (this.room === room) return this.#composer.focus();
+    if (this.room === room) return;
     this.#client = client;
     $("nothing").hidden = true;
     $("chat").hidden = false;
@@ -30,8 +30,13 @@ export class ChatPane {
     this.#composer.open(client, room);
     const opened = this.#log.open(client, room);
     this.render();
-    this.#composer.focus();
+    this.focus();
     return opened;
+  }
+
+  /** To where one writes; on a phone its keyboard would cover what one came to read. */
+  focus() {
+    (onPhone() ? $("other-name") : $("text")).focus();
   }
 
   close() {
@@ -51,10 +56,14 @@ export class ChatPane {
     $("other-name").textContent = roomName(room);
     $("other-state").textContent = this.#state(room, online);
     $("other-state").classList.toggle("typing", room.typing);
-    const gone = isGone(room.other);
+    const gone = isGone(room.other) && !room.isNotes;
     $("text").disabled = gone;
     $("text").placeholder = gone ? "This account was deleted" : "Write a message";
     this.#log.render();
+  }
+
+  reconnected() {
+    this.#log.reconnected();
   }
 
   /** A chat of the other's came into the open room. */
@@ -67,11 +76,12 @@ export class ChatPane {
     if (isGone(room.other)) return "";
     if (room.typing) return "typing…";
     if (online) return "online";
-    return room.other.last_seen ? lastSeen(room.other.last_seen) : `@${room.other.username}`;
+    const seen = this.#client.state === "online" && room.other.last_seen;
+    return seen ? lastSeen(seen) : `@${room.other.username}`;
   }
 
   #jump(seq) {
-    if (matchMedia("(max-width: 52rem)").matches) this.#search.close(false);
+    if (onePane()) this.#search.close(false);
     this.#log.jumpTo(seq);
   }
 
@@ -81,6 +91,7 @@ export class ChatPane {
     if (!(await confirmed("Delete this message?", whose, "Delete"))) return;
     try {
       await this.#client.delete(room, chat);
+      this.focus();
     } catch (problem) {
       toast(`The message was not deleted. ${explain(problem)}`);
     }
@@ -89,7 +100,9 @@ export class ChatPane {
   async #deleteRoom() {
     const room = this.room;
     $("room-menu").hidePopover();
-    const whose = room.isNotes ? "All your notes will be gone." : `All messages will be gone, for you and for ${roomName(room)}.`;
+    const whose = room.isNotes
+      ? "All your notes will be gone."
+      : `All messages will be gone, for you and for ${roomName(room)}.`;
     if (!(await confirmed("Delete this conversation?", whose, "Delete"))) return;
     try {
       await this.#client.deleteRoom(room);

@@ -41,11 +41,6 @@ export class Composer {
     this.#room = null;
   }
 
-  focus() {
-    // On a phone the keyboard would cover what one came to read.
-    if (!onPhone()) this.#text.focus();
-  }
-
   edit(chat) {
     this.#drafts.set(this.#room, this.#editing ? this.#drafts.get(this.#room) : this.#text.value);
     this.#editing = chat;
@@ -101,11 +96,11 @@ export class Composer {
 
   #fill(text) {
     this.#text.value = text;
-    this.#resize();
+    this.#update();
   }
 
   #changed() {
-    this.#resize();
+    this.#update();
     clearTimeout(this.#typingTimer);
     if (this.#editing) return;
     if (this.#text.value.trim() === "") return this.#stopTyping();
@@ -118,10 +113,12 @@ export class Composer {
     this.#client.typing(this.#room, false);
   }
 
-  #resize() {
+  #update() {
     const content = this.#text.value;
-    this.#text.style.height = "auto";
-    this.#text.style.height = `${this.#text.scrollHeight}px`;
+    if (!CSS.supports("field-sizing", "content")) {
+      this.#text.style.height = "auto";
+      this.#text.style.height = `${this.#text.scrollHeight}px`;
+    }
     const much = content.length > MAX - 500;
     const count = much ? characters(content.trim()) : 0;
     $("composer-note").textContent = much ? `${count.toLocaleString()} of ${MAX.toLocaleString()} characters` : "";
@@ -133,4 +130,4 @@ export class Composer {
 const tooLong = (content) => content.length > MAX && characters(content) > MAX;
 
 /** Enter makes a line there, as everywhere on a phone. */
-const onPhone = () => matchMedia("(pointer: coarse)").matches;
+export const onPhone = () => matchMedia("(pointer: coarse)").matches;

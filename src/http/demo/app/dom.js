@@ -33,11 +33,11 @@ export function icon(name, label = "") {
 
 /** The initials of somebody, in a colour of their own. */
 export function avatar(person, online = false) {
-  const words = (person?.nickname ?? "").trim().split(/\s+/);
-  const first = (word) => [...(word ?? "")][0] ?? "";
+  const words = person.nickname.trim().split(/\s+/);
+  const first = (word) => /[\p{L}\p{N}]|\p{Extended_Pictographic}/u.exec(word)?.[0] ?? "";
   const latin = /^\p{Script=Latin}/u.test(words[0]);
   const initials = first(words[0]) + (latin && words.length > 1 ? first(words.at(-1)) : "");
-  const hue = (person?.id ?? 0) % 8;
+  const hue = person.id % 8;
   return h("span.avatar", { data: { hue }, "aria-hidden": "true" }, initials.toUpperCase(), online ? h("i.dot") : null);
 }
 
@@ -89,6 +89,9 @@ export function confirmed(title, text, yes) {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
 }
+
+/** Whether there is room for one pane only; the same width as in style.css. */
+export const onePane = () => matchMedia("(max-width: 52rem)").matches;
 
 /** Runs at most once a frame, however often it is called. */
 export function onceAFrame(run) {

@@ -19,7 +19,9 @@ export class RoomList {
       if (event.key === "Escape") this.clear();
       if (event.key === "Enter" && !event.isComposing) document.querySelector(".lists a, .lists button")?.click();
     });
-    $("find").closest(".sidebar").addEventListener("keydown", (event) => this.#move(event));
+    $("find")
+      .closest(".sidebar")
+      .addEventListener("keydown", (event) => this.#move(event));
   }
 
   use(client) {
@@ -39,9 +41,15 @@ export class RoomList {
     const query = $("find").value.trim().toLowerCase();
     const rooms = [...this.#client.rooms.values()].filter((room) => room.owner && matches(room, query));
     rooms.sort((a, b) => (a.lastChatTime === b.lastChatTime ? b.id - a.id : a.lastChatTime < b.lastChatTime ? 1 : -1));
-    reconcile($("rooms"), rooms.map((room) => this.#item(room)));
+    reconcile(
+      $("rooms"),
+      rooms.map((room) => this.#item(room)),
+    );
     const people = query ? this.#found.filter((chatter) => !this.#known(chatter)) : [];
-    reconcile($("people"), people.map((chatter) => this.#person(chatter)));
+    reconcile(
+      $("people"),
+      people.map((chatter) => this.#person(chatter)),
+    );
     $("people-part").hidden = people.length === 0;
     $("list-hint").hidden = rooms.length + people.length > 0;
     $("list-hint").textContent = query
@@ -64,7 +72,15 @@ export class RoomList {
         const a = node.firstChild;
         if (room.id === this.current?.id) a.setAttribute("aria-current", "page");
         else a.removeAttribute("aria-current");
-        const shown = JSON.stringify([roomName(room), room.lastChat, room.unread, room.typing, this.#online(room), this.#mark(room), shortTime(room.lastChatTime)]);
+        const shown = JSON.stringify([
+          roomName(room),
+          room.lastChat,
+          room.unread,
+          room.typing,
+          this.#online(room),
+          this.#mark(room),
+          shortTime(room.lastChatTime),
+        ]);
         if (a.shown === shown) return;
         a.shown = shown;
         a.replaceChildren(avatar(room.other, this.#online(room)), this.#lines(room));
@@ -78,10 +94,22 @@ export class RoomList {
     const mark = this.#mark(room);
     const time = h("time", { dateTime: room.lastChatTime }, shortTime(room.lastChatTime));
     const name = h("strong", { dir: "auto" }, roomName(room));
-    const says = h("span.preview", { dir: "auto" }, room.typing ? "typing…" : (room.lastChat?.content.slice(0, 200) ?? "No messages yet"));
+    const says = h(
+      "span.preview",
+      { dir: "auto" },
+      room.typing ? "typing…" : (room.lastChat?.content.slice(0, 200) ?? "No messages yet"),
+    );
     says.classList.toggle("typing", room.typing);
     const online = this.#online(room) ? h("span.unseen", {}, ", online") : null;
-    return h("span.lines", {}, name, online ?? "", time, h("span.latest", {}, mark && !room.typing ? markIcon(mark) : "", says), badge ?? "");
+    return h(
+      "span.lines",
+      {},
+      name,
+      online ?? "",
+      time,
+      h("span.latest", {}, mark && !room.typing ? markIcon(mark) : "", says),
+      badge ?? "",
+    );
   }
 
   #mark(room) {
@@ -95,7 +123,12 @@ export class RoomList {
 
   #person(chatter) {
     const own = chatter.id === this.#client.me.id;
-    const text = h("span.lines", {}, h("strong", { dir: "auto" }, own ? "Notes to self" : chatter.nickname), h("span.latest", {}, h("span.preview", {}, `@${chatter.username}`)));
+    const text = h(
+      "span.lines",
+      {},
+      h("strong", { dir: "auto" }, own ? "Notes to self" : chatter.nickname),
+      h("span.latest", {}, h("span.preview", {}, `@${chatter.username}`)),
+    );
     return {
       key: chatter.id,
       make: () => h("li", {}, h("button", { onclick: () => this.#start(chatter) }, avatar(chatter), text)),

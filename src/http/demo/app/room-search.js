@@ -61,9 +61,17 @@ export class RoomSearch {
   }
 
   #render(hits, query, trouble = "") {
-    const many = hits.length >= 50 ? "The newest 50 messages with it" : hits.length === 1 ? "1 message" : `${hits.length} messages`;
+    const many =
+      hits.length >= 50
+        ? "The newest 50 messages with it"
+        : hits.length === 1
+          ? "1 message"
+          : `${hits.length} messages`;
     $("search-state").textContent = trouble || (query === "" ? "" : hits.length ? many : "No message has this in it.");
-    reconcile($("hits"), hits.map((chat) => this.#hit(chat, query)));
+    reconcile(
+      $("hits"),
+      hits.map((chat) => this.#hit(chat, query)),
+    );
   }
 
   #hit(chat, query) {
@@ -74,7 +82,10 @@ export class RoomSearch {
     const head = h("span.hit-head", {}, h("strong", {}, name), h("time", {}, when));
     const text = h("span.hit-text", { dir: "auto" }, ...excerpt(chat.content, query));
     const choose = () => this.#jump(chat.seq);
-    return { key: `${query} ${chat.seq} ${chat.version}`, make: () => h("li", {}, h("button", { onclick: choose }, avatar(sender), h("span.lines", {}, head, text))) };
+    return {
+      key: `${query} ${chat.seq} ${chat.version}`,
+      make: () => h("li", {}, h("button", { onclick: choose }, avatar(sender), h("span.lines", {}, head, text))),
+    };
   }
 
   #key(event) {

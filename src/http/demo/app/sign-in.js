@@ -34,12 +34,13 @@ export class SignInForm {
     $("swap").addEventListener("click", () => this.#show(this.#mode === "in" ? "up" : "in"));
   }
 
-  /** Shows it, with a word on why. */
-  open(notice = "") {
+  /** Shows it, with a word on why and the name that was signed in. */
+  open(notice = "", username = "") {
+    $("welcome").hidden = false;
     this.#show("in");
     $("sign-in-problem").textContent = notice;
-    $("welcome").hidden = false;
-    $("username").focus();
+    $("username").value = username;
+    if (username) $("password").focus();
   }
 
   #show(mode) {

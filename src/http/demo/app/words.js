@@ -45,7 +45,8 @@ export function lastSeen(time) {
   return ago === 1 ? `last seen yesterday at ${clock(time)}` : `last seen ${day(time)}`;
 }
 
-export const roomName = (room) => (room.isNotes ? "Notes to self" : isGone(room.other) ? "Deleted account" : room.other.nickname);
+export const roomName = (room) =>
+  room.isNotes ? "Notes to self" : isGone(room.other) ? "Deleted account" : room.other.nickname;
 
 export const isGone = (chatter) => chatter.username === `deleted-${chatter.id}`;
 

@@ -67,7 +67,10 @@ export class Outbox {
 
   constructor(shelf) {
     this.#shelf = shelf;
-    const kept = shelf.names().map((name) => shelf.get(name)).filter(Boolean);
+    const kept = shelf
+      .names()
+      .map((name) => shelf.get(name))
+      .filter(Boolean);
     for (const entry of kept.sort((a, b) => a.order - b.order)) this.#entries.set(entry.client_id, entry);
   }
 

@@ -231,7 +231,8 @@ export class ChatRoom {
     if (this.#fresh.delete(change.seq) || change.seq > counted.lastSeq) return;
     if (change.version <= counted.version || change.seq <= this.ownMarks.read_seq) return;
     const chat = this.chat(change.seq);
-    if (!chat) this.stale = true; // a deletion does not say whose chat it was
+    if (!chat)
+      this.stale = true; // a deletion does not say whose chat it was
     else if (chat.sender_id !== this.me) this.#gone.set(change.seq, change.version);
   }
 
