@@ -154,7 +154,9 @@ setInterval(() => client && !$("app").hidden && showConnection(), 500);
 addEventListener("hashchange", follow);
 addEventListener("online", () => client?.wake());
 addEventListener("offline", () => client?.wake());
-addEventListener("pagehide", () => client?.keep());
+// A page that the browser keeps for the Back button must not look online.
+addEventListener("pagehide", () => client?.stop());
+addEventListener("pageshow", ({ persisted }) => persisted && client?.start());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) client?.wake();
   render();

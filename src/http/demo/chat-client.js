@@ -96,7 +96,7 @@ export class ChatClient extends EventTarget {
 
   /** Ends the connection; what is stored stays for the next start. */
   stop() {
-    this.keep();
+    this.#keep();
     this.#connection.stop();
     this.#receipts.stop();
     this.#timers.cancelAll();
@@ -489,11 +489,11 @@ export class ChatClient extends EventTarget {
     this.#receipts.consider(room);
     this.#unsaved.add(room);
     this.#emit("room", { room });
-    if (!this.#timers.has("save")) this.#timers.set("save", 1_000, () => this.keep());
+    if (!this.#timers.has("keep")) this.#timers.set("keep", 1_000, () => this.#keep());
   }
 
-  /** Keeps cursors together with the chats they stand for; a second after changes, and when the page may go. */
-  keep() {
+  /** Keeps cursors together with the chats they stand for: one is worth nothing without the other. */
+  #keep() {
     for (const room of this.#unsaved) {
       if (!room.owner || room.resuming || this.rooms.get(room.id) !== room) continue;
       this.#shelves.rooms.set(room.id, room.snapshot(SNAPSHOT_CHARS));

@@ -215,7 +215,6 @@ async fn command(client: &reqwest::Client, method: Method, url: &str, body: &Val
 /// Keys that are no characters, as WebDriver writes them.
 pub mod keys {
     pub const ENTER: &str = "\u{E007}";
-    pub const ESCAPE: &str = "\u{E00C}";
     pub const UP: &str = "\u{E013}";
     pub const DOWN: &str = "\u{E015}";
 }
