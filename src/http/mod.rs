@@ -4,6 +4,7 @@ mod access_log;
 mod accounts;
 mod asyncapi;
 mod chats;
+mod demo;
 pub mod documents;
 mod extract;
 mod health;

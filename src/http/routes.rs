@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, ResponseError, Route};
 use utoipa::OpenApi;
 
-use super::{accounts, chats, documents, health, history, rooms, sign_in, socket};
+use super::{accounts, chats, demo, documents, health, history, rooms, sign_in, socket};
 use crate::error::{Code, Problem};
 
 pub use super::access_log::log as access_log;
@@ -53,6 +53,9 @@ table! {
 /// Mounts everything.
 pub fn mount(app: &mut ServiceConfig) {
     mount_table(app);
+    for file in demo::FILES {
+        app.service(resource(vec![file.path], vec![(Method::GET, demo::route(file))]));
+    }
     app.default_service(web::to(|| async {
         HttpResponse::from_error(Problem::new(Code::NotFound, "There is nothing at this path."))
     }));

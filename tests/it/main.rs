@@ -8,6 +8,7 @@
 mod support;
 
 mod chaos_device;
+mod demo_browser;
 mod documents;
 mod fault_database;
 mod fault_kill;

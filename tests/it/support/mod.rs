@@ -1,6 +1,7 @@
 //! What the tests stand on: a real server process, real databases, clients, a faulty wire, and the checker.
 
 pub mod account;
+pub mod browser;
 pub mod burst;
 pub mod checker;
 pub mod contract;

@@ -1,0 +1,181 @@
+// The demo client: who is signed in, which room is open, and how the connection is.
+
+import { Account } from "./app/account.js";
+import { ChatPane } from "./app/chat-pane.js";
+import { $, announce, h, onceAFrame, onePane } from "./app/dom.js";
+import { RoomList } from "./app/room-list.js";
+import { SignInForm } from "./app/sign-in.js";
+import { roomName } from "./app/words.js";
+import { ChatClient } from "./chat-client.js";
+
+const SESSION = "hyper-chat:session";
+const QUICK_MS = 800; // a connection that is made faster than this needs no words
+
+let client = null;
+let connectingSince = 0;
+
+const account = new Account(signOut);
+const pane = new ChatPane();
+const list = new RoomList((room) => (location.hash = `#/${room.id}`));
+const form = new SignInForm(location.origin, (signedIn, stay) => {
+  const storage = stay ? localStorage : sessionStorage;
+  storage.setItem(SESSION, JSON.stringify(signedIn));
+  enter(signedIn, storage);
+});
+
+// ---- Who is signed in ----
+
+function begin() {
+  for (const storage of [sessionStorage, localStorage]) {
+    const kept = storage.getItem(SESSION);
+    if (kept) return enter(JSON.parse(kept), storage);
+  }
+  form.open();
+}
+
+function enter({ token, chatter }, storage) {
+  // What somebody else left behind on this device is not for whoever signs in now.
+  for (const key of Object.keys(storage)) {
+    if (/^hyper-chat:\d+:/.test(key) && !key.startsWith(`hyper-chat:${chatter.id}:`)) storage.removeItem(key);
+  }
+  if (client?.me.id === chatter.id) client.setToken(token);
+  else start(new ChatClient({ base: location.origin, token, me: chatter, storage }));
+  $("app").hidden = false;
+  follow();
+}
+
+function start(fresh) {
+  client?.stop();
+  client = fresh;
+  const here = (run) => (event) => client === fresh && run(event);
+  client.addEventListener("state", here(stateChanged));
+  client.addEventListener("rooms", here(follow));
+  client.addEventListener("room", here(render));
+  client.addEventListener(
+    "chat",
+    here(({ room, chat }) => arrived(room, chat)),
+  );
+  account.use(client);
+  list.use(client);
+  client.start();
+}
+
+function leave(notice) {
+  for (const storage of [sessionStorage, localStorage]) storage.removeItem(SESSION);
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  pane.close();
+  $("app").hidden = true;
+  document.title = "Hyper Chat";
+  form.open(notice, client?.me.username);
+}
+
+function signOut() {
+  client.forget();
+  client = null;
+  history.replaceState(null, "", location.pathname);
+  leave("");
+}
+
+// ---- Which room is open ----
+
+/** The room is in the address, so that Back goes back and a reload comes back. */
+function follow() {
+  if (!client || $("app").hidden) return;
+  const room = client.rooms.get(Number(location.hash.slice(2)));
+  document.body.dataset.view = room?.owner ? "chat" : "list";
+  if (room?.owner) {
+    pane.open(client, room);
+  } else if (pane.room) {
+    pane.close();
+    if (location.hash) history.replaceState(null, "", location.pathname); // the room is gone
+  }
+  render();
+}
+
+function arrived(room, chat) {
+  if (room === pane.room) {
+    pane.arrived();
+    announce(`${roomName(room)}: ${chat.content.slice(0, 300)}`);
+  } else {
+    announce(`New message from ${roomName(room)}`);
+  }
+}
+
+const render = onceAFrame(() => {
+  if (!client || $("app").hidden) return;
+  pane.render();
+  list.render(pane.room);
+  account.render();
+  const unread = client.unreadTotal;
+  document.title = unread ? `(${unread}) Hyper Chat` : "Hyper Chat";
+});
+
+// ---- The connection ----
+
+function stateChanged() {
+  document.body.dataset.connection = client.state;
+  if (client.state === "signed-out") return leave("Your sign-in has ended. Please sign in again; nothing is lost.");
+  if (client.state === "connecting") connectingSince ||= Date.now();
+  if (client.state === "online") {
+    connectingSince = 0;
+    pane.reconnected();
+  }
+  showConnection();
+  render();
+}
+
+function showConnection() {
+  const { state, retryAt, closeCode } = client;
+  const quick = state === "connecting" && Date.now() - connectingSince < QUICK_MS;
+  const seconds = Math.ceil((retryAt - Date.now()) / 1_000);
+  if (state === "online" || quick) showLine("");
+  else if (state === "stopped" && closeCode === 4409) showLine("Chat is open in many other places.", "", "Use it here");
+  else if (state === "stopped") showLine("The server has ended the connection.", "", "Connect again");
+  else if (state === "connecting" || seconds <= 0) showLine("Connecting…");
+  else showLine("No connection.", `Next try in ${seconds} s`, "Try now");
+}
+
+/** Only the countdown changes every second; it is not read out. */
+function showLine(text, countdown = "", action = "") {
+  const line = $("connection");
+  if (line.shown !== text) {
+    line.shown = text;
+    const run = () => (client.state === "stopped" ? client.start() : client.wake());
+    const button = action ? h("button.link", { onclick: run }, action) : "";
+    line.replaceChildren(...(text ? [h("span", {}, text), h("span.grow", { "aria-hidden": "true" }), button] : []));
+  }
+  if (text) line.children[1].textContent = countdown;
+}
+
+setInterval(() => client && !$("app").hidden && showConnection(), 500);
+
+// ---- The window ----
+
+addEventListener("hashchange", follow);
+addEventListener("online", () => client?.wake());
+addEventListener("offline", () => client?.wake());
+// A page that the browser keeps for the Back button must not look online.
+addEventListener("pagehide", () => client?.stop());
+addEventListener("pageshow", ({ persisted }) => persisted && client?.start());
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) client?.wake();
+  render();
+});
+$("back").addEventListener("click", () => {
+  const { room } = pane;
+  location.hash = "";
+  document.querySelector(`#rooms a[href="#/${room?.id}"]`)?.focus();
+});
+addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key === "k" && client) {
+    event.preventDefault();
+    if (onePane()) location.hash = "";
+    $("find").focus();
+  }
+});
+// Signed out in another tab: here too.
+addEventListener("storage", ({ key, newValue }) => {
+  if (key === SESSION && newValue === null && client) location.reload();
+});
+
+begin();
