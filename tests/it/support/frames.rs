@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
+use super::contract::check_frame;
+
 #[derive(Debug)]
 enum Got {
     Text(Value, usize),
@@ -30,6 +32,8 @@ pub struct Frames {
     out: mpsc::UnboundedSender<Message>,
     got: mpsc::UnboundedReceiver<Got>,
     closed: Option<Option<u16>>,
+    /// What the documents call the socket.
+    channel: &'static str,
     pub pings: usize,
     /// Bytes of the largest text so far.
     pub largest: usize,
@@ -53,7 +57,8 @@ impl Frames {
         let (out, commands) = mpsc::unbounded_channel();
         let (report, got) = mpsc::unbounded_channel();
         tokio::spawn(pump(stream, commands, report));
-        Ok(Self { out, got, closed: None, pings: 0, largest: 0, protocol })
+        let channel = if path.starts_with("/ws/") { "chatroom" } else { "device" };
+        Ok(Self { out, got, closed: None, channel, pings: 0, largest: 0, protocol })
     }
 
     pub fn send_text(&self, text: &str) {
@@ -105,6 +110,7 @@ impl Frames {
         match got {
             Some(Got::Text(text, bytes)) => {
                 self.largest = self.largest.max(bytes);
+                check_frame(self.channel, &text);
                 return Some(text);
             }
             Some(Got::Pinged) => self.pings += 1,
