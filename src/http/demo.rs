@@ -1,10 +1,11 @@
 //! `/`: the demo client, compiled in. It is a client of the public API like any other.
 
-use actix_web::http::header::{self, ETag, EntityTag, Header, IfNoneMatch};
-use actix_web::{HttpRequest, HttpResponse, Route, web};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
+use std::future::ready;
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, Route, web};
+
+use super::prepared::Prepared;
 
 /// Nothing but this server's own files and API, and texts that never become markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -54,27 +55,10 @@ pub const FILES: &[File] = &[
     below_demo!(JS, "client/timers.js"),
 ];
 
-/// Serves a file; a browser that has it is told so.
+/// Serves a file.
 pub fn route(file: &'static File) -> Route {
-    let digest = Sha256::digest(file.text);
-    let tag = EntityTag::new_strong(URL_SAFE_NO_PAD.encode(&digest[..12]));
-    web::to(move |request: HttpRequest| std::future::ready(answer(&request, file, &tag)))
-}
-
-fn answer(request: &HttpRequest, file: &File, tag: &EntityTag) -> HttpResponse {
-    let held = match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Any) => true,
-        Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|held| held.weak_eq(tag)),
-        Err(_) => false,
-    };
-    let mut response = if held { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response
-        .insert_header(ETag(tag.clone()))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"));
-    if held { response.finish() } else { response.content_type(file.content_type).body(file.text) }
+    let prepared = Arc::new(Prepared::new(file.text, file.content_type, POLICY));
+    web::to(move |request: HttpRequest| ready(prepared.answer(&request)))
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 use std::sync::LazyLock;
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use bytes::Bytes;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::prepared::Prepared;
 use super::{asyncapi, openapi};
 
 /// One page for both documents: it renders the one that belongs to its path.
@@ -18,9 +17,9 @@ static OPENAPI_TEXT: LazyLock<String> =
     LazyLock::new(|| serde_json::to_string_pretty(&openapi::document()).unwrap_or_default() + "\n");
 static ASYNCAPI_TEXT: LazyLock<String> =
     LazyLock::new(|| serde_json::to_string_pretty(&asyncapi::document()).unwrap_or_default() + "\n");
-static OPENAPI: LazyLock<Prepared> = LazyLock::new(|| Prepared::json(&OPENAPI_TEXT));
-static ASYNCAPI: LazyLock<Prepared> = LazyLock::new(|| Prepared::json(&ASYNCAPI_TEXT));
-static PAGES: LazyLock<Prepared> = LazyLock::new(|| Prepared::page(PAGE));
+static OPENAPI: LazyLock<Prepared> = LazyLock::new(|| json(&OPENAPI_TEXT));
+static ASYNCAPI: LazyLock<Prepared> = LazyLock::new(|| json(&ASYNCAPI_TEXT));
+static PAGES: LazyLock<Prepared> = LazyLock::new(|| html(PAGE));
 
 /// The OpenAPI document as it is served, printed and checked in.
 pub fn openapi_text() -> &'static str {
@@ -80,56 +79,21 @@ pub async fn page(request: HttpRequest) -> HttpResponse {
     PAGES.answer(&request)
 }
 
-/// Bytes with the headers that go with them.
-struct Prepared {
-    body: Bytes,
-    content_type: &'static str,
-    /// What the page may load and do (Content-Security-Policy).
-    policy: String,
-    etag: String,
+fn json(text: &'static str) -> Prepared {
+    Prepared::new(text, "application/json", "default-src 'none'")
 }
 
-impl Prepared {
-    fn json(text: &'static str) -> Self {
-        Self::new(text, "application/json", "default-src 'none'".to_owned())
-    }
-
-    /// A page whose one script and one style are written into it; their hashes are all that may run.
-    fn page(text: &'static str) -> Self {
-        let hash = |tag: &str| {
-            let inner =
-                text.split_once(&format!("<{tag}>")).and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
-            STANDARD.encode(Sha256::digest(inner.map_or("", |(inner, _)| inner)))
-        };
-        let policy = format!(
-            "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src data:; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            hash("script"),
-            hash("style"),
-        );
-        Self::new(text, "text/html; charset=utf-8", policy)
-    }
-
-    fn new(text: &'static str, content_type: &'static str, policy: String) -> Self {
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..12]));
-        Self { body: Bytes::from_static(text.as_bytes()), content_type, policy, etag }
-    }
-
-    /// The bytes, or 304 for who has them already (RFC 9110 section 13.1.2).
-    fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let known = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-        let known = known.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        let mut response = match known.into_iter().any(|tag| tag == self.etag || tag == "*") {
-            true => HttpResponse::NotModified(),
-            false => HttpResponse::Ok(),
-        };
-        response
-            .insert_header((header::ETAG, self.etag.as_str()))
-            .insert_header((header::CACHE_CONTROL, "no-cache"))
-            .insert_header((header::CONTENT_SECURITY_POLICY, self.policy.as_str()))
-            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-            .insert_header((header::REFERRER_POLICY, "no-referrer"))
-            .content_type(self.content_type)
-            .body(self.body.clone())
-    }
+/// A page whose one script and one style are written into it; their hashes are all that may run.
+fn html(text: &'static str) -> Prepared {
+    let hash = |tag: &str| {
+        let inner = text.split_once(&format!("<{tag}>")).and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
+        STANDARD.encode(Sha256::digest(inner.map_or("", |(inner, _)| inner)))
+    };
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hash("script"),
+        hash("style"),
+    );
+    Prepared::new(text, "text/html; charset=utf-8", policy)
 }

@@ -12,6 +12,7 @@ mod history;
 mod openapi;
 mod origin;
 mod paging;
+mod prepared;
 mod problem;
 mod rooms;
 pub mod routes;

@@ -1,0 +1,43 @@
+//! Texts that stay as they are while the server runs, served with what lets a browser keep them and binds what they may do.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+/// Bytes with the headers that go with them.
+pub struct Prepared {
+    body: Bytes,
+    content_type: &'static str,
+    /// What the page may load and do (Content-Security-Policy).
+    policy: String,
+    etag: String,
+}
+
+impl Prepared {
+    /// This text, under this policy.
+    pub fn new(text: &'static str, content_type: &'static str, policy: impl Into<String>) -> Self {
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..12]));
+        Self { body: Bytes::from_static(text.as_bytes()), content_type, policy: policy.into(), etag }
+    }
+
+    /// The bytes, or 304 for who has them already (RFC 9110 section 13.1.2).
+    pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let known = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+        let known = known.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+        let mut response = match known.into_iter().any(|tag| tag == self.etag || tag == "*") {
+            true => HttpResponse::NotModified(),
+            false => HttpResponse::Ok(),
+        };
+        response
+            .insert_header((header::ETAG, self.etag.as_str()))
+            .insert_header((header::CACHE_CONTROL, "no-cache"))
+            .insert_header((header::CONTENT_SECURITY_POLICY, self.policy.as_str()))
+            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .insert_header((header::REFERRER_POLICY, "no-referrer"))
+            .content_type(self.content_type)
+            .body(self.body.clone())
+    }
+}
