@@ -27,17 +27,16 @@ impl Prepared {
     pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let known = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
         let known = known.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        let mut response = match known.into_iter().any(|tag| tag == self.etag || tag == "*") {
-            true => HttpResponse::NotModified(),
-            false => HttpResponse::Ok(),
-        };
+        let held = known.into_iter().any(|tag| tag == self.etag || tag == "*");
+        let mut response = if held { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         response
             .insert_header((header::ETAG, self.etag.as_str()))
             .insert_header((header::CACHE_CONTROL, "no-cache"))
             .insert_header((header::CONTENT_SECURITY_POLICY, self.policy.as_str()))
             .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
-            .content_type(self.content_type)
-            .body(self.body.clone())
+            .content_type(self.content_type);
+        // A body after 304 would be sent, and be taken for the beginning of the connection's next answer.
+        if held { response.finish() } else { response.body(self.body.clone()) }
     }
 }
