@@ -22,7 +22,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct Tally {
     pub sockets: usize,
-    pub too_slow: usize,
     pub live: usize,
     pub passed_over: usize,
     pub pages: usize,
@@ -183,8 +182,7 @@ impl Device {
     fn closed(&mut self) {
         let code = self.socket.as_ref().and_then(DeviceSocket::close_code);
         match code {
-            Some(4508) => self.tally.too_slow += 1,
-            None | Some(1001 | 1006) => {}
+            None | Some(1001 | 1006 | 4508) => {}
             Some(code) => self.wrongs.push(format!("closed with {code}")),
         }
         self.hang_up();

@@ -8,8 +8,6 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::raw_socket::connect;
-
 /// What the wire does to its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wire {
@@ -32,15 +30,6 @@ pub struct Proxy {
 impl Proxy {
     /// Forwards a port of its own to this one.
     pub async fn before(target: u16) -> Self {
-        Self::with_buffer(target, None).await
-    }
-
-    /// The same with a small receive buffer towards the target, which soon feels that the wire is clogged.
-    pub async fn narrow_before(target: u16) -> Self {
-        Self::with_buffer(target, Some(4096)).await
-    }
-
-    async fn with_buffer(target: u16, receive_buffer: Option<usize>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let port = listener.local_addr().expect("bound").port();
         let (wire, state) = watch::channel(Wire::Whole);
@@ -51,7 +40,7 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 *count.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += 1;
-                tokio::spawn(carry(client, target, receive_buffer, state.clone(), ports.clone()));
+                tokio::spawn(carry(client, target, state.clone(), ports.clone()));
             }
         });
         Self { port, wire, accepted, behind }
@@ -85,13 +74,7 @@ impl Proxy {
     }
 }
 
-async fn carry(
-    client: TcpStream,
-    target: u16,
-    receive_buffer: Option<usize>,
-    state: watch::Receiver<Wire>,
-    ports: Arc<Mutex<HashSet<u16>>>,
-) {
+async fn carry(client: TcpStream, target: u16, state: watch::Receiver<Wire>, ports: Arc<Mutex<HashSet<u16>>>) {
     if *state.borrow() == Wire::Cut {
         return;
     }
@@ -100,7 +83,7 @@ async fn carry(
     if waiting.wait_for(|w| *w == Wire::Whole || *w == Wire::Cut).await.is_err() || *state.borrow() == Wire::Cut {
         return;
     }
-    let Ok(server) = connect(target, receive_buffer).await else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     if let Ok(address) = server.local_addr() {
         ports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(address.port());
     }

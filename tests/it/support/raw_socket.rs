@@ -48,12 +48,12 @@ pub struct RawSocket {
 impl RawSocket {
     /// Upgrades; the server's answer where it refuses.
     pub async fn open(port: u16, path: &str, headers: &str) -> Result<Self, RawAnswer> {
-        Self::open_on(connect(port, None).await.expect("the server listens"), port, path, headers).await
+        Self::open_on(connect(port, None).await, port, path, headers).await
     }
 
     /// Upgrades with a small receive buffer, so that not reading is felt soon.
     pub async fn open_narrow(port: u16, path: &str) -> Self {
-        let tcp = connect(port, Some(4096)).await.expect("the server listens");
+        let tcp = connect(port, Some(4096)).await;
         Self::open_on(tcp, port, path, "").await.expect("a socket")
     }
 
@@ -197,15 +197,16 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     Some((Frame { first_byte: first, payload: bytes.get(start..end)?.to_vec() }, end))
 }
 
-/// A connection to this port, with this receive buffer where one is given.
-pub async fn connect(port: u16, receive_buffer: Option<usize>) -> std::io::Result<TcpStream> {
-    let Some(bytes) = receive_buffer else { return TcpStream::connect(("127.0.0.1", port)).await };
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.set_recv_buffer_size(bytes)?;
+async fn connect(port: u16, receive_buffer: Option<usize>) -> TcpStream {
+    let Some(bytes) = receive_buffer else {
+        return TcpStream::connect(("127.0.0.1", port)).await.expect("the server listens");
+    };
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(bytes).expect("a small buffer");
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    socket.connect(&address.into())?;
-    socket.set_nonblocking(true)?;
-    TcpStream::from_std(socket.into())
+    socket.connect(&address.into()).expect("the server listens");
+    socket.set_nonblocking(true).expect("non-blocking");
+    TcpStream::from_std(socket.into()).expect("inside a runtime")
 }
 
 #[cfg(test)]
