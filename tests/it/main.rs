@@ -25,6 +25,7 @@ mod running;
 mod store_reads;
 mod ws_device_auth;
 mod ws_device_chats;
+mod ws_device_fault;
 mod ws_device_frames;
 mod ws_device_limits;
 mod ws_device_presence;

@@ -14,6 +14,7 @@ on_both![
     marks_move_forward_only_and_not_beyond_the_last_chat,
     unread_is_the_same_in_ready_over_rest_and_in_receipts,
     a_deletion_of_what_is_unread_is_unread_no_more,
+    unread_is_counted_up_to_a_thousand,
     sending_reads_what_was_delivered,
     a_receipt_over_rest_is_told_to_devices_too,
     who_hides_receipts_is_not_told_about,
@@ -140,6 +141,19 @@ async fn a_deletion_of_what_is_unread_is_unread_no_more(db: Db) {
     device.send_json(&receipt(room, 4, 2));
     let own = marked(&mut device, bob.id, (4, 2)).await;
     assert_eq!((&own["unread_count"], &own["version"], &own["last_seq"]), (&json!(1), &json!(6), &json!(4)));
+}
+
+async fn unread_is_counted_up_to_a_thousand(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    server.dump().await.add_chats(room, ann.id, 1..=1_500).await;
+    let mut device = bob.device().await;
+    assert_eq!((&device.listed(room)["unread_count"], &device.ready["unread_total"]), (&json!(1_000), &json!(1_000)));
+    for (read, left) in [(100, 1_000), (501, 999), (1_500, 0)] {
+        device.send_json(&receipt(room, read, read));
+        let own = marked(&mut device, bob.id, (read, read)).await;
+        assert_eq!((&own["unread_count"], &own["unread_total"]), (&json!(left), &json!(left)));
+    }
 }
 
 async fn sending_reads_what_was_delivered(db: Db) {
