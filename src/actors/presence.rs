@@ -80,15 +80,20 @@ impl Presence {
     fn news(&self) -> (Vec<ChatterId>, Vec<ChatterId>) {
         let now = Instant::now();
         let mut known = self.known.lock();
+        for id in self.sessions.take_untold() {
+            known.online.remove(&id);
+        }
         let mut came = Vec::new();
         for id in self.sessions.take_changed() {
             if !self.sessions.is_here(id) {
                 known.leaving.entry(id).or_insert(now + GONE_AFTER);
-            } else if known.leaving.remove(&id).is_none() || !known.online.contains(&id) {
-                came.push(id);
+            } else {
+                known.leaving.remove(&id);
+                if !known.online.contains(&id) {
+                    came.push(id);
+                }
             }
         }
-        came.retain(|id| !known.online.contains(id));
         let gone: Vec<ChatterId> = known.leaving.iter().filter(|(_, due)| **due <= now).map(|(id, _)| *id).collect();
         (came, gone)
     }

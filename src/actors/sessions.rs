@@ -33,6 +33,8 @@ pub struct Sessions {
 #[derive(Default)]
 struct Changed {
     chatters: Mutex<HashSet<ChatterId>>,
+    /// Those among them whom others know nothing of any more: they hid themselves and do so no longer.
+    untold: Mutex<HashSet<ChatterId>>,
     added: Notify,
 }
 
@@ -107,6 +109,18 @@ impl Sessions {
     pub fn came_or_went(&self, chatters: impl IntoIterator<Item = ChatterId>) {
         self.changed.chatters.lock().extend(chatters);
         self.changed.added.notify_one();
+    }
+
+    /// Others may see again whether this chatter is there.
+    pub fn shows_again(&self, chatter: ChatterId) {
+        self.changed.untold.lock().insert(chatter);
+        self.came_or_went([chatter]);
+    }
+
+    /// Those who show again whether they are there, since the last time.
+    #[must_use]
+    pub fn take_untold(&self) -> HashSet<ChatterId> {
+        std::mem::take(&mut *self.changed.untold.lock())
     }
 
     /// Waits until somebody came or went.

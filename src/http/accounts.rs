@@ -144,6 +144,9 @@ pub async fn change(
     }
     let frame = text_frame(&ServerFrame::Presence { chatter_id: viewer.chatter_id, online: false, last_seen: None });
     watchers.iter().for_each(|watcher| state.sessions.announce(*watcher, &frame));
+    if show_last_seen == Some(true) {
+        state.sessions.shows_again(viewer.chatter_id);
+    }
     if password_changed {
         state.store.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
         state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != viewer.sign_in_id);

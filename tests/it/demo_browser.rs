@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -220,8 +221,7 @@ impl Scene {
         bob.until(&format!("{MARKS}.at(-1) === 'delivered'")).await;
         // The page is left and comes back: the outbox outlives it.
         self.line.heal();
-        ann.run("location.reload()").await;
-        online(ann).await;
+        reload(ann).await;
         let expected = ["Where are you now?", "Hello? Are you there?", "Said in a tunnel", "and still there"];
         for browser in [ann, bob] {
             browser
@@ -240,22 +240,30 @@ impl Scene {
     }
 
     async fn history_is_read_upwards_and_searched(&self) {
-        let bob = self.server.api().sign_in("bob", PASSWORD).await.expect(200);
-        let token = bob["token"].as_str().expect("a token");
-        for n in 0..150 {
-            let content =
-                if n == 20 { "The Needle of this story".to_owned() } else { format!("Line {n} of a long story") };
-            let chat = json!({"content": content});
-            self.server
-                .api()
-                .request(Method::POST, "/api/chatrooms/1/chats", Some(token), Some(&chat))
-                .await
-                .expect(201);
-        }
         let ann = &self.ann;
-        ann.until(&format!("{TEXTS}.at(-1) === 'Line 149 of a long story'")).await;
-        ann.run("location.reload()").await;
-        online(ann).await;
+        ann.run("location.hash = ''").await;
+        let api = self.server.api();
+        let signed_in = api.sign_in("bob", PASSWORD).await.expect(200);
+        let token = signed_in["token"].as_str().expect("a token");
+        let say = async |content: String| {
+            let chat = json!({"content": content});
+            api.request(Method::POST, "/api/chatrooms/1/chats", Some(token), Some(&chat)).await.expect(201);
+        };
+        join_all((0..20).map(|n| say(format!("Line {n} of a long story")))).await;
+        say("The Needle of this story".to_owned()).await;
+        join_all((21..149).map(|n| say(format!("Line {n} of a long story")))).await;
+        say("Line 149 of a long story".to_owned()).await;
+        ann.until("document.title === '(150) Hyper Chat'").await;
+        // Opened where the new ones begin; what is not on the screen yet is not read yet.
+        ann.click("#rooms a").await;
+        ann.until("document.querySelector('.new-line')").await;
+        let unread = "Number(/[0-9]+/.exec(document.title))";
+        ann.until(&format!("{unread} > 0 && {unread} < 150")).await;
+        self.picture(ann, "many-unread").await;
+        ann.click("#to-newest").await;
+        ann.until(&format!("{TEXTS}.at(-1) === 'Line 149 of a long story' && document.title === 'Hyper Chat'")).await;
+        // A page that is loaded anew has kept the newest ones and reads the rest again.
+        reload(ann).await;
         let held = ann.value(&format!("{TEXTS}.length")).await.as_u64().expect("a number");
         ann.until("document.getElementById('log').scrollTop > 500").await;
         // Up to the page's edge: what was on the screen stays where it was while older ones come above it.
@@ -322,6 +330,11 @@ async fn sign_in(browser: &Browser, port: u16, name: &str) {
     browser.write("#username", name).await;
     browser.write("#password", &format!("{PASSWORD}{}", keys::ENTER)).await;
     online(browser).await;
+}
+
+async fn reload(browser: &Browser) {
+    browser.run("window.old = true; location.reload()").await;
+    browser.until("!window.old && document.body.dataset.connection === 'online'").await;
 }
 
 async fn online(browser: &Browser) {

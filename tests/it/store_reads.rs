@@ -330,5 +330,5 @@ async fn watermarks_that_moved_are_told_once_and_others_not(db: Db) {
     assert_eq!(next(1).await, [moved]);
     writer.flush().await;
     writer.move_watermark(room, 1, Move::Sent);
-    assert_eq!(next(1).await, [Moved { read_seq: 4, ..moved }], "sending reads what was delivered");
+    assert_eq!(next(1).await, [Moved { read_seq: 4, read: true, ..moved }], "sending reads what was delivered");
 }

@@ -247,7 +247,8 @@ async fn a_device_that_reads_too_slowly_comes_back_and_misses_nothing(db: Db) {
             None => break 1006,
         }
     };
-    assert_eq!(code, 4508);
+    // On a machine that takes long over the writing, the kernel has cut the jammed connection before it is read again.
+    assert!(matches!(code, 4508 | 1006), "{code}");
     assert!(last < count, "it was cut off");
     let mut again = bob.device().await;
     let pages = again.resume(&[(room, last)]).await;

@@ -6,7 +6,7 @@
  *   const client = new ChatClient({ base: "https://chat.example", token, me: chatter, storage: localStorage });
  *   client.addEventListener("chat", ({ room, chat }) => console.log(room.other.nickname, chat.content));
  *   client.start();
- *   client.send(room.id, "hi"); // any time, also offline: it leaves as soon as it can, once
+ *   client.send(room, "hi"); // any time, also offline: it leaves as soon as it can, once
  *
  * Why it holds, and where:
  * - A chat stays in the outbox until the server has acknowledged it. After a break it is sent again under the same

@@ -1,6 +1,6 @@
 // One's own account: name, what others see, signing out.
 
-import { $, avatar } from "./dom.js";
+import { $, avatar, h } from "./dom.js";
 import { explain } from "./words.js";
 
 export class Account {
@@ -34,8 +34,7 @@ export class Account {
     const button = $("account-button");
     if (button.shown === me.nickname) return;
     button.shown = me.nickname;
-    button.replaceChildren(avatar(me));
-    button.setAttribute("aria-label", `Your account: ${me.nickname}`);
+    button.replaceChildren(avatar(me), h("span.unseen", {}, `Your account: ${me.nickname}`));
   }
 
   #open() {

@@ -15,6 +15,7 @@ export class ChatLog {
   #room = null;
   #divider = null; // chats of the other's above this seq are new
   #active = null; // the key of the chat that the Tab key reaches
+  #placed = false; // where one begins to read; nothing has been seen before
   #stuck = true; // to the newest
   #arrived = 0; // new chats below the screen
   #loading = null;
@@ -49,8 +50,10 @@ export class ChatLog {
     this.#problem = null;
     this.#list.replaceChildren();
     this.#list.keyed = undefined;
+    this.#placed = false;
     await this.#load("open");
     if (this.#room !== room) return;
+    this.#placed = true;
     const divider = this.#list.querySelector(".new-line");
     if (divider) this.#place(divider, 0.25);
     this.#scrolled();
@@ -254,8 +257,8 @@ export class ChatLog {
   /** What is on a visible screen has been read. */
   #markRead() {
     const room = this.#room;
-    if (!seen() || !room.loaded || this.#log.clientHeight === 0) return;
-    if (this.#stuck) return this.#client.read(room, room.lastSeq);
+    if (!seen() || !this.#placed || !room.loaded || this.#log.clientHeight === 0) return;
+    if (this.#stuck && !room.hasNewer) return this.#client.read(room, room.lastSeq);
     const { bottom } = this.#log.getBoundingClientRect();
     const shown = [...this.#list.querySelectorAll("[data-seq]")].findLast(
       (node) => node.getBoundingClientRect().bottom <= bottom + 8,
