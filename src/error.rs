@@ -119,12 +119,6 @@ impl Problem {
         Self::new(Code::NotFound, format!("There is no {what} with this id that you can see."))
     }
 
-    /// The token's sign-in is over: 401.
-    #[must_use]
-    pub fn sign_in_ended() -> Self {
-        Self::new(Code::TokenRevoked, "This sign-in has ended. Sign in again at POST /api/auth.")
-    }
-
     /// The token's account is gone: 401.
     #[must_use]
     pub fn account_gone() -> Self {

@@ -19,7 +19,6 @@ use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::error::{Code, Problem};
-use crate::store::sign_ins::Standing;
 
 /// A body has this long to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
@@ -38,7 +37,7 @@ impl Viewer {
     /// Checks a token, first by itself, then against the database.
     pub async fn of_token(state: &State, token: &str) -> Result<Self, Problem> {
         let viewer = Self::claimed(state, token)?;
-        checked(state.store.standing(viewer.chatter_id, viewer.sign_in_id).await?)?;
+        state.store.standing(viewer.chatter_id, viewer.sign_in_id).await??;
         Ok(viewer)
     }
 
@@ -57,16 +56,8 @@ impl Viewer {
     /// Whether the viewer may open a socket in this room, now.
     pub async fn admitted(self, state: &State, chatroom: ChatroomId) -> Result<Chatroom, Problem> {
         let (standing, room) = state.store.admission(self.chatter_id, self.sign_in_id, chatroom).await?;
-        checked(standing)?;
+        standing?;
         room.ok_or_else(|| Problem::not_found("chatroom"))
-    }
-}
-
-fn checked(standing: Standing) -> Result<(), Problem> {
-    match standing {
-        Standing::Good => Ok(()),
-        Standing::SignedOut => Err(Problem::sign_in_ended()),
-        Standing::NoChatter => Err(Problem::account_gone()),
     }
 }
 

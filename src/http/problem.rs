@@ -11,6 +11,7 @@ use crate::auth::token::TokenError;
 use crate::domain::Broken;
 use crate::error::{Code, Problem};
 use crate::store::StoreError;
+use crate::store::sign_ins::Ended;
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,6 +62,17 @@ impl From<StoreError> for Problem {
                 tracing::error!(error = &source as &dyn Error, "the database refused");
                 Self::new(Code::Internal, "The server failed; its operator can see why in the log.")
             }
+        }
+    }
+}
+
+impl From<Ended> for Problem {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::SignedOut => {
+                Self::new(Code::TokenRevoked, "This sign-in has ended. Sign in again at POST /api/auth.")
+            }
+            Ended::NoChatter => Self::account_gone(),
         }
     }
 }

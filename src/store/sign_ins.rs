@@ -11,15 +11,17 @@ use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
 
-/// Whether a token's chatter and sign-in are still there.
+/// Why a token counts no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    Good,
+pub enum Ended {
     /// The sign-in is gone: the password was changed, or somebody signed out.
     SignedOut,
     /// The account is gone, or never was.
     NoChatter,
 }
+
+/// Whether a token's chatter and sign-in are still there.
+pub type Standing = Result<(), Ended>;
 
 impl Store {
     /// Opens a sign-in that ends when its token does; gives its id.
@@ -46,11 +48,10 @@ impl Store {
                    WHERE c.id = $1 AND c.delete_time IS NULL";
         let statement = self.sql(sql, [chatter.into(), sign_in.unwrap_or(0).into(), chatroom.into()]);
         let row = self.reads.run(async move |db| db.query_one_raw(statement).await).await?;
-        let Some(row) = row else { return Ok((Standing::NoChatter, None)) };
+        let Some(row) = row else { return Ok((Err(Ended::NoChatter), None)) };
         let signed_in: bool = row.try_get("", "signed_in").map_err(StoreError::from)?;
         let room = ::entity::chatroom::Model::from_query_result_optional(&row, "")?;
-        let standing = if signed_in || sign_in.is_none() { Standing::Good } else { Standing::SignedOut };
-        Ok((standing, room.map(chatroom_of)))
+        Ok((standing_of(signed_in, sign_in), room.map(chatroom_of)))
     }
 
     /// Ends every sign-in of the chatter but this one; gives their ids.
@@ -68,8 +69,13 @@ impl Store {
                    FROM chatters c WHERE c.id = $1 AND c.delete_time IS NULL";
         let statement = self.sql(sql, [chatter.into(), sign_in.unwrap_or(0).into()]);
         let row = self.reads.run(async move |db| db.query_one_raw(statement.clone()).await).await?;
-        let Some(row) = row else { return Ok(Standing::NoChatter) };
+        let Some(row) = row else { return Ok(Err(Ended::NoChatter)) };
         let signed_in: bool = row.try_get_by_index(0).map_err(StoreError::from)?;
-        Ok(if signed_in || sign_in.is_none() { Standing::Good } else { Standing::SignedOut })
+        Ok(standing_of(signed_in, sign_in))
     }
+}
+
+/// A token without a sign-in stands for the chatter alone.
+fn standing_of(signed_in: bool, sign_in: Option<i64>) -> Standing {
+    if signed_in || sign_in.is_none() { Ok(()) } else { Err(Ended::SignedOut) }
 }

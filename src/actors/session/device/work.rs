@@ -14,7 +14,6 @@ use crate::auth::token::Claims;
 use crate::domain::{ChatroomId, Version};
 use crate::error::{Code, Problem};
 use crate::store::StoreError;
-use crate::store::sign_ins::Standing;
 use crate::wire::device::Ref;
 use crate::wire::device::server::ServerFrame;
 
@@ -183,11 +182,7 @@ async fn carry_out(work: Work, catch_up: CatchUp) -> Done {
 }
 
 async fn standing(catch_up: &CatchUp, claims: &Claims) -> Result<(), Problem> {
-    match catch_up.ask(catch_up.store.standing(claims.chatter_id, claims.sign_in_id)).await? {
-        Standing::Good => Ok(()),
-        Standing::SignedOut => Err(Problem::sign_in_ended()),
-        Standing::NoChatter => Err(Problem::account_gone()),
-    }
+    Ok(catch_up.ask(catch_up.store.standing(claims.chatter_id, claims.sign_in_id)).await??)
 }
 
 fn closed(reference: Option<Ref>, problem: Problem) -> Done {
