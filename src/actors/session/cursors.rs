@@ -117,7 +117,8 @@ impl Cursors {
         }
     }
 
-    /// A page of the rooms was read, with the version of each: the frames that go out behind the page.
+    /// The socket was told of these rooms, with the version of each: the frames that go out behind that. A room that is not
+    /// known yet is now; one of which too much was held is noted in [`Cursors::take_behind`].
     pub fn listed(&mut self, rooms: impl IntoIterator<Item = (ChatroomId, Version)>) -> Vec<Bytes> {
         let mut frames = Vec::new();
         for (room, version) in rooms {
@@ -168,11 +169,6 @@ impl Cursors {
             // What was thrown away is in the database by now.
             Cursor::Held(held) => held.lost = false,
         }
-    }
-
-    /// The room was found to be at this version, so there is nothing to read; one that is not known yet is now.
-    pub fn hold_new(&mut self, room: ChatroomId, version: Version) {
-        self.rooms.entry(room).or_insert(Cursor::Live(version));
     }
 
     /// The socket was sent everything up to this version.

@@ -179,7 +179,7 @@ impl Link {
         }
     }
 
-    /// Queues `ready` or a page of rooms, and behind it what was held for them.
+    /// Queues `ready`, a page of rooms or that one has not changed, and behind it what was held for them.
     pub fn list(&self, page: Bytes, rooms: &[(ChatroomId, Version)]) {
         let Kind::Device(state) = &self.kind else { return };
         let mut state = state.lock();
@@ -225,7 +225,7 @@ impl Link {
     }
 
     /// The cursors, with the frames that follow from what is done to them.
-    pub fn with_cursors<T: Default>(&self, f: impl FnOnce(&mut Cursors) -> (T, Vec<Bytes>)) -> T {
+    fn with_cursors<T: Default>(&self, f: impl FnOnce(&mut Cursors) -> (T, Vec<Bytes>)) -> T {
         let Kind::Device(state) = &self.kind else { return T::default() };
         let mut state = state.lock();
         let (value, frames) = f(&mut state.cursors);

@@ -133,10 +133,7 @@ impl CatchUp {
     /// The room has not changed; what was held for it goes out, or is read after all.
     fn nothing_new(&self, room: &Chatroom) {
         let frame = text_frame(&ServerFrame::changes(room.id, room.version, &[], room.version, false));
-        self.link.cursors(|cursors| cursors.hold_new(room.id, room.version));
-        if self.link.caught_up(room.id, room.version, frame).is_some() {
-            self.still_behind(std::iter::once(room.id));
-        }
+        self.link.list(frame, &[(room.id, room.version)]);
     }
 
     async fn read_room(&self, room: &Chatroom, since: Version) -> Result<(), StoreError> {
