@@ -48,8 +48,6 @@ pub struct Device {
     working: bool,
     /// A timer will try again to read what could not be read.
     retrying: bool,
-    /// A token is being looked at; the next has to wait.
-    admitting: bool,
     alters: VecDeque<Wish>,
     altering: bool,
     foreign: u32,
@@ -73,7 +71,6 @@ impl Session {
             work: VecDeque::new(),
             working: false,
             retrying: false,
-            admitting: false,
             alters: VecDeque::new(),
             altering: false,
             foreign: 0,
@@ -200,11 +197,9 @@ impl Session {
             self.replace_token(claims, asker.clone(), ctx);
             return Ok(());
         }
-        if self.device.as_ref().is_some_and(|device| device.admitting) {
+        // An unsigned socket has no other work.
+        if self.device.as_ref().is_some_and(|device| device.working) {
             return Err(Problem::new(Code::Busy, "A token is being looked at; wait for the answer."));
-        }
-        if let Some(device) = &mut self.device {
-            device.admitting = true;
         }
         self.add_work(Work::Admit(claims, asker.reference.clone()), ctx)
     }
