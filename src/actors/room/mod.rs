@@ -87,7 +87,7 @@ impl Room {
     }
 
     fn loaded(&mut self, found: Result<Option<Chatroom>, StoreError>, ctx: &mut Context<Self>) {
-        let (stage, refusal) = match found {
+        let stage = match found {
             Ok(Some(room)) => {
                 let known = self.delivered.get();
                 let mut order =
@@ -95,24 +95,21 @@ impl Room {
                 if known.is_some() {
                     order.doubt();
                 }
-                (Stage::Open { room, order }, None)
+                Stage::Open { room, order }
             }
-            Ok(None) => (Stage::Gone(Problem::not_found("chatroom")), Some(Problem::not_found("chatroom"))),
+            Ok(None) => Stage::Gone(Problem::not_found("chatroom")),
             Err(error) => {
                 tracing::warn!(
                     chatroom_id = self.id,
                     error = &error as &dyn std::error::Error,
                     "a room could not be read"
                 );
-                (Stage::Gone(Problem::unavailable()), Some(Problem::unavailable()))
+                Stage::Gone(Problem::unavailable())
             }
         };
         let Stage::Loading(stashed) = std::mem::replace(&mut self.stage, stage) else { return };
         for command in stashed {
-            match &refusal {
-                Some(problem) => refuse(command, problem),
-                None => self.carry_out(command, ctx),
-            }
+            self.carry_out(command, ctx);
         }
         if matches!(self.stage, Stage::Gone(_)) {
             self.retire(ctx);
