@@ -5,9 +5,17 @@
 //! defaults) and only a later release contracts.
 
 pub use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
 
 mod m20261122_000001_foundation;
 mod m20261122_000002_presence;
+
+/// Runs the text that is written for this database.
+async fn run(manager: &SchemaManager<'_>, postgres: &str, sqlite: &str) -> Result<(), DbErr> {
+    let sql = if manager.get_database_backend() == DbBackend::Postgres { postgres } else { sqlite };
+    manager.get_connection().execute_unprepared(sql).await?;
+    Ok(())
+}
 
 /// The list of migrations in order; `hyper-chat migrate` and the start of `serve` run it.
 pub struct Migrator;

@@ -1,7 +1,6 @@
 //! Presence and receipts: when a chatter was last seen, and whether others may know.
 
 use sea_orm_migration::prelude::*;
-use sea_orm_migration::sea_orm::DbBackend;
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -9,11 +8,10 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let sql = match manager.get_database_backend() {
-            DbBackend::Postgres => include_str!("m20261122_000002_presence/postgres.sql"),
-            _ => include_str!("m20261122_000002_presence/sqlite.sql"),
-        };
-        manager.get_connection().execute_unprepared(sql).await?;
-        Ok(())
+        let (postgres, sqlite) = (
+            include_str!("m20261122_000002_presence/postgres.sql"),
+            include_str!("m20261122_000002_presence/sqlite.sql"),
+        );
+        crate::run(manager, postgres, sqlite).await
     }
 }
