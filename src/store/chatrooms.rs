@@ -121,7 +121,7 @@ impl Store {
                 "SELECT * FROM chatrooms WHERE id IN ({places}) AND (pair_low = $1 OR pair_high = $1) ORDER BY id"
             );
             let statement = self.sql(&sql, std::iter::once(viewer.into()).chain(of_ids));
-            for row in self.reads.run(async |db| db.query_all_raw(statement).await).await? {
+            for row in self.rows(statement).await? {
                 found.push(chatroom_of(Model::from_query_result(&row, "")?));
             }
         }

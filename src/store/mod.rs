@@ -18,8 +18,8 @@ pub mod writer;
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, RuntimeErr,
-    Statement, TransactionTrait, Value,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    QueryResult, RuntimeErr, Statement, TransactionTrait, Value,
 };
 
 pub use connect::{OpenError, Options, is_postgres, sqlite_path};
@@ -95,6 +95,11 @@ impl Store {
             // On SQLite any transaction reads one snapshot.
             _ => begin(db).await,
         }
+    }
+
+    /// The rows that this question gives.
+    async fn rows(&self, question: Statement) -> Result<Vec<QueryResult>, StoreError> {
+        self.reads.run(async |db| db.query_all_raw(question).await).await
     }
 
     /// A statement with `$1`-style parameters, which both databases read.

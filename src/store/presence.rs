@@ -25,7 +25,7 @@ impl Store {
                  SELECT s.id, r.pair_low FROM shows s JOIN chatrooms r ON r.pair_high = s.id WHERE r.pair_low <> s.id"
             );
             let statement = self.sql(&sql, values);
-            let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;
+            let rows = self.rows(statement).await?;
             pairs.append(&mut both(&rows)?);
         }
         Ok(pairs)
@@ -57,7 +57,7 @@ impl Store {
             let (places, values) = id_list(ids, 0);
             let sql = format!("SELECT id, last_seen FROM chatters WHERE id IN ({places}) AND last_seen IS NOT NULL");
             let statement = self.sql(&sql, values);
-            let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;
+            let rows = self.rows(statement).await?;
             seen.extend(both(&rows)?.into_iter().map(|(id, time)| (id, Micros(time))));
         }
         Ok(seen)
@@ -73,7 +73,7 @@ impl Store {
                  UNION ALL SELECT pair_low FROM chatrooms WHERE pair_high = $1 AND pair_low IN ({places})"
             );
             let statement = self.sql(&sql, std::iter::once(viewer.into()).chain(of_ids));
-            for row in self.reads.run(async |db| db.query_all_raw(statement).await).await? {
+            for row in self.rows(statement).await? {
                 shared.insert(row.try_get_by_index(0)?);
             }
         }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 
-use super::{Store, StoreError, id_list};
+use super::{IDS_MAX, Store, StoreError, id_list};
 use crate::domain::chatroom::Watermarks;
 use crate::domain::{ChatroomId, ChatterId, Seq, Version};
 
@@ -37,9 +37,6 @@ pub struct Unread {
     pub unread_total: i64,
 }
 
-/// Rooms that are counted with one question.
-const UNREAD_ROOMS_MAX: usize = 500;
-
 impl Store {
     /// One page of the viewer's rooms by id.
     pub async fn room_states(
@@ -59,7 +56,7 @@ impl Store {
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let statement = self.sql(&sql, [viewer.into(), after.into(), limit.into()]);
-        let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;
+        let rows = self.rows(statement).await?;
         Ok(rows.iter().map(|row| state_of(row, viewer)).collect::<Result<_, _>>()?)
     }
 
@@ -79,7 +76,7 @@ impl Store {
         chatrooms: &[ChatroomId],
     ) -> Result<Vec<(ChatroomId, Unread)>, StoreError> {
         let mut counts = Vec::with_capacity(chatrooms.len());
-        for ids in chatrooms.chunks(UNREAD_ROOMS_MAX) {
+        for ids in chatrooms.chunks(IDS_MAX) {
             let (places, of_ids) = id_list(ids, 1);
             let sql = format!(
                 "SELECT r.id, r.version, r.last_seq, {UNREAD_OF_M}, {} FROM members m JOIN chatrooms r ON r.id = m.chatroom_id
@@ -87,7 +84,7 @@ impl Store {
                 total_sql()
             );
             let statement = self.sql(&sql, std::iter::once(Value::from(viewer)).chain(of_ids));
-            let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;
+            let rows = self.rows(statement).await?;
             for row in &rows {
                 counts.push(unread_of(row)?);
             }
