@@ -142,8 +142,11 @@ pub async fn change(
     if state.store.change_chatter(viewer.chatter_id, changed).await?.is_none() {
         return Err(Problem::not_found("chatter"));
     }
-    let frame = text_frame(&ServerFrame::Presence { chatter_id: viewer.chatter_id, online: false, last_seen: None });
-    watchers.iter().for_each(|watcher| state.sessions.announce(*watcher, &frame));
+    if !watchers.is_empty() {
+        let (chatter_id, online, last_seen) = (viewer.chatter_id, false, None);
+        let frame = text_frame(&ServerFrame::Presence { chatter_id, online, last_seen });
+        watchers.iter().for_each(|watcher| state.sessions.announce(*watcher, &frame));
+    }
     if show_last_seen == Some(true) {
         state.sessions.shows_again(viewer.chatter_id);
     }

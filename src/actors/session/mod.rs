@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle, StreamHandler};
+use tokio::sync::Semaphore;
 
 use super::SESSION_MAILBOX;
 use super::registry::Registry;
@@ -37,7 +38,6 @@ use frame::{Close, Message, pong_frame};
 use link::Link;
 use messages::{Behind, ProofWanted, Shut};
 use socket::Heard;
-use tokio::sync::Semaphore;
 
 /// A ping goes out this often.
 pub const HEARTBEAT: Duration = Duration::from_secs(25);

@@ -92,7 +92,7 @@ impl OutQueue {
     /// Puts a frame in that nobody misses, unless the queue is filling up.
     pub fn push_if_roomy(&self, frame: Bytes) -> Pushed {
         let mut shared = self.shared.lock();
-        if shared.bytes > self.bytes_max / ROOMY_PART {
+        if !shared.is_roomy(self.bytes_max) {
             return Pushed::Queued;
         }
         let pushed = shared.push([frame], self.bytes_max);
@@ -108,7 +108,7 @@ impl OutQueue {
             if shared.state != State::Open {
                 return Poll::Ready(false);
             }
-            if shared.bytes <= self.bytes_max / ROOMY_PART {
+            if shared.is_roomy(self.bytes_max) {
                 return Poll::Ready(true);
             }
             shared.producer = Some(cx.waker().clone());
@@ -209,6 +209,11 @@ impl Shared {
         }
     }
 
+    /// Whether most of what it shall hold is free.
+    fn is_roomy(&self, bytes_max: usize) -> bool {
+        self.bytes <= bytes_max / ROOMY_PART
+    }
+
     /// Whether more than the queue shall hold has been in it for too long, or is far too much.
     fn is_jammed(&mut self, bytes_max: usize) -> bool {
         let now = Instant::now();
@@ -256,8 +261,7 @@ impl Stream for OutBody {
             if shared.bytes <= self.bytes_max {
                 shared.overfull = None;
             }
-            let roomy = shared.bytes <= self.bytes_max / ROOMY_PART;
-            let producer = if roomy { shared.producer.take() } else { None };
+            let producer = if shared.is_roomy(self.bytes_max) { shared.producer.take() } else { None };
             drop(shared);
             if let Some(producer) = producer {
                 producer.wake();
