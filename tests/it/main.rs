@@ -8,6 +8,8 @@
 mod support;
 
 mod chaos_device;
+mod cluster;
+mod cluster_faults;
 mod demo_browser;
 mod documents;
 mod fault_database;

@@ -8,6 +8,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::doors::Doors;
 use super::raw_socket::connect;
 
 /// What the wire does to its bytes.
@@ -30,17 +31,18 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Forwards a port of its own to this one.
-    pub async fn before(target: u16) -> Self {
+    /// Forwards a port of its own to this one, each connection to any where there are several.
+    pub async fn before(target: impl Into<Doors>) -> Self {
         Self::with_buffer(target, None).await
     }
 
     /// The same with a small receive buffer towards the target, which soon feels that the wire is clogged.
-    pub async fn narrow_before(target: u16) -> Self {
+    pub async fn narrow_before(target: impl Into<Doors>) -> Self {
         Self::with_buffer(target, Some(4096)).await
     }
 
-    async fn with_buffer(target: u16, receive_buffer: Option<usize>) -> Self {
+    async fn with_buffer(target: impl Into<Doors>, receive_buffer: Option<usize>) -> Self {
+        let target = target.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let port = listener.local_addr().expect("bound").port();
         let (wire, state) = watch::channel(Wire::Whole);
@@ -51,7 +53,7 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 *count.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += 1;
-                tokio::spawn(carry(client, target, receive_buffer, state.clone(), ports.clone()));
+                tokio::spawn(carry(client, target.pick(), receive_buffer, state.clone(), ports.clone()));
             }
         });
         Self { port, wire, accepted, behind }
