@@ -21,6 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("wire", &["domain", "error"]),
     ("store", &["domain"]),
     ("push", &["domain"]),
+    ("relay", &["domain"]),
     ("auth", &["domain", "config"]),
     ("actors/session", &["domain", "error", "limits", "metrics", "store", "auth", "push", "wire"]),
     ("actors/room", &["domain", "error", "limits", "metrics", "store", "push", "wire"]),
@@ -47,6 +48,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["src/terminal/", "src/terminal.rs"]),
     ("jsonwebtoken", &["src/auth/", "src/push/fcm.rs", "src/push/fcm/"]),
     ("argon2", &["src/auth/password.rs"]),
+    ("redis", &["src/relay/"]),
     ("clap", &["src/main.rs", "src/terminal/"]),
     ("utoipa", &["src/http/", "src/wire/"]),
 ];

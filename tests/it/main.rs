@@ -16,6 +16,8 @@ mod fault_limits;
 mod presence;
 mod promises;
 mod push;
+mod relay;
+mod relay_faults;
 mod rest_accounts;
 mod rest_chats;
 mod rest_errors;
