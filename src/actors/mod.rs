@@ -8,7 +8,7 @@
 //!
 //! | queue | bound | full means |
 //! |---|---|---|
-//! | a socket's out-queue ([`session::out_queue`]) | `limits.socket_queue_bytes` | the reader is too slow: closed 4508, comes back and resumes |
+//! | a socket's out-queue ([`session::out_queue`]) | `limits.socket_queue_bytes` for 2 s, 16 times that at once | the reader is too slow: closed 4508, comes back and resumes |
 //! | a room's commands in flight ([`room`]) | [`ROOM_IN_FLIGHT`] | `busy` |
 //! | the store's writer | 8,192 commands | `busy` |
 //!
@@ -16,6 +16,7 @@
 //! store's writer and hear of them after the commit; rooms put frames straight into the out-queues of the
 //! [`sessions`] and nudge the notifier. Nobody waits for an actor but `http`, for a room's reply, with a deadline.
 
+pub mod cluster;
 pub mod notifier;
 pub mod presence;
 pub mod receipts;

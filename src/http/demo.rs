@@ -1,6 +1,7 @@
 //! `/`: the demo client, compiled in. It is a client of the public API like any other.
 
-use std::rc::Rc;
+use std::future::ready;
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, Route, web};
 
@@ -54,10 +55,10 @@ pub const FILES: &[File] = &[
     below_demo!(JS, "client/timers.js"),
 ];
 
-/// Serves a file; a browser that has it is told so.
+/// Serves a file.
 pub fn route(file: &'static File) -> Route {
-    let prepared = Rc::new(Prepared::new(file.text, file.content_type, POLICY));
-    web::to(move |request: HttpRequest| std::future::ready(prepared.answer(&request)))
+    let prepared = Arc::new(Prepared::new(file.text, file.content_type, POLICY));
+    web::to(move |request: HttpRequest| ready(prepared.answer(&request)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 use std::sync::LazyLock;
 
 use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 
 use super::prepared::Prepared;
 use super::{asyncapi, openapi};
@@ -14,9 +17,9 @@ static OPENAPI_TEXT: LazyLock<String> =
     LazyLock::new(|| serde_json::to_string_pretty(&openapi::document()).unwrap_or_default() + "\n");
 static ASYNCAPI_TEXT: LazyLock<String> =
     LazyLock::new(|| serde_json::to_string_pretty(&asyncapi::document()).unwrap_or_default() + "\n");
-static OPENAPI: LazyLock<Prepared> = LazyLock::new(|| Prepared::json(&OPENAPI_TEXT));
-static ASYNCAPI: LazyLock<Prepared> = LazyLock::new(|| Prepared::json(&ASYNCAPI_TEXT));
-static PAGES: LazyLock<Prepared> = LazyLock::new(|| Prepared::page(PAGE));
+static OPENAPI: LazyLock<Prepared> = LazyLock::new(|| json(&OPENAPI_TEXT));
+static ASYNCAPI: LazyLock<Prepared> = LazyLock::new(|| json(&ASYNCAPI_TEXT));
+static PAGES: LazyLock<Prepared> = LazyLock::new(|| html(PAGE));
 
 /// The OpenAPI document as it is served, printed and checked in.
 pub fn openapi_text() -> &'static str {
@@ -74,4 +77,23 @@ pub async fn socket_page(request: HttpRequest) -> HttpResponse {
 )]
 pub async fn page(request: HttpRequest) -> HttpResponse {
     PAGES.answer(&request)
+}
+
+fn json(text: &'static str) -> Prepared {
+    Prepared::new(text, "application/json", "default-src 'none'")
+}
+
+/// A page whose one script and one style are written into it; their hashes are all that may run.
+fn html(text: &'static str) -> Prepared {
+    let hash = |tag: &str| {
+        let inner = text.split_once(&format!("<{tag}>")).and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
+        STANDARD.encode(Sha256::digest(inner.map_or("", |(inner, _)| inner)))
+    };
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hash("script"),
+        hash("style"),
+    );
+    Prepared::new(text, "text/html; charset=utf-8", policy)
 }

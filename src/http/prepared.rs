@@ -1,9 +1,9 @@
-//! Files that are compiled in, with the headers that go with them: known again by their ETag, bound by a policy.
+//! Texts that stay as they are while the server runs, served with what lets a browser keep them and binds what they may do.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -17,28 +17,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// A document for programs.
-    pub fn json(text: &'static str) -> Self {
-        Self::new(text, "application/json", "default-src 'none'")
-    }
-
-    /// A page whose one script and one style are written into it; their hashes are all that may run.
-    pub fn page(text: &'static str) -> Self {
-        let hash = |tag: &str| {
-            let inner =
-                text.split_once(&format!("<{tag}>")).and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
-            STANDARD.encode(Sha256::digest(inner.map_or("", |(inner, _)| inner)))
-        };
-        let policy = format!(
-            "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src data:; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            hash("script"),
-            hash("style"),
-        );
-        Self::new(text, "text/html; charset=utf-8", policy)
-    }
-
-    /// A text of this type that may load and do what this policy says.
+    /// This text, under this policy.
     pub fn new(text: &'static str, content_type: &'static str, policy: impl Into<String>) -> Self {
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..12]));
         Self { body: Bytes::from_static(text.as_bytes()), content_type, policy: policy.into(), etag }
@@ -48,17 +27,16 @@ impl Prepared {
     pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let known = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
         let known = known.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        let mut response = match known.into_iter().any(|tag| tag == self.etag || tag == "*") {
-            true => HttpResponse::NotModified(),
-            false => HttpResponse::Ok(),
-        };
+        let held = known.into_iter().any(|tag| tag == self.etag || tag == "*");
+        let mut response = if held { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         response
             .insert_header((header::ETAG, self.etag.as_str()))
             .insert_header((header::CACHE_CONTROL, "no-cache"))
             .insert_header((header::CONTENT_SECURITY_POLICY, self.policy.as_str()))
             .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
-            .content_type(self.content_type)
-            .body(self.body.clone())
+            .content_type(self.content_type);
+        // A body after 304 would be sent, and be taken for the beginning of the connection's next answer.
+        if held { response.finish() } else { response.body(self.body.clone()) }
     }
 }

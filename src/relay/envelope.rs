@@ -250,3 +250,56 @@ impl<'a> Change<'a> {
         (kind, chat)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn envelope() -> Envelope {
+        Envelope::new(b"a secret of the tests", "here").expect("any bytes are a key")
+    }
+
+    fn open(envelope: &Envelope, message: &[u8]) -> Result<Told, Bad> {
+        Envelope::mark(message)?;
+        envelope.open(&Bytes::copy_from_slice(message))
+    }
+
+    #[test]
+    fn each_message_has_a_mark_of_its_own_and_ones_own_are_known() {
+        let (one, other) = (envelope(), envelope());
+        let told = Told::AccountGone { chatter_id: 1 };
+        let marks = [one.seal(&told), one.seal(&told)].map(|message| Envelope::mark(&message).expect("ours"));
+        assert_ne!(marks[0], marks[1]);
+        assert!(one.is_own(marks[0]) && !other.is_own(marks[0]));
+    }
+
+    #[test]
+    fn another_secret_or_purpose_opens_nothing() {
+        let sealed = envelope().seal(&Told::AccountGone { chatter_id: 1 });
+        for (secret, purpose) in [(&b"another"[..], "here"), (b"a secret of the tests", "there")] {
+            let other = Envelope::new(secret, purpose).expect("any bytes are a key");
+            assert_eq!(open(&other, &sealed), Err(Bad::Forged));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_and_no_bit_may_change(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize.., bit in 0_u8..8,
+        ) {
+            let envelope = envelope();
+            prop_assert!(open(&envelope, &bytes).is_err());
+            let ours = [&MAGIC[..], &[FORMAT], &bytes].concat();
+            prop_assert!(matches!(open(&envelope, &ours), Err(Bad::Garbled | Bad::Forged)));
+            let told = Told::Frame { chatter_id: 1, text: Bytes::from(bytes), droppable: true };
+            let mut sealed = envelope.seal(&told);
+            prop_assert_eq!(open(&envelope, &sealed), Ok(told));
+            let at = at % sealed.len();
+            sealed[at] ^= 1 << bit;
+            prop_assert!(open(&envelope, &sealed).is_err());
+            prop_assert!(open(&envelope, &sealed[..at]).is_err());
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Sign-ins: the rows that passwords open and tokens name, and whether a token still counts.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ::entity::sign_in::{ActiveModel, Column, Entity};
@@ -60,6 +61,33 @@ impl Store {
             others = others.filter(Column::Id.ne(keep));
         }
         self.writes.run(async |db| others.exec(db).await.map(drop)).await
+    }
+
+    /// The same for many tokens.
+    pub async fn standings(
+        &self,
+        tokens: &[(ChatterId, Option<i64>)],
+    ) -> Result<Vec<((ChatterId, Option<i64>), Standing)>, StoreError> {
+        let chatters: Vec<ChatterId> = tokens.iter().map(|(chatter, _)| *chatter).collect();
+        let sign_ins: Vec<i64> = tokens.iter().filter_map(|(_, sign_in)| *sign_in).collect();
+        let (chatters, sign_ins) = self
+            .reads
+            .run(async |db| {
+                use ::entity::chatter;
+                let there = chatter::Entity::find().filter(chatter::Column::Id.is_in(chatters.iter().copied()));
+                let there = there.filter(chatter::Column::DeleteTime.is_null()).all(db).await?;
+                let open = Entity::find().filter(Column::Id.is_in(sign_ins.iter().copied())).all(db).await?;
+                Ok((there, open))
+            })
+            .await?;
+        let there: HashSet<ChatterId> = chatters.into_iter().map(|row| row.id).collect();
+        let open: HashSet<(i64, ChatterId)> = sign_ins.into_iter().map(|row| (row.id, row.chatter_id)).collect();
+        let standing = |(chatter, sign_in): (ChatterId, Option<i64>)| match sign_in {
+            _ if !there.contains(&chatter) => Standing::NoChatter,
+            Some(id) if !open.contains(&(id, chatter)) => Standing::SignedOut,
+            _ => Standing::Good,
+        };
+        Ok(tokens.iter().map(|token| (*token, standing(*token))).collect())
     }
 
     /// Whether a token with these claims still counts. Asked for every request and every new socket.

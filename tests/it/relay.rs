@@ -100,9 +100,15 @@ impl Instance {
         Self::run(relay, worker)
     }
 
-    /// One that is connected.
+    /// One that is connected, and patient with a machine that is busy with other tests.
     pub async fn of(redis: &Redis) -> Self {
-        let instance = Self::with(&Settings::new(redis.url().into()), JWT_SECRET);
+        let patient = Settings {
+            publish_timeout: s(10),
+            answer_timeout: s(10),
+            listen_timeout: s(10),
+            ..Settings::new(redis.url().into())
+        };
+        let instance = Self::with(&patient, JWT_SECRET);
         instance.gets_up().await;
         instance
     }

@@ -21,9 +21,24 @@ fn settings(redis: &Redis) -> Settings {
     Settings::new(redis.url().into())
 }
 
+/// One that is connected, with the timeouts that it would have in production.
+async fn hasty(settings: &Settings) -> Instance {
+    let instance = Instance::with(settings, JWT_SECRET);
+    instance.gets_up().await;
+    instance
+}
+
 /// Two that are connected; the second listens to 1.
 async fn pair(redis: &Redis) -> (Instance, Instance) {
-    let (teller, hearer) = (Instance::of(redis).await, Instance::of(redis).await);
+    listening(Instance::of(redis).await, Instance::of(redis).await).await
+}
+
+/// The same with the timeouts that they would have in production.
+async fn hasty_pair(redis: &Redis) -> (Instance, Instance) {
+    listening(hasty(&settings(redis)).await, hasty(&settings(redis)).await).await
+}
+
+async fn listening(teller: Instance, hearer: Instance) -> (Instance, Instance) {
     hearer.listens(1).await;
     assert_eq!(hearer.reconnected(), 1, "the first time counts");
     (teller, hearer)
@@ -54,7 +69,7 @@ async fn nobody_waits(instance: &Instance) {
 #[tokio::test]
 async fn redis_dies_and_comes_back_empty() {
     let redis = Redis::start();
-    let (teller, hearer) = pair(&redis).await;
+    let (teller, hearer) = hasty_pair(&redis).await;
     redis.kill9();
     until("both notice", s(2), || teller.is_away() && hearer.is_away()).await;
     nobody_waits(&teller).await;
@@ -72,7 +87,7 @@ async fn redis_dies_and_comes_back_empty() {
 async fn redis_hangs() {
     let _turn = heavy().await;
     let redis = Redis::start();
-    let (teller, hearer) = pair(&redis).await;
+    let (teller, hearer) = hasty_pair(&redis).await;
     redis.freeze();
     nobody_waits(&hearer).await;
     // A ping each second, and a second to answer it.
@@ -88,8 +103,7 @@ async fn the_link_is_half_open() {
     let redis = Redis::start();
     let proxy = Proxy::before(redis.port).await;
     let teller = Instance::of(&redis).await;
-    let hearer = Instance::with(&Settings::new(format!("redis://127.0.0.1:{}", proxy.port).into()), JWT_SECRET);
-    hearer.gets_up().await;
+    let hearer = hasty(&Settings::new(format!("redis://127.0.0.1:{}", proxy.port).into())).await;
     hearer.listens(1).await;
     for broken in [Proxy::hole, Proxy::clog, Proxy::cut] {
         broken(&proxy);
@@ -104,7 +118,7 @@ async fn the_link_is_half_open() {
 #[tokio::test]
 async fn the_connections_are_cut_again_and_again() {
     let redis = Redis::start();
-    let (teller, hearer) = pair(&redis).await;
+    let (teller, hearer) = hasty_pair(&redis).await;
     for round in 2..6 {
         redis.kill_subscribers().await;
         until("it is subscribed again", HEALED, || hearer.reconnected() == round).await;

@@ -326,7 +326,7 @@ async fn watermarks_that_moved_are_told_once_and_others_not(db: Db) {
     writer.move_watermark(room, 2, Move::Delivered(1));
     writer.move_watermark(hidden, 3, Move::Read(5));
     writer.move_watermark(room, 1, Move::Delivered(4));
-    let moved = Moved { chatter_id: 1, other_id: 2, delivered_seq: 4, read_seq: 0, ..of_two };
+    let moved = Moved { chatter_id: 1, other_id: 2, delivered_seq: 4, read_seq: 0, read: false, ..of_two };
     assert_eq!(next(1).await, [moved]);
     writer.flush().await;
     writer.move_watermark(room, 1, Move::Sent);

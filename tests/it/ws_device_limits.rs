@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::device_checker::{settle, verify};
-use crate::support::device_socket::WAYS;
+use crate::support::device_socket::{WAYS, send};
 use crate::support::dice::Dice;
 use crate::support::sockets_open::held;
 use crate::support::wait::s;
@@ -118,5 +118,24 @@ async fn a_storm_of_devices_that_come_and_go_disturbs_nobody(db: Db) {
         let path = format!("/api/chatters/{}", one.id);
         let gone = || async { (other.get(&path).await.expect(200)["online"] == false).then_some(()) };
         eventually("none of their sockets is left", s(20), gone).await;
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_long_chats_costs_nobody_who_reads_their_socket() {
+    // The default rate: a burst of thirty, each of the longest that a chat may be in Korean.
+    let server = TestServer::with(Db::Sqlite).set("LIMITS__SEND_PER_S", 10).start().await;
+    let (ann, bob, room) = server.api().pair().await;
+    let (mut writing, mut reading) = (ann.device().await, bob.device().await);
+    let content = "가".repeat(8_000);
+    for n in 0..30 {
+        writing.send_json(&send(room, &format!("n-{n}"), &content));
+    }
+    for seq in 1..=30 {
+        assert_eq!(reading.expect("chat").await["chat"]["seq"], seq);
+    }
+    let mut acked = 0;
+    while acked < 30 {
+        acked += usize::from(writing.next(s(10)).await.expect("open")["type"] == "ack");
     }
 }

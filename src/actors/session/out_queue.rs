@@ -1,12 +1,14 @@
 //! What waits to be written to one socket: bounded in bytes, filled from any thread, emptied by the HTTP connection.
 //!
 //! The response body of the upgraded connection is this queue, and the session actor is independent of it: a
-//! peer that stops reading blocks neither the actor nor the rooms, it fills its queue and is closed.
+//! peer that stops reading blocks neither the actor nor the rooms, it fills its queue and is closed. A burst is not slowness: what
+//! comes at once may be more than the queue shall hold, if the peer then reads it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -18,6 +20,10 @@ use crate::domain::Seq;
 
 /// Up to a quarter of its bytes a queue counts as roomy.
 const ROOMY_PART: usize = 4;
+/// For so long a queue may hold more than its bytes.
+const OVERFULL_MAX: Duration = Duration::from_secs(2);
+/// And at most so many times its bytes.
+const OVERFULL_TIMES: usize = 16;
 
 /// What became of frames that were put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,8 @@ pub struct OutQueue {
 struct Shared {
     chunks: VecDeque<Bytes>,
     bytes: usize,
+    /// Since when it holds more than its bytes.
+    overfull: Option<Instant>,
     state: State,
     /// The connection that waits for more.
     reader: Option<Waker>,
@@ -63,13 +71,14 @@ impl OutQueue {
         let shared = Shared {
             chunks: VecDeque::new(),
             bytes: 0,
+            overfull: None,
             state: State::Open,
             reader: None,
             producer: None,
             proof: ReceiptProof::default(),
         };
         let shared = Arc::new(Mutex::new(shared));
-        (Self { shared: shared.clone(), bytes_max }, OutBody { shared, roomy: bytes_max / ROOMY_PART })
+        (Self { shared: shared.clone(), bytes_max }, OutBody { shared, bytes_max })
     }
 
     /// Puts frames in, in order, with one wake-up.
@@ -183,11 +192,11 @@ impl Shared {
             return Pushed::Closed;
         }
         for frame in frames {
-            if self.bytes + frame.len() > bytes_max {
+            self.append(frame);
+            if self.bytes > bytes_max && self.is_jammed(bytes_max) {
                 self.overflow();
                 return Pushed::Overflowed;
             }
-            self.append(frame);
         }
         Pushed::Queued
     }
@@ -198,6 +207,13 @@ impl Shared {
             Next::Later => (Pushed::Queued, true),
             Next::Nothing => (Pushed::Queued, false),
         }
+    }
+
+    /// Whether more than the queue shall hold has been in it for too long, or is far too much.
+    fn is_jammed(&mut self, bytes_max: usize) -> bool {
+        let now = Instant::now();
+        let since = *self.overfull.get_or_insert(now);
+        self.bytes > bytes_max.saturating_mul(OVERFULL_TIMES) || now.duration_since(since) >= OVERFULL_MAX
     }
 
     fn append(&mut self, frame: Bytes) {
@@ -227,8 +243,7 @@ fn wake(mut shared: parking_lot::MutexGuard<'_, Shared>) {
 /// The response body of an upgraded connection.
 pub struct OutBody {
     shared: Arc<Mutex<Shared>>,
-    /// At so many bytes a producer that waits goes on.
-    roomy: usize,
+    bytes_max: usize,
 }
 
 impl Stream for OutBody {
@@ -238,7 +253,11 @@ impl Stream for OutBody {
         let mut shared = self.shared.lock();
         if let Some(chunk) = shared.chunks.pop_front() {
             shared.bytes -= chunk.len();
-            let producer = if shared.bytes <= self.roomy { shared.producer.take() } else { None };
+            if shared.bytes <= self.bytes_max {
+                shared.overfull = None;
+            }
+            let roomy = shared.bytes <= self.bytes_max / ROOMY_PART;
+            let producer = if roomy { shared.producer.take() } else { None };
             drop(shared);
             if let Some(producer) = producer {
                 producer.wake();
@@ -284,14 +303,25 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_is_dropped_and_ends_with_the_reason() {
+    fn a_queue_that_stays_full_is_dropped_and_ends_with_the_reason() {
         let (queue, mut body) = OutQueue::new(10);
         assert_eq!(queue.push([Bytes::from_static(b"12345678")]), Pushed::Queued);
-        assert_eq!(queue.push([Bytes::from_static(b"901")]), Pushed::Overflowed);
+        assert_eq!(queue.push([Bytes::from_static(b"901")]), Pushed::Queued);
+        queue.shared.lock().overfull = Instant::now().checked_sub(OVERFULL_MAX);
+        assert_eq!(queue.push([Bytes::from_static(b"2")]), Pushed::Overflowed);
         assert_eq!(queue.push([Bytes::from_static(b"x")]), Pushed::Closed);
         let Poll::Ready(Some(close)) = next(&mut body) else { panic!("no close frame") };
         assert_eq!(&close[2..4], 4508_u16.to_be_bytes());
         assert_eq!(next(&mut body), Poll::Ready(None));
+    }
+
+    #[test]
+    fn a_burst_that_is_read_is_no_jam_and_far_too_much_is_one_at_once() {
+        let (queue, mut body) = OutQueue::new(10);
+        assert_eq!(queue.push([Bytes::from_static(&[b'x'; 100])]), Pushed::Queued);
+        assert!(matches!(next(&mut body), Poll::Ready(Some(_))));
+        assert!(queue.shared.lock().overfull.is_none());
+        assert_eq!(queue.push([Bytes::from_static(&[b'x'; 161])]), Pushed::Overflowed);
     }
 
     #[test]

@@ -13,6 +13,7 @@ const QUICK_MS = 800; // a connection that is made faster than this needs no wor
 
 let client = null;
 let connectingSince = 0;
+let cameFromList = false; // then the arrow and the device's own Back are one
 
 const account = new Account(signOut);
 const pane = new ChatPane();
@@ -86,8 +87,10 @@ function follow() {
   if (room?.owner) {
     pane.open(client, room);
   } else if (pane.room) {
+    const left = pane.room.id;
     pane.close();
     if (location.hash) history.replaceState(null, "", location.pathname); // the room is gone
+    if (onePane()) document.querySelector(`#rooms a[href="#/${left}"]`)?.focus();
   }
   render();
 }
@@ -151,7 +154,10 @@ setInterval(() => client && !$("app").hidden && showConnection(), 500);
 
 // ---- The window ----
 
-addEventListener("hashchange", follow);
+addEventListener("hashchange", ({ oldURL }) => {
+  cameFromList = !new URL(oldURL).hash;
+  follow();
+});
 addEventListener("online", () => client?.wake());
 addEventListener("offline", () => client?.wake());
 // A page that the browser keeps for the Back button must not look online.
@@ -162,9 +168,8 @@ document.addEventListener("visibilitychange", () => {
   render();
 });
 $("back").addEventListener("click", () => {
-  const { room } = pane;
-  location.hash = "";
-  document.querySelector(`#rooms a[href="#/${room?.id}"]`)?.focus();
+  if (cameFromList) history.back();
+  else location.hash = "";
 });
 addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key === "k" && client) {

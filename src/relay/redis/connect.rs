@@ -1,12 +1,14 @@
 //! Connecting, again and again, and why a connection is given up.
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisError,
+    RedisError, RedisResult,
 };
 use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
@@ -97,9 +99,20 @@ impl Connection {
 
     /// A sign of life.
     pub async fn ping(&mut self, within: Duration) -> Result<(), Failure> {
-        let ping = redis::cmd("PING");
-        timeout(within, ping.exec_async(&mut self.redis)).await.map_err(|_| Failure::Silent)?.map_err(Failure::from)
+        in_time(within, redis::cmd("PING").exec_async(&mut self.redis)).await
     }
+}
+
+/// The answer, or that there was none in time.
+pub(super) async fn in_time(within: Duration, asked: impl Future<Output = RedisResult<()>>) -> Result<(), Failure> {
+    // This thread may have been busy for so long that the answer is here and only has not been read: a last look.
+    const LAST_LOOK: Duration = Duration::from_millis(10);
+    let mut asked = pin!(asked);
+    let answer = match timeout(within, &mut asked).await {
+        Ok(answer) => answer,
+        Err(_) => timeout(LAST_LOOK, asked).await.map_err(|_| Failure::Silent)?,
+    };
+    answer.map_err(Failure::Redis)
 }
 
 impl Pace {

@@ -2,9 +2,9 @@
 
 use redis::Pipeline;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::connect::{Connection, Failure, Pace};
+use super::connect::{Connection, Failure, Pace, in_time};
 use super::health::Side;
 use super::{Outgoing, Shared};
 
@@ -55,9 +55,8 @@ async fn publish(
         };
         let Some(first) = first else { return Ok(()) };
         let (pipeline, messages) = gather(shared, first, queue);
-        let answer = timeout(settings.publish_timeout, pipeline.exec_async(&mut connection.redis)).await;
         // An error of a single message, such as a missing permission, will not go away by itself: it counts as a breakdown.
-        match answer.map_err(|_| Failure::Silent).and_then(|answer| answer.map_err(Failure::Redis)) {
+        match in_time(settings.publish_timeout, pipeline.exec_async(&mut connection.redis)).await {
             Ok(()) => shared.tally.sent.add(messages),
             Err(failure) => {
                 shared.tally.dropped.add(messages);

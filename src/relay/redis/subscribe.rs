@@ -4,21 +4,17 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use redis::RedisResult;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Shared;
-use super::connect::{Connection, Failure, Pace};
+use super::connect::{Connection, Failure, Pace, in_time};
 use super::health::Side;
 use super::hearing::Hearing;
-use super::wanted::Round;
+use super::wanted::{Round, SUBSCRIBED_AT_ONCE};
 use crate::domain::ChatterId;
 use crate::relay::Hear;
-
-/// How many channels are asked for at once.
-const CHANNELS: usize = 1_000;
 
 /// Subscribes for ever.
 pub(super) async fn run(shared: &Arc<Shared>, hear: &Arc<dyn Hear>) {
@@ -52,7 +48,7 @@ impl Line<'_> {
 
     async fn try_serve(&mut self, hear: &dyn Hear) -> Result<std::convert::Infallible, Failure> {
         // As many rounds as it takes for all that was wanted before; what comes meanwhile is waited for by nobody here.
-        for _ in 0..self.shared.wanted.connected().div_ceil(CHANNELS) {
+        for _ in 0..self.shared.wanted.connected().div_ceil(SUBSCRIBED_AT_ONCE) {
             self.ask_next_round().await?;
         }
         self.shared.health.up(Side::Subscribed);
@@ -75,14 +71,16 @@ impl Line<'_> {
 
     /// Whether there was anything to ask.
     async fn ask_next_round(&self) -> Result<bool, Failure> {
-        let Some(Round { subscribe, unsubscribe }) = self.shared.wanted.next_round(CHANNELS) else { return Ok(false) };
         let mut redis = self.connection.redis.clone();
-        if !subscribe.is_empty() {
-            self.answered(redis.subscribe(self.channels(&subscribe))).await?;
-            self.shared.wanted.confirmed(&subscribe);
-        }
-        if !unsubscribe.is_empty() {
-            self.answered(redis.unsubscribe(self.channels(&unsubscribe))).await?;
+        match self.shared.wanted.next_round() {
+            None => return Ok(false),
+            Some(Round::Subscribe(chatters)) => {
+                self.answered(redis.subscribe(self.channels(&chatters))).await?;
+                self.shared.wanted.confirmed(&chatters);
+            }
+            Some(Round::Unsubscribe(chatters)) => {
+                self.answered(redis.unsubscribe(self.channels(&chatters))).await?;
+            }
         }
         Ok(true)
     }
@@ -93,14 +91,12 @@ impl Line<'_> {
 
     /// Waits as long as anything comes at all: behind a flood an answer may be late.
     async fn answered(&self, asked: impl Future<Output = RedisResult<()>>) -> Result<(), Failure> {
-        let within: Duration = self.shared.settings.answer_timeout;
         let mut asked = pin!(asked);
         loop {
             let before = self.traffic.load(Ordering::Relaxed);
-            match timeout(within, &mut asked).await {
-                Ok(answer) => return answer.map_err(Failure::Redis),
-                Err(_) if self.traffic.load(Ordering::Relaxed) == before => return Err(Failure::Silent),
-                Err(_) => {}
+            match in_time(self.shared.settings.answer_timeout, &mut asked).await {
+                Err(Failure::Silent) if self.traffic.load(Ordering::Relaxed) != before => {}
+                answer => return answer,
             }
         }
     }

@@ -49,7 +49,7 @@ pub struct RoomView {
     /// `delivered_seq` and `read_seq` of both.
     pub marks: BTreeMap<i64, (i64, i64)>,
     counted: Counted,
-    /// A deletion with this version may or may not have been of something that was counted.
+    /// Something up to this version may or may not have been counted.
     doubt: Option<i64>,
 }
 
@@ -104,6 +104,10 @@ impl RoomView {
         self.floor = chats.first().map_or(i64::MAX, |chat| number(chat, "seq"));
         for chat in chats {
             self.chats.insert(number(chat, "seq"), kept(chat));
+        }
+        // What came and went between the count and these chats is not told.
+        if self.cursor > self.counted.version {
+            self.doubt = Some(self.cursor);
         }
     }
 
@@ -226,6 +230,7 @@ mod tests {
         assert_eq!((view.cursor, view.floor, view.last_seq(), view.applied.len()), (2_000, 900, 901, 0));
         view.page(&page(2_000, 2_001, &[chat(5, 2_001, OTHER)]));
         assert!(!view.chats.contains_key(&5), "below the floor");
+        assert!(view.must_ask(), "only the server knows what was unread in between");
     }
 
     #[test]

@@ -13,7 +13,7 @@ const WORDS = {
   },
   up: {
     title: "Create your account",
-    hint: "It takes a minute, and nobody asks for more.",
+    hint: "A name and a password, that is all.",
     submit: "Create account",
     swap: ["You have an account?", "Sign in"],
   },
