@@ -8,7 +8,7 @@ use crate::support::device_checker::{settle, verify};
 use crate::support::dice::Dice;
 use crate::support::secrets::MARKER;
 use crate::support::wait::s;
-use crate::support::{Checker, Device, Person, Redis, SeedSocket, heavy, long, until};
+use crate::support::{Checker, Db, Device, Person, Redis, SeedSocket, TestServer, heavy, long, until};
 
 /// Across instances while Redis is away.
 const AWAY: Duration = Duration::from_secs(2);
@@ -202,6 +202,41 @@ async fn redis_is_absent_at_the_start_and_comes_later() {
     cluster.redis.up();
     cluster.is_whole_within(HEALED + SLACK).await;
     arrive(&mut crossings, NEAR).await;
+}
+
+/// What is told before an instance has asked the database for the first time is found by the next question.
+#[tokio::test]
+async fn an_instance_that_starts_without_redis_misses_nothing_from_its_first_moment_on() {
+    let _turn = heavy().await;
+    let mut cluster = Cluster::on(Redis::absent(&[]), 2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let (ann, bob) = (cluster.at(0, &ann), cluster.at(1, &bob));
+    for round in 0..5 {
+        cluster.server.instance_mut(1).restart().await;
+        let mut device = bob.device().await;
+        let start = Instant::now();
+        let content = format!("just after the start in round {round}");
+        ann.says(room, &content).await;
+        device.expect_chat(&content).await;
+        assert!(start.elapsed() < AWAY + SLACK, "round {round}: {:?}", start.elapsed());
+    }
+}
+
+/// Row E20.
+#[tokio::test]
+async fn instances_that_start_at_once_on_an_empty_database_all_come_up() {
+    for _ in 0..3 {
+        let redis = Redis::start();
+        let urls = std::iter::repeat_n(redis.url(), 3);
+        let mut server = TestServer::with(Db::Cluster).redis_urls(urls).launch().await;
+        for instance in 0..3 {
+            let ready = server.instance_mut(instance).wait_ready().await;
+            assert!(ready.is_ok(), "instance {instance}: {}", ready.unwrap_err());
+        }
+        let (ann, bob, room) = server.api().pair().await;
+        ann.says(room, "and they are one service").await;
+        assert_eq!(bob.history(room).await.len(), 1);
+    }
 }
 
 /// Row E11.

@@ -66,8 +66,8 @@ impl ServerBuilder {
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> TestServer {
         let mut server = self.prepared().await;
-        server.launch();
         for instance in &mut server.instances {
+            instance.launch();
             start_up(instance).await;
         }
         server.port = server.instances[0].port;
@@ -77,7 +77,7 @@ impl ServerBuilder {
         server
     }
 
-    /// Starts it without waiting, for a server that has reasons not to become ready.
+    /// Starts it, all instances at once, without waiting; for a server that has reasons not to become ready.
     pub async fn launch(self) -> TestServer {
         let mut server = self.prepared().await;
         server.launch();
