@@ -113,7 +113,7 @@ async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order()
     for device in &mut devices {
         let mut chats = Vec::new();
         while chats.len() < total {
-            let frame = device.next(s(20)).await.expect("open");
+            let frame = device.next_event(s(20)).await.expect("open");
             assert_ne!(frame["type"], "error", "{frame}");
             if frame["type"] == "chat" {
                 chats.push(frame["chat"].clone());
