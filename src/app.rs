@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use actix::{Actor, Arbiter};
 use actix_web::web;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
+use crate::actors::cluster::Cluster;
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::{self, Counters, Notifier};
 use crate::actors::presence::Presence;
@@ -26,6 +27,7 @@ pub use crate::http::documents::{asyncapi_text as asyncapi, openapi_text as open
 use crate::http::{Deletion, Rules, State};
 use crate::limits::Limits;
 use crate::push::{Pusher, fcm};
+use crate::relay::{self, Relay};
 use crate::store::{OpenError, Options, Store};
 
 /// A room that had nothing to do for so long gives its memory back.
@@ -43,6 +45,8 @@ pub enum RunError {
     Passwords(#[from] PasswordError),
     #[error("cannot listen on {address}; is something else there? Set PORT or HYPER_CHAT__SERVER__HOST")]
     Listen { address: String, source: std::io::Error },
+    #[error("Redis cannot be used")]
+    Relay(#[from] relay::redis::Refused),
     #[error("the HTTP server failed")]
     Http(#[source] std::io::Error),
 }
@@ -65,6 +69,8 @@ pub struct Application {
     notifier: Arc<Keeper>,
     presence: Arc<Presence>,
     receipts: Arc<Receipts>,
+    cluster: Arc<Cluster>,
+    hearing: Option<relay::Worker>,
     server: actix_web::dev::Server,
     drain_max: Duration,
     clean_up_every: Duration,
@@ -78,7 +84,8 @@ impl Application {
         let secret = config.jwt_secret()?;
         let writer = listen::Writer::default();
         let store = Arc::new(Store::open(&store_options(config), |run| *writer.lock() = Some(run)).await?);
-        let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter));
+        let (relay, hearing) = open_relay(config, &secret)?;
+        let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter, relay));
         let notifier = start_notifier(config, &store, &sessions);
         let parts =
             RoomParts { store: store.clone(), sessions: sessions.clone(), notifier: notifier.clone(), idle: ROOM_IDLE };
@@ -102,26 +109,33 @@ impl Application {
             turns: Arc::new(Semaphore::new((config.database.connections_max as usize / 2).max(2))),
             draining: Arc::new(AtomicBool::new(false)),
         });
+        let cluster = Cluster::new(state.store.clone(), state.registry.clone(), state.sessions.clone());
         let server = listen::listen(config, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
-        Ok(Self { state, notifier, presence, receipts, server, drain_max, clean_up_every })
+        Ok(Self { state, notifier, presence, receipts, cluster, hearing, server, drain_max, clean_up_every })
     }
 
     /// Serves until SIGTERM or SIGINT, then drains and ends.
     pub async fn run_until_stopped(self) -> Result<(), RunError> {
-        let Self { state, notifier, presence, receipts, server, drain_max, clean_up_every } = self;
+        let Self { state, notifier, presence, receipts, cluster, hearing, server, drain_max, clean_up_every } = self;
         let cleaner = actix_web::rt::spawn(clean_up(state.clone(), clean_up_every));
         let keeper = actix_web::rt::spawn(keep(notifier.clone()));
         let teller = actix_web::rt::spawn(presence.clone().run());
         let counter = actix_web::rt::spawn(receipts.run());
+        let watcher = actix_web::rt::spawn(cluster.clone().watch());
+        let hearer = actix_web::rt::spawn(async move {
+            if let Some(hearing) = hearing {
+                hearing.run(cluster).await;
+            }
+        });
         let handle = server.handle();
         let drainer = actix_web::rt::spawn(async move {
             drain::stop_signal().await;
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
         let ended = server.await.map_err(RunError::Http);
-        for task in [cleaner, keeper, teller, counter] {
+        for task in [cleaner, keeper, teller, counter, watcher, hearer] {
             task.abort();
         }
         if ended.is_ok() {
@@ -187,6 +201,15 @@ fn store_options(config: &Config) -> Options {
         unsafe_durability: config.database.unsafe_durability,
         push_grace: Duration::from_millis(config.push.grace_ms),
     }
+}
+
+/// How the other instances are told, and what hears them; without Redis there are none.
+fn open_relay(config: &Config, secret: &SecretString) -> Result<(Relay, Option<relay::Worker>), RunError> {
+    let Some(url) = &config.redis.url else { return Ok((Relay::single(), None)) };
+    let insecure_tls = config.redis.insecure_tls;
+    let settings = relay::redis::Settings { insecure_tls, ..relay::redis::Settings::new(url.clone()) };
+    let (relay, worker) = Relay::redis(&settings, secret.expose_secret().as_bytes())?;
+    Ok((relay, Some(worker)))
 }
 
 fn token_ttl(config: &Config) -> Duration {

@@ -80,6 +80,8 @@ pub struct Redis {
     /// May hold a password; none = one instance.
     #[serde(deserialize_with = "none_if_empty")]
     pub url: Option<SecretString>,
+    /// Takes any certificate, for hosted Redis with a self-signed one.
+    pub insecure_tls: bool,
 }
 
 /// Tokens and passwords.
@@ -231,7 +233,6 @@ impl Config {
         let mut config: Self = layers.merge(file)?;
         config.fill(&layers);
         rules::check_together(&config, &mut layers);
-        refuse_what_is_not_there_yet(&config, &mut layers);
         layers.refuse()?;
         Ok(config)
     }
@@ -258,17 +259,6 @@ impl Config {
             DatabaseKind::SqliteInMemory => Ok(secret_file::random()),
             DatabaseKind::Postgres => Err(ConfigError::one(rules::secret_required("PostgreSQL"))),
         }
-    }
-}
-
-/// Settings that a later version will understand; one line to remove for each.
-fn refuse_what_is_not_there_yet(config: &Config, layers: &mut layers::Layers) {
-    if config.redis.url.is_some() {
-        layers.problem(
-            "redis.url",
-            "running more than one instance needs the relay between instances, which this version does not have yet; \
-             leave it unset and run one instance",
-        );
     }
 }
 

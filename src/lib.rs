@@ -8,6 +8,7 @@ pub mod wire;
 pub mod auth;
 pub mod limits;
 pub mod push;
+pub mod relay;
 pub mod store;
 
 pub mod actors;

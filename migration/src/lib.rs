@@ -9,6 +9,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 
 mod m20261122_000001_foundation;
 mod m20261122_000002_presence;
+mod m20261122_000003_changed;
 
 /// Runs the text that is written for this database.
 async fn run(manager: &SchemaManager<'_>, postgres: &str, sqlite: &str) -> Result<(), DbErr> {
@@ -23,6 +24,10 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_foundation::Migration), Box::new(m20261122_000002_presence::Migration)]
+        vec![
+            Box::new(m20261122_000001_foundation::Migration),
+            Box::new(m20261122_000002_presence::Migration),
+            Box::new(m20261122_000003_changed::Migration),
+        ]
     }
 }

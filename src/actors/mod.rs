@@ -16,6 +16,7 @@
 //! store's writer and hear of them after the commit; rooms put frames straight into the out-queues of the
 //! [`sessions`] and nudge the notifier. Nobody waits for an actor but `http`, for a room's reply, with a deadline.
 
+pub mod cluster;
 pub mod notifier;
 pub mod presence;
 pub mod receipts;

@@ -131,7 +131,7 @@ impl Presence {
         let seen: HashMap<ChatterId, Micros> = seen.into_iter().collect();
         let mut frames: HashMap<ChatterId, Bytes> = HashMap::new();
         for (chatter_id, watcher) in self.store.watchers_of(chatters).await? {
-            if self.sessions.has_device(watcher) {
+            if self.sessions.may_have_device(watcher) {
                 let last_seen = seen.get(&chatter_id).copied();
                 let frame = || text_frame(&ServerFrame::Presence { chatter_id, online, last_seen });
                 self.sessions.announce(watcher, frames.entry(chatter_id).or_insert_with(frame));

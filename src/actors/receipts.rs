@@ -67,10 +67,10 @@ impl Watcher for Receipts {
     fn moved(&self, moved: Vec<Moved>) {
         let mut counts = false;
         for moved in moved {
-            if moved.shown && moved.other_id != moved.chatter_id && self.sessions.has_device(moved.other_id) {
+            if moved.shown && moved.other_id != moved.chatter_id && self.sessions.may_have_device(moved.other_id) {
                 self.sessions.announce(moved.other_id, &text_frame(&frame(&moved, None)));
             }
-            if moved.read && self.sessions.has_device(moved.chatter_id) {
+            if moved.read && self.sessions.may_have_device(moved.chatter_id) {
                 counts = true;
                 self.to_count.lock().entry(moved.chatter_id).or_default().insert(moved.chatroom_id, moved);
             }

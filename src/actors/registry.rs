@@ -134,6 +134,14 @@ impl Registry {
         }
     }
 
+    /// Tells a room something if it is in use; otherwise nobody needs it.
+    pub fn tell_if_running(&self, id: ChatroomId, command: Command) {
+        if let Some(entry) = self.rooms.get(&id) {
+            // One that is too busy finds out by itself.
+            let _ = entry.tell(command);
+        }
+    }
+
     /// Takes an idle room out, unless somebody has just told it something. Called by the room itself, which stops if
     /// this says so.
     #[must_use]
@@ -218,7 +226,8 @@ mod tests {
             store.create_chatter(new).await.unwrap();
         }
         let Created::New(room) = store.create_chatroom(1, 2).await.unwrap() else { panic!("no room") };
-        let (sessions, counters) = (Arc::new(Sessions::new(0)), Arc::new(Counters::default()));
+        let (sessions, counters) =
+            (Arc::new(Sessions::new(0, crate::relay::Relay::single())), Arc::new(Counters::default()));
         let (outbox, pusher) = (store.outbox(), Arc::new(Pusher::open(&fcm::Settings::default())));
         let thread = threads[0].handle();
         let notifier = Arc::new(Keeper::new(counters.clone(), move || {
@@ -246,7 +255,7 @@ mod tests {
     fn socket(bench: &Bench, chatter: i64) -> (Arc<Link>, OutBody) {
         let (out, body) = OutQueue::new(1 << 20);
         let link = Arc::new(Link::seed(chatter, None, bench.room, false, out));
-        bench.sessions.add(link.clone());
+        drop(bench.sessions.add(link.clone()));
         (link, body)
     }
 

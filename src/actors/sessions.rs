@@ -10,13 +10,13 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::session::frame::Close;
+use super::session::frame::{Close, text_of};
 use super::session::link::Link;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::limits::network;
+use crate::relay::{Relay, State, Told};
 
 /// The sockets of every chatter who is connected here.
-#[derive(Default)]
 pub struct Sessions {
     by_chatter: DashMap<ChatterId, Vec<Arc<Link>>>,
     count: AtomicUsize,
@@ -27,6 +27,7 @@ pub struct Sessions {
     /// Device sockets that nobody has signed in on yet, by the peer's address.
     unsigned: DashMap<IpAddr, Vec<Arc<Link>>>,
     changed: Changed,
+    relay: Relay,
 }
 
 /// Chatters whose first socket came or whose last one went.
@@ -44,13 +45,29 @@ pub const UNSIGNED_MAX: usize = 20;
 impl Sessions {
     /// No sockets yet; of a chatter's, at most so many live (0 = no limit).
     #[must_use]
-    pub fn new(per_chatter_max: usize) -> Self {
-        Self { per_chatter_max, ..Self::default() }
+    pub fn new(per_chatter_max: usize, relay: Relay) -> Self {
+        Self {
+            by_chatter: DashMap::new(),
+            count: AtomicUsize::new(0),
+            per_chatter_max,
+            closed_to_chats: AtomicBool::new(false),
+            unsigned: DashMap::new(),
+            changed: Changed::default(),
+            relay,
+        }
     }
 
-    /// Adds a socket; where that is one too many, the chatter's oldest is closed 4409.
-    pub fn add(&self, link: Arc<Link>) {
+    /// How the other instances are told.
+    #[must_use]
+    pub fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// Adds a socket; where that is one too many, the chatter's oldest is closed 4409. The answer comes when the instance
+    /// hears what others do for this chatter, or should not be waited for any longer: only then the database may be read.
+    pub fn add(&self, link: Arc<Link>) -> impl Future<Output = bool> + use<> {
         let chatter_id = link.chatter_id;
+        let heard = self.relay.listen(chatter_id);
         let first;
         let oldest = {
             let mut links = self.by_chatter.entry(link.chatter_id).or_default();
@@ -60,12 +77,16 @@ impl Sessions {
             if full { Some(links.remove(0)) } else { None }
         };
         match oldest {
-            Some(oldest) => oldest.close(Close::REPLACED),
+            Some(oldest) => {
+                self.relay.unlisten(chatter_id);
+                oldest.close(Close::REPLACED);
+            }
             None => drop(self.count.fetch_add(1, Ordering::Relaxed)),
         }
         if first {
             self.came_or_went([chatter_id]);
         }
+        heard
     }
 
     /// Adds a device socket that nobody has signed in on; false if its address has too many of them already.
@@ -97,6 +118,7 @@ impl Sessions {
             links.is_empty()
         });
         if found {
+            self.relay.unlisten(link.chatter_id);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
         if last.is_some() {
@@ -143,15 +165,61 @@ impl Sessions {
         }
     }
 
-    /// Queues a frame on each device socket of this chatter, behind its `ready`.
+    /// Queues a frame on each device socket of this chatter, behind its `ready`, on all instances.
     pub fn announce(&self, chatter_id: ChatterId, frame: &Bytes) {
+        self.announce_here(chatter_id, frame);
+        self.relay.tell(Told::Frame { chatter_id, text: text_of(frame), droppable: false });
+    }
+
+    /// The same, of something that nobody misses.
+    pub fn mention(&self, chatter_id: ChatterId, frame: &Bytes) {
+        self.mention_here(chatter_id, frame);
+        self.relay.tell(Told::Frame { chatter_id, text: text_of(frame), droppable: true });
+    }
+
+    /// Queues a frame on each device socket that this chatter has on this instance.
+    pub fn announce_here(&self, chatter_id: ChatterId, frame: &Bytes) {
         self.each(chatter_id, |link| link.announce(frame));
     }
 
-    /// Whether the chatter has a device socket on this instance.
+    /// The same, of something that nobody misses.
+    pub fn mention_here(&self, chatter_id: ChatterId, frame: &Bytes) {
+        self.each(chatter_id, |link| link.mention(frame));
+    }
+
+    /// Whether the chatter may have a device socket: on this instance, or where others cannot be seen.
     #[must_use]
-    pub fn has_device(&self, chatter_id: ChatterId) -> bool {
-        self.by_chatter.get(&chatter_id).is_some_and(|links| links.iter().any(|link| link.is_device()))
+    pub fn may_have_device(&self, chatter_id: ChatterId) -> bool {
+        self.relay.state() != State::Single
+            || self.by_chatter.get(&chatter_id).is_some_and(|links| links.iter().any(|link| link.is_device()))
+    }
+
+    /// The chatter's sign-ins ended, but for this one: closes their sockets on all instances.
+    pub fn signed_out(&self, chatter_id: ChatterId, keep: Option<i64>) {
+        self.signed_out_here(chatter_id, keep);
+        self.relay.tell(Told::SignedOut { chatter_id, keep });
+    }
+
+    /// The same on this instance.
+    pub fn signed_out_here(&self, chatter_id: ChatterId, keep: Option<i64>) {
+        self.close_of(chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != keep);
+    }
+
+    /// The account is gone: closes its sockets on all instances.
+    pub fn account_gone(&self, chatter_id: ChatterId) {
+        self.account_gone_here(chatter_id);
+        self.relay.tell(Told::AccountGone { chatter_id });
+    }
+
+    /// The same on this instance.
+    pub fn account_gone_here(&self, chatter_id: ChatterId) {
+        self.close_of(chatter_id, Close::TOKEN_REFUSED, |_| true);
+    }
+
+    /// The chatters who are connected here.
+    #[must_use]
+    pub fn chatters(&self) -> Vec<ChatterId> {
+        self.by_chatter.iter().map(|links| *links.key()).collect()
     }
 
     /// Whether the chatter has any live socket on this instance.
@@ -172,8 +240,14 @@ impl Sessions {
         chosen.for_each(|link| link.close(close));
     }
 
-    /// A room is gone: closes its seed sockets and tells the device sockets.
+    /// A room is gone: closes its seed sockets and tells the device sockets, on all instances.
     pub fn close_room(&self, chatroom_id: ChatroomId, chatters: [ChatterId; 2]) {
+        self.close_room_here(chatroom_id, chatters);
+        self.relay.tell(Told::RoomGone { chatroom_id, chatters });
+    }
+
+    /// The same on this instance.
+    pub fn close_room_here(&self, chatroom_id: ChatroomId, chatters: [ChatterId; 2]) {
         let both = if chatters[0] == chatters[1] { &chatters[..1] } else { &chatters[..] };
         for link in both.iter().flat_map(|chatter_id| self.of(*chatter_id)) {
             if link.seed_room() == Some(chatroom_id) {
@@ -221,9 +295,9 @@ mod tests {
 
     #[test]
     fn one_socket_too_many_replaces_the_oldest() {
-        let sessions = Sessions::new(2);
+        let sessions = Sessions::new(2, Relay::single());
         let links: Vec<_> = (1..=3).map(|room| link(7, room)).collect();
-        links.iter().for_each(|l| sessions.add(l.clone()));
+        links.iter().for_each(|l| drop(sessions.add(l.clone())));
         assert!(links[0].out.is_closing());
         assert!(!links[1].out.is_closing());
         assert_eq!(sessions.count(), 2);
@@ -234,9 +308,9 @@ mod tests {
 
     #[test]
     fn only_the_sockets_of_a_deleted_room_are_closed() {
-        let sessions = Sessions::new(0);
+        let sessions = Sessions::new(0, Relay::single());
         let (gone, stays) = (link(7, 1), link(7, 2));
-        [&gone, &stays].into_iter().for_each(|l| sessions.add(l.clone()));
+        [&gone, &stays].into_iter().for_each(|l| drop(sessions.add(l.clone())));
         sessions.close_room(1, [7, 8]);
         assert!(gone.out.is_closing() && !stays.out.is_closing());
     }

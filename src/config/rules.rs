@@ -88,6 +88,11 @@ fn check_urls(config: &Config, layers: &mut Layers) {
         && !has_scheme(url.expose_secret(), &["redis://", "rediss://"])
     {
         layers.problem("redis.url", "must begin with redis:// or rediss://");
+    } else if config.redis.url.is_some() && config.database.kind() != DatabaseKind::Postgres {
+        layers.problem(
+            "redis.url",
+            "is for several instances, which need PostgreSQL: set DATABASE_URL, or leave it unset",
+        );
     }
     if !has_scheme(&config.fcm.base_url, &["https://", "http://"]) {
         layers.problem("fcm.base_url", "must begin with https:// (or http:// for a stand-in)");

@@ -10,7 +10,7 @@ use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging::{self, STREAM_PAGE};
 use super::{Deletion, State};
 use crate::actors::room::messages::Command;
-use crate::actors::session::frame::{Close, text_frame};
+use crate::actors::session::frame::text_frame;
 use crate::domain::ChatterId;
 use crate::domain::chatter::{Chatter, fcm_reg_id, nickname, password, username_key};
 use crate::error::{Code, Problem};
@@ -152,7 +152,7 @@ pub async fn change(
     }
     if password_changed {
         state.store.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
-        state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != viewer.sign_in_id);
+        state.sessions.signed_out(viewer.chatter_id, viewer.sign_in_id);
     }
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
 }
@@ -180,7 +180,7 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpRespo
         Deletion::Cascade => state.store.cascade_chatter(viewer.chatter_id).await?,
     };
     let gone = gone.ok_or_else(|| Problem::not_found("chatter"))?;
-    state.sessions.close_of(viewer.chatter_id, Close::TOKEN_REFUSED, |_| true);
+    state.sessions.account_gone(viewer.chatter_id);
     for (room, pair) in gone.deleted_rooms {
         state.sessions.close_room(room, pair);
         // A room that is too busy to hear it finds its row gone with the next chat.

@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use super::State;
+use crate::relay::State as Relay;
 
 /// Is the process alive
 #[utoipa::path(
@@ -20,7 +21,10 @@ pub async fn healthz() -> HttpResponse {
 #[utoipa::path(
     get, path = "/readyz", operation_id = "readyz", tag = "Operation", security(()),
     responses(
-        (status = 200, description = "They can.", body = Object, example = json!({"status": "ready", "database": "up"})),
+        (
+            status = 200, description = "They can; `degraded` while Redis is away: chats of other instances come a second late.",
+            body = Object, example = json!({"status": "ready", "database": "up"})
+        ),
         (
             status = 503, description = "They cannot: the database is away, or the instance is shutting down.",
             body = Object, example = json!({"status": "unavailable", "database": "down"})
@@ -32,7 +36,12 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
         return HttpResponse::ServiceUnavailable().json(json!({"status": "draining"}));
     }
     match state.store.ping().await {
-        Ok(()) => HttpResponse::Ok().json(json!({"status": "ready", "database": "up"})),
+        Ok(()) => HttpResponse::Ok().json(match state.sessions.relay().state() {
+            Relay::Single => json!({"status": "ready", "database": "up"}),
+            Relay::Up => json!({"status": "ready", "database": "up", "redis": "up"}),
+            // Everything works, but what happens on other instances comes a second late.
+            Relay::Away { .. } => json!({"status": "degraded", "database": "up", "redis": "away"}),
+        }),
         Err(_) => HttpResponse::ServiceUnavailable().json(json!({"status": "unavailable", "database": "down"})),
     }
 }

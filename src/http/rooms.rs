@@ -41,7 +41,7 @@ pub async fn create(
     match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
         Created::New(room) => {
             let other = room.other(viewer.chatter_id);
-            let of_other = match other != viewer.chatter_id && state.sessions.has_device(other) {
+            let of_other = match other != viewer.chatter_id && state.sessions.may_have_device(other) {
                 true => ViewOf::one(&state, other, room.id).await.ok(),
                 false => None,
             };
@@ -61,7 +61,7 @@ pub async fn create(
 
 /// Tells the chatter's devices of a new room.
 fn announce(state: &State, chatter: ChatterId, view: &ViewOf) {
-    if state.sessions.has_device(chatter) {
+    if state.sessions.may_have_device(chatter) {
         let frame = text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() });
         state.sessions.announce(chatter, &frame);
     }

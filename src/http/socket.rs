@@ -12,6 +12,7 @@ use super::State;
 use super::extract::{Viewer, address, bearer, id};
 use super::openapi::{Refusals, STORE, TOKEN, of};
 use super::origin;
+use crate::actors::room::state::Head;
 use crate::actors::session::Session;
 use crate::actors::session::link::Link;
 use crate::actors::session::out_queue::OutQueue;
@@ -60,11 +61,14 @@ pub async fn seed(
     let response = accept(&request, &[], body).map_err(refused)?;
     let events = asked.events.as_deref() == Some("1");
     let link = Arc::new(Link::seed(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
-    state.sessions.add(link.clone());
+    state.sessions.add(link.clone()).await;
     // Signed out, or the room deleted, while this was asked for: then nobody has closed this socket.
-    if let Err(problem) = viewer.admitted(&state, room.id).await {
-        state.sessions.remove(&link);
-        return Err(problem);
+    match viewer.admitted(&state, room.id).await {
+        Ok(room) => drop(link.joined(Head { version: room.version, seq: room.last_seq }, None)),
+        Err(problem) => {
+            state.sessions.remove(&link);
+            return Err(problem);
+        }
     }
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
     let session = Session::seed(link, state.session_parts(), viewer.expires_at);

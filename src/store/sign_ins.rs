@@ -1,5 +1,6 @@
 //! Sign-ins: the rows that passwords open and tokens name, and whether a token still counts.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ::entity::sign_in::{ActiveModel, Column, Entity};
@@ -72,6 +73,33 @@ impl Store {
         let Some(row) = row else { return Ok(Err(Ended::NoChatter)) };
         let signed_in: bool = row.try_get_by_index(0).map_err(StoreError::from)?;
         Ok(standing_of(signed_in, sign_in))
+    }
+
+    /// The same for many tokens.
+    pub async fn standings(
+        &self,
+        tokens: &[(ChatterId, Option<i64>)],
+    ) -> Result<Vec<((ChatterId, Option<i64>), Standing)>, StoreError> {
+        let chatters: Vec<ChatterId> = tokens.iter().map(|(chatter, _)| *chatter).collect();
+        let sign_ins: Vec<i64> = tokens.iter().filter_map(|(_, sign_in)| *sign_in).collect();
+        let (chatters, sign_ins) = self
+            .reads
+            .run(async |db| {
+                use ::entity::chatter;
+                let there = chatter::Entity::find().filter(chatter::Column::Id.is_in(chatters.iter().copied()));
+                let there = there.filter(chatter::Column::DeleteTime.is_null()).all(db).await?;
+                let open = Entity::find().filter(Column::Id.is_in(sign_ins.iter().copied())).all(db).await?;
+                Ok((there, open))
+            })
+            .await?;
+        let there: HashSet<ChatterId> = chatters.into_iter().map(|row| row.id).collect();
+        let open: HashSet<(i64, ChatterId)> = sign_ins.into_iter().map(|row| (row.id, row.chatter_id)).collect();
+        let standing = |(chatter, sign_in): (ChatterId, Option<i64>)| match sign_in {
+            _ if !there.contains(&chatter) => Err(Ended::NoChatter),
+            Some(id) if !open.contains(&(id, chatter)) => Err(Ended::SignedOut),
+            _ => Ok(()),
+        };
+        Ok(tokens.iter().map(|token| (*token, standing(*token))).collect())
     }
 }
 

@@ -12,9 +12,9 @@ use crate::support::dice::Dice;
 use crate::support::proxy::Proxy;
 use crate::support::secrets::MARKER;
 use crate::support::wait::s;
-use crate::support::{Api, Db, Device, Person, TestServer, heavy, long, on_both};
+use crate::support::{Api, Db, Device, Person, TestServer, heavy, long, on_all};
 
-on_both![devices_on_broken_wires_come_to_the_same_view];
+on_all![devices_on_broken_wires_come_to_the_same_view];
 
 const CHATS_PER_DEVICE: usize = 450;
 /// Those of the third person, who has no device and uses REST.
@@ -63,7 +63,7 @@ impl Scene {
             2 => (&self.bob, "bob-phone", [2, 4]),
             _ => (&self.bob, "bob-desk", [2, 4]),
         };
-        let proxy = Proxy::before(self.api.port).await;
+        let proxy = Proxy::before(&self.api.doors).await;
         let device = Device::new(person, proxy.port, name);
         let rooms = [0, 0, 0, mine[0], mine[1]].map(|at| self.rooms[at]);
         Life { device, proxy, rooms, left: CHATS_PER_DEVICE, since: Instant::now() }

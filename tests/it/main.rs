@@ -8,6 +8,8 @@
 mod support;
 
 mod chaos_device;
+mod cluster;
+mod cluster_faults;
 mod demo_browser;
 mod documents;
 mod fault_database;
@@ -16,6 +18,8 @@ mod fault_limits;
 mod presence;
 mod promises;
 mod push;
+mod relay;
+mod relay_faults;
 mod rest_accounts;
 mod rest_chats;
 mod rest_errors;

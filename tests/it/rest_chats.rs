@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::support::account::{contents, list, numbers};
 use crate::support::rest::next_link;
 use crate::support::secrets::MARKER;
-use crate::support::{Answer, Db, Person, TestServer, on_both};
+use crate::support::{Answer, Db, Person, TestServer, on_all};
 
-on_both![
+on_all![
     a_new_chat_answers_201_and_is_there_for_both,
     an_empty_room_is_200_and_an_empty_list,
     chats_are_ascending_and_numbered_from_one,

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::support::account::{list, marks_of, numbers};
 use crate::support::rest::next_link;
 use crate::support::wait::s;
-use crate::support::{Db, TestServer, on_both, stays};
+use crate::support::{Db, TestServer, on_all, stays};
 
-on_both![
+on_all![
     a_new_room_answers_201_with_both_people,
     a_room_is_shown_to_its_two_people_only,
     an_unknown_opponent_is_422,

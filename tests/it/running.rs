@@ -24,7 +24,7 @@ async fn migrate_makes_the_tables_and_serve_then_needs_not(db: Db) {
     let folder = tempfile::tempdir().expect("a folder");
     let url = match db {
         Db::Sqlite => crate::support::database::sqlite_url(&folder.path().join("made.db")),
-        Db::Postgres => crate::support::postgres::fresh_database().await,
+        Db::Postgres | Db::Cluster => crate::support::postgres::fresh_database().await,
     };
     for run in 0..2 {
         let (status, _, log) = TestServer::with(db).database_url(&url).run(&["migrate"]).await;

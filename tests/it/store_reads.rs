@@ -41,7 +41,7 @@ async fn bench(db: Db) -> Bench {
     let folder = tempfile::tempdir().expect("a folder");
     let url = match db {
         Db::Sqlite => sqlite_url(&folder.path().join("chat.db")),
-        Db::Postgres => fresh_database().await,
+        Db::Postgres | Db::Cluster => fresh_database().await,
     };
     let options = Options {
         url: url.clone(),

@@ -6,9 +6,9 @@ use crate::support::account::{contents, numbers};
 use crate::support::device_socket::send;
 use crate::support::token::{claims, mint};
 use crate::support::wait::s;
-use crate::support::{Db, DeviceSocket, TestServer, on_both};
+use crate::support::{Db, DeviceSocket, TestServer, on_all};
 
-on_both![
+on_all![
     a_chat_is_acknowledged_and_told_to_every_device_of_both,
     chats_of_any_transport_reach_devices_and_seed_sockets,
     a_retry_on_any_transport_gets_the_first_chat_and_tells_nobody,
@@ -99,7 +99,7 @@ async fn a_retry_on_any_transport_gets_the_first_chat_and_tells_nobody(db: Db) {
     }
     let of_bob = other.says(room, "once", "a client_id is the sender's own").await;
     assert_ne!(of_bob["id"], first["id"]);
-    let mut late = DeviceSocket::open(server.port, &mint(&claims(ann.id))).await;
+    let mut late = DeviceSocket::open(server.doors().pick(), &mint(&claims(ann.id))).await;
     let burst: Vec<_> = (0..8).map(|_| send(room, "burst", "eight times on three sockets")).collect();
     burst.iter().for_each(|frame| [&one, &two, &late].iter().for_each(|socket| socket.send_json(frame)));
     let mut ids = Vec::new();

@@ -7,9 +7,9 @@ use crate::support::device_checker::{settle, verify};
 use crate::support::device_socket::{cursors, send};
 use crate::support::raw_socket::CLOSE;
 use crate::support::wait::s;
-use crate::support::{Db, Device, DeviceSocket, Person, RawSocket, TestServer, heavy, on_both};
+use crate::support::{Db, Device, DeviceSocket, Person, RawSocket, TestServer, heavy, on_all};
 
-on_both![
+on_all![
     changes_since_a_version_are_told_in_order,
     a_long_absence_comes_in_pages,
     a_room_too_far_behind_is_reset,
@@ -177,7 +177,7 @@ async fn what_happens_during_a_resume_comes_after_it(db: Db) {
     for n in 0..200 {
         writer.says(room, &format!("before-{n}"), &content).await;
     }
-    let mut devices = vec![Device::new(&bob, server.port, "late-1"), Device::new(&bob, server.port, "late-2")];
+    let mut devices = vec![Device::new(&bob, server.doors(), "late-1"), Device::new(&bob, server.doors(), "late-2")];
     for (n, device) in devices.iter_mut().enumerate() {
         device.resumed_at_once = 1;
         device.connect().await;
@@ -220,7 +220,7 @@ async fn a_device_that_reads_too_slowly_comes_back_and_misses_nothing(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut other = bob.device().await;
-    let mut slow = RawSocket::open_narrow(server.port, &format!("/ws?jwt={}", bob.token)).await;
+    let mut slow = RawSocket::open_narrow(server.doors().pick(), &format!("/ws?jwt={}", bob.token)).await;
     assert_eq!(slow.expect_text().await["type"], "ready");
     let mut writer = ann.device().await;
     // 21 KB each: more in all than the kernel, a queue and its allowance for bursts hold together.
@@ -261,7 +261,7 @@ async fn a_device_comes_back_after_the_server_died(db: Db) {
     let _turn = heavy().await;
     let mut server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
-    let mut devices = vec![Device::new(&ann, server.port, "ann-1"), Device::new(&bob, server.port, "bob-1")];
+    let mut devices = vec![Device::new(&ann, server.doors(), "ann-1"), Device::new(&bob, server.doors(), "bob-1")];
     let dump_rooms = [room];
     for round in 0..3 {
         for device in &mut devices {

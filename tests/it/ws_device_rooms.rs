@@ -8,9 +8,9 @@ use crate::support::account::numbers;
 use crate::support::device_checker::{settle, verify};
 use crate::support::device_socket::{cursors, send};
 use crate::support::wait::s;
-use crate::support::{Db, Device, TestServer, heavy, on_both};
+use crate::support::{Db, Device, TestServer, heavy, on_all};
 
-on_both![
+on_all![
     a_new_room_is_told_to_every_device_of_both,
     a_deleted_room_is_told_to_every_device_of_both,
     rooms_that_came_and_went_meanwhile_are_found_when_coming_back,
@@ -87,7 +87,7 @@ async fn rooms_that_came_and_went_meanwhile_are_found_when_coming_back(db: Db) {
     let (cem, dan) = (server.api().person("cem").await, server.api().person("dan").await);
     let goes = bob.room_with(&cem).await;
     cem.says(goes, "in a room that goes").await;
-    let mut devices = vec![Device::new(&bob, server.port, "bob-1")];
+    let mut devices = vec![Device::new(&bob, server.doors(), "bob-1")];
     let dump = server.dump().await;
     settle(&mut devices, &dump, &[stays, goes], s(10)).await;
     devices[0].hang_up();

@@ -8,9 +8,9 @@ use crate::support::account::{contents, marks_of, numbers};
 use crate::support::raw_socket::{PING, PONG};
 use crate::support::token::{claims, mint, now};
 use crate::support::wait::s;
-use crate::support::{Db, RawSocket, SeedSocket, TestServer, eventually, on_both, stays};
+use crate::support::{Db, RawSocket, SeedSocket, TestServer, eventually, on_all, stays};
 
-on_both![
+on_all![
     a_chat_reaches_every_socket_of_the_room_the_senders_included,
     a_chat_posted_by_rest_is_relayed,
     a_stranger_is_refused_before_the_upgrade,
@@ -82,7 +82,7 @@ async fn a_stranger_is_refused_before_the_upgrade(db: Db) {
         (format!("/ws/chatrooms/999999/?jwt={}", ann.token), 404, "not_found"),
         (format!("/ws/chatrooms/abc/?jwt={}", ann.token), 404, "not_found"),
     ] {
-        let refused = RawSocket::open(server.port, &path, "").await.err().expect("an HTTP answer, no socket");
+        let refused = RawSocket::open(server.doors().pick(), &path, "").await.err().expect("an HTTP answer, no socket");
         let problem = refused.json();
         assert_eq!(refused.status, status, "{path}: {problem}");
         assert!(problem["code"].as_str().unwrap().starts_with(code), "{path}: {problem}");
@@ -209,7 +209,7 @@ async fn a_pong_proves_delivery(db: Db) {
     assert_eq!(bob.room(room).await["unread_count"], 3);
     drop(socket);
     let path = format!("/ws/chatrooms/{room}/?jwt={}", bob.token);
-    let mut silent = RawSocket::open(server.port, &path, "").await.unwrap();
+    let mut silent = RawSocket::open(server.doors().pick(), &path, "").await.unwrap();
     ann.says(room, "to one whose stack does not answer").await;
     assert_eq!(silent.expect_text().await["message"], "to one whose stack does not answer");
     let ping = silent.expect(PING, s(5)).await;

@@ -1,21 +1,25 @@
 //! The way out of a room: committed changes to the sockets of the two, in order, gaps filled from the database.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 
 use super::messages::Reply;
 use super::reply::{answer, problem_of};
-use super::{Room, Stage};
+use super::{Room, Stage, relaying};
 use crate::actors::notifier::messages::Unreached;
 use crate::actors::session::event::{Batch, Event};
 use crate::domain::chat::{ChangeKind as Kind, Chat};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::{ChatterId, Version};
+use crate::relay::{Changes, State, Told};
 use crate::store::writer::{Outcome, Refusal, Stored};
 use crate::store::{Store, StoreError};
 
+/// How long an event may wait for those before it, which other instances have stored.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Rows per question when a gap is filled, and the most questions.
 const FILL_PAGE: u64 = 500;
 const FILL_PAGES_MAX: usize = 40;
@@ -26,7 +30,7 @@ impl Room {
         self.busy_at = Some(Instant::now());
         let mut events = Vec::with_capacity(outcomes.len());
         let mut answers = Vec::new();
-        let (mut unknown, mut push_owed, mut retried) = (false, false, 0);
+        let (mut unknown, mut push_owed, mut retried, mut again) = (false, false, 0, Vec::new());
         for (ticket, outcome) in outcomes {
             let reply = self.waiting.remove(&ticket);
             // A seed socket's answer is the event itself; the others get the chat beside it.
@@ -41,14 +45,22 @@ impl Room {
                 }
                 Ok(Stored::Edited(chat)) => events.push(Event::new(Kind::Edited, chat)),
                 Ok(Stored::Deleted(chat)) => events.push(Event::new(Kind::Deleted, chat)),
-                // The try before this one may have been stored without being delivered.
-                Ok(Stored::Again(chat)) => retried = retried.max(chat.version),
+                // The try before this one may have been stored without being delivered, here or elsewhere.
+                Ok(Stored::Again(chat)) => {
+                    retried = retried.max(chat.version);
+                    again.push(chat);
+                }
                 Err(refusal) => unknown |= matches!(refusal, Refusal::Unavailable | Refusal::Failed),
             }
             answers.extend(reply.zip(told));
         }
-        if let Stage::Open { order, .. } = &mut self.stage {
-            let ready = order.take(events);
+        if let Stage::Open { room, order } = &mut self.stage {
+            let relay = self.parts.sessions.relay();
+            if relay.state() != State::Single {
+                let told = relaying::runs(room, &events, &again);
+                told.into_iter().for_each(|changes| relay.tell(Told::Changes(changes)));
+            }
+            let ready = Arc::new(order.take(events));
             if unknown || retried > order.head().version {
                 order.doubt();
             }
@@ -61,7 +73,7 @@ impl Room {
         self.fill_if_needed(ctx);
     }
 
-    fn deliver(&self, batch: &Batch, push_owed: bool) {
+    fn deliver(&self, batch: &Arc<Batch>, push_owed: bool) {
         let Stage::Open { room, order } = &self.stage else { return };
         if batch.from == batch.to {
             return;
@@ -94,6 +106,22 @@ impl Room {
     }
 
     pub(super) fn fill_if_needed(&mut self, ctx: &mut Context<Self>) {
+        let Stage::Open { order, .. } = &self.stage else { return };
+        // With other instances events overtake each other: what is missing is probably on its way.
+        if order.is_out_of_turn() && self.parts.sessions.relay().state() == State::Up {
+            if !self.patient {
+                self.patient = true;
+                ctx.run_later(PATIENCE, |room, ctx| {
+                    room.patient = false;
+                    room.fill(ctx);
+                });
+            }
+            return;
+        }
+        self.fill(ctx);
+    }
+
+    fn fill(&mut self, ctx: &mut Context<Self>) {
         let Stage::Open { room, order } = &mut self.stage else { return };
         if !order.begin_fill() {
             return;
@@ -107,7 +135,7 @@ impl Room {
         let Stage::Open { order, .. } = &mut self.stage else { return };
         match filled {
             Ok(Some((rows, version))) => {
-                for batch in order.filled(rows, version) {
+                for batch in order.filled(rows, version).map(Arc::new) {
                     self.deliver(&batch, false);
                 }
                 self.mark_delivered();
@@ -117,6 +145,17 @@ impl Room {
             // The tick asks again.
             Err(_) => order.fill_failed(),
         }
+    }
+
+    /// What another instance has stored, if it is news.
+    pub(super) fn relayed(&mut self, changes: Changes, ctx: &mut Context<Self>) {
+        let Stage::Open { order, .. } = &mut self.stage else { return };
+        self.busy_at = Some(Instant::now());
+        let events = changes.changes.into_iter().map(|(kind, chat)| Event::new(kind, chat)).collect();
+        let ready = Arc::new(order.take(events));
+        self.chats_end_typing(&ready.events);
+        self.deliver(&ready, false);
+        self.fill_if_needed(ctx);
     }
 
     pub(super) fn mark_delivered(&self) {

@@ -10,6 +10,7 @@ use crate::actors::session::link::{Asker, Link};
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::{ChatId, ChatterId};
 use crate::error::Problem;
+use crate::relay::Changes;
 use crate::store::writer::{Change, Move, Outcome, Stored};
 
 /// Sent by [`Registry::tell`](crate::actors::registry::Registry::tell) for sockets and REST handlers; answered through
@@ -46,6 +47,8 @@ pub enum Command {
     Deleted,
     /// Something may have been stored that was never delivered: look.
     CatchUp,
+    /// Another instance has stored something.
+    Relayed(Changes),
     /// Fails the actor.
     #[cfg(test)]
     Panic,

@@ -6,6 +6,7 @@
 mod delivery;
 mod home;
 pub mod messages;
+mod relaying;
 mod reply;
 pub mod state;
 mod typing;
@@ -20,8 +21,9 @@ use actix::{Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Han
 
 use super::registry::{Delivered, Registry, RoomParts};
 use super::{ROOM_IN_FLIGHT, ROOM_MAILBOX};
+use crate::domain::chat::ChangeKind;
 use crate::domain::chatroom::Chatroom;
-use crate::domain::{ChatroomId, ChatterId};
+use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::error::Problem;
 use crate::store::StoreError;
 use crate::store::writer::{self, Append, Home, Move, Submission};
@@ -31,6 +33,8 @@ use reply::{answer, busy, problem_of_store, refuse};
 use state::{Head, Order};
 use typing::Typing;
 
+/// An event of another instance that is older than so many changes does not set a room back.
+const REWIND_MAX: Version = 1_000;
 /// How often at most a room looks whether it may retire, and a doubtful one asks the database again.
 const TICK_MAX: Duration = Duration::from_millis(500);
 
@@ -47,6 +51,8 @@ pub struct Room {
     /// When somebody who is in the room last wanted something; never, for one that only strangers asked for.
     busy_at: Option<Instant>,
     typing: Typing,
+    /// A timer runs for events that are out of turn.
+    patient: bool,
 }
 
 enum Stage {
@@ -75,6 +81,7 @@ impl Room {
             home: None,
             busy_at: None,
             typing: Typing::default(),
+            patient: false,
         }
     }
 
@@ -90,8 +97,7 @@ impl Room {
         let stage = match found {
             Ok(Some(room)) => {
                 let known = self.delivered.get();
-                let mut order =
-                    Order::new(self.id, known.unwrap_or(Head { version: room.version, seq: room.last_seq }));
+                let mut order = Order::new(self.id, known.unwrap_or_else(|| self.begin(&room)));
                 if known.is_some() {
                     order.doubt();
                 }
@@ -119,6 +125,25 @@ impl Room {
         }
     }
 
+    /// Where the order of a room begins that nobody had need of until now. One that an event of another instance has woken
+    /// begins before that: the sockets know themselves what they have had.
+    fn begin(&self, room: &Chatroom) -> Head {
+        let mut head = Head { version: room.version, seq: room.last_seq };
+        if let Stage::Loading(stashed) = &self.stage {
+            for command in stashed {
+                if let Command::Relayed(changes) = command
+                    && changes.from < head.version
+                    && changes.from + REWIND_MAX >= room.version
+                {
+                    let created = changes.changes.iter().filter(|(kind, _)| *kind == ChangeKind::Created);
+                    let seq = created.map(|(_, chat)| chat.seq - 1).min().unwrap_or(head.seq);
+                    head = Head { version: changes.from, seq: seq.min(head.seq) };
+                }
+            }
+        }
+        head
+    }
+
     fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
         match &mut self.stage {
             Stage::Loading(stashed) if stashed.len() < ROOM_MAILBOX => stashed.push(command),
@@ -143,6 +168,7 @@ impl Room {
                     }
                 }
                 Command::Typing { typing, asker } => self.types(typing, asker),
+                Command::Relayed(changes) => self.relayed(changes, ctx),
                 Command::Delete { by, reply } => self.delete(by, reply, ctx),
                 Command::Deleted => {
                     self.stage = Stage::Gone(Problem::not_found("chatroom"));

@@ -11,7 +11,7 @@ pub(super) fn refuse(command: Command, problem: &Problem) {
         Command::Post(Post { reply, .. }) | Command::Alter(Alter { reply, .. }) => answer(reply, Err(problem.clone())),
         Command::Delete { reply, .. } => drop(reply.send(Err(problem.clone()))),
         Command::Watermark { asker: Some(asker), .. } | Command::Typing { asker, .. } => asker.refuse(problem),
-        Command::Watermark { asker: None, .. } | Command::Deleted | Command::CatchUp => {}
+        Command::Watermark { asker: None, .. } | Command::Deleted | Command::CatchUp | Command::Relayed(_) => {}
         #[cfg(test)]
         Command::Panic => {}
     }

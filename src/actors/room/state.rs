@@ -74,6 +74,12 @@ impl Order {
         self.doubt = true;
     }
 
+    /// Whether events wait for one before them and nothing else is wrong: it may be on its way.
+    #[must_use]
+    pub fn is_out_of_turn(&self) -> bool {
+        !self.held.is_empty() && !self.doubt && !self.filling
+    }
+
     /// Whether nothing is held, asked or doubtful.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -86,13 +92,7 @@ impl Order {
         self.filling = false;
         let Head { version: from, seq: known } = self.head;
         // What was read may have been delivered meanwhile.
-        let rows = rows.into_iter().filter(|chat| chat.version > from);
-        let (mut new, mut changed): (Vec<Chat>, Vec<Chat>) = rows.partition(|chat| chat.seq > known);
-        new.sort_by_key(|chat| chat.seq);
-        changed.sort_by_key(|chat| chat.version);
-        let newest = new.last().map_or(known, |chat| chat.seq);
-        let mut events: Vec<Event> = new.into_iter().map(new_event).collect();
-        events.extend(changed.into_iter().map(changed_event));
+        let (events, newest) = in_order(rows.into_iter().filter(|chat| chat.version > from).collect(), known);
         self.head = Head { version: from.max(version), seq: newest };
         [Batch::new(self.chatroom_id, from, self.head.version, events, true), self.ready()]
     }
@@ -118,6 +118,17 @@ impl Order {
         self.held = beyond;
         Batch::new(self.chatroom_id, from, self.head.version, ready, false)
     }
+}
+
+/// Rows that were read, in the order in which sockets get them: new chats first, then changes of those up to `known`; and the
+/// newest chat of all.
+pub fn in_order(rows: Vec<Chat>, known: Seq) -> (Vec<Event>, Seq) {
+    let (mut new, mut changed): (Vec<Chat>, Vec<Chat>) = rows.into_iter().partition(|chat| chat.seq > known);
+    new.sort_by_key(|chat| chat.seq);
+    changed.sort_by_key(|chat| chat.version);
+    let newest = new.last().map_or(known, |chat| chat.seq);
+    let events = new.into_iter().map(new_event).chain(changed.into_iter().map(changed_event));
+    (events.collect(), newest)
 }
 
 /// A chat that the sockets have not had; one that was deleted meanwhile is only a deletion to them.

@@ -95,7 +95,7 @@ impl Room {
     fn tell_typing(&self, chatter_id: ChatterId, typing: bool) {
         let Stage::Open { room, .. } = &self.stage else { return };
         let frame = text_frame(&ServerFrame::Typing { chatroom_id: self.id, chatter_id, typing });
-        self.parts.sessions.each(room.other(chatter_id), |link| link.mention(&frame));
+        self.parts.sessions.mention(room.other(chatter_id), &frame);
     }
 }
 

@@ -117,6 +117,16 @@ impl Cursors {
         }
     }
 
+    /// The room is at this version: whether a live socket was given less, and has to read it.
+    pub fn look(&mut self, room: ChatroomId, version: Version) -> bool {
+        let Some(Cursor::Live(sent)) = self.rooms.get(&room) else { return false };
+        let below = *sent < version;
+        if below {
+            self.still_behind(room);
+        }
+        below
+    }
+
     /// The socket was told of these rooms, with the version of each: the frames that go out behind that. A room that is not
     /// known yet is now; one of which too much was held is noted in [`Cursors::take_behind`].
     pub fn listed(&mut self, rooms: impl IntoIterator<Item = (ChatroomId, Version)>) -> Vec<Bytes> {

@@ -78,7 +78,7 @@ impl Session {
         };
         let link = Arc::new(Link::device(0, None, out));
         let taken = claims.is_some() || parts.sessions.add_unsigned(address, link.clone());
-        device.work.extend(claims.map(Work::SignIn));
+        device.work.extend(claims.map(|claims| Work::SignIn(claims, None)));
         taken.then(|| Self::new(link, parts, Micros(i64::MAX), Some(Box::new(device))))
     }
 
@@ -86,7 +86,7 @@ impl Session {
     pub(super) fn start_device(&mut self, ctx: &mut Context<Self>) {
         let Some(device) = &mut self.device else { return };
         match device.work.pop_front() {
-            Some(Work::SignIn(claims)) => self.signed_in(claims, ctx),
+            Some(Work::SignIn(claims, _)) => self.signed_in(claims, ctx),
             _ => drop(ctx.run_later(SIGN_IN_MAX, |session, ctx| {
                 if !session.is_signed_in() {
                     session.close(Close::TOKEN_REFUSED, ctx);
@@ -209,13 +209,13 @@ impl Session {
         let unsigned = self.link.clone();
         let link = Arc::new(Link::device(claims.chatter_id, claims.sign_in_id, unsigned.out.clone()));
         link.attach(ctx.address());
-        self.parts.sessions.add(link.clone());
+        let heard = Box::pin(self.parts.sessions.add(link.clone()));
         self.stop_device();
         self.link = link;
         self.expires_at = claims.expires_at;
         self.schedule(ctx);
         if let Some(device) = &mut self.device {
-            device.work.push_front(Work::SignIn(claims));
+            device.work.push_front(Work::SignIn(claims, Some(heard)));
         }
         self.work_on(ctx);
     }

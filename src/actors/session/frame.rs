@@ -54,6 +54,17 @@ pub fn text_frame(value: &impl Serialize) -> Bytes {
     frame(TEXT, &serde_json::to_vec(value).unwrap_or_default())
 }
 
+/// The text of a frame that [`text_frame`] made.
+#[must_use]
+pub fn text_of(frame: &Bytes) -> Bytes {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.slice(header.min(frame.len())..)
+}
+
 /// A text frame of these bytes.
 #[must_use]
 pub fn raw_text_frame(text: &[u8]) -> Bytes {
@@ -275,5 +286,8 @@ mod tests {
         assert_eq!(&frame(TEXT, &[b'x'; 126])[..4], b"\x81\x7e\x00\x7e");
         assert_eq!(&frame(TEXT, &vec![b'x'; 65_536])[..10], b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00");
         assert_eq!(&close_frame(None)[..], b"\x88\x00");
+        for length in [0, 2, 125, 126, 65_535, 65_536] {
+            assert_eq!(text_of(&raw_text_frame(&vec![b'x'; length])).len(), length);
+        }
     }
 }

@@ -13,6 +13,8 @@ use super::event::{Batch, Event};
 use super::frame::{Close, text_frame};
 use super::messages::{Behind, ProofWanted, Shut};
 use super::out_queue::{OutQueue, Pushed};
+use super::seed_cursor::{Admitted, SeedCursor};
+use crate::actors::room::state::Head;
 use crate::domain::chat::{ChangeKind, Chat};
 use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::error::Problem;
@@ -46,6 +48,7 @@ enum Kind {
         chatroom_id: ChatroomId,
         /// Whether it asked for edits and deletions too (`&events=1`).
         events: bool,
+        cursor: Mutex<SeedCursor>,
     },
     Device(Mutex<DeviceState>),
 }
@@ -68,7 +71,7 @@ impl Link {
         events: bool,
         out: OutQueue,
     ) -> Self {
-        Self::new(chatter_id, sign_in_id, Kind::Seed { chatroom_id, events }, out)
+        Self::new(chatter_id, sign_in_id, Kind::Seed { chatroom_id, events, cursor: Mutex::default() }, out)
     }
 
     /// A device socket that writes to `out`, of this chatter or of nobody yet.
@@ -114,16 +117,19 @@ impl Link {
     }
 
     /// Queues the frames of these changes. Called by the room, once per commit.
-    pub fn deliver(&self, batch: &Batch) {
+    pub fn deliver(&self, batch: &Arc<Batch>) {
         match &self.kind {
-            Kind::Seed { chatroom_id, events } if *chatroom_id == batch.chatroom_id => {
-                self.deliver_seed(&batch.events, *events);
+            Kind::Seed { chatroom_id, events, cursor } if *chatroom_id == batch.chatroom_id => {
+                let behind = self.deliver_seed(batch, *events, &mut cursor.lock());
+                if behind {
+                    self.nudge();
+                }
             }
             Kind::Seed { .. } => {}
             Kind::Device(state) => {
                 let mut state = state.lock();
                 let behind = state.cursors.behind();
-                let frames = state.cursors.deliver(batch.chatroom_id, batch);
+                let frames = state.cursors.deliver(batch.chatroom_id, &**batch);
                 self.watch(self.out.push(frames));
                 if state.cursors.behind() > behind {
                     drop(state);
@@ -133,19 +139,87 @@ impl Link {
         }
     }
 
-    fn deliver_seed(&self, events: &[Event], all: bool) {
-        let wanted = |event: &&Event| all || event.kind == ChangeKind::Created;
+    /// Queues what a seed socket gets of a run, under its cursor's lock; true if it has to read the database first.
+    fn deliver_seed(&self, batch: &Arc<Batch>, all: bool, cursor: &mut SeedCursor) -> bool {
+        match cursor.deliver(batch) {
+            Admitted::All => self.push_seed(batch.events.iter().map(|event| (event, event.kind)), all),
+            Admitted::Some(some) => {
+                self.push_seed(some.into_iter().map(|(at, kind)| (&batch.events[at], kind)), all);
+            }
+            Admitted::Nothing => {}
+            Admitted::Behind => return true,
+        }
+        false
+    }
+
+    fn push_seed<'a>(&self, events: impl Iterator<Item = (&'a Event, ChangeKind)> + Clone, all: bool) {
+        let wanted = |(_, kind): &(&Event, ChangeKind)| all || *kind == ChangeKind::Created;
         let mut received = events
-            .iter()
-            .filter(|e| e.kind == ChangeKind::Created && e.chat.sender_id != self.chatter_id)
-            .map(|e| e.chat.seq);
-        let frames = events.iter().filter(wanted).map(Event::seed_frame);
+            .clone()
+            .filter(|(event, kind)| *kind == ChangeKind::Created && event.chat.sender_id != self.chatter_id)
+            .map(|(event, _)| event.chat.seq);
+        let frame = |(event, kind): (&Event, ChangeKind)| match kind == event.kind {
+            true => event.seed_frame(),
+            false => Event::new(kind, event.chat.clone()).seed_frame(),
+        };
+        let frames = events.clone().filter(wanted).map(frame);
         let Some(first) = received.next() else { return self.watch(self.out.push(frames)) };
         let (pushed, proof_wanted) = self.out.push_chats(frames, first, received.last().unwrap_or(first));
         self.watch(pushed);
         if proof_wanted && let Some(session) = self.session.get() {
             // A full mailbox leaves the proof to the heartbeat.
             let _ = session.try_send(ProofWanted);
+        }
+    }
+
+    /// The database says where the seed socket's room is, or was read up to there with `read`: that goes out, and then what
+    /// was held. False if it has to be read once more.
+    pub fn joined(&self, head: Head, read: Option<Arc<Batch>>) -> bool {
+        let Kind::Seed { events, cursor, .. } = &self.kind else { return true };
+        let mut cursor = cursor.lock();
+        // What was read is delivered as to a live socket, which moves the cursor.
+        let head = if read.is_some() { cursor.head() } else { head };
+        let (held, mut again) = cursor.joined(head);
+        if again {
+            // What was thrown away may be more than what was read.
+            drop(cursor.joined(head));
+        }
+        for batch in read.iter().chain(&held) {
+            again |= self.deliver_seed(batch, *events, &mut cursor);
+        }
+        if again {
+            cursor.fall_behind();
+        }
+        !again
+    }
+
+    /// Whether a seed socket has to read the database.
+    #[must_use]
+    pub fn is_seed_behind(&self) -> bool {
+        matches!(&self.kind, Kind::Seed { cursor, .. } if cursor.lock().is_behind())
+    }
+
+    /// What a seed socket has had of its room.
+    #[must_use]
+    pub fn seed_head(&self) -> Option<Head> {
+        match &self.kind {
+            Kind::Seed { cursor, .. } => Some(cursor.lock().head()),
+            Kind::Device(_) => None,
+        }
+    }
+
+    /// The room is at this version: a socket that was given less reads the database.
+    pub fn look(&self, room: ChatroomId, version: Version) {
+        let behind = match &self.kind {
+            Kind::Seed { chatroom_id, cursor, .. } if *chatroom_id == room => {
+                let mut cursor = cursor.lock();
+                cursor.is_below(version) && cursor.fall_behind()
+            }
+            Kind::Seed { .. } => false,
+            Kind::Device(state) => state.lock().cursors.look(room, version),
+        };
+        if behind {
+            self.nudge();
         }
     }
 

@@ -13,6 +13,7 @@ pub mod messages;
 pub mod out_queue;
 pub mod receipt_proof;
 mod seed;
+pub mod seed_cursor;
 pub mod socket;
 
 use std::sync::Arc;
@@ -77,6 +78,8 @@ pub struct Session {
     /// Ends a fragmented message that takes too long.
     unfinished: Option<SpawnHandle>,
     next_tick: Option<SpawnHandle>,
+    /// The room of a seed socket is being read.
+    reading: bool,
 }
 
 impl Session {
@@ -100,6 +103,7 @@ impl Session {
             refusals_since,
             unfinished: None,
             next_tick: None,
+            reading: false,
         }
     }
 
@@ -230,6 +234,7 @@ impl Actor for Session {
         }
         self.schedule(ctx);
         self.start_device(ctx);
+        self.read_seed_room(ctx);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -284,5 +289,6 @@ impl Handler<Behind> for Session {
 
     fn handle(&mut self, _: Behind, ctx: &mut Self::Context) {
         self.catch_up(ctx);
+        self.read_seed_room(ctx);
     }
 }

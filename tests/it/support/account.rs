@@ -118,7 +118,7 @@ impl Person {
 
     /// A device's socket, signed in and told of all rooms.
     pub async fn device(&self) -> DeviceSocket {
-        DeviceSocket::open(self.api.port, &self.token).await
+        DeviceSocket::open(self.api.doors.pick(), &self.token).await
     }
 }
 

@@ -13,6 +13,8 @@ use sea_orm::{
 pub enum Db {
     Sqlite,
     Postgres,
+    /// PostgreSQL and Redis under two server processes.
+    Cluster,
 }
 
 /// A direct connection for the checks after a test.

@@ -13,6 +13,7 @@ use super::checker::Acked;
 use super::device_socket::{DeviceSocket, Way, cursors, send};
 use super::device_view::{Counted, Outcome, RoomView, number};
 use super::device_watch::Watch;
+use super::doors::Doors;
 use super::frames::Came;
 
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -63,7 +64,7 @@ enum Asked {
 pub struct Device {
     pub name: String,
     pub person: Person,
-    port: u16,
+    doors: Doors,
     /// How it signs in next time.
     pub way: Way,
     /// How many rooms it resumes in one frame.
@@ -87,12 +88,12 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device of this person that connects to this port; `name` begins its `client_id`s.
-    pub fn new(person: &Person, port: u16, name: &str) -> Self {
+    /// A device of this person that connects to this port, or to any of these; `name` begins its `client_id`s.
+    pub fn new(person: &Person, doors: impl Into<Doors>, name: &str) -> Self {
         Self {
             name: name.to_owned(),
             person: person.clone(),
-            port,
+            doors: doors.into(),
             way: Way::Header,
             resumed_at_once: 500,
             socket: None,
@@ -115,7 +116,7 @@ impl Device {
     /// Opens a new socket; whether that worked. The rest happens in `turn`.
     pub async fn connect(&mut self) -> bool {
         self.hang_up();
-        let opened = DeviceSocket::connect(self.port, &self.person.token, self.way);
+        let opened = DeviceSocket::connect(self.doors.pick(), &self.person.token, self.way);
         let Ok(Ok(socket)) = tokio::time::timeout(CONNECT_WAIT, opened).await else { return false };
         self.socket = Some(socket);
         self.phase = Phase::Listing;

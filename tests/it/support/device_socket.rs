@@ -14,6 +14,9 @@ const FRAME_WAIT: Duration = Duration::from_secs(10);
 /// Frames that others cause whenever they come, go or read: passed over where another one is expected.
 const AMBIENT: [&str; 2] = ["presence", "receipt"];
 
+/// What tells of a change in a room.
+const EVENTS: [&str; 3] = ["chat", "chat_edited", "chat_deleted"];
+
 /// How a client shows its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -117,6 +120,21 @@ impl DeviceSocket {
         }
     }
 
+    /// The next frame, where `changes` that nobody asked for come as the events that they stand for: a server that did
+    /// not hear of them live has read them.
+    pub async fn next_event(&mut self, within: Duration) -> Option<Value> {
+        loop {
+            let frame = self.next(within).await?;
+            if frame["type"] != "changes" {
+                return Some(frame);
+            }
+            let rows = frame["changes"].as_array().unwrap_or_else(|| panic!("no changes: {frame}"));
+            for row in rows.iter().rev() {
+                self.waiting.push_front(event_of(row, &frame["chatroom_id"]));
+            }
+        }
+    }
+
     /// Takes what has come so far without waiting.
     pub fn drain(&mut self) -> Vec<Value> {
         let mut all: Vec<_> = self.waiting.drain(..).collect();
@@ -128,8 +146,9 @@ impl DeviceSocket {
 
     /// The next frame, which must be of this type; presence and receipts are passed over, unless that is what is expected.
     pub async fn expect(&mut self, kind: &str) -> Value {
+        let of_rows = EVENTS.contains(&kind);
         loop {
-            let frame = self.next(FRAME_WAIT).await;
+            let frame = if of_rows { self.next_event(FRAME_WAIT).await } else { self.next(FRAME_WAIT).await };
             let frame = frame.unwrap_or_else(|| panic!("closed {:?}, no {kind}", self.close_code()));
             if frame["type"] == kind {
                 return frame;
@@ -241,6 +260,16 @@ impl DeviceSocket {
             }
         }
     }
+}
+
+/// The event that a row of `changes` stands for.
+fn event_of(row: &Value, room: &Value) -> Value {
+    if row["deleted"] == true {
+        let (id, seq, version) = (&row["id"], &row["seq"], &row["version"]);
+        return json!({"type": "chat_deleted", "chatroom_id": room, "chat_id": id, "seq": seq, "version": version});
+    }
+    let kind = if row["edit_time"].is_null() { "chat" } else { "chat_edited" };
+    json!({"type": kind, "chat": row})
 }
 
 /// A `send` frame.

@@ -4,6 +4,7 @@ pub mod account;
 pub mod browser;
 pub mod burst;
 pub mod checker;
+pub mod cluster;
 pub mod contract;
 pub mod database;
 pub mod device;
@@ -12,14 +13,17 @@ pub mod device_socket;
 pub mod device_view;
 pub mod device_watch;
 pub mod dice;
+pub mod doors;
 pub mod fcm;
 pub mod frames;
 pub mod http;
+pub mod instance;
 pub mod ports;
 pub mod postgres;
 pub mod proxy;
 pub mod raw_socket;
 pub mod reaper;
+pub mod redis;
 pub mod rest;
 pub mod secrets;
 pub mod seed_socket;
@@ -34,6 +38,7 @@ pub use database::Db;
 pub use device::Device;
 pub use device_socket::DeviceSocket;
 pub use raw_socket::RawSocket;
+pub use redis::Redis;
 pub use rest::{Answer, Api};
 pub use seed_socket::SeedSocket;
 pub use server::TestServer;
@@ -53,6 +58,19 @@ macro_rules! on_both {
     };
 }
 pub(crate) use on_both;
+
+/// The same for each listed function, and `cluster::<name>`: two instances, each request and socket at either of them.
+///
+/// Behind `but_single:` stands what asks for something of one process.
+macro_rules! on_all {
+    ($($name:ident),* $(,)? $(; but_single: $($single:ident),* $(,)?)?) => {
+        crate::support::on_both![$($name,)* $($($single,)*)?];
+        mod cluster {
+            $(#[tokio::test] async fn $name() { super::$name(crate::support::Db::Cluster).await; })*
+        }
+    };
+}
+pub(crate) use on_all;
 
 /// Whether the long counts were asked for (`tests/run --long`).
 pub fn long() -> bool {

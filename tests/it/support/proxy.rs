@@ -8,6 +8,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::doors::Doors;
+
 /// What the wire does to its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wire {
@@ -28,8 +30,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Forwards a port of its own to this one.
-    pub async fn before(target: u16) -> Self {
+    /// Forwards a port of its own to this one, each connection to any where there are several.
+    pub async fn before(target: impl Into<Doors>) -> Self {
+        let target = target.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let port = listener.local_addr().expect("bound").port();
         let (wire, state) = watch::channel(Wire::Whole);
@@ -40,7 +43,7 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 *count.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += 1;
-                tokio::spawn(carry(client, target, state.clone(), ports.clone()));
+                tokio::spawn(carry(client, target.pick(), state.clone(), ports.clone()));
             }
         });
         Self { port, wire, accepted, behind }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::account::Person;
 use super::contract::check_answer;
+use super::doors::Doors;
 use super::secrets::{PASSWORD, Secrets};
 
 /// One answer, read to its end.
@@ -63,22 +64,22 @@ impl Answer {
     }
 }
 
-/// Speaks to one server; stays valid when it restarts.
+/// Speaks to one server, to any of its instances where there are several; stays valid when it restarts.
 #[derive(Clone)]
 pub struct Api {
-    pub port: u16,
+    pub doors: Doors,
     client: reqwest::Client,
     pub secrets: Secrets,
 }
 
 impl Api {
-    pub fn new(port: u16, secrets: Secrets) -> Self {
+    pub fn new(doors: impl Into<Doors>, secrets: Secrets) -> Self {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client");
-        Self { port, client, secrets }
+        Self { doors: doors.into(), client, secrets }
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://127.0.0.1:{}{path}", self.doors.pick())
     }
 
     /// Any request; `Err` only when no answer came.

@@ -27,7 +27,7 @@ impl SeedSocket {
 
     /// Connects; a text with the status when the server refuses.
     pub async fn try_open(api: &Api, path: &str, headers: &[(&str, &str)]) -> Result<Self, String> {
-        let frames = Frames::open(api.port, path, headers).await?;
+        let frames = Frames::open(api.doors.pick(), path, headers).await?;
         Ok(Self { frames, waiting: VecDeque::new(), chats: Vec::new() })
     }
 

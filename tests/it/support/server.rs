@@ -1,29 +1,35 @@
-//! The real binary as a child process, configured by environment variables only.
+//! The real binary as child processes, configured by environment variables only: one, or several that are one service.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::database::{Db, Dump, sqlite_url};
-use super::ports::free_port;
-use super::postgres::{fresh_database, signal};
+use super::dice::Dice;
+use super::doors::Doors;
+use super::instance::{Instance, READY_WAIT};
+use super::postgres::fresh_database;
 use super::reaper;
+use super::redis::Redis;
 use super::rest::Api;
 use super::secrets::{JWT_SECRET, Secrets};
+use super::wait::eventually;
 
-const READY_WAIT: Duration = Duration::from_secs(20);
 /// Somebody else may take the port between the choice and the bind.
 const PORTS_TRIED_MAX: usize = 5;
+/// How many processes `Db::Cluster` has.
+const CLUSTER: usize = 2;
 
 /// What a server is to be started with.
 pub struct ServerBuilder {
     db: Db,
     database_url: Option<String>,
     env: BTreeMap<String, String>,
+    /// Where the REDIS_URL of the instances differ, or Redis is the test's own.
+    redis_urls: Option<Vec<String>>,
 }
 
 impl ServerBuilder {
@@ -51,24 +57,27 @@ impl ServerBuilder {
         self
     }
 
+    /// The REDIS_URL of each instance of a cluster, instead of a Redis that the cluster brings.
+    pub fn redis_urls(mut self, urls: impl IntoIterator<Item = String>) -> Self {
+        self.redis_urls = Some(urls.into_iter().collect());
+        self
+    }
+
     /// Starts it and waits until it is ready.
     pub async fn start(self) -> TestServer {
         let mut server = self.prepared().await;
-        for _ in 0..PORTS_TRIED_MAX {
-            server.launch();
-            match server.wait_ready().await {
-                Ok(()) => return server,
-                Err(log) if log.contains("in use") => {
-                    server.port = free_port();
-                    server.env.insert("HYPER_CHAT__SERVER__PORT".to_owned(), server.port.to_string());
-                }
-                Err(log) => panic!("the server did not start:\n{log}"),
-            }
+        for instance in &mut server.instances {
+            instance.launch();
+            start_up(instance).await;
         }
-        panic!("no port could be bound in {PORTS_TRIED_MAX} tries");
+        server.port = server.instances[0].port;
+        if server.redis.is_some() {
+            server.wait_until_the_instances_hear_each_other().await;
+        }
+        server
     }
 
-    /// Starts it without waiting, for a server that has reasons not to become ready.
+    /// Starts it, all instances at once, without waiting; for a server that has reasons not to become ready.
     pub async fn launch(self) -> TestServer {
         let mut server = self.prepared().await;
         server.launch();
@@ -78,7 +87,8 @@ impl ServerBuilder {
     /// Runs a command of the binary to its end within 20 s: its status, standard output, and log.
     pub async fn run(self, args: &[&str]) -> (ExitStatus, String, String) {
         let server = self.prepared().await;
-        let mut child = server.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        let mut child =
+            server.instances[0].command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         let pid = child.id();
         let end = tokio::task::spawn_blocking(move || {
             let limit = Instant::now() + READY_WAIT;
@@ -103,14 +113,48 @@ impl ServerBuilder {
         let database_url = match (self.database_url, self.db) {
             (Some(url), _) => url,
             (None, Db::Sqlite) => sqlite_url(&folder.path().join("hyper_chat.db")),
-            (None, Db::Postgres) => fresh_database().await,
+            (None, Db::Postgres | Db::Cluster) => fresh_database().await,
         };
-        let port = free_port();
+        let own = (self.db == Db::Cluster && self.redis_urls.is_none()).then(Redis::start);
+        let redis_urls = match (&own, self.redis_urls) {
+            (Some(redis), _) => vec![redis.url(); CLUSTER],
+            (None, urls) => urls.unwrap_or_default(),
+        };
         let mut env = self.env;
         env.insert("DATABASE_URL".to_owned(), database_url.clone());
-        env.insert("HYPER_CHAT__SERVER__PORT".to_owned(), port.to_string());
-        TestServer { db: self.db, database_url, port, folder, env, child: None, secrets: Secrets::default() }
+        let secrets = Secrets::default();
+        let instances: Vec<_> = (0..redis_urls.len().max(1))
+            .map(|number| {
+                let url = redis_urls.get(number).map(|url| ("REDIS_URL".to_owned(), url.clone()));
+                let env = env.clone().into_iter().chain(url).collect();
+                Instance::new(number, folder.path().to_owned(), env, secrets.clone())
+            })
+            .collect();
+        let seed = seed();
+        let dice = Arc::new(Mutex::new(Dice::new(seed, 0)));
+        let port = instances[0].port;
+        TestServer { db: self.db, database_url, port, folder, instances, redis: own, seed, dice, secrets }
     }
+}
+
+/// Decides which instance is asked; `HYPER_CHAT_TEST_SEED` repeats one.
+fn seed() -> u64 {
+    let given = std::env::var("HYPER_CHAT_TEST_SEED").ok();
+    given.map_or_else(rand::random, |seed| seed.parse().expect("HYPER_CHAT_TEST_SEED is a number"))
+}
+
+async fn start_up(instance: &mut Instance) {
+    for _ in 0..PORTS_TRIED_MAX {
+        match instance.wait_ready().await {
+            Ok(()) => return,
+            Err(log) if log.contains("in use") => {
+                instance.takes_another_port();
+                instance.launch();
+            }
+            Err(log) => panic!("the server did not start:\n{log}"),
+        }
+    }
+    panic!("no port could be bound in {PORTS_TRIED_MAX} tries");
 }
 
 fn drain(pipe: Option<impl std::io::Read + Send + 'static>) -> std::thread::JoinHandle<String> {
@@ -124,20 +168,26 @@ fn drain(pipe: Option<impl std::io::Read + Send + 'static>) -> std::thread::Join
 }
 
 /// A running server; dropped, it is killed and its log is searched for what must not stand there.
+///
+/// In a cluster what is asked of `api()` and of `doors()` goes to an instance chosen at random each time, and what is done
+/// to the server is done to each of them; `instance()` is one of them.
 pub struct TestServer {
     pub db: Db,
     pub database_url: String,
+    /// The first instance's.
     pub port: u16,
     pub folder: TempDir,
-    env: BTreeMap<String, String>,
-    child: Option<Child>,
+    instances: Vec<Instance>,
+    redis: Option<Redis>,
+    seed: u64,
+    dice: Arc<Mutex<Dice>>,
     secrets: Secrets,
 }
 
 impl TestServer {
     /// The settings that most tests want: cheap passwords, no rate limits, a talkative log.
     pub fn with(db: Db) -> ServerBuilder {
-        let builder = ServerBuilder { db, database_url: None, env: BTreeMap::new() };
+        let builder = ServerBuilder { db, database_url: None, env: BTreeMap::new(), redis_urls: None };
         builder
             .set("AUTH__JWT_SECRET", JWT_SECRET)
             .set("AUTH__ARGON2_MEMORY_KIB", 8)
@@ -156,7 +206,20 @@ impl TestServer {
     }
 
     pub fn api(&self) -> Api {
-        Api::new(self.port, self.secrets.clone())
+        Api::new(self.doors(), self.secrets.clone())
+    }
+
+    /// The ports of all instances.
+    pub fn doors(&self) -> Doors {
+        Doors::new(self.instances.iter().map(|i| i.port), self.dice.clone())
+    }
+
+    pub fn instance(&self, number: usize) -> &Instance {
+        &self.instances[number]
+    }
+
+    pub fn instance_mut(&mut self, number: usize) -> &mut Instance {
+        &mut self.instances[number]
     }
 
     pub async fn dump(&self) -> Dump {
@@ -164,105 +227,76 @@ impl TestServer {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("the server runs").id()
+        self.instances[0].pid()
     }
 
-    pub fn log_file(&self) -> PathBuf {
-        self.folder.path().join("server.log")
-    }
-
+    /// The logs of all instances, one after the other.
     pub fn log(&self) -> String {
-        let bytes = std::fs::read(self.log_file()).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-chat"));
-        command.args(args).env_clear().envs(&self.env).current_dir(self.folder.path()).stdin(Stdio::null());
-        command
+        self.instances.iter().map(Instance::log).collect()
     }
 
     fn launch(&mut self) {
-        let log = File::options().create(true).append(true).open(self.log_file()).expect("a log file");
-        let mut command = self.command(&["serve"]);
-        let child = command.stdout(log.try_clone().expect("a second handle")).stderr(log).spawn();
-        let child = child.expect("the server's binary starts");
-        reaper::adopt(child.id());
-        self.child = Some(child);
+        self.instances.iter_mut().for_each(Instance::launch);
     }
 
-    /// Waits for 200 from `/readyz`; the log when the server ended instead.
-    pub async fn wait_ready(&mut self) -> Result<(), String> {
-        let api = self.api();
-        let limit = Instant::now() + READY_WAIT;
-        while Instant::now() < limit {
-            if self.has_ended().is_some() {
-                return Err(self.log());
-            }
-            let answer = api.try_request(reqwest::Method::GET, "/readyz", &[], None).await;
-            if answer.is_ok_and(|a| a.status == 200) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    /// What is told before that comes later: a test would measure something else than it means to.
+    pub async fn wait_until_the_instances_hear_each_other(&self) {
+        for instance in &self.instances {
+            let api = instance.api();
+            let up = || async { (api.get("/readyz").await.json["status"] == "ready").then_some(()) };
+            eventually("Redis is reached", READY_WAIT, up).await;
         }
-        Err(format!("not ready within {READY_WAIT:?}\n{}", self.log()))
     }
 
-    fn has_ended(&mut self) -> Option<ExitStatus> {
-        let status = self.child.as_mut()?.try_wait().expect("own child")?;
-        reaper::forget(self.pid());
-        self.child = None;
-        Some(status)
-    }
-
-    /// Waits for the end of the process.
+    /// Waits for the end of every process; the status of the first.
     pub async fn wait_end(&mut self, within: Duration) -> ExitStatus {
         let limit = Instant::now() + within;
-        while Instant::now() < limit {
-            if let Some(status) = self.has_ended() {
-                return status;
+        let mut first = None;
+        for instance in &mut self.instances {
+            loop {
+                if let Some(status) = instance.has_ended() {
+                    first.get_or_insert(status);
+                    break;
+                }
+                assert!(Instant::now() < limit, "the server still runs after {within:?}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the server still runs after {within:?}");
+        first.expect("one instance at least")
     }
 
     /// kill -9, and the process is gone when this returns.
     pub fn kill9(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().ok();
-            child.wait().expect("own child");
-            reaper::forget(child.id());
-        }
+        self.instances.iter_mut().for_each(Instance::kill9);
     }
 
     /// SIGTERM: please leave.
     pub fn term(&self) {
-        signal("TERM", &[self.pid()]);
+        self.instances.iter().for_each(Instance::term);
     }
 
     /// SIGSTOP: frozen.
     pub fn stop(&self) {
-        signal("STOP", &[self.pid()]);
+        self.instances.iter().for_each(Instance::stop);
     }
 
     /// SIGCONT: goes on.
     pub fn cont(&self) {
-        signal("CONT", &[self.pid()]);
+        self.instances.iter().for_each(Instance::cont);
     }
 
     /// Starts it again on the same data, port and settings; kills it first where it still runs.
     pub async fn restart(&mut self) {
         self.kill9();
-        self.launch();
-        if let Err(log) = self.wait_ready().await {
-            panic!("the server did not come back:\n{log}");
+        for instance in &mut self.instances {
+            instance.restart().await;
         }
     }
 
     /// Starts it again with one setting changed.
     pub async fn restart_with(&mut self, key: &str, value: impl ToString) {
-        self.env.insert(format!("HYPER_CHAT__{key}"), value.to_string());
+        let value = value.to_string();
+        self.instances.iter_mut().for_each(|instance| instance.set(key, &value));
         self.restart().await;
     }
 }
@@ -270,14 +304,17 @@ impl TestServer {
 impl Drop for TestServer {
     fn drop(&mut self) {
         self.kill9();
-        let log = self.log();
-        if std::thread::panicking() {
-            let lines: Vec<_> = log.lines().rev().take(60).collect();
-            eprintln!("--- the end of the server's log ({:?}) ---", self.db);
-            lines.iter().rev().for_each(|line| eprintln!("{line}"));
-            return;
+        for (number, instance) in self.instances.iter().enumerate() {
+            let log = instance.log();
+            if std::thread::panicking() {
+                let lines: Vec<_> = log.lines().rev().take(60).collect();
+                let (db, seed) = (self.db, self.seed);
+                eprintln!("--- the end of the log of instance {number} ({db:?}, HYPER_CHAT_TEST_SEED={seed}) ---");
+                lines.iter().rev().for_each(|line| eprintln!("{line}"));
+                continue;
+            }
+            let found = self.secrets.found_in(&log);
+            assert!(found.is_empty(), "the server's log holds {found:?}");
         }
-        let found = self.secrets.found_in(&log);
-        assert!(found.is_empty(), "the server's log holds {found:?}");
     }
 }

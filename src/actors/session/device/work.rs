@@ -1,6 +1,7 @@
 //! What a device socket needs the database for, one thing after the other: admitting, listing rooms, catching up.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, wrap_future};
@@ -24,8 +25,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub(super) enum Work {
     /// Whether the token of an unsigned socket still counts.
     Admit(Claims, Option<Ref>),
-    /// List the rooms to a socket that has just signed in.
-    SignIn(Claims),
+    /// List the rooms to a socket that has just signed in, once this instance hears what others do for its chatter.
+    SignIn(Claims, Option<Pin<Box<dyn Future<Output = bool>>>>),
     Resume(Option<Ref>, Vec<(ChatroomId, Version)>),
     /// Read the rooms that the socket is behind in.
     Fill,
@@ -155,7 +156,10 @@ async fn carry_out(work: Work, catch_up: CatchUp) -> Done {
             Ok(()) => Done::Admitted(claims),
             Err(problem) => closed(reference, problem),
         },
-        Work::SignIn(claims) => {
+        Work::SignIn(claims, heard) => {
+            if let Some(heard) = heard {
+                heard.await;
+            }
             // Asked again now that the socket is found by its chatter: a sign-out since the first time has missed it.
             let listed = async {
                 standing(&catch_up, &claims).await?;

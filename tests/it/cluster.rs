@@ -1,0 +1,373 @@
+//! Several instances that are one service (promises 2, 3, 4 and 10): whoever is asked, all are told, once and in order.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::account::numbers;
+use crate::support::checker::Acked;
+use crate::support::cluster::{Cluster, Crossing, SLACK};
+use crate::support::device_socket::{DeviceSocket, send};
+use crate::support::secrets::PASSWORD;
+use crate::support::wait::s;
+use crate::support::{Checker, Db, Person, SeedSocket, TestServer, heavy};
+
+/// A hint through Redis takes milliseconds; what is only read from the database every 5 s takes longer than this.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn a_chat_sent_on_one_instance_reaches_devices_and_seed_sockets_on_the_other() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let (here, there) = (cluster.at(0, &ann), cluster.at(1, &bob));
+    let mut devices = [here.device().await, cluster.at(1, &ann).device().await, there.device().await];
+    let mut seeds = [here.joins(room).await, there.joins(room).await, there.joins_with_events(room).await];
+    let said = here.says(room, "posted on one").await;
+    told(&mut devices, &mut seeds, &said).await;
+    let said = devices[2].says(room, "b-1", "sent by a device on the other").await;
+    told(&mut devices, &mut seeds, &said).await;
+    seeds[1].send("sent by a seed socket on the other");
+    let said = cluster.at(1, &ann).device().await.listed(room).clone();
+    assert!(said["version"].as_i64() >= Some(2), "{said}");
+    let said = devices[0].expect_chat("sent by a seed socket on the other").await;
+    for device in &mut devices[1..] {
+        assert_eq!(device.expect_chat("sent by a seed socket on the other").await, said);
+    }
+    for seed in &mut seeds {
+        assert_eq!(seed.expect_message("sent by a seed socket on the other").await["id"], said["id"]);
+    }
+    for device in &mut devices {
+        device.expect_nothing_else().await;
+    }
+}
+
+/// All of them get this chat, at once.
+async fn told(devices: &mut [DeviceSocket], seeds: &mut [SeedSocket], chat: &Value) {
+    let start = Instant::now();
+    let content = chat["content"].as_str().unwrap();
+    for device in devices {
+        assert_eq!(device.expect_chat(content).await, *chat);
+    }
+    for seed in seeds {
+        assert_eq!(seed.expect_message(content).await["id"], chat["id"]);
+    }
+    assert!(start.elapsed() < AT_ONCE + SLACK, "{content}: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn edits_deletions_receipts_typing_and_rooms_cross_at_once() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let (ann, bob) = (cluster.server.api().person("ann").await, cluster.server.api().person("bob").await);
+    let (ann, bob) = (cluster.at(0, &ann), cluster.at(1, &bob));
+    let (mut here, mut there) = (ann.device().await, bob.device().await);
+    let start = Instant::now();
+    let room = ann.room_with(&bob).await;
+    assert_eq!(there.expect("chatroom_created").await["chatroom"]["id"], room);
+    let chat = here.says(room, "a", "as it was at first").await;
+    there.expect_chat("as it was at first").await;
+    here.ask(json!({"type": "edit", "chat_id": chat["id"], "content": "as it is now"})).await;
+    assert_eq!(there.expect("chat_edited").await["chat"]["version"], 2);
+    there.send_json(&json!({"type": "receipt", "chatroom_id": room, "delivered_seq": 1, "read_seq": 1}));
+    here.expect("chatroom_created").await;
+    here.expect("chat").await;
+    here.expect("chat_edited").await;
+    while here.expect("receipt").await["read_seq"] != 1 {}
+    here.ask(json!({"type": "delete", "chat_id": chat["id"]})).await;
+    assert_eq!(there.expect("chat_deleted").await["version"], 3);
+    here.send_json(&json!({"type": "typing", "chatroom_id": room, "typing": true}));
+    assert_eq!(there.expect("typing").await["chatter_id"], ann.id);
+    assert!(start.elapsed() < s(2) + SLACK, "the safety net would have taken longer: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order() {
+    const EACH: usize = 200;
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let mut seeds = Vec::new();
+    let mut devices = Vec::new();
+    for instance in 0..2 {
+        for person in [&ann, &bob] {
+            seeds.push(cluster.at(instance, person).joins(room).await);
+            devices.push(cluster.at(instance, person).device().await);
+        }
+    }
+    let (writes, answers) = (&devices[0], &devices[3]);
+    for n in 0..EACH {
+        writes.send_json(&send(room, &format!("a-{n}"), &format!("on the first {n}")));
+        answers.send_json(&send(room, &format!("b-{n}"), &format!("on the second {n}")));
+        if n % 20 == 19 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let total = 2 * EACH;
+    let mut checker = Checker::default().both_look(room, &ann, &bob);
+    for seed in &mut seeds {
+        seed.read_until_seq(total as i64, s(30)).await;
+        checker.saw(room, seed);
+    }
+    let mut orders = Vec::new();
+    for device in &mut devices {
+        let mut chats = Vec::new();
+        while chats.len() < total {
+            let frame = device.next_event(s(20)).await.expect("open");
+            assert_ne!(frame["type"], "error", "{frame}");
+            if frame["type"] == "chat" {
+                chats.push(frame["chat"].clone());
+            }
+        }
+        assert_eq!(numbers(&chats, "seq"), (1..=total as i64).collect::<Vec<_>>(), "each once and in order");
+        orders.push(chats);
+        let more: Vec<_> = device.until_pong().await.into_iter().filter(|f| f["type"] == "chat").collect();
+        assert!(more.is_empty(), "twice: {more:?}");
+    }
+    assert!(orders.iter().all(|order| *order == orders[0]), "all see the same");
+    for (side, person) in [("a", &ann), ("b", &bob)] {
+        let of = orders[0].iter().filter(|chat| chat["sender_id"] == person.id);
+        let sent: Vec<_> = (0..EACH).map(|n| json!(format!("{side}-{n}"))).collect();
+        assert_eq!(of.map(|chat| chat["client_id"].clone()).collect::<Vec<_>>(), sent, "each in the order of sending");
+    }
+    assert_eq!(checker.verify(&cluster.server).await, total);
+}
+
+/// Row D4.
+#[tokio::test]
+async fn the_same_client_id_on_both_instances_at_once_is_one_chat() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let mut devices = Vec::new();
+    for n in 0..8 {
+        devices.push(cluster.at(n % 2, &ann).device().await);
+    }
+    let mut hearers = [cluster.at(0, &bob).device().await, cluster.at(1, &bob).device().await];
+    for round in 1..=25 {
+        let (client_id, content) = (format!("once-{round}"), format!("said once in round {round}"));
+        let mut frame = send(room, &client_id, &content);
+        frame["ref"] = json!(round);
+        devices.iter().for_each(|device| device.send_json(&frame));
+        let posts = [cluster.at(0, &ann), cluster.at(1, &ann)];
+        let posts = posts.each_ref().map(|person| person.says_once(room, &content, &client_id));
+        let mut answers: Vec<_> = futures_util::future::join_all(posts).await.into_iter().map(|a| a.json).collect();
+        for device in &mut devices {
+            answers.push(acknowledged(device, round).await);
+        }
+        assert!(answers.iter().all(|chat| *chat == answers[0] && chat["seq"] == round), "round {round}: {answers:#?}");
+        for hearer in &mut hearers {
+            assert_eq!(hearer.expect_chat(&content).await, answers[0]);
+        }
+    }
+    for hearer in &mut hearers {
+        hearer.expect_nothing_else().await;
+    }
+    assert_eq!(cluster.server.dump().await.chats_count().await, 25);
+}
+
+/// The chat that the frame with this `ref` is acknowledged with; the events of all are passed over.
+async fn acknowledged(device: &mut DeviceSocket, reference: i64) -> Value {
+    loop {
+        let frame = device.next(s(10)).await.expect("open");
+        if frame["ref"] == reference {
+            assert_eq!(frame["type"], "ack", "{frame}");
+            return frame["chat"].clone();
+        }
+    }
+}
+
+/// Row N5: the instance dies between the commit and telling the others; who tries again elsewhere makes up for it.
+#[tokio::test]
+async fn what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere() {
+    let _turn = heavy().await;
+    let mut cluster = Cluster::start(3).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let mut hearers = [cluster.at(1, &bob).device().await, cluster.at(2, &bob).device().await];
+    let mut seed = cluster.at(2, &bob).joins(room).await;
+    for round in 1..=3 {
+        cluster.wires[0].cut();
+        let (client_id, content) = (format!("lost-{round}"), format!("told by the retry in round {round}"));
+        let first = cluster.at(0, &ann).says_once(room, &content, &client_id).await.expect(201);
+        cluster.server.instance_mut(0).kill9();
+        let start = Instant::now();
+        let again = cluster.at(1, &ann).says_once(room, &content, &client_id).await.expect(200);
+        assert_eq!(again, first, "the same chat");
+        for hearer in &mut hearers {
+            assert_eq!(hearer.expect_chat(&content).await, first);
+        }
+        seed.expect_message(&content).await;
+        assert!(start.elapsed() < AT_ONCE + SLACK, "round {round}: {:?}", start.elapsed());
+        // And once more, when nobody misses it.
+        cluster.at(2, &ann).says_once(room, &content, &client_id).await.expect(200);
+        cluster.wires[0].heal();
+        cluster.server.instance_mut(0).restart().await;
+        cluster.is_whole_within(s(5)).await;
+    }
+    cluster.at(0, &ann).says(room, "the last of all").await;
+    for hearer in &mut hearers {
+        hearer.expect_chat("the last of all").await;
+        hearer.expect_nothing_else().await;
+    }
+    seed.expect_message("the last of all").await;
+}
+
+/// Row N2: what is stored while a socket is opened elsewhere is in `ready` or comes at once, never neither.
+#[tokio::test]
+async fn a_first_socket_listens_before_it_reads() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let (writer, reader) = (cluster.at(0, &ann), cluster.at(1, &bob));
+    let mut said = 0;
+    for round in 0..40 {
+        let open = reader.device();
+        let writes = async {
+            let mut last = 0;
+            for n in 0..6 {
+                last = writer.says(room, &format!("round {round}, number {n}")).await["version"].as_i64().unwrap();
+            }
+            last
+        };
+        let (mut device, last) = tokio::join!(open, writes);
+        said += 6;
+        assert_eq!(last, said);
+        let start = Instant::now();
+        let mut version = device.listed(room)["version"].as_i64().unwrap();
+        while version < last {
+            let next = device.expect("chat").await["chat"]["version"].as_i64().unwrap();
+            assert_eq!(next, version + 1, "round {round}: none skipped, none twice");
+            version = next;
+        }
+        assert!(start.elapsed() < AT_ONCE + SLACK, "round {round}: {:?}", start.elapsed());
+        device.close();
+        device.expect_close(s(5)).await;
+    }
+}
+
+/// A device and a seed socket on the other instance than what happens to them.
+async fn sockets_of(person: &Person, room: i64) -> (DeviceSocket, SeedSocket) {
+    (person.device().await, person.joins(room).await)
+}
+
+async fn closed_4401((device, seed): &mut (DeviceSocket, SeedSocket), within: Duration, start: Instant) {
+    assert_eq!(device.expect_close(s(10)).await, 4401);
+    assert_eq!(seed.expect_close(s(10)).await, 4401);
+    assert!(start.elapsed() < within + SLACK, "within {within:?}: {:?}", start.elapsed());
+}
+
+/// Promise 10.
+#[tokio::test]
+async fn an_account_that_is_deleted_on_one_instance_ends_on_the_other_within_a_second() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let elsewhere = cluster.at(1, &ann);
+    let mut ends = sockets_of(&elsewhere, room).await;
+    let mut stays = cluster.at(1, &bob).device().await;
+    elsewhere.get("/api/chatters/me").await.expect(200);
+    let start = Instant::now();
+    cluster.at(0, &ann).delete("/api/chatters").await.expect(200);
+    closed_4401(&mut ends, s(1), start).await;
+    let refused = || async { (elsewhere.get("/api/chatters/me").await.status == 401).then_some(()) };
+    crate::support::eventually("the token is dead", s(1) + SLACK, refused).await;
+    stays.refused(send(room, "late", "to one who is gone"), "receiver_deleted").await;
+}
+
+#[tokio::test]
+async fn without_redis_an_account_that_is_deleted_ends_on_the_other_instance_within_five_seconds() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let (ann, _, room) = cluster.server.api().pair().await;
+    let elsewhere = cluster.at(1, &ann);
+    let mut ends = sockets_of(&elsewhere, room).await;
+    cluster.redis.kill9();
+    let start = Instant::now();
+    cluster.at(0, &ann).delete("/api/chatters").await.expect(200);
+    closed_4401(&mut ends, s(5), start).await;
+    elsewhere.get("/api/chatters/me").await.expect(401);
+}
+
+#[tokio::test]
+async fn a_changed_password_ends_the_other_sign_ins_on_the_other_instance() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let lost = cluster.at(1, &ann.signed_in_again().await);
+    let mut ends = sockets_of(&lost, room).await;
+    let (mut kept, mut kept_seed) = sockets_of(&cluster.at(1, &ann), room).await;
+    let mut other = cluster.at(1, &bob).device().await;
+    let start = Instant::now();
+    let change = json!({"password": "battery-staple-4712", "current_password": PASSWORD});
+    cluster.at(0, &ann).put("/api/chatters", &change).await.expect(200);
+    closed_4401(&mut ends, s(1), start).await;
+    lost.get("/api/chatters/me").await.expect(401);
+    kept.says(room, "a", "who changed it goes on").await;
+    kept_seed.expect_message("who changed it goes on").await;
+    other.expect_chat("who changed it goes on").await;
+    cluster.at(1, &ann).get("/api/chatters/me").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_room_that_is_deleted_on_one_instance_is_gone_on_the_other() {
+    let _turn = heavy().await;
+    for with_redis in [true, false] {
+        let cluster = Cluster::start(2).await;
+        let (ann, bob, room) = cluster.server.api().pair().await;
+        let there = cluster.at(1, &bob);
+        let (mut device, mut seed) = sockets_of(&there, room).await;
+        cluster.at(0, &ann).says(room, "what goes with the room").await;
+        device.expect_chat("what goes with the room").await;
+        let within = if with_redis { s(1) } else { s(5) };
+        if !with_redis {
+            cluster.redis.kill9();
+        }
+        let start = Instant::now();
+        cluster.at(0, &ann).delete(&format!("/api/chatrooms/{room}")).await.expect(200);
+        assert_eq!(device.expect("chatroom_deleted").await["chatroom_id"], room);
+        assert_eq!(seed.expect_close(s(10)).await, 4404);
+        assert!(start.elapsed() < within + SLACK, "Redis {with_redis}: {:?}", start.elapsed());
+        device.refused(send(room, "late", "into a room that is gone"), "not_found").await;
+        device.expect_nothing_else().await;
+    }
+}
+
+/// What two people do on the instances of a cluster is as fast for who comes and goes.
+#[tokio::test]
+async fn somebody_who_moves_between_instances_misses_nothing() {
+    let _turn = heavy().await;
+    let server = TestServer::spawn(Db::Cluster).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let mut acked = Vec::new();
+    let mut cursor = 0;
+    for round in 0..20 {
+        let mut device = bob.device().await;
+        let chat = ann.says_once(room, &format!("round {round}"), &format!("m-{round}")).await.expect(201);
+        acked.push(Acked::from_chat(&chat, 0, &format!("m-{round}"), &format!("round {round}")));
+        device.expect_chat(&format!("round {round}")).await;
+        drop(device);
+        let missed = ann.says_once(room, "while away", &format!("w-{round}")).await.expect(201);
+        acked.push(Acked::from_chat(&missed, 0, &format!("w-{round}"), "while away"));
+        let mut again = bob.device().await;
+        let pages = again.resume(&[(room, cursor)]).await;
+        let seqs: Vec<_> = pages.iter().flat_map(|p| numbers(p["changes"].as_array().unwrap(), "seq")).collect();
+        assert_eq!(seqs, [cursor + 1, cursor + 2], "what one saw and what came while away");
+        cursor += 2;
+    }
+    Checker::default().acked(acked).both_look(room, &ann, &bob).verify(&server).await;
+}
+
+#[tokio::test]
+async fn chats_cross_both_ways_within_a_second_while_redis_is_there() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let mut there = Crossing::open(&cluster, "there", 0, 1).await;
+    let mut back = Crossing::open(&cluster, "back", 1, 0).await;
+    let mut all = Vec::new();
+    for _ in 0..25 {
+        all.extend([there.takes().await.far, back.takes().await.far]);
+    }
+    all.sort_unstable();
+    eprintln!("across: median {:?}, worst {:?}", all[25], all[49]);
+    assert!(all[49] < s(1) + SLACK && all[25] < AT_ONCE, "{all:?}");
+}

@@ -1,0 +1,139 @@
+//! Real Redis: a server of its own for each test, to be broken at will.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+
+use super::ports::free_port;
+use super::postgres::signal;
+use super::reaper;
+
+/// One Redis server without anything on the disk; ended when dropped or when the binary ends.
+pub struct Redis {
+    pub port: u16,
+    options: Vec<String>,
+    folder: TempDir,
+    server: Mutex<Option<Child>>,
+}
+
+impl Redis {
+    /// Starts one; returns when it answers.
+    pub fn start() -> Self {
+        let redis = Self::absent(&[]);
+        redis.up();
+        redis
+    }
+
+    /// One with further options, such as `["--requirepass", "…"]`, that has yet to be started.
+    pub fn absent(options: &[&str]) -> Self {
+        let options = options.iter().map(ToString::to_string).collect();
+        let folder = tempfile::Builder::new().prefix("hyper-chat-redis-").tempdir().expect("a temp folder");
+        reaper::remove_in_the_end(folder.path());
+        Self { port: free_port(), options, folder, server: Mutex::new(None) }
+    }
+
+    /// One that speaks TLS only, with a certificate that nobody vouches for; it has yet to be started.
+    pub fn with_tls() -> Self {
+        let mut redis = Self::absent(&["--port", "0", "--tls-auth-clients", "no"]);
+        let port = redis.port.to_string();
+        redis.options.extend(["--tls-port".to_owned(), port]);
+        for (option, text) in [
+            ("--tls-cert-file", include_str!("redis_test_cert.pem")),
+            ("--tls-key-file", include_str!("redis_test_key.pem")),
+        ] {
+            let path = redis.folder.path().join(&option[2..]);
+            std::fs::write(&path, text).expect("own folder");
+            redis.options.extend([option.to_owned(), path.display().to_string()]);
+        }
+        redis
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it, also after `kill9`: empty, on the same port. Returns when it accepts connections.
+    pub fn up(&self) {
+        let mut slot = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(slot.is_none(), "it runs already");
+        let child = Command::new("redis-server")
+            .current_dir(self.folder.path())
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--maxclients", "200", "--logfile", "log"])
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is in PATH (Debian: apt-get install redis-server, or run tests/run)");
+        reaper::adopt(child.id());
+        *slot = Some(child);
+        drop(slot);
+        let start = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if start.elapsed() > Duration::from_secs(20) {
+                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                panic!("Redis does not listen after 20 s; its log:\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends it as a crash would: whatever it held is gone.
+    pub fn kill9(&self) {
+        if let Some(mut child) = self.server.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            child.kill().expect("own child");
+            child.wait().expect("own child");
+            reaper::forget(child.id());
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let slot = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        signal(name, &[slot.as_ref().expect("it runs").id()]);
+    }
+
+    /// Hangs it: connections are accepted by the kernel, nothing answers.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// A client of its own, to look and to meddle.
+    pub async fn client(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.url()).expect("a URL");
+        client.get_multiplexed_async_connection().await.expect("Redis answers")
+    }
+
+    /// Asks something, such as `["FLUSHALL"]`.
+    pub async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let mut asked = redis::cmd(command[0]);
+        asked.arg(&command[1..]);
+        asked.query_async(&mut self.client().await).await.expect("Redis answers")
+    }
+
+    /// Cuts the connection of everybody who is subscribed.
+    pub async fn kill_subscribers(&self) {
+        let killed: usize = self.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        assert!(killed > 0, "nobody was subscribed");
+    }
+
+    /// Publishes these bytes as whoever reaches Redis could; to how many.
+    pub async fn publish(&self, channel: &str, message: &[u8]) -> usize {
+        let mut client = self.client().await;
+        redis::cmd("PUBLISH").arg(channel).arg(message).query_async(&mut client).await.expect("Redis answers")
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
