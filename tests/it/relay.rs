@@ -114,7 +114,7 @@ impl Instance {
     }
 
     pub async fn gets_up(&self) {
-        until("Redis is in reach", s(3), || self.relay.state() == State::Up).await;
+        until("Redis is in reach", s(10), || self.relay.state() == State::Up).await;
     }
 
     pub fn is_away(&self) -> bool {

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::ports::free_port;
 use super::postgres::signal;
 use super::reaper;
+use super::wait::s;
 
 /// One Redis server without anything on the disk; ended when dropped or when the binary ends.
 pub struct Redis {
@@ -109,7 +110,10 @@ impl Redis {
     /// A client of its own, to look and to meddle.
     pub async fn client(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).expect("a URL");
-        client.get_multiplexed_async_connection().await.expect("Redis answers")
+        // Patient: a busy machine is no failure.
+        let config =
+            redis::AsyncConnectionConfig::new().set_connection_timeout(Some(s(20))).set_response_timeout(Some(s(20)));
+        client.get_multiplexed_async_connection_with_config(&config).await.expect("Redis answers")
     }
 
     /// Asks something, such as `["FLUSHALL"]`.
