@@ -13,7 +13,7 @@ use actix_web::web;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
-use crate::actors::cluster::Cluster;
+use crate::actors::cluster::{self, Cluster, TellOfRoom};
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::{self, Counters, Notifier};
 use crate::actors::presence::Presence;
@@ -24,11 +24,13 @@ use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
 use crate::config::{self, Config, ConfigError};
 pub use crate::http::documents::{asyncapi_text as asyncapi, openapi_text as openapi};
+use crate::http::rooms::created_frame;
 use crate::http::{Deletion, Rules, State};
 use crate::limits::Limits;
 use crate::push::{Pusher, fcm};
 use crate::relay::{self, Relay};
-use crate::store::{OpenError, Options, Store};
+use crate::store::changed::Watch;
+use crate::store::{OpenError, Options, Store, StoreError};
 
 /// A room that had nothing to do for so long gives its memory back.
 const ROOM_IDLE: Duration = Duration::from_secs(60);
@@ -41,6 +43,8 @@ pub enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("the database does not answer any more")]
+    Store(#[from] StoreError),
     #[error("the password hasher cannot start")]
     Passwords(#[from] PasswordError),
     #[error("cannot listen on {address}; is something else there? Set PORT or HYPER_CHAT__SERVER__HOST")]
@@ -69,8 +73,8 @@ pub struct Application {
     notifier: Arc<Keeper>,
     presence: Arc<Presence>,
     receipts: Arc<Receipts>,
-    cluster: Arc<Cluster>,
-    hearing: Option<relay::Worker>,
+    /// Where there are other instances.
+    others: Option<(Arc<Cluster>, relay::Worker, Watch)>,
     server: actix_web::dev::Server,
     drain_max: Duration,
     clean_up_every: Duration,
@@ -109,24 +113,27 @@ impl Application {
             turns: Arc::new(Semaphore::new((config.database.connections_max as usize / 2).max(2))),
             draining: Arc::new(AtomicBool::new(false)),
         });
-        let cluster = Cluster::new(state.store.clone(), state.registry.clone(), state.sessions.clone());
+        let others = match hearing {
+            // Before there are sockets: they shall miss nothing.
+            Some(hearing) => Some((cluster(config, &state, &receipts), hearing, state.store.watch().await?)),
+            None => None,
+        };
         let server = listen::listen(config, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
-        Ok(Self { state, notifier, presence, receipts, cluster, hearing, server, drain_max, clean_up_every })
+        Ok(Self { state, notifier, presence, receipts, others, server, drain_max, clean_up_every })
     }
 
     /// Serves until SIGTERM or SIGINT, then drains and ends.
     pub async fn run_until_stopped(self) -> Result<(), RunError> {
-        let Self { state, notifier, presence, receipts, cluster, hearing, server, drain_max, clean_up_every } = self;
+        let Self { state, notifier, presence, receipts, others, server, drain_max, clean_up_every } = self;
         let cleaner = actix_web::rt::spawn(clean_up(state.clone(), clean_up_every));
         let keeper = actix_web::rt::spawn(keep(notifier.clone()));
         let teller = actix_web::rt::spawn(presence.clone().run());
         let counter = actix_web::rt::spawn(receipts.run());
-        let watcher = actix_web::rt::spawn(cluster.clone().watch());
         let hearer = actix_web::rt::spawn(async move {
-            if let Some(hearing) = hearing {
-                hearing.run(cluster).await;
+            if let Some((cluster, hearing, watch)) = others {
+                cluster.run(hearing, watch).await;
             }
         });
         let handle = server.handle();
@@ -135,7 +142,7 @@ impl Application {
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
         let ended = server.await.map_err(RunError::Http);
-        for task in [cleaner, keeper, teller, counter, watcher, hearer] {
+        for task in [cleaner, keeper, teller, counter, hearer] {
             task.abort();
         }
         if ended.is_ok() {
@@ -201,6 +208,23 @@ fn store_options(config: &Config) -> Options {
         unsafe_durability: config.database.unsafe_durability,
         push_grace: Duration::from_millis(config.push.grace_ms),
     }
+}
+
+/// What hears the other instances.
+fn cluster(config: &Config, state: &web::Data<State>, receipts: &Arc<Receipts>) -> Arc<Cluster> {
+    let of_rooms = state.clone();
+    let tell_of_room: TellOfRoom = Box::new(move |viewer, room| {
+        let state = of_rooms.clone();
+        Box::pin(async move { created_frame(&state, viewer, room).await })
+    });
+    Cluster::new(cluster::Parts {
+        store: state.store.clone(),
+        registry: state.registry.clone(),
+        sessions: state.sessions.clone(),
+        receipts: receipts.clone(),
+        tell_of_room,
+        look_every: Duration::from_millis(config.redis.look_ms),
+    })
 }
 
 /// How the other instances are told, and what hears them; without Redis there are none.

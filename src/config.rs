@@ -82,6 +82,7 @@ pub struct Redis {
     pub url: Option<SecretString>,
     /// Takes any certificate, for hosted Redis with a self-signed one.
     pub insecure_tls: bool,
+    pub look_ms: u64,
 }
 
 /// Tokens and passwords.

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 
 use super::session::frame::{Close, text_of};
 use super::session::link::Link;
-use crate::domain::{ChatroomId, ChatterId};
+use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::limits::network;
-use crate::relay::{Relay, State, Told};
+use crate::relay::{About, Relay, State, Told};
 
 /// The sockets of every chatter who is connected here.
 pub struct Sessions {
@@ -165,26 +165,38 @@ impl Sessions {
         }
     }
 
+    /// The room of these two is at this version: their sockets here that were given less read the database.
+    pub fn look(&self, room: ChatroomId, pair: [ChatterId; 2], version: Version) {
+        each_once(&pair).for_each(|chatter| self.each(*chatter, |link| link.look(room, version)));
+    }
+
     /// Queues a frame on each device socket of this chatter, behind its `ready`, on all instances.
     pub fn announce(&self, chatter_id: ChatterId, frame: &Bytes) {
-        self.announce_here(chatter_id, frame);
-        self.relay.tell(Told::Frame { chatter_id, text: text_of(frame), droppable: false });
+        self.tell(chatter_id, frame, About::Lasting);
     }
 
     /// The same, of something that nobody misses.
     pub fn mention(&self, chatter_id: ChatterId, frame: &Bytes) {
-        self.mention_here(chatter_id, frame);
-        self.relay.tell(Told::Frame { chatter_id, text: text_of(frame), droppable: true });
+        self.tell(chatter_id, frame, About::Passing);
+    }
+
+    /// The same, of a room that is new.
+    pub fn tell_of_room(&self, chatter_id: ChatterId, room: ChatroomId, frame: &Bytes) {
+        self.tell(chatter_id, frame, About::Made(room));
+    }
+
+    fn tell(&self, chatter_id: ChatterId, frame: &Bytes, about: About) {
+        self.tell_here(chatter_id, frame, about);
+        self.relay.tell(Told::Frame { chatter_id, text: text_of(frame), about });
     }
 
     /// Queues a frame on each device socket that this chatter has on this instance.
-    pub fn announce_here(&self, chatter_id: ChatterId, frame: &Bytes) {
-        self.each(chatter_id, |link| link.announce(frame));
-    }
-
-    /// The same, of something that nobody misses.
-    pub fn mention_here(&self, chatter_id: ChatterId, frame: &Bytes) {
-        self.each(chatter_id, |link| link.mention(frame));
+    pub fn tell_here(&self, chatter_id: ChatterId, frame: &Bytes, about: About) {
+        self.each(chatter_id, |link| match about {
+            About::Passing => link.mention(frame),
+            About::Lasting => link.announce(frame),
+            About::Made(room) => link.room_made(room, frame),
+        });
     }
 
     /// Whether the chatter may have a device socket: on this instance, or where others cannot be seen.
@@ -196,30 +208,14 @@ impl Sessions {
 
     /// The chatter's sign-ins ended, but for this one: closes their sockets on all instances.
     pub fn signed_out(&self, chatter_id: ChatterId, keep: Option<i64>) {
-        self.signed_out_here(chatter_id, keep);
-        self.relay.tell(Told::SignedOut { chatter_id, keep });
-    }
-
-    /// The same on this instance.
-    pub fn signed_out_here(&self, chatter_id: ChatterId, keep: Option<i64>) {
         self.close_of(chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != keep);
+        self.relay.tell(Told::AccessEnded { chatter_id });
     }
 
     /// The account is gone: closes its sockets on all instances.
     pub fn account_gone(&self, chatter_id: ChatterId) {
-        self.account_gone_here(chatter_id);
-        self.relay.tell(Told::AccountGone { chatter_id });
-    }
-
-    /// The same on this instance.
-    pub fn account_gone_here(&self, chatter_id: ChatterId) {
         self.close_of(chatter_id, Close::TOKEN_REFUSED, |_| true);
-    }
-
-    /// The chatters who are connected here.
-    #[must_use]
-    pub fn chatters(&self) -> Vec<ChatterId> {
-        self.by_chatter.iter().map(|links| *links.key()).collect()
+        self.relay.tell(Told::AccessEnded { chatter_id });
     }
 
     /// Whether the chatter has any live socket on this instance.
@@ -248,8 +244,7 @@ impl Sessions {
 
     /// The same on this instance.
     pub fn close_room_here(&self, chatroom_id: ChatroomId, chatters: [ChatterId; 2]) {
-        let both = if chatters[0] == chatters[1] { &chatters[..1] } else { &chatters[..] };
-        for link in both.iter().flat_map(|chatter_id| self.of(*chatter_id)) {
+        for link in each_once(&chatters).flat_map(|chatter_id| self.of(*chatter_id)) {
             if link.seed_room() == Some(chatroom_id) {
                 link.close(Close::ROOM_GONE);
             } else {
@@ -280,6 +275,11 @@ impl Sessions {
     fn of(&self, chatter_id: ChatterId) -> Vec<Arc<Link>> {
         self.by_chatter.get(&chatter_id).map(|links| links.clone()).unwrap_or_default()
     }
+}
+
+/// The two of a room; with oneself that is one.
+fn each_once(pair: &[ChatterId; 2]) -> impl Iterator<Item = &ChatterId> {
+    pair.iter().take(if pair[0] == pair[1] { 1 } else { 2 })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod origin;
 mod paging;
 mod prepared;
 mod problem;
-mod rooms;
+pub mod rooms;
 pub mod routes;
 mod schemas;
 mod sign_in;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
@@ -62,9 +63,17 @@ pub async fn create(
 /// Tells the chatter's devices of a new room.
 fn announce(state: &State, chatter: ChatterId, view: &ViewOf) {
     if state.sessions.may_have_device(chatter) {
-        let frame = text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() });
-        state.sessions.announce(chatter, &frame);
+        state.sessions.tell_of_room(chatter, view.view.room.id, &created(view));
     }
+}
+
+fn created(view: &ViewOf) -> Bytes {
+    text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() })
+}
+
+/// What a chatter's devices are told of a room that another instance has made without a word.
+pub async fn created_frame(state: &State, viewer: ChatterId, room: ChatroomId) -> Option<Bytes> {
+    ViewOf::one(state, viewer, room).await.ok().map(|view| created(&view))
 }
 
 /// How the rooms are asked for.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::chat::{ChangeKind, Chat};
 use crate::domain::{ChatroomId, ChatterId, Version};
@@ -24,14 +25,24 @@ pub use tally::Counters;
 pub enum Told {
     /// Changes of a room: for both people.
     Changes(Changes),
-    /// A frame (JSON text of the device socket) for a chatter's device sockets; `droppable` = nobody misses it.
-    Frame { chatter_id: ChatterId, text: Bytes, droppable: bool },
-    /// The chatter's sockets end, but for those of this sign-in.
-    SignedOut { chatter_id: ChatterId, keep: Option<i64> },
-    /// The account is gone: all its sockets end.
-    AccountGone { chatter_id: ChatterId },
+    /// A frame (JSON text of the device socket) for a chatter's device sockets.
+    Frame { chatter_id: ChatterId, text: Bytes, about: About },
+    /// Sign-ins of the chatter have ended, or the account has: their sockets' tokens have to be looked at.
+    AccessEnded { chatter_id: ChatterId },
     /// A room is gone.
     RoomGone { chatroom_id: ChatroomId, chatters: [ChatterId; 2] },
+}
+
+/// What a frame is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// Something that nobody misses: it is dropped where it would have to wait.
+    Passing,
+    /// Something that shall arrive.
+    Lasting,
+    /// This room is new.
+    Made(ChatroomId),
 }
 
 /// Changes of a room after `from` up to `to`, ascending, each version once.
@@ -51,9 +62,7 @@ impl Told {
         let (first, second) = match self {
             Self::Changes(told) => (told.owner_id, told.opponent_id),
             Self::RoomGone { chatters: [first, second], .. } => (*first, *second),
-            Self::Frame { chatter_id, .. } | Self::SignedOut { chatter_id, .. } | Self::AccountGone { chatter_id } => {
-                (*chatter_id, *chatter_id)
-            }
+            Self::Frame { chatter_id, .. } | Self::AccessEnded { chatter_id } => (*chatter_id, *chatter_id),
         };
         (first, (second != first).then_some(second))
     }
@@ -92,8 +101,7 @@ impl fmt::Debug for Told {
         match self {
             Self::Changes(told) => told.fmt(f),
             Self::Frame { chatter_id, text, .. } => write!(f, "Frame of {} bytes for {chatter_id}", text.len()),
-            Self::SignedOut { chatter_id, .. } => write!(f, "SignedOut {chatter_id}"),
-            Self::AccountGone { chatter_id } => write!(f, "AccountGone {chatter_id}"),
+            Self::AccessEnded { chatter_id } => write!(f, "AccessEnded {chatter_id}"),
             Self::RoomGone { chatroom_id, .. } => write!(f, "RoomGone {chatroom_id}"),
         }
     }
@@ -106,6 +114,8 @@ pub trait Hear: Send + Sync {
     fn told(&self, told: Told);
     /// The subscription was established, at first or again: things may have been missed.
     fn reconnected(&self);
+    /// The subscription broke: things will be missed.
+    fn disconnected(&self);
 }
 
 /// Whether the other instances can be reached.

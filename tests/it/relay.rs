@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use hyper_chat::domain::chat::{ChangeKind, Chat};
 use hyper_chat::domain::clock::Micros;
+use hyper_chat::relay::About;
 use hyper_chat::relay::memory::Hub;
 use hyper_chat::relay::redis::Settings;
 use hyper_chat::relay::{Changes, Counters, Hear, Relay, State, Told, Worker};
@@ -65,6 +66,8 @@ impl Hear for Ear {
     fn reconnected(&self) {
         self.reconnected.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn disconnected(&self) {}
 }
 
 impl Place {
@@ -153,7 +156,7 @@ impl Instance {
 
 /// A frame for a chatter.
 pub fn frame(chatter_id: i64, text: &str) -> Told {
-    Told::Frame { chatter_id, text: Bytes::copy_from_slice(text.as_bytes()), droppable: true }
+    Told::Frame { chatter_id, text: Bytes::copy_from_slice(text.as_bytes()), about: About::Passing }
 }
 
 /// A chat of a room of 1 and 2.
@@ -300,10 +303,9 @@ async fn everything_arrives_as_it_was_told(place: Place) {
         frame(1, odd),
         frame(1, "  {\"frame\": 1}\n"),
         frame(1, &"x".repeat(1_000_000)),
-        Told::Frame { chatter_id: 1, text: Bytes::from_static(&[0, 255, 254]), droppable: false },
-        Told::SignedOut { chatter_id: 1, keep: None },
-        Told::SignedOut { chatter_id: 1, keep: Some(i64::MIN) },
-        Told::AccountGone { chatter_id: 1 },
+        Told::Frame { chatter_id: 1, text: Bytes::from_static(&[0, 255, 254]), about: About::Lasting },
+        Told::Frame { chatter_id: 1, text: Bytes::from_static(b"{}"), about: About::Made(i64::MIN) },
+        Told::AccessEnded { chatter_id: 1 },
         Told::RoomGone { chatroom_id: (1 << 53) - 1, chatters: [1, 1] },
     ];
     all.extend((0..200).map(|n| frame(1, &"y".repeat(n * 37))));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper_chat::domain::chatroom::{Chatroom, Watermarks};
 use hyper_chat::domain::clock::Micros;
+use hyper_chat::store::changed::Ending;
 use hyper_chat::store::chatrooms::Created;
 use hyper_chat::store::unread::{RoomState, Unread};
 use hyper_chat::store::writer::{Move, Moved, Watcher};
@@ -17,6 +18,7 @@ use crate::support::wait::s;
 use crate::support::{Db, eventually, on_both};
 
 on_both![
+    a_watch_sees_what_is_new_altered_made_and_ended_since_it_began,
     states_of_rooms_come_in_pages_by_id_with_what_is_unread,
     nobody_sees_receipts_that_their_owner_keeps,
     notes_to_self_are_never_unread,
@@ -103,6 +105,34 @@ impl Bench {
 
 fn marks(delivered_seq: i64, read_seq: i64) -> Watermarks {
     Watermarks { delivered_seq, read_seq }
+}
+
+async fn a_watch_sees_what_is_new_altered_made_and_ended_since_it_began(db: Db) {
+    let bench = bench(db).await;
+    let (quiet, loud, gone) = (bench.room(1, 2).await.id, bench.room(1, 3).await.id, bench.room(2, 3).await.id);
+    bench.says(quiet, 1, 2).await;
+    let mut watch = bench.store.watch().await.expect("answers");
+    let all = bench.store.changed(&mut watch).await.expect("answers");
+    assert!(!all.has_more, "{all:?}");
+    bench.says(loud, 1, 3).await;
+    let made = bench.room(4, 4).await.id;
+    bench.store.delete_chatroom(gone).await.expect("answers");
+    bench.store.end_other_sign_ins(5, None).await.expect("answers");
+    bench.store.anonymise_chatter(4).await.expect("answers");
+    let seen = bench.store.changed(&mut watch).await.expect("answers");
+    let changed = |room: i64| seen.rooms.iter().find(|changed| changed.chatroom_id == room);
+    let of_loud = changed(loud).expect("it changed");
+    assert_eq!((of_loud.version, of_loud.pair), (3, [1, 3]));
+    assert_eq!(changed(made), None, "it went with its owner's notes");
+    assert_eq!(changed(gone), None);
+    let endings = [Ending::Room(gone, [2, 3]), Ending::Access(5), Ending::Room(made, [4, 4]), Ending::Access(4)];
+    assert_eq!(seen.endings, endings);
+    let made = bench.room(5, 6).await.id;
+    let seen = bench.store.changed(&mut watch).await.expect("answers");
+    assert!(seen.rooms.iter().any(|changed| changed.chatroom_id == made && changed.made), "{seen:?}");
+    bench.dump.run("UPDATE endings SET create_time = 1").await;
+    bench.store.clean_up().await.expect("answers");
+    assert!(bench.store.changed(&mut watch).await.expect("answers").endings.is_empty());
 }
 
 async fn states_of_rooms_come_in_pages_by_id_with_what_is_unread(db: Db) {

@@ -63,6 +63,10 @@ impl Room {
             let ready = Arc::new(order.take(events));
             if unknown || retried > order.head().version {
                 order.doubt();
+            } else if retried > 0 {
+                // The room begins where the database is; a socket may not have got that far.
+                let both = [room.owner_id, room.opponent_id];
+                self.parts.sessions.look(self.id, both, order.head().version);
             }
             self.chats_end_typing(&ready.events);
             self.deliver(&ready, push_owed);

@@ -213,15 +213,31 @@ impl Cursors {
         }
     }
 
-    /// The room is gone.
-    pub fn forget(&mut self, room: ChatroomId) {
-        self.behind.remove(&room);
-        if self.listing {
-            self.gone.insert(room);
+    /// Whether the socket was told of this room, or will be.
+    #[must_use]
+    pub fn knows(&self, room: ChatroomId) -> bool {
+        self.rooms.contains_key(&room)
+    }
+
+    /// The room is new; false if the socket knows it.
+    pub fn made(&mut self, room: ChatroomId) -> bool {
+        if self.knows(room) || self.gone.contains(&room) {
+            return false;
         }
-        if let Some(Cursor::Held(held)) = self.rooms.remove(&room) {
+        let cursor = if self.listing { Cursor::Held(Box::default()) } else { Cursor::Live(0) };
+        self.rooms.insert(room, cursor);
+        true
+    }
+
+    /// The room is gone; whether the socket may have known it.
+    pub fn forget(&mut self, room: ChatroomId) -> bool {
+        self.behind.remove(&room);
+        let is_news = self.listing && self.gone.insert(room);
+        let known = self.rooms.remove(&room);
+        if let Some(Cursor::Held(held)) = &known {
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
         }
+        is_news || known.is_some()
     }
 
     /// How many rooms have to be read.

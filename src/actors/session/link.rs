@@ -234,15 +234,39 @@ impl Link {
     /// Queues something that is no change of a room, behind `ready`; passed over by seed sockets.
     pub fn announce(&self, frame: &Bytes) {
         let Kind::Device(state) = &self.kind else { return };
-        let mut state = state.lock();
+        let waits = self.announce_on(&mut state.lock(), frame);
+        if !waits {
+            self.close(Close::TOO_SLOW);
+        }
+    }
+
+    /// False where too much waits for `ready`.
+    fn announce_on(&self, state: &mut DeviceState, frame: &Bytes) -> bool {
         if state.is_ready {
             self.push(frame.clone());
         } else if state.early.len() < EARLY_MAX {
             state.early.push(frame.clone());
         } else {
-            drop(state);
+            return false;
+        }
+        true
+    }
+
+    /// Queues that a room is new, unless the socket knows it already.
+    pub fn room_made(&self, room: ChatroomId, frame: &Bytes) {
+        let Kind::Device(state) = &self.kind else { return };
+        let mut state = state.lock();
+        let waits = !state.cursors.made(room) || self.announce_on(&mut state, frame);
+        drop(state);
+        if !waits {
             self.close(Close::TOO_SLOW);
         }
+    }
+
+    /// Whether it is a device socket that has not heard of this room.
+    #[must_use]
+    pub fn misses_room(&self, room: ChatroomId) -> bool {
+        matches!(&self.kind, Kind::Device(state) if !state.lock().cursors.knows(room))
     }
 
     /// Queues something that nobody misses; dropped under pressure and before `ready`.
@@ -284,13 +308,11 @@ impl Link {
         })
     }
 
-    /// The room is gone: says so to a device socket.
+    /// The room is gone: says so, once, to a device socket that knew it.
     pub fn room_gone(&self, room: ChatroomId) {
-        if !self.is_device() {
-            return;
+        if self.cursors(|cursors| cursors.forget(room)) {
+            self.announce(&deleted(room));
         }
-        self.cursors(|cursors| cursors.forget(room));
-        self.announce(&deleted(room));
     }
 
     /// The cursors; nothing is sent.

@@ -14,6 +14,7 @@ use super::parked::Parked;
 use super::{Command, Home, Moved, Outcome, Refusal, Submission, Watching, postgres, sqlite};
 use crate::domain::ChatroomId;
 use crate::store::StoreError;
+use crate::store::chats::is_duplicate;
 use crate::store::connect::Opened;
 
 /// Rows in one transaction: enough to make the commit's cost small, few enough to keep it short. On PostgreSQL a
@@ -203,6 +204,8 @@ impl Database {
                 tracing::warn!(error, chats = commands.len(), "a batch was not stored: the database does not answer");
                 commands.iter().map(|_| Verdict::Done(Err(Refusal::Unavailable))).collect()
             }
+            // Another instance has stored the same client_id since it was looked up: the next time it is found.
+            Err(StoreError::Failed(error)) if commands.len() == 1 && is_duplicate(&error) => vec![Verdict::Locked],
             Err(StoreError::Failed(error)) if commands.len() == 1 => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a chat could not be stored");
                 vec![Verdict::Done(Err(Refusal::Failed))]

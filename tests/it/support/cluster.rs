@@ -30,14 +30,27 @@ impl Cluster {
         cluster
     }
 
+    /// The same without the net below: what arrives was heard, or read because something that was heard was no longer the next.
+    pub async fn without_net(instances: usize) -> Self {
+        let cluster = Self::with(Redis::start(), instances, &[("REDIS__LOOK_MS", 3_600_000)]).await;
+        cluster.is_whole_within(Duration::from_secs(20)).await;
+        cluster
+    }
+
     /// So many instances on this Redis, which may be away.
     pub async fn on(redis: Redis, instances: usize) -> Self {
+        Self::with(redis, instances, &[]).await
+    }
+
+    /// The same with these settings.
+    pub async fn with(redis: Redis, instances: usize, settings: &[(&str, u64)]) -> Self {
         let mut wires = Vec::new();
         for _ in 0..instances {
             wires.push(Proxy::before(redis.port).await);
         }
         let urls = wires.iter().map(|wire| format!("redis://127.0.0.1:{}", wire.port));
-        let server = TestServer::with(Db::Cluster).redis_urls(urls).start().await;
+        let builder = TestServer::with(Db::Cluster).redis_urls(urls);
+        let server = settings.iter().fold(builder, |builder, (key, value)| builder.set(key, value)).start().await;
         Self { server, wires, redis }
     }
 
