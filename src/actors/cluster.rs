@@ -23,10 +23,9 @@ use crate::store::{Store, StoreError};
 
 /// How often the database is asked what changed while the other instances cannot be heard.
 const LOOK_AWAY: Duration = Duration::from_secs(1);
-/// The longest pause that many chats make of a shorter one.
-const LOOK_MAX: Duration = Duration::from_secs(5);
-/// Looking takes one part in so many of the time, unless the relay is away.
-const SHARE: u32 = 50;
+/// The same where there is so much traffic that a look passes over this many chats, unless the relay is away.
+const LOOK_BUSY: Duration = Duration::from_secs(5);
+const BUSY: usize = 20_000;
 /// What the database knows already may still be on its way to the sockets.
 const ON_ITS_WAY: Duration = Duration::from_millis(300);
 /// As long as this after Redis is back, everybody hears again.
@@ -74,7 +73,7 @@ impl Cluster {
     /// Asks the database what changed: now and then, and at once when the relay went away
     /// or is back.
     async fn watch(&self, mut watch: Watch) {
-        let (mut took, mut up_since) = (Duration::ZERO, None);
+        let (mut passed, mut up_since) = (0, None);
         loop {
             let is_up = self.parts.sessions.relay().state() == State::Up;
             up_since = if is_up { up_since.or_else(|| Some(Instant::now())) } else { None };
@@ -82,11 +81,10 @@ impl Cluster {
                 self.parts.receipts.tell_late();
             }
             // An error is an early end of the pause: somebody has been missing something.
-            let _ = timeout(self.pause(is_up, took), self.missed.notified()).await;
-            let begin = Instant::now();
+            let _ = timeout(self.pause(is_up, passed), self.missed.notified()).await;
             match self.parts.store.changed(&mut watch).await {
                 Ok(seen) => {
-                    took = begin.elapsed();
+                    passed = seen.passed;
                     if seen.has_more {
                         self.missed.notify_one();
                     }
@@ -101,9 +99,13 @@ impl Cluster {
         }
     }
 
-    fn pause(&self, is_up: bool, took: Duration) -> Duration {
+    fn pause(&self, is_up: bool, passed: usize) -> Duration {
         let every = self.parts.look_every;
-        if is_up { (took * SHARE).min(LOOK_MAX).max(every) } else { LOOK_AWAY.min(every) }
+        match is_up {
+            false => LOOK_AWAY.min(every),
+            true if passed >= BUSY => LOOK_BUSY.max(every),
+            true => every,
+        }
     }
 
     async fn bring(&self, seen: Seen) {

@@ -248,7 +248,7 @@ impl Sessions {
             if link.seed_room() == Some(chatroom_id) {
                 link.close(Close::ROOM_GONE);
             } else {
-                link.room_gone(chatroom_id);
+                link.room_ended(chatroom_id);
             }
         }
     }

@@ -45,7 +45,9 @@ struct Newest {
 pub struct Seen {
     pub rooms: Vec<Changed>,
     pub endings: Vec<Ending>,
-    /// There was too much for one look.
+    /// How many chats were passed over for that.
+    pub passed: usize,
+    /// There were too many of them for one look.
     pub has_more: bool,
 }
 
@@ -127,7 +129,12 @@ impl Store {
                 let rooms = self.rooms_changed(&snapshot, from, chat, altered).await?;
                 let endings = self.endings(&snapshot, from).await?;
                 snapshot.commit().await?;
-                Ok((newest, row.try_get_by_index(4)?, has_more, Seen { rooms, endings, has_more }))
+                Ok((
+                    newest,
+                    row.try_get_by_index(4)?,
+                    has_more,
+                    Seen { rooms, endings, passed: usize::try_from(count).unwrap_or(0), has_more },
+                ))
             })
             .await?;
         watch.looked(asked, newest, at, has_more);

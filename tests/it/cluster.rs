@@ -133,6 +133,54 @@ async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order()
     assert_eq!(checker.verify(&cluster.server).await, total);
 }
 
+#[tokio::test]
+async fn both_write_in_a_thousand_rooms_in_opposite_order_and_none_waits_for_the_other() {
+    const AT_ONCE: usize = 50;
+    let _turn = heavy().await;
+    let cluster = Cluster::without_net(2).await;
+    let ann = cluster.server.api().person("ann").await;
+    let dump = cluster.server.dump().await;
+    let ids: Vec<i64> = (1_000..2_000).collect();
+    dump.add_rooms(ann.id, 1_000..2_000).await;
+    let mut devices = [cluster.at(0, &ann).device().await, cluster.at(1, &ann).device().await];
+    let mut seen = [Vec::new(), Vec::new()];
+    let [first, second] = &mut devices;
+    let [by_first, by_second] = &mut seen;
+    let back: Vec<i64> = ids.iter().rev().copied().collect();
+    tokio::join!(
+        writes(first, "a", ids.chunks(AT_ONCE), by_first),
+        writes(second, "b", back.chunks(AT_ONCE), by_second),
+    );
+    for (device, seen) in devices.iter_mut().zip(&mut seen) {
+        while seen.len() < 2 * ids.len() {
+            let frame = device.next_event(s(10)).await.expect("open");
+            seen.extend((frame["type"] == "chat").then(|| frame["chat"].clone()));
+        }
+        device.expect_nothing_else().await;
+        for room in &ids {
+            let of_room: Vec<_> = seen.iter().filter(|chat| chat["chatroom_id"] == *room).cloned().collect();
+            assert_eq!(numbers(&of_room, "seq"), [1, 2], "room {room}");
+        }
+    }
+    assert_eq!(dump.chats_count().await, 2 * ids.len() as u64);
+}
+
+/// A chat into each of these rooms, some at once; the chats that come meanwhile.
+async fn writes(device: &mut DeviceSocket, name: &str, parts: std::slice::Chunks<'_, i64>, seen: &mut Vec<Value>) {
+    for rooms in parts {
+        rooms.iter().for_each(|room| device.send_json(&send(*room, &format!("{name}-{room}"), "in one of many rooms")));
+        let mut waiting = rooms.len();
+        while waiting > 0 {
+            let frame = device.next(s(10)).await.expect("open");
+            match frame["type"].as_str() {
+                Some("ack") => waiting -= 1,
+                Some("chat") => seen.push(frame["chat"].clone()),
+                _ => assert_ne!(frame["type"], "error", "{frame}"),
+            }
+        }
+    }
+}
+
 /// Row D4.
 #[tokio::test]
 async fn the_same_client_id_on_both_instances_at_once_is_one_chat() {

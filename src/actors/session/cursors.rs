@@ -50,8 +50,8 @@ struct Held {
     /// What the socket has had.
     sent: Version,
     events: Vec<HeldRun>,
-    /// Something was thrown away: what is held is not all.
-    lost: bool,
+    /// Something up to this version was thrown away: what is held is not all, unless the database was read so far.
+    lost: Version,
 }
 
 struct HeldRun {
@@ -104,7 +104,7 @@ impl Cursors {
                         frames
                     }
                     None => {
-                        *cursor = Cursor::Held(Box::new(Held { sent: *sent, lost: true, ..Held::default() }));
+                        *cursor = Cursor::Held(Box::new(Held { sent: *sent, lost: run.to(), ..Held::default() }));
                         self.behind.insert(room);
                         Vec::new()
                     }
@@ -177,7 +177,7 @@ impl Cursors {
         match cursor {
             Cursor::Live(sent) => *cursor = Cursor::Held(Box::new(Held { sent: *sent, ..Held::default() })),
             // What was thrown away is in the database by now.
-            Cursor::Held(held) => held.lost = false,
+            Cursor::Held(held) => held.lost = 0,
         }
     }
 
@@ -264,7 +264,8 @@ impl Held {
 
     /// Takes a run in; gives how many bytes are held in all now.
     fn add(&mut self, run: &impl Run, held_bytes: usize) -> usize {
-        if self.lost {
+        if self.lost > 0 {
+            self.lost = self.lost.max(run.to());
             return held_bytes;
         }
         let frames: Vec<_> = if run.is_unbroken() { run.frames().collect() } else { Vec::new() };
@@ -274,14 +275,14 @@ impl Held {
             return held_bytes + bytes;
         }
         let thrown_away = self.bytes();
+        self.lost = self.events.iter().map(|run| run.to).chain([run.to()]).max().unwrap_or(0);
         self.events = Vec::new();
-        self.lost = true;
         held_bytes.saturating_sub(thrown_away)
     }
 
     /// The frames above this version and the cursor behind them; none where something is missing between.
     fn above(self, version: Version) -> Option<(Vec<Bytes>, Version)> {
-        if self.lost {
+        if self.lost > version {
             return None;
         }
         let mut sent = version;

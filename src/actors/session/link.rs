@@ -308,8 +308,16 @@ impl Link {
         })
     }
 
-    /// The room is gone: says so, once, to a device socket that knew it.
+    /// The room is gone: says so to a device socket that asked.
     pub fn room_gone(&self, room: ChatroomId) {
+        if self.is_device() {
+            self.cursors(|cursors| cursors.forget(room));
+            self.announce(&deleted(room));
+        }
+    }
+
+    /// The room was deleted, as may be known: says so to a device socket that knew the room.
+    pub fn room_ended(&self, room: ChatroomId) {
         if self.cursors(|cursors| cursors.forget(room)) {
             self.announce(&deleted(room));
         }
