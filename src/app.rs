@@ -84,6 +84,7 @@ impl Application {
     /// Makes every part and listens.
     pub async fn build(config: &Config) -> Result<Self, RunError> {
         raise_open_files();
+        outlive_file_size_limit();
         warn_of_lost_disk(config);
         let secret = config.jwt_secret()?;
         let writer = listen::Writer::default();
@@ -253,6 +254,15 @@ fn rules(config: &Config) -> Rules {
         socket_queue_bytes: config.limits.socket_queue_bytes,
         frame_bytes: config.limits.frame_bytes,
         body_bytes: config.limits.body_bytes,
+    }
+}
+
+/// A file that may not grow any more (RLIMIT_FSIZE) is an error to be answered, as a full disk is, and not the end.
+fn outlive_file_size_limit() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // SIGXFSZ on Linux and the BSDs. Whoever registers takes the default away, for good.
+    if let Err(error) = signal(SignalKind::from_raw(25)) {
+        tracing::debug!(%error, "a limit of file sizes would end the process");
     }
 }
 

@@ -15,6 +15,7 @@ mod documents;
 mod fault_database;
 mod fault_kill;
 mod fault_limits;
+mod fault_states;
 mod presence;
 mod promises;
 mod push;

@@ -25,6 +25,7 @@ pub mod raw_socket;
 pub mod reaper;
 pub mod redis;
 pub mod rest;
+pub mod scene;
 pub mod secrets;
 pub mod seed_socket;
 pub mod server;
