@@ -197,6 +197,7 @@ fn store_options(config: &Config) -> Options {
     Options {
         url: config.database.url.expose_secret().to_owned(),
         migrate: config.database.migrate_on_start,
+        migration_wait: Duration::from_secs(config.database.migration_wait_s),
         connections_max: config.database.connections_max,
         unsafe_durability: config.database.unsafe_durability,
         push_grace: Duration::from_millis(config.push.grace_ms),

@@ -65,9 +65,11 @@ fn shown(config: &Config, key: &str) -> String {
         "server.drain_ms" => server.drain_ms.to_string(),
         "database.url" => database.url.expose_secret().to_owned(),
         "database.migrate_on_start" => database.migrate_on_start.to_string(),
+        "database.migration_wait_s" => database.migration_wait_s.to_string(),
         "database.connections_max" => database.connections_max.to_string(),
         "database.unsafe_durability" => database.unsafe_durability.to_string(),
         "redis.url" => redis.url.as_ref().map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
+        "redis.insecure_tls" => redis.insecure_tls.to_string(),
         "auth.jwt_secret" => auth.jwt_secret.as_ref().map(|s| s.expose_secret().to_owned()).unwrap_or_default(),
         "auth.jwt_issuer" => auth.jwt_issuer.clone(),
         "auth.jwt_audience" => auth.jwt_audience.clone(),
@@ -270,9 +272,9 @@ fn without_a_secret_sqlite_keeps_one_beside_its_file() {
 }
 
 #[test]
-fn redis_is_refused_with_the_reason() {
+fn redis_without_postgresql_is_refused_with_the_reason() {
     let told = refusal(&[("REDIS_URL", "redis://:hunter2@127.0.0.1"), ("HYPER_CHAT__AUTH__JWT_SECRET", SECRET)], "");
-    assert!(told.contains("REDIS_URL: running more than one instance needs the relay"), "{told}");
+    assert!(told.contains("REDIS_URL: is for several instances, which need PostgreSQL"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
 }
 

@@ -214,6 +214,7 @@ mod tests {
         let options = Options {
             url: format!("sqlite://{}?mode=rwc", folder.path().join("chat.db").display()),
             migrate: true,
+            migration_wait: Duration::ZERO,
             connections_max: 2,
             unsafe_durability: false,
             push_grace: Duration::from_secs(3),
