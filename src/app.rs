@@ -3,7 +3,9 @@
 
 mod drain;
 mod listen;
+mod opening;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -53,7 +55,14 @@ pub enum RunError {
 
 /// `hyper-chat serve`: runs until SIGTERM or SIGINT, then drains.
 pub async fn serve(config: Config) -> Result<(), RunError> {
-    Application::build(&config).await?.run_until_stopped().await
+    let mut stop = drain::Stop::listen();
+    raise_open_files();
+    let listener = listen::bind(&config)?;
+    let application = tokio::select! {
+        built = Application::build(&config, listener) => built?,
+        () = stop.asked() => return Ok(()),
+    };
+    application.run_until(stop).await
 }
 
 /// `hyper-chat migrate`.
@@ -64,7 +73,7 @@ pub async fn migrate(config: Config) -> Result<(), RunError> {
 }
 
 /// A server that is listening and not yet run.
-pub struct Application {
+struct Application {
     state: web::Data<State>,
     notifier: Arc<Keeper>,
     presence: Arc<Presence>,
@@ -77,13 +86,12 @@ pub struct Application {
 }
 
 impl Application {
-    /// Makes every part and listens.
-    pub async fn build(config: &Config) -> Result<Self, RunError> {
-        raise_open_files();
+    /// Makes every part and serves the listener.
+    async fn build(config: &Config, listener: TcpListener) -> Result<Self, RunError> {
         warn_of_lost_disk(config);
         let secret = config.jwt_secret()?;
         let writer = listen::Writer::default();
-        let store = Arc::new(Store::open(&store_options(config), |run| *writer.lock() = Some(run)).await?);
+        let store = Arc::new(opening::open(config, &listener, &writer).await?);
         let (relay, hearing) = open_relay(config, &secret)?;
         let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter, relay));
         let notifier = start_notifier(config, &store, &sessions);
@@ -110,14 +118,14 @@ impl Application {
             draining: Arc::new(AtomicBool::new(false)),
         });
         let cluster = Cluster::new(state.store.clone(), state.registry.clone(), state.sessions.clone());
-        let server = listen::listen(config, state.clone(), threads, writer)?;
+        let server = listen::listen(config, listener, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
         Ok(Self { state, notifier, presence, receipts, cluster, hearing, server, drain_max, clean_up_every })
     }
 
     /// Serves until SIGTERM or SIGINT, then drains and ends.
-    pub async fn run_until_stopped(self) -> Result<(), RunError> {
+    async fn run_until(self, mut stop: drain::Stop) -> Result<(), RunError> {
         let Self { state, notifier, presence, receipts, cluster, hearing, server, drain_max, clean_up_every } = self;
         let cleaner = actix_web::rt::spawn(clean_up(state.clone(), clean_up_every));
         let keeper = actix_web::rt::spawn(keep(notifier.clone()));
@@ -131,7 +139,7 @@ impl Application {
         });
         let handle = server.handle();
         let drainer = actix_web::rt::spawn(async move {
-            drain::stop_signal().await;
+            stop.asked().await;
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
         let ended = server.await.map_err(RunError::Http);

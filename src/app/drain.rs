@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::messages::Drain;
@@ -46,10 +47,21 @@ async fn wait_until(holds: impl Fn() -> bool, until: Instant) {
     }
 }
 
-pub(super) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+/// SIGTERM and SIGINT; one that comes between two questions is not missed.
+pub(super) struct Stop(Option<[Signal; 2]>);
+
+impl Stop {
+    /// Listens from now on.
+    pub(super) fn listen() -> Self {
+        let signals = signal(SignalKind::terminate()).and_then(|term| Ok([term, signal(SignalKind::interrupt())?]));
+        Self(signals.inspect_err(|error| tracing::error!(%error, "signals cannot be listened to")).ok())
+    }
+
+    /// Waits until the process shall stop.
+    pub(super) async fn asked(&mut self) {
+        match &mut self.0 {
+            Some([term, int]) => tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} },
+            None => std::future::pending().await,
+        }
+    }
 }

@@ -65,6 +65,13 @@ pub fn mount(app: &mut ServiceConfig) {
     }));
 }
 
+/// Mounts what there is to say before the store is open.
+pub fn mount_waiting(app: &mut ServiceConfig) {
+    app.service(resource(vec!["/healthz"], vec![(Method::GET, web::to(health::healthz))]));
+    app.service(resource(vec!["/readyz"], vec![(Method::GET, web::to(health::not_yet))]));
+    app.default_service(web::to(|| async { HttpResponse::from_error(Problem::unavailable()) }));
+}
+
 /// A resource that answers other methods with 405 and `Allow` (RFC 9110 section 15.5.6).
 fn resource(paths: Vec<&str>, routes: Vec<(Method, Route)>) -> Resource {
     let allow = routes.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");

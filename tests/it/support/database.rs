@@ -5,7 +5,7 @@ use std::path::Path;
 use entity::{chat, chatroom, chatter, device, member, push_outbox, sign_in};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, PaginatorTrait,
-    QueryFilter, QueryOrder,
+    QueryFilter, QueryOrder, Statement,
 };
 
 /// Which database a test runs on.
@@ -99,6 +99,13 @@ impl Dump {
             self.run(&format!("INSERT INTO chats ({columns}) VALUES {rows}")).await;
         }
         self.run(&format!("UPDATE chatrooms SET last_seq = {last}, version = {last} WHERE id = {room}")).await;
+    }
+
+    /// The first column of the first row, which is text.
+    pub async fn text(&self, sql: &str) -> String {
+        let ask = Statement::from_string(self.0.get_database_backend(), sql);
+        let row = self.0.query_one_raw(ask).await.expect("the question is answered").expect("a row");
+        row.try_get_by_index(0).expect("text")
     }
 
     /// For what no table of ours answers, such as a lock that a test holds.
