@@ -22,6 +22,7 @@ use crate::actors::presence::Presence;
 use crate::actors::receipts::Receipts;
 use crate::actors::registry::{Registry, RoomParts, Threads};
 use crate::actors::sessions::Sessions;
+use crate::actors::tally::Refused;
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
 use crate::config::{self, Config, ConfigError};
@@ -116,6 +117,8 @@ impl Application {
             rules: rules(config),
             turns: Arc::new(Semaphore::new((config.database.connections_max as usize / 2).max(2))),
             draining: Arc::new(AtomicBool::new(false)),
+            refused: Refused::default(),
+            notifier: notifier.clone(),
         });
         let cluster = Cluster::new(state.store.clone(), state.registry.clone(), state.sessions.clone());
         let server = listen::listen(config, listener, state.clone(), threads, writer)?;

@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn socket(bench: &Bench, chatter: i64) -> (Arc<Link>, OutBody) {
-        let (out, body) = OutQueue::new(1 << 20);
+        let (out, body) = OutQueue::new(1 << 20, Arc::default());
         let link = Arc::new(Link::seed(chatter, None, bench.room, false, out));
         drop(bench.sessions.add(link.clone()));
         (link, body)

@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, ResponseError, Route};
 use utoipa::OpenApi;
 
-use super::{accounts, chats, demo, documents, health, history, rooms, sign_in, socket};
+use super::{accounts, chats, demo, documents, health, history, metrics, rooms, sign_in, socket};
 use crate::error::{Code, Problem};
 
 pub use super::access_log::log as access_log;
@@ -48,6 +48,7 @@ table! {
     "/docs/socket" => { GET documents::socket_page }
     "/healthz" => { GET health::healthz }
     "/readyz" => { GET health::readyz }
+    "/metrics" => { GET metrics::metrics }
 }
 
 /// Mounts everything.
