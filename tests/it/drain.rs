@@ -20,9 +20,13 @@ async fn hundreds_of_sockets_are_closed_one_by_one_while_chats_go_on(db: Db) {
     let mut server = TestServer::with(db).set("LIMITS__SOCKETS_PER_CHATTER", 0).start().await;
     let burst = Burst::start(&server.api(), 2, 1).await;
     let mut open = Vec::new();
-    for n in 0..SOCKETS {
-        let (room, person) = (burst.rooms[n % 2], &burst.people[n % 2].1);
-        open.push((room, person.joins(room).await));
+    for (room, (_, person)) in burst.rooms.iter().zip(&burst.people) {
+        open.push((*room, person.joins(*room).await));
+    }
+    // Hundreds more in a room where nothing is said: what they measure is the drain, not the traffic.
+    let (_, idle, quiet) = server.api().pair().await;
+    for _ in open.len()..SOCKETS {
+        open.push((quiet, idle.joins(quiet).await));
     }
     let acked = burst.acked();
     server.term();
@@ -41,7 +45,9 @@ async fn hundreds_of_sockets_are_closed_one_by_one_while_chats_go_on(db: Db) {
     let mut at = Vec::new();
     for gone in goes.collect::<Vec<_>>() {
         let (room, socket, when) = gone.await.expect("closed 1001");
-        checker.saw(room, &socket);
+        if room != quiet {
+            checker.saw(room, &socket);
+        }
         at.push(when);
     }
     assert_eq!(server.wait_end(s(10)).await.code(), Some(0));
@@ -62,7 +68,7 @@ async fn closed(room: i64, mut socket: SeedSocket, start: Instant) -> (i64, Seed
 /// Over 400 x 5 ms, evenly but for chance.
 fn spread(at: &[f64]) {
     let (first, last) = at.iter().fold((f64::MAX, 0.0_f64), |(first, last), at| (first.min(*at), last.max(*at)));
-    assert!(last - first > 1.5, "all went within {} s", last - first);
+    assert!(last - first > 1.0, "all went within {} s", last - first);
     let mut parts = [0; PARTS];
     let part = |at: &f64| ((at - first) / (last - first) * PARTS as f64) as usize;
     at.iter().for_each(|at| parts[part(at).min(PARTS - 1)] += 1);
