@@ -3,7 +3,9 @@
 
 mod drain;
 mod listen;
+mod opening;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::actors::presence::Presence;
 use crate::actors::receipts::Receipts;
 use crate::actors::registry::{Registry, RoomParts, Threads};
 use crate::actors::sessions::Sessions;
+use crate::actors::tally::Refused;
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
 use crate::config::{self, Config, ConfigError};
@@ -57,7 +60,15 @@ pub enum RunError {
 
 /// `hyper-chat serve`: runs until SIGTERM or SIGINT, then drains.
 pub async fn serve(config: Config) -> Result<(), RunError> {
-    Application::build(&config).await?.run_until_stopped().await
+    let mut stop = drain::Stop::listen();
+    raise_open_files();
+    outlive_file_size_limit();
+    let listener = listen::bind(&config)?;
+    let application = tokio::select! {
+        built = Application::build(&config, listener) => built?,
+        () = stop.asked() => return Ok(()),
+    };
+    application.run_until(stop).await
 }
 
 /// `hyper-chat migrate`.
@@ -68,7 +79,7 @@ pub async fn migrate(config: Config) -> Result<(), RunError> {
 }
 
 /// A server that is listening and not yet run.
-pub struct Application {
+struct Application {
     state: web::Data<State>,
     notifier: Arc<Keeper>,
     presence: Arc<Presence>,
@@ -81,14 +92,12 @@ pub struct Application {
 }
 
 impl Application {
-    /// Makes every part and listens.
-    pub async fn build(config: &Config) -> Result<Self, RunError> {
-        raise_open_files();
-        outlive_file_size_limit();
+    /// Makes every part and serves the listener.
+    async fn build(config: &Config, listener: TcpListener) -> Result<Self, RunError> {
         warn_of_lost_disk(config);
         let secret = config.jwt_secret()?;
         let writer = listen::Writer::default();
-        let store = Arc::new(Store::open(&store_options(config), |run| *writer.lock() = Some(run)).await?);
+        let store = Arc::new(opening::open(config, &listener, &writer).await?);
         let (relay, hearing) = open_relay(config, &secret)?;
         let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter, relay));
         let notifier = start_notifier(config, &store, &sessions);
@@ -113,20 +122,22 @@ impl Application {
             rules: rules(config),
             turns: Arc::new(Semaphore::new((config.database.connections_max as usize / 2).max(2))),
             draining: Arc::new(AtomicBool::new(false)),
+            refused: Refused::default(),
+            notifier: notifier.clone(),
         });
         let others = match hearing {
             // Before there are sockets: they shall miss nothing.
             Some(hearing) => Some((cluster(config, &state, &receipts), hearing, state.store.watch().await?)),
             None => None,
         };
-        let server = listen::listen(config, state.clone(), threads, writer)?;
+        let server = listen::listen(config, listener, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
         Ok(Self { state, notifier, presence, receipts, others, server, drain_max, clean_up_every })
     }
 
     /// Serves until SIGTERM or SIGINT, then drains and ends.
-    pub async fn run_until_stopped(self) -> Result<(), RunError> {
+    async fn run_until(self, mut stop: drain::Stop) -> Result<(), RunError> {
         let Self { state, notifier, presence, receipts, others, server, drain_max, clean_up_every } = self;
         let cleaner = actix_web::rt::spawn(clean_up(state.clone(), clean_up_every));
         let keeper = actix_web::rt::spawn(keep(notifier.clone()));
@@ -139,7 +150,7 @@ impl Application {
         });
         let handle = server.handle();
         let drainer = actix_web::rt::spawn(async move {
-            drain::stop_signal().await;
+            stop.asked().await;
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
         let ended = server.await.map_err(RunError::Http);
@@ -205,6 +216,7 @@ fn store_options(config: &Config) -> Options {
     Options {
         url: config.database.url.expose_secret().to_owned(),
         migrate: config.database.migrate_on_start,
+        migration_wait: Duration::from_secs(config.database.migration_wait_s),
         connections_max: config.database.connections_max,
         unsafe_durability: config.database.unsafe_durability,
         push_grace: Duration::from_millis(config.push.grace_ms),

@@ -69,6 +69,7 @@ pub struct Database {
     /// May hold a password.
     pub url: SecretString,
     pub migrate_on_start: bool,
+    pub migration_wait_s: u64,
     pub connections_max: u32,
     pub unsafe_durability: bool,
 }

@@ -65,6 +65,7 @@ fn shown(config: &Config, key: &str) -> String {
         "server.drain_ms" => server.drain_ms.to_string(),
         "database.url" => database.url.expose_secret().to_owned(),
         "database.migrate_on_start" => database.migrate_on_start.to_string(),
+        "database.migration_wait_s" => database.migration_wait_s.to_string(),
         "database.connections_max" => database.connections_max.to_string(),
         "database.unsafe_durability" => database.unsafe_durability.to_string(),
         "redis.url" => redis.url.as_ref().map(|url| url.expose_secret().to_owned()).unwrap_or_default(),

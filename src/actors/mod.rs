@@ -24,6 +24,7 @@ pub mod registry;
 pub mod room;
 pub mod session;
 pub mod sessions;
+pub mod tally;
 
 /// A room's mailbox: a burst of every pipelining client in it, before the first is looked at.
 pub const ROOM_MAILBOX: usize = 512;

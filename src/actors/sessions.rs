@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::session::frame::{Close, text_of};
 use super::session::link::Link;
+use super::tally::Tally;
 use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::limits::network;
 use crate::relay::{About, Relay, State, Told};
@@ -22,12 +23,13 @@ pub struct Sessions {
     count: AtomicUsize,
     /// The most sockets a chatter may have; 0 = no limit.
     per_chatter_max: usize,
-    /// The instance is draining: no new chats.
+    /// The instance is about to end: no new chats.
     closed_to_chats: AtomicBool,
     /// Device sockets that nobody has signed in on yet, by the peer's address.
     unsigned: DashMap<IpAddr, Vec<Arc<Link>>>,
     changed: Changed,
     relay: Relay,
+    tally: Arc<Tally>,
 }
 
 /// Chatters whose first socket came or whose last one went.
@@ -54,6 +56,7 @@ impl Sessions {
             unsigned: DashMap::new(),
             changed: Changed::default(),
             relay,
+            tally: Arc::default(),
         }
     }
 
@@ -61,6 +64,12 @@ impl Sessions {
     #[must_use]
     pub fn relay(&self) -> &Relay {
         &self.relay
+    }
+
+    /// What is counted, by rooms and sockets too.
+    #[must_use]
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Adds a socket; where that is one too many, the chatter's oldest is closed 4409. The answer comes when the instance
@@ -158,6 +167,22 @@ impl Sessions {
         std::mem::take(&mut *self.changed.chatters.lock())
     }
 
+    /// How many sockets there are on which nobody has signed in yet.
+    #[must_use]
+    pub fn unsigned_count(&self) -> usize {
+        self.unsigned.iter().map(|links| links.len()).sum()
+    }
+
+    /// How many sockets there are of one room each, and of all rooms of a chatter.
+    #[must_use]
+    pub fn count_by_kind(&self) -> (usize, usize) {
+        let device = |links: &Vec<Arc<Link>>| links.iter().filter(|link| link.is_device()).count();
+        self.by_chatter.iter().fold((0, 0), |(seed, all), links| {
+            let here = device(&links);
+            (seed + links.len() - here, all + here)
+        })
+    }
+
     /// Calls `f` with each socket of this chatter.
     pub fn each(&self, chatter_id: ChatterId, f: impl FnMut(&Arc<Link>)) {
         if let Some(links) = self.by_chatter.get(&chatter_id) {
@@ -253,20 +278,26 @@ impl Sessions {
         }
     }
 
-    /// Closes every socket; at shutdown.
-    pub fn close_all(&self, close: Close) {
+    /// Every socket.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Link>> {
         // In this order: who signs in meanwhile is found by chatter before they leave the unsigned.
         let mut all: Vec<Arc<Link>> = self.unsigned.iter().flat_map(|links| links.value().clone()).collect();
         all.extend(self.by_chatter.iter().flat_map(|links| links.value().clone()));
-        all.iter().for_each(|link| link.close(close));
+        all
     }
 
-    /// The instance is draining: sockets stay, new chats are refused.
+    /// Closes every socket; at shutdown.
+    pub fn close_all(&self, close: Close) {
+        self.all().iter().for_each(|link| link.close(close));
+    }
+
+    /// The instance is about to end: new chats are refused.
     pub fn stop_taking(&self) {
         self.closed_to_chats.store(true, Ordering::Relaxed);
     }
 
-    /// Whether sockets may still send chats.
+    /// Whether chats are still taken.
     #[must_use]
     pub fn takes_chats(&self) -> bool {
         !self.closed_to_chats.load(Ordering::Relaxed)
@@ -288,7 +319,7 @@ mod tests {
     use crate::actors::session::out_queue::OutQueue;
 
     fn link(chatter: ChatterId, room: ChatroomId) -> Arc<Link> {
-        let (out, body) = OutQueue::new(1_000);
+        let (out, body) = OutQueue::new(1_000, Arc::default());
         std::mem::forget(body);
         Arc::new(Link::seed(chatter, None, room, false, out))
     }

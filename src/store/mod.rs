@@ -12,6 +12,7 @@ mod connect;
 pub mod outbox;
 mod pool;
 pub mod presence;
+mod schema;
 pub mod sign_ins;
 pub mod unread;
 pub mod writer;

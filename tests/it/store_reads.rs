@@ -48,6 +48,7 @@ async fn bench(db: Db) -> Bench {
     let options = Options {
         url: url.clone(),
         migrate: true,
+        migration_wait: Duration::ZERO,
         connections_max: 4,
         unsafe_durability: false,
         push_grace: Duration::from_secs(3),

@@ -24,6 +24,12 @@ impl Keeper {
         Self { current: RwLock::new(start()), start: Box::new(start), counters }
     }
 
+    /// What became of the pushes.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// The one that runs, to drain it.
     #[must_use]
     pub fn current(&self) -> Addr<Notifier> {

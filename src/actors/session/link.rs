@@ -130,6 +130,7 @@ impl Link {
                 let mut state = state.lock();
                 let behind = state.cursors.behind();
                 let frames = state.cursors.deliver(batch.chatroom_id, &**batch);
+                self.out.tally().delivered.add(frames.len());
                 self.watch(self.out.push(frames));
                 if state.cursors.behind() > behind {
                     drop(state);
@@ -163,6 +164,7 @@ impl Link {
             false => Event::new(kind, event.chat.clone()).seed_frame(),
         };
         let frames = events.clone().filter(wanted).map(frame);
+        self.out.tally().delivered.add(events.clone().filter(wanted).count());
         let Some(first) = received.next() else { return self.watch(self.out.push(frames)) };
         let (pushed, proof_wanted) = self.out.push_chats(frames, first, received.last().unwrap_or(first));
         self.watch(pushed);
@@ -219,6 +221,7 @@ impl Link {
             Kind::Device(state) => state.lock().cursors.look(room, version),
         };
         if behind {
+            self.out.tally().found.add(1);
             self.nudge();
         }
     }
@@ -344,6 +347,7 @@ impl Link {
 
     /// Answers a seed frame that was refused; the socket stays open.
     pub fn refuse(&self, problem: &Problem, client_id: Option<&str>) {
+        self.out.tally().refused.add(problem.code as usize);
         self.push(text_frame(&ErrorFrame { error: problem, client_id }));
     }
 
@@ -354,6 +358,7 @@ impl Link {
 
     /// Answers a device frame that was refused; the socket stays open.
     pub fn refuse_frame(&self, reference: Option<Ref>, problem: &Problem) {
+        self.out.tally().refused.add(problem.code as usize);
         self.push(text_frame(&ServerFrame::Error { reference, problem }));
     }
 
@@ -365,12 +370,13 @@ impl Link {
 
     /// Closes the socket with this code.
     pub fn close(&self, close: Close) {
-        self.out.close(Some((close.code, close.reason)));
+        self.out.close_for(close);
         self.shut();
     }
 
     fn watch(&self, pushed: Pushed) {
         if pushed == Pushed::Overflowed {
+            self.out.tally().closed(Close::TOO_SLOW);
             tracing::info!(socket_id = self.id, chatter_id = self.chatter_id, "socket closed: it reads too slowly");
             self.shut();
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use entity::{chat, chatroom, chatter, device, member, push_outbox, sign_in};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, PaginatorTrait,
-    QueryFilter, QueryOrder,
+    QueryFilter, QueryOrder, Statement,
 };
 
 /// Which database a test runs on.
@@ -112,7 +112,7 @@ impl Dump {
     }
 
     async fn one(&self, sql: &str) -> sea_orm::QueryResult {
-        let question = sea_orm::Statement::from_string(self.0.get_database_backend(), sql);
+        let question = Statement::from_string(self.0.get_database_backend(), sql);
         self.0.query_one_raw(question).await.expect("the question runs").expect("one row")
     }
 

@@ -18,6 +18,7 @@ pub mod fcm;
 pub mod frames;
 pub mod http;
 pub mod instance;
+pub mod metrics;
 pub mod ports;
 pub mod postgres;
 pub mod proxy;
