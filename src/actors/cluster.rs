@@ -124,4 +124,8 @@ impl Hear for Cluster {
     fn reconnected(&self) {
         self.missed.notify_one();
     }
+
+    fn presumed_dead(&self) {
+        self.sessions.all_untold();
+    }
 }

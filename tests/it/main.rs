@@ -25,6 +25,7 @@ mod rest_chats;
 mod rest_errors;
 mod rest_rooms;
 mod rest_search;
+mod roster;
 mod running;
 mod store_reads;
 mod ws_device_auth;
