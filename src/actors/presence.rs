@@ -103,6 +103,11 @@ impl Presence {
             self.known.lock().told_online(chunk, self.is_unheard());
         }
         for chunk in news.gone.chunks(CHUNK) {
+            // Others may have yet to write down who is connected there.
+            let nobody_knows = !self.is_unheard() && self.sessions.relay().elsewhere(chunk).await.is_none();
+            if nobody_knows && self.known.lock().put_off(chunk, Instant::now()) {
+                continue;
+            }
             let seen = self.store.seen(chunk, Duration::ZERO).await?;
             let told = self.known.lock().told(chunk);
             // Who is connected elsewhere goes on there; but somebody has to have told of them.

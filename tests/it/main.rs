@@ -10,6 +10,7 @@ mod support;
 mod chaos_device;
 mod cluster;
 mod cluster_faults;
+mod cluster_presence;
 mod demo_browser;
 mod documents;
 mod fault_database;
