@@ -31,6 +31,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Chatters that the database is asked about at once.
 const CHUNK: usize = 64;
+/// Watchers that the other instances are asked about at once.
+const WATCHERS: usize = 5_000;
 
 /// Tells who came and who went.
 pub struct Presence {
@@ -199,18 +201,17 @@ impl Presence {
         let seen: HashMap<ChatterId, Micros> = seen.into_iter().collect();
         let mut pairs = self.store.watchers_of(chatters).await?;
         pairs.retain(|(_, watcher)| self.sessions.may_have_device(*watcher));
-        let mut asked: Vec<ChatterId> = pairs.iter().map(|(_, watcher)| *watcher).chain(chatters.to_vec()).collect();
-        asked.sort_unstable();
-        asked.dedup();
-        let elsewhere = self.sessions.relay().elsewhere(&asked).await;
-        let is_elsewhere = |id, unknown| elsewhere.as_ref().map_or(unknown, |there| there.contains(&id));
+        let reached = self.reached(&pairs).await;
+        // Last, so that nobody comes elsewhere between this and the telling.
+        let elsewhere = self.sessions.relay().elsewhere(chatters).await;
+        let is_elsewhere = |id| elsewhere.as_ref().is_some_and(|there| there.contains(&id));
         let mut frames: HashMap<ChatterId, Option<Bytes>> = HashMap::new();
         for (chatter_id, watcher) in pairs {
-            if !self.sessions.is_here(watcher) && !is_elsewhere(watcher, true) {
+            if !self.sessions.is_here(watcher) && reached.as_ref().is_some_and(|reached| !reached.contains(&watcher)) {
                 continue;
             }
             let frame = frames.entry(chatter_id).or_insert_with(|| {
-                let online = what(chatter_id, self.sessions.is_here(chatter_id) || is_elsewhere(chatter_id, false))?;
+                let online = what(chatter_id, self.sessions.is_here(chatter_id) || is_elsewhere(chatter_id))?;
                 let last_seen = seen.get(&chatter_id).copied();
                 Some(text_frame(&ServerFrame::Presence { chatter_id, online, last_seen }))
             });
@@ -219,5 +220,16 @@ impl Presence {
             }
         }
         Ok(elsewhere.is_some())
+    }
+
+    /// Which of these watchers are connected elsewhere; none where that is not known.
+    async fn reached(&self, pairs: &[(ChatterId, ChatterId)]) -> Option<HashSet<ChatterId>> {
+        let watchers: HashSet<ChatterId> = pairs.iter().map(|(_, watcher)| *watcher).collect();
+        let away: Vec<ChatterId> = watchers.into_iter().filter(|watcher| !self.sessions.is_here(*watcher)).collect();
+        let mut reached = HashSet::new();
+        for some in away.chunks(WATCHERS) {
+            reached.extend(self.sessions.relay().elsewhere(some).await?);
+        }
+        Some(reached)
     }
 }

@@ -187,7 +187,8 @@ async fn all_is_written_again_when_redis_forgets() {
 async fn a_pause_of_redis_makes_nobody_dead() {
     let _turn = heavy().await;
     let redis = Redis::start();
-    let (one, two) = pair(hasty(redis.port), hasty(redis.port)).await;
+    let proxy = Proxy::before(redis.port).await;
+    let (one, two) = pair(hasty(redis.port), hasty(proxy.port)).await;
     redis.freeze();
     let start = Instant::now();
     assert_eq!(one.relay.elsewhere(&[2]).await, None, "no answer in time");
@@ -198,8 +199,14 @@ async fn a_pause_of_redis_makes_nobody_dead() {
     assert_eq!(one.relay.elsewhere(&[2]).await, None);
     assert!(start.elapsed() < s(2), "nobody waits: {:?}", start.elapsed());
     until("the pause is long", s(20), || start.elapsed() > LEASE * 2).await;
+    // The second one is back a little later.
+    proxy.cut();
     redis.thaw();
     let nobody = || async { one.relay.orphans().await.is_none() && two.relay.orphans().await.is_none() };
+    let back = || async { one.relay.elsewhere(&[3]).await };
+    eventually("the first one is back", SOON, back).await;
+    assert!(nobody().await, "nobody is dead");
+    proxy.heal();
     stays("nobody is dead", LEASE * 2, nobody).await;
     know_each_other(&one, &two).await;
     assert_eq!((one.presumed_dead(), two.presumed_dead()), (0, 0));

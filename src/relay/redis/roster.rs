@@ -26,7 +26,7 @@ const AT_ONCE: usize = 500;
 /// Chatters of a dead instance that are handed out at once.
 const ORPHANS: usize = 256;
 /// How long those who come and go are gathered behind a batch.
-const GATHER: Duration = Duration::from_millis(25);
+const GATHER: Duration = Duration::from_millis(50);
 /// How long what nobody renews is kept.
 const KEPT: Duration = Duration::from_secs(3_600);
 
@@ -145,11 +145,15 @@ pub(super) async fn run(shared: &Shared, hear: &dyn Hear) {
     let mut pace = Pace::new(shared.settings.backoff);
     // The last life that Redis knew of.
     let mut before = String::new();
+    let mut said = false;
     loop {
         let connection = pace.connection(shared, Side::Roster, || |_| {}).await;
         let life = Life { own: format!("{:016x}", rand::random::<u64>()), before: before.clone() };
         let mut keeping = Keeping { shared, roster: &shared.roster, connection, life, written: 0 };
         let failure = keeping.keep(&mut before, hear).await;
+        if matches!(&failure, Failure::Redis(error) if !error.is_io_error()) && !std::mem::replace(&mut said, true) {
+            tracing::warn!(why = %failure, "Redis refuses the scripts of the roster: who is connected elsewhere is not known");
+        }
         shared.roster.here.pause();
         shared.roster.line.lock().redis = None;
         shared.health.down(Side::Roster, &failure);
