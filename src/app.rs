@@ -141,6 +141,10 @@ impl Application {
         let Self { state, notifier, presence, receipts, others, server, drain_max, clean_up_every } = self;
         let cleaner = actix_web::rt::spawn(clean_up(state.clone(), clean_up_every));
         let keeper = actix_web::rt::spawn(keep(notifier.clone()));
+        let asker = actix_web::rt::spawn({
+            let notifier = notifier.clone();
+            async move { notifier.ask_for_ever().await }
+        });
         let teller = actix_web::rt::spawn(presence.clone().run());
         let counter = actix_web::rt::spawn(receipts.run());
         let hearer = actix_web::rt::spawn(async move {
@@ -154,7 +158,7 @@ impl Application {
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
         let ended = server.await.map_err(RunError::Http);
-        for task in [cleaner, keeper, teller, counter, hearer] {
+        for task in [cleaner, keeper, asker, teller, counter, hearer] {
             task.abort();
         }
         if ended.is_ok() {
@@ -194,8 +198,8 @@ fn start_notifier(config: &Config, store: &Store, sessions: &Arc<Sessions>) -> A
         ..fcm::Settings::default()
     };
     let (outbox, pusher, counters) = (store.outbox(), Arc::new(Pusher::open(&fcm)), Arc::new(Counters::default()));
-    let (sessions, thread) = (sessions.clone(), Arbiter::current());
-    Arc::new(Keeper::new(counters.clone(), move || {
+    let (sessions, thread, relay) = (sessions.clone(), Arbiter::current(), sessions.relay().clone());
+    Arc::new(Keeper::new(relay, counters.clone(), move || {
         let sessions = sessions.clone();
         let live: notifier::HasLiveSocket = Arc::new(move |chatter| sessions.is_here(chatter));
         let (outbox, pusher, settings, counters) = (outbox.clone(), pusher.clone(), settings.clone(), counters.clone());

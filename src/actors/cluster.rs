@@ -201,4 +201,8 @@ impl Hear for Cluster {
     fn disconnected(&self) {
         self.missed.notify_one();
     }
+
+    fn presumed_dead(&self) {
+        self.parts.sessions.all_untold();
+    }
 }

@@ -231,7 +231,7 @@ mod tests {
             (Arc::new(Sessions::new(0, crate::relay::Relay::single())), Arc::new(Counters::default()));
         let (outbox, pusher) = (store.outbox(), Arc::new(Pusher::open(&fcm::Settings::default())));
         let thread = threads[0].handle();
-        let notifier = Arc::new(Keeper::new(counters.clone(), move || {
+        let notifier = Arc::new(Keeper::new(crate::relay::Relay::single(), counters.clone(), move || {
             let (outbox, pusher, counters) = (outbox.clone(), pusher.clone(), counters.clone());
             let make = move |_: &mut actix::Context<Notifier>| {
                 Notifier::new(outbox, pusher, Arc::new(|_| false), Settings::default(), counters)

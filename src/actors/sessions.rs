@@ -93,6 +93,7 @@ impl Sessions {
             None => drop(self.count.fetch_add(1, Ordering::Relaxed)),
         }
         if first {
+            self.relay.came(chatter_id);
             self.came_or_went([chatter_id]);
         }
         heard
@@ -131,6 +132,7 @@ impl Sessions {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
         if last.is_some() {
+            self.relay.went(link.chatter_id);
             self.came_or_went([link.chatter_id]);
         }
     }
@@ -146,6 +148,13 @@ impl Sessions {
     pub fn shows_again(&self, chatter: ChatterId) {
         self.changed.untold.lock().insert(chatter);
         self.came_or_went([chatter]);
+    }
+
+    /// Others may have been told that everybody here was gone.
+    pub fn all_untold(&self) {
+        let all: Vec<ChatterId> = self.by_chatter.iter().map(|links| *links.key()).collect();
+        self.changed.untold.lock().extend(&all);
+        self.came_or_went(all);
     }
 
     /// Those who show again whether they are there, since the last time.
@@ -247,6 +256,14 @@ impl Sessions {
     #[must_use]
     pub fn is_here(&self, chatter_id: ChatterId) -> bool {
         self.by_chatter.contains_key(&chatter_id)
+    }
+
+    /// Who of these has a live socket on any instance; where the others cannot be asked, on this one.
+    pub async fn connected(&self, chatters: &[ChatterId]) -> HashSet<ChatterId> {
+        let (here, others): (Vec<_>, Vec<_>) = chatters.iter().copied().partition(|id| self.is_here(*id));
+        let mut connected = self.relay.elsewhere(&others).await.unwrap_or_default();
+        connected.extend(here);
+        connected
     }
 
     /// How many sockets are open.

@@ -44,6 +44,7 @@ pub(super) async fn drain(
     let in_flight = || state.registry.pending() + state.store.writer().in_flight();
     wait_until(|| in_flight() == 0, until).await;
     // Who came in while the others went.
+    state.sessions.relay().leave();
     state.sessions.close_all(Close::GOING_AWAY);
     wait_until(|| state.sessions.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;

@@ -2,6 +2,7 @@
 //!
 //! A hint, never the truth: whatever is told here stands in the database already, and may get lost on the way.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -16,8 +17,10 @@ use crate::domain::{ChatroomId, ChatterId, Version};
 mod envelope;
 pub mod memory;
 pub mod redis;
+mod roster;
 mod tally;
 
+pub use roster::Orphans;
 pub use tally::Counters;
 
 /// What one instance tells the others; addressed to chatters. Its `Debug` leaves contents out.
@@ -116,6 +119,8 @@ pub trait Hear: Send + Sync {
     fn reconnected(&self);
     /// The subscription broke: things will be missed.
     fn disconnected(&self);
+    /// The others took this instance for dead: everybody here may count as gone elsewhere.
+    fn presumed_dead(&self);
 }
 
 /// Whether the other instances can be reached.
@@ -192,6 +197,69 @@ impl Relay {
             Kind::Single => {}
             Kind::Memory(member) => member.unlisten(chatter),
             Kind::Redis(handle) => handle.unlisten(chatter),
+        }
+    }
+
+    /// A chatter's first socket came here; the others can know it a moment later. Never waits.
+    pub fn came(&self, chatter: ChatterId) {
+        match &self.0 {
+            Kind::Single => {}
+            Kind::Memory(member) => member.came(chatter),
+            Kind::Redis(handle) => handle.came(chatter),
+        }
+    }
+
+    /// Takes one [`Relay::came`] back.
+    pub fn went(&self, chatter: ChatterId) {
+        match &self.0 {
+            Kind::Single => {}
+            Kind::Memory(member) => member.went(chatter),
+            Kind::Redis(handle) => handle.went(chatter),
+        }
+    }
+
+    /// Whether a chatter was connected elsewhere already when they came here, as far as is known. Of two instances
+    /// where somebody comes at once, one is the first.
+    #[must_use]
+    pub fn joined(&self, chatter: ChatterId) -> bool {
+        match &self.0 {
+            Kind::Single => false,
+            Kind::Memory(member) => member.joined(chatter),
+            Kind::Redis(handle) => handle.joined(chatter),
+        }
+    }
+
+    /// Who of these is connected to another instance: one question, 300 ms at most. None where nobody knows.
+    pub async fn elsewhere(&self, chatters: &[ChatterId]) -> Option<HashSet<ChatterId>> {
+        match &self.0 {
+            Kind::Single => Some(HashSet::new()),
+            Kind::Memory(member) => Some(member.elsewhere(chatters)),
+            Kind::Redis(handle) => handle.elsewhere(chatters).await,
+        }
+    }
+
+    /// Some chatters of an instance that died, to be taken off and then settled; nobody else gets them meanwhile.
+    pub async fn orphans(&self) -> Option<Orphans> {
+        match &self.0 {
+            Kind::Single => None,
+            Kind::Memory(member) => member.orphans(),
+            Kind::Redis(handle) => handle.orphans().await,
+        }
+    }
+
+    /// These are taken off; false if that could not be written down, so that they will be handed out again.
+    pub async fn settle(&self, orphans: &Orphans) -> bool {
+        match &self.0 {
+            Kind::Single => true,
+            Kind::Memory(member) => member.settle(orphans),
+            Kind::Redis(handle) => handle.settle(orphans).await,
+        }
+    }
+
+    /// This instance ends soon: whoever of its chatters has not come back elsewhere by then is left to the others.
+    pub fn leave(&self) {
+        if let Kind::Redis(handle) = &self.0 {
+            handle.leave();
         }
     }
 

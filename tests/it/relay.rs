@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_chat::domain::chat::{ChangeKind, Chat};
@@ -16,17 +17,18 @@ use crate::support::secrets::{JWT_SECRET, MARKER};
 use crate::support::wait::s;
 use crate::support::{Redis, until};
 
-/// Makes `memory::<name>` and `redis::<name>` of each.
+/// Makes `memory::<name>` and `redis::<name>` of each `async fn name(place: Place)`.
 macro_rules! on_both_twins {
     ($($name:ident),* $(,)?) => {
         mod memory {
-            $(#[tokio::test] async fn $name() { super::$name(super::Place::memory()).await; })*
+            $(#[tokio::test] async fn $name() { super::$name(crate::relay::Place::memory()).await; })*
         }
         mod redis {
-            $(#[tokio::test] async fn $name() { super::$name(super::Place::redis()).await; })*
+            $(#[tokio::test] async fn $name() { super::$name(crate::relay::Place::redis()).await; })*
         }
     };
 }
+pub(crate) use on_both_twins;
 
 on_both_twins![
     who_listens_hears_and_nobody_else,
@@ -39,8 +41,11 @@ on_both_twins![
     who_comes_and_goes_hears_only_while_listening,
 ];
 
+/// How long an instance counts as alive here: short, so that tests need not wait for the end of one.
+pub const LEASE: Duration = s(3);
+
 /// Where instances meet.
-enum Place {
+pub enum Place {
     Memory(Hub),
     Redis(Redis),
 }
@@ -50,6 +55,7 @@ enum Place {
 pub struct Ear {
     told: Mutex<Vec<Told>>,
     reconnected: AtomicUsize,
+    presumed_dead: AtomicUsize,
 }
 
 /// One instance: its relay and what it heard.
@@ -68,18 +74,21 @@ impl Hear for Ear {
     }
 
     fn disconnected(&self) {}
+    fn presumed_dead(&self) {
+        self.presumed_dead.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Place {
-    fn memory() -> Self {
+    pub fn memory() -> Self {
         Self::Memory(Hub::new())
     }
 
-    fn redis() -> Self {
+    pub fn redis() -> Self {
         Self::Redis(Redis::start())
     }
 
-    async fn instance(&self) -> Instance {
+    pub async fn instance(&self) -> Instance {
         match self {
             Self::Memory(hub) => {
                 let (relay, worker) = hub.join();
@@ -109,6 +118,7 @@ impl Instance {
             publish_timeout: s(10),
             answer_timeout: s(10),
             listen_timeout: s(10),
+            lease: LEASE,
             ..Settings::new(redis.url().into())
         };
         let instance = Self::with(&patient, JWT_SECRET);
@@ -147,6 +157,10 @@ impl Instance {
 
     pub fn reconnected(&self) -> usize {
         self.ear.reconnected.load(Ordering::SeqCst)
+    }
+
+    pub fn presumed_dead(&self) -> usize {
+        self.ear.presumed_dead.load(Ordering::SeqCst)
     }
 
     pub fn counters(&self) -> Counters {

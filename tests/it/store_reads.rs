@@ -277,7 +277,7 @@ async fn the_last_time_seen_is_the_databases_clock_and_never_that_of_a_deleted_a
     assert!(bench.store.last_seen(&all).await.expect("answers").is_empty());
     bench.store.anonymise_chatter(9).await.expect("answers").expect("was there");
     let before = Micros::now();
-    let mut seen = bench.store.seen_now(&all).await.expect("answers");
+    let mut seen = bench.store.seen(&all, Duration::ZERO).await.expect("answers");
     seen.sort_unstable();
     let live: Vec<i64> = all.iter().copied().filter(|id| *id != 9).collect();
     assert_eq!(seen.iter().map(|(id, _)| *id).collect::<Vec<_>>(), live);
@@ -287,7 +287,7 @@ async fn the_last_time_seen_is_the_databases_clock_and_never_that_of_a_deleted_a
     assert_eq!(read, seen);
     bench.store.anonymise_chatter(1).await.expect("answers").expect("was there");
     assert!(bench.store.last_seen(&[1]).await.expect("answers").is_empty(), "it goes with the account");
-    assert!(bench.store.seen_now(&[1, 99_999]).await.expect("answers").is_empty());
+    assert!(bench.store.seen(&[1, 99_999], Duration::ZERO).await.expect("answers").is_empty());
 }
 
 async fn sharing_a_room_goes_both_ways(db: Db) {
