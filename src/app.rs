@@ -4,6 +4,7 @@
 mod drain;
 mod listen;
 mod opening;
+mod others;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,10 +13,10 @@ use std::time::Duration;
 
 use actix::{Actor, Arbiter};
 use actix_web::web;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
-use crate::actors::cluster::{self, Cluster, TellOfRoom};
+use crate::actors::cluster::Cluster;
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::{self, Counters, Notifier};
 use crate::actors::presence::Presence;
@@ -27,11 +28,10 @@ use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
 use crate::config::{self, Config, ConfigError};
 pub use crate::http::documents::{asyncapi_text as asyncapi, openapi_text as openapi};
-use crate::http::rooms::created_frame;
 use crate::http::{Deletion, Rules, State};
 use crate::limits::Limits;
 use crate::push::{Pusher, fcm};
-use crate::relay::{self, Relay};
+use crate::relay;
 use crate::store::changed::Watch;
 use crate::store::{OpenError, Options, Store, StoreError};
 
@@ -98,7 +98,7 @@ impl Application {
         let secret = config.jwt_secret()?;
         let writer = listen::Writer::default();
         let store = Arc::new(opening::open(config, &listener, &writer).await?);
-        let (relay, hearing) = open_relay(config, &secret)?;
+        let (relay, hearing) = others::open_relay(config, &secret)?;
         let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter, relay));
         let notifier = start_notifier(config, &store, &sessions);
         let parts =
@@ -127,7 +127,7 @@ impl Application {
         });
         let others = match hearing {
             // Before there are sockets: they shall miss nothing.
-            Some(hearing) => Some((cluster(config, &state, &receipts), hearing, state.store.watch().await?)),
+            Some(hearing) => Some((others::cluster(config, &state, &receipts), hearing, state.store.watch().await?)),
             None => None,
         };
         let server = listen::listen(config, listener, state.clone(), threads, writer)?;
@@ -225,32 +225,6 @@ fn store_options(config: &Config) -> Options {
         unsafe_durability: config.database.unsafe_durability,
         push_grace: Duration::from_millis(config.push.grace_ms),
     }
-}
-
-/// What hears the other instances.
-fn cluster(config: &Config, state: &web::Data<State>, receipts: &Arc<Receipts>) -> Arc<Cluster> {
-    let of_rooms = state.clone();
-    let tell_of_room: TellOfRoom = Box::new(move |viewer, room| {
-        let state = of_rooms.clone();
-        Box::pin(async move { created_frame(&state, viewer, room).await })
-    });
-    Cluster::new(cluster::Parts {
-        store: state.store.clone(),
-        registry: state.registry.clone(),
-        sessions: state.sessions.clone(),
-        receipts: receipts.clone(),
-        tell_of_room,
-        look_every: Duration::from_millis(config.redis.look_ms),
-    })
-}
-
-/// How the other instances are told, and what hears them; without Redis there are none.
-fn open_relay(config: &Config, secret: &SecretString) -> Result<(Relay, Option<relay::Worker>), RunError> {
-    let Some(url) = &config.redis.url else { return Ok((Relay::single(), None)) };
-    let insecure_tls = config.redis.insecure_tls;
-    let settings = relay::redis::Settings { insecure_tls, ..relay::redis::Settings::new(url.clone()) };
-    let (relay, worker) = Relay::redis(&settings, secret.expose_secret().as_bytes())?;
-    Ok((relay, Some(worker)))
 }
 
 fn token_ttl(config: &Config) -> Duration {

@@ -1,5 +1,7 @@
 //! This instance's live sockets, found by chatter: one concurrent map, filled by the sessions, read by the rooms.
 
+mod changed;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+
+use changed::Changed;
 
 use super::session::frame::{Close, text_of};
 use super::session::link::Link;
@@ -30,15 +32,6 @@ pub struct Sessions {
     changed: Changed,
     relay: Relay,
     tally: Arc<Tally>,
-}
-
-/// Chatters whose first socket came or whose last one went.
-#[derive(Default)]
-struct Changed {
-    chatters: Mutex<HashSet<ChatterId>>,
-    /// Those among them whom others know nothing of any more: they hid themselves and do so no longer.
-    untold: Mutex<HashSet<ChatterId>>,
-    added: Notify,
 }
 
 /// Device sockets that one address may have before anybody signs in on them.
@@ -135,45 +128,6 @@ impl Sessions {
             self.relay.went(link.chatter_id);
             self.came_or_went([link.chatter_id]);
         }
-    }
-
-    /// Notes that these came or went, for [`Sessions::changed`]; also when they could not be told about and have to be
-    /// later.
-    pub fn came_or_went(&self, chatters: impl IntoIterator<Item = ChatterId>) {
-        self.changed.chatters.lock().extend(chatters);
-        self.changed.added.notify_one();
-    }
-
-    /// Others may see again whether this chatter is there.
-    pub fn shows_again(&self, chatter: ChatterId) {
-        self.changed.untold.lock().insert(chatter);
-        self.came_or_went([chatter]);
-    }
-
-    /// Others may have been told that everybody here was gone.
-    pub fn all_untold(&self) {
-        let all: Vec<ChatterId> = self.by_chatter.iter().map(|links| *links.key()).collect();
-        self.changed.untold.lock().extend(&all);
-        self.came_or_went(all);
-    }
-
-    /// Those who show again whether they are there, since the last time.
-    #[must_use]
-    pub fn take_untold(&self) -> HashSet<ChatterId> {
-        std::mem::take(&mut *self.changed.untold.lock())
-    }
-
-    /// Waits until somebody came or went.
-    pub async fn changed(&self) {
-        while self.changed.chatters.lock().is_empty() {
-            self.changed.added.notified().await;
-        }
-    }
-
-    /// Those who came or went since the last time.
-    #[must_use]
-    pub fn take_changed(&self) -> HashSet<ChatterId> {
-        std::mem::take(&mut *self.changed.chatters.lock())
     }
 
     /// How many sockets there are on which nobody has signed in yet.
