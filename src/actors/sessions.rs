@@ -130,22 +130,6 @@ impl Sessions {
         }
     }
 
-    /// How many sockets there are on which nobody has signed in yet.
-    #[must_use]
-    pub fn unsigned_count(&self) -> usize {
-        self.unsigned.iter().map(|links| links.len()).sum()
-    }
-
-    /// How many sockets there are of one room each, and of all rooms of a chatter.
-    #[must_use]
-    pub fn count_by_kind(&self) -> (usize, usize) {
-        let device = |links: &Vec<Arc<Link>>| links.iter().filter(|link| link.is_device()).count();
-        self.by_chatter.iter().fold((0, 0), |(seed, all), links| {
-            let here = device(&links);
-            (seed + links.len() - here, all + here)
-        })
-    }
-
     /// Calls `f` with each socket of this chatter.
     pub fn each(&self, chatter_id: ChatterId, f: impl FnMut(&Arc<Link>)) {
         if let Some(links) = self.by_chatter.get(&chatter_id) {

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::State;
 use super::openapi::{Refusals, of};
+use crate::actors::session::link::Link;
 use crate::error::{Code, Problem};
 use crate::metrics::Spread;
 use crate::relay::State as Relay;
@@ -118,8 +119,13 @@ fn gathered(state: &State, database: bool) -> Gathered {
 }
 
 fn sockets_and_rooms(all: &mut Gathered, state: &State) {
-    let (seed, device) = state.sessions.count_by_kind();
-    let open = [("chatroom", seed), ("device", device), ("unsigned", state.sessions.unsigned_count())];
+    let links = state.sessions.all();
+    let count = |which: fn(&Link) -> bool| links.iter().filter(|link| which(link)).count();
+    let open = [
+        ("chatroom", count(|link| !link.is_device())),
+        ("device", count(|link| link.is_device() && link.chatter_id != 0)),
+        ("unsigned", count(|link| link.chatter_id == 0)),
+    ];
     all.gauges("sockets", "Open sockets: of one room, of a device, and of nobody who has signed in yet", "kind", open);
     let closes = state.sessions.tally().closes();
     let closes = closes.map(|(close, times)| (vec![("code", close.code.to_string())], times)).collect();

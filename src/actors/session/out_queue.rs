@@ -4,15 +4,17 @@
 //! peer that stops reading blocks neither the actor nor the rooms, it fills its queue and is closed. A burst is not slowness: what
 //! comes at once may be more than the queue shall hold, if the peer then reads it.
 
+mod body;
+
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::Stream;
 use parking_lot::Mutex;
+
+pub use body::OutBody;
 
 use super::frame::{Close, close_frame, ping_frame};
 use super::receipt_proof::{Next, ReceiptProof};
@@ -262,60 +264,13 @@ fn wake(mut shared: parking_lot::MutexGuard<'_, Shared>) {
     }
 }
 
-/// The response body of an upgraded connection.
-pub struct OutBody {
-    shared: Arc<Mutex<Shared>>,
-    bytes_max: usize,
-}
-
-impl Stream for OutBody {
-    type Item = Result<Bytes, actix_web::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut shared = self.shared.lock();
-        if let Some(chunk) = shared.chunks.pop_front() {
-            shared.bytes -= chunk.len();
-            if shared.bytes <= self.bytes_max {
-                shared.overfull = None;
-            }
-            let producer = if shared.is_roomy(self.bytes_max) { shared.producer.take() } else { None };
-            drop(shared);
-            if let Some(producer) = producer {
-                producer.wake();
-            }
-            return Poll::Ready(Some(Ok(chunk)));
-        }
-        if shared.state == State::Ended {
-            return Poll::Ready(None);
-        }
-        // A burst's worth of room is given back, so that an idle socket costs little.
-        if shared.chunks.capacity() > 64 {
-            shared.chunks = VecDeque::new();
-        }
-        match &mut shared.reader {
-            Some(reader) => reader.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for OutBody {
-    fn drop(&mut self) {
-        let mut shared = self.shared.lock();
-        shared.state = State::Ended;
-        shared.chunks = VecDeque::new();
-        shared.bytes = 0;
-        let producer = shared.producer.take();
-        drop(shared);
-        if let Some(producer) = producer {
-            producer.wake();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::Context;
+
+    use futures_util::Stream;
+
     use super::*;
 
     fn next(body: &mut OutBody) -> Poll<Option<Bytes>> {

@@ -33,7 +33,7 @@ impl Metrics {
     }
 
     #[track_caller]
-    fn parse(text: String) -> Self {
+    pub fn parse(text: String) -> Self {
         let body = text.strip_suffix("# EOF\n").expect("ends with # EOF");
         let mut series = BTreeMap::new();
         // The family that the lines belong to, with what is known of it.
