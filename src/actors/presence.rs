@@ -28,7 +28,7 @@ const GATHER: Duration = Duration::from_millis(200);
 /// When the database or the other instances did not answer, the next try comes after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often dead instances are looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Chatters that the database is asked about at once.
 const CHUNK: usize = 64;
 /// Watchers that the other instances are asked about at once.
@@ -155,7 +155,7 @@ impl Presence {
             sleep(LOOK_EVERY).await;
             while let Some(orphans) = self.sessions.relay().orphans().await {
                 if !self.take_off(&orphans).await {
-                    break;
+                    sleep(AGAIN_AFTER).await;
                 }
             }
         }

@@ -199,9 +199,8 @@ impl Sessions {
     /// Who of these has a live socket on any instance; where the others cannot be asked, on this one.
     pub async fn connected(&self, chatters: &[ChatterId]) -> HashSet<ChatterId> {
         let (here, others): (Vec<_>, Vec<_>) = chatters.iter().copied().partition(|id| self.is_here(*id));
-        let mut connected = self.relay.elsewhere(&others).await.unwrap_or_default();
-        connected.extend(here);
-        connected
+        let elsewhere = self.relay.elsewhere(&others).await.unwrap_or_default();
+        here.into_iter().chain(elsewhere).collect()
     }
 
     /// How many sockets are open.
