@@ -77,6 +77,9 @@ impl Loop {
             {
                 tracing::debug!(error = &error as &dyn std::error::Error, "watermarks wait for the database");
                 self.moves.put_back(due);
+                if matches!(error, StoreError::Unavailable(_)) {
+                    self.refuse_waiting();
+                }
             }
         }
         let last = self.moves.take();
