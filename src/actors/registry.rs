@@ -192,6 +192,7 @@ mod tests {
     use crate::actors::notifier::{Counters, Notifier, Settings};
     use crate::actors::room::messages::{Post, Reply};
     use crate::actors::session::link::Link;
+    use crate::actors::room::state::Head;
     use crate::actors::session::out_queue::{OutBody, OutQueue};
     use crate::domain::chat::Content;
     use crate::domain::chatter::Username;
@@ -257,6 +258,7 @@ mod tests {
         let (out, body) = OutQueue::new(1 << 20, Arc::default());
         let link = Arc::new(Link::seed(chatter, None, bench.room, false, out));
         drop(bench.sessions.add(link.clone()));
+        assert!(link.joined(Head::default(), None), "there is nothing to read in a new room");
         (link, body)
     }
 

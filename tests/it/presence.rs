@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::account::list;
 use crate::support::wait::s;
-use crate::support::{Db, Person, TestServer, eventually, on_both};
+use crate::support::{Db, Person, TestServer, eventually, on_all};
 
-on_both![
+on_all![
     a_chatter_is_online_until_the_last_socket_closes,
     who_shares_no_room_learns_nothing,
     the_last_time_seen_is_shown_to_who_shares_a_room,

@@ -7,9 +7,9 @@ use crate::support::account::{list, numbers};
 use crate::support::rest::next_link;
 use crate::support::secrets::PASSWORD;
 use crate::support::wait::s;
-use crate::support::{Db, TestServer, on_both};
+use crate::support::{Db, TestServer, on_all};
 
-on_both![
+on_all![
     signing_up_answers_201_with_the_account,
     signing_in_answers_a_token_the_chatter_and_when_it_expires,
     a_wrong_password_and_an_unknown_name_are_refused_alike,

@@ -10,9 +10,9 @@ use crate::support::http::send_bytes;
 use crate::support::secrets::JWT_SECRET;
 use crate::support::token::{claims, forge, mint, mint_with, now};
 use crate::support::wait::s;
-use crate::support::{Db, Person, RawSocket, TestServer, on_both};
+use crate::support::{Db, Person, RawSocket, TestServer, on_all};
 
-on_both![
+on_all![
     strangers_reach_nothing_on_any_route,
     ids_that_are_none_are_404,
     ids_in_bodies_that_are_none_are_refused,

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::support::account::{contents, list, numbers};
 use crate::support::rest::next_link;
-use crate::support::{Db, Person, TestServer, on_both};
+use crate::support::{Db, Person, TestServer, on_all};
 
-on_both![
+on_all![
     a_search_finds_substrings_newest_first,
     case_does_not_matter_in_any_script,
     one_korean_syllable_is_found,

@@ -8,9 +8,9 @@ use crate::support::device_socket::{DeviceSocket, WAYS, Way};
 use crate::support::secrets::{JWT_SECRET, PASSWORD};
 use crate::support::token::{claims, forge, mint, now};
 use crate::support::wait::s;
-use crate::support::{Db, Person, RawSocket, TestServer, eventually, on_both};
+use crate::support::{Db, Person, RawSocket, TestServer, eventually, on_all};
 
-on_both![
+on_all![
     a_token_may_be_shown_in_four_ways,
     ready_tells_who_one_is_and_of_every_room,
     a_bad_token_is_refused_before_the_upgrade,

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::support::device_socket::{check_problem, send};
 use crate::support::raw_socket::{BINARY, TEXT};
 use crate::support::wait::s;
-use crate::support::{Db, DeviceSocket, RawSocket, TestServer, heavy, on_both};
+use crate::support::{Db, DeviceSocket, RawSocket, TestServer, heavy, on_all};
 
-on_both![
+on_all![
     a_ping_is_answered_and_a_ref_is_repeated,
     an_unknown_type_is_an_error_and_never_a_close,
     a_key_that_is_missing_or_of_the_wrong_kind_is_an_error,

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::support::frames::Came;
 use crate::support::proxy::Proxy;
 use crate::support::wait::s;
-use crate::support::{Db, DeviceSocket, Person, TestServer, eventually, on_both};
+use crate::support::{Db, DeviceSocket, Person, TestServer, eventually, on_all};
 
-on_both![
+on_all![
     coming_and_going_is_told_to_who_shares_a_room,
     presence_is_shown_in_bodies_to_who_shares_a_room,
     a_seed_socket_counts_as_being_there,
