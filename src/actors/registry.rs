@@ -191,8 +191,8 @@ mod tests {
     use super::*;
     use crate::actors::notifier::{Counters, Notifier, Settings};
     use crate::actors::room::messages::{Post, Reply};
-    use crate::actors::session::link::Link;
     use crate::actors::room::state::Head;
+    use crate::actors::session::link::Link;
     use crate::actors::session::out_queue::{OutBody, OutQueue};
     use crate::domain::chat::Content;
     use crate::domain::chatter::Username;

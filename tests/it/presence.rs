@@ -7,14 +7,16 @@ use crate::support::wait::s;
 use crate::support::{Db, Person, TestServer, eventually, on_all};
 
 on_all![
-    a_chatter_is_online_until_the_last_socket_closes,
     who_shares_no_room_learns_nothing,
     the_last_time_seen_is_shown_to_who_shares_a_room,
-    the_last_time_seen_is_when_the_last_socket_closed,
-    who_hides_the_last_time_seen_hides_being_online_too,
     who_hides_receipts_still_sees_their_own,
     ones_own_account_tells_what_it_shows,
     a_deleted_account_was_never_seen,
+    // Elsewhere it shows a moment later: `cluster_presence`.
+    ; but_single:
+    a_chatter_is_online_until_the_last_socket_closes,
+    the_last_time_seen_is_when_the_last_socket_closed,
+    who_hides_the_last_time_seen_hides_being_online_too,
 ];
 
 /// Somebody as the other one sees them: in the room, in the lists, by id and in the directory.

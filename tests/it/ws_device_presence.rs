@@ -10,12 +10,14 @@ use crate::support::wait::s;
 use crate::support::{Db, DeviceSocket, Person, TestServer, eventually, on_all};
 
 on_all![
-    coming_and_going_is_told_to_who_shares_a_room,
-    presence_is_shown_in_bodies_to_who_shares_a_room,
     a_seed_socket_counts_as_being_there,
     who_hides_when_last_seen_is_not_told_about,
     typing_is_told_to_the_other_and_to_nobody_else,
     typing_ends_by_itself_with_a_chat_or_when_it_is_said,
+    // Elsewhere it shows a moment later: `cluster_presence`.
+    ; but_single:
+    coming_and_going_is_told_to_who_shares_a_room,
+    presence_is_shown_in_bodies_to_who_shares_a_room,
 ];
 
 /// Reads on to what is told of this chatter.
