@@ -71,7 +71,9 @@ impl Receipts {
         let rooms: Vec<ChatroomId> = moved.keys().copied().collect();
         // Without an answer the client goes by what it can see itself.
         for (room, unread) in self.store.unread(chatter_id, &rooms).await.unwrap_or_default() {
-            if let Some(moved) = moved.remove(&room) {
+            if let Some(mut moved) = moved.remove(&room) {
+                // Another instance may have moved them further, and then this is what the count belongs to.
+                (moved.delivered_seq, moved.read_seq) = (unread.marks.delivered_seq, unread.marks.read_seq);
                 let unread = UnreadBody {
                     unread_count: unread.unread_count,
                     unread_total: unread.unread_total,

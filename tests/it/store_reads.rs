@@ -194,7 +194,7 @@ async fn notes_to_self_are_never_unread(db: Db) {
     let states = bench.store.room_states(1, 0, 9).await.expect("answers");
     assert_eq!((states[0].unread_count, &states[0].receipts), (0, &vec![(1, marks(0, 0))]));
     let unread = one_unread(&bench, 1, notes).await;
-    assert_eq!(unread, Some(Unread { version: 3, last_seq: 3, unread_count: 0, unread_total: 0 }));
+    assert_eq!(unread, Some(Unread { marks: marks(0, 0), version: 3, last_seq: 3, unread_count: 0, unread_total: 0 }));
 }
 
 async fn a_room_is_counted_up_to_a_thousand_and_the_total_is_their_sum(db: Db) {
@@ -211,9 +211,12 @@ async fn a_room_is_counted_up_to_a_thousand_and_the_total_is_their_sum(db: Db) {
     assert_eq!(bench.store.unread_total(1).await.expect("answers"), 1_002);
     assert_eq!(
         unread(long).await,
-        Unread { version: 1_300, last_seq: 1_300, unread_count: 1_000, unread_total: 1_002 }
+        Unread { marks: marks(100, 100), version: 1_300, last_seq: 1_300, unread_count: 1_000, unread_total: 1_002 }
     );
-    assert_eq!(unread(short).await, Unread { version: 6, last_seq: 5, unread_count: 2, unread_total: 1_002 });
+    assert_eq!(
+        unread(short).await,
+        Unread { marks: marks(0, 0), version: 6, last_seq: 5, unread_count: 2, unread_total: 1_002 }
+    );
     assert_eq!(unread(read).await.unread_count, 0);
     assert_eq!(one_unread(&bench, 2, read).await, None, "not in that room");
     assert_eq!(
