@@ -12,6 +12,8 @@ use crate::domain::{ChatroomId, Version};
 
 /// Bytes of events that one socket may have held, all rooms together.
 const HELD_BYTES_MAX: usize = 65_536;
+/// Deleted rooms that one socket remembers once its rooms are listed.
+const GONE_MAX: usize = 1_024;
 
 /// A run of changes as a room gives it: all from `from` (not included) to `to`.
 pub trait Run {
@@ -35,7 +37,7 @@ pub struct Cursors {
     held_bytes: usize,
     /// Rooms that have to be read because something was missing.
     behind: HashSet<ChatroomId>,
-    /// Rooms that were deleted while the rooms are being listed: a page that was read before may still name them.
+    /// Rooms that were deleted: a page that was read before may still name them, and what was stored before may come yet.
     gone: HashSet<ChatroomId>,
 }
 
@@ -80,9 +82,11 @@ impl Default for Cursors {
 impl Cursors {
     /// A room's new changes: the frames to send now. What is missing before them is noted in [`Cursors::take_behind`].
     pub fn deliver(&mut self, room: ChatroomId, run: &impl Run) -> Vec<Bytes> {
-        let listing = self.listing;
+        if self.gone.contains(&room) {
+            return Vec::new();
+        }
         // A room that is not listed was made since the sign-in: there is nothing before it that the socket should have had.
-        let cursor = self.rooms.entry(room).or_insert_with(|| match listing {
+        let cursor = self.rooms.entry(room).or_insert_with(|| match self.listing {
             true => Cursor::Held(Box::new(Held { sent: run.from(), ..Held::default() })),
             false => Cursor::Live(run.from()),
         });
@@ -98,17 +102,13 @@ impl Cursors {
                 } else {
                     None
                 };
-                match frames {
-                    Some(frames) => {
-                        *sent = run.to();
-                        frames
-                    }
-                    None => {
-                        *cursor = Cursor::Held(Box::new(Held { sent: *sent, lost: run.to(), ..Held::default() }));
-                        self.behind.insert(room);
-                        Vec::new()
-                    }
-                }
+                let Some(frames) = frames else {
+                    *cursor = Cursor::Held(Box::new(Held { sent: *sent, lost: run.to(), ..Held::default() }));
+                    self.behind.insert(room);
+                    return Vec::new();
+                };
+                *sent = run.to();
+                frames
             }
             Cursor::Held(held) => {
                 self.held_bytes = held.add(run, self.held_bytes);
@@ -145,7 +145,7 @@ impl Cursors {
         frames
     }
 
-    /// Whether the room was deleted while the rooms are being listed.
+    /// Whether the room was deleted.
     #[must_use]
     pub fn is_gone(&self, room: ChatroomId) -> bool {
         self.gone.contains(&room)
@@ -154,7 +154,6 @@ impl Cursors {
     /// All rooms were listed. What is still held belongs to rooms that were made meanwhile: their frames.
     pub fn all_listed(&mut self) -> Vec<Bytes> {
         self.listing = false;
-        self.gone = HashSet::new();
         let sent = |cursor: &Cursor| match cursor {
             Cursor::Held(held) => Some(held.sent),
             Cursor::Live(_) => None,
@@ -232,7 +231,8 @@ impl Cursors {
     /// The room is gone; whether the socket may have known it.
     pub fn forget(&mut self, room: ChatroomId) -> bool {
         self.behind.remove(&room);
-        let is_news = self.listing && self.gone.insert(room);
+        let noted = (self.listing || self.gone.len() < GONE_MAX) && self.gone.insert(room);
+        let is_news = self.listing && noted;
         let known = self.rooms.remove(&room);
         if let Some(Cursor::Held(held)) = &known {
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
