@@ -7,10 +7,15 @@
 
 mod support;
 
+mod chaos_cluster;
 mod chaos_device;
 mod cluster;
+mod cluster_deaths;
 mod cluster_faults;
+mod cluster_naive;
 mod cluster_presence;
+mod cluster_races;
+mod cluster_rolling;
 mod demo_browser;
 mod documents;
 mod drain;

@@ -9,7 +9,7 @@ use super::database::Db;
 use super::device_socket::DeviceSocket;
 use super::proxy::Proxy;
 use super::redis::Redis;
-use super::server::TestServer;
+use super::server::{ServerBuilder, TestServer};
 use super::wait::eventually;
 
 /// What a loaded machine may add to any promised time.
@@ -44,13 +44,19 @@ impl Cluster {
 
     /// The same with these settings.
     pub async fn with(redis: Redis, instances: usize, settings: &[(&str, u64)]) -> Self {
+        let builder = TestServer::with(Db::Cluster);
+        Self::built(settings.iter().fold(builder, |builder, (key, value)| builder.set(key, value)), redis, instances)
+            .await
+    }
+
+    /// The same with whatever the builder was told.
+    pub async fn built(builder: ServerBuilder, redis: Redis, instances: usize) -> Self {
         let mut wires = Vec::new();
         for _ in 0..instances {
             wires.push(Proxy::before(redis.port).await);
         }
         let urls = wires.iter().map(|wire| format!("redis://127.0.0.1:{}", wire.port));
-        let builder = TestServer::with(Db::Cluster).redis_urls(urls);
-        let server = settings.iter().fold(builder, |builder, (key, value)| builder.set(key, value)).start().await;
+        let server = builder.redis_urls(urls).start().await;
         Self { server, wires, redis }
     }
 
@@ -103,8 +109,14 @@ impl Crossing {
         let api = cluster.server.api();
         let (speaker, other) = (api.person(&format!("{name}-says")).await, api.person(&format!("{name}-hears")).await);
         let room = speaker.room_with(&other).await;
-        let (near, far) = (cluster.at(from, &other).device().await, cluster.at(to, &other).device().await);
-        Self { room, speaker: cluster.at(from, &speaker), near, far, said: 0 }
+        Self::between(cluster, [&speaker, &other], room, from, to).await
+    }
+
+    /// The first of these two speaks, the other one listens.
+    pub async fn between(cluster: &Cluster, people: [&Person; 2], room: i64, from: usize, to: usize) -> Self {
+        let [speaker, other] = people;
+        let (near, far) = (cluster.at(from, other).device().await, cluster.at(to, other).device().await);
+        Self { room, speaker: cluster.at(from, speaker), near, far, said: 0 }
     }
 
     /// Says the next thing; both devices get it as the next.

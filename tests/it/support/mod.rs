@@ -1,6 +1,8 @@
 //! What the tests stand on: a real server process, real databases, clients, a faulty wire, and the checker.
 
 pub mod account;
+pub mod balancer;
+pub mod breakable;
 pub mod browser;
 pub mod burst;
 pub mod checker;
