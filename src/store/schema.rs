@@ -32,6 +32,8 @@ pub(super) async fn prepare(db: &DatabaseConnection, options: &Options) -> Resul
         lock(db, options.migration_wait).await?;
         // Who had the lock may have done it, or more than this program can work with.
         look(db).await?;
+        // An index of a long table takes its time; a lock that is not to be had is tried for again.
+        db.execute_unprepared("SET statement_timeout = 0").await.map_err(OpenError::Connect)?;
     }
     Migrator::up(db, None).await.map_err(OpenError::Migrate)
 }

@@ -85,10 +85,10 @@ impl Cursors {
         if self.gone.contains(&room) {
             return Vec::new();
         }
-        // A room that is not listed was made since the sign-in: there is nothing before it that the socket should have had.
+        // A room that is not listed was made since the sign-in: the socket should have all of it.
         let cursor = self.rooms.entry(room).or_insert_with(|| match self.listing {
-            true => Cursor::Held(Box::new(Held { sent: run.from(), ..Held::default() })),
-            false => Cursor::Live(run.from()),
+            true => Cursor::Held(Box::default()),
+            false => Cursor::Live(0),
         });
         match cursor {
             Cursor::Live(sent) => {

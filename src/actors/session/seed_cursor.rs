@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::cursors::Run;
 use super::event::{Batch, Event};
 use crate::actors::room::state::Head;
 use crate::domain::chat::ChangeKind;
@@ -93,7 +94,9 @@ impl SeedCursor {
             self.stage = Stage::Behind;
             return Admitted::Behind;
         }
-        let admitted = if run.from == self.head.version { Admitted::All } else { self.rest_of(run) };
+        // What a room has read is new or old by what the room knew; a socket may know less.
+        let as_it_is = run.is_unbroken() && run.from == self.head.version;
+        let admitted = if as_it_is { Admitted::All } else { self.rest_of(run) };
         let newest = run.events.iter().map(|event| event.chat.seq).max().unwrap_or(0);
         self.head = Head { version: run.to, seq: self.head.seq.max(newest) };
         admitted
