@@ -260,39 +260,6 @@ async fn what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere() {
     seed.expect_message("the last of all").await;
 }
 
-/// Row N2: what is stored while a socket is opened elsewhere is in `ready` or comes at once, never neither.
-#[tokio::test]
-async fn a_first_socket_listens_before_it_reads() {
-    let _turn = heavy().await;
-    let cluster = Cluster::without_net(2).await;
-    let (ann, bob, room) = cluster.server.api().pair().await;
-    let (writer, reader) = (cluster.at(0, &ann), cluster.at(1, &bob));
-    let mut said = 0;
-    for round in 0..40 {
-        let open = reader.device();
-        let writes = async {
-            let mut last = 0;
-            for n in 0..6 {
-                last = writer.says(room, &format!("round {round}, number {n}")).await["version"].as_i64().unwrap();
-            }
-            last
-        };
-        let (mut device, last) = tokio::join!(open, writes);
-        said += 6;
-        assert_eq!(last, said);
-        let start = Instant::now();
-        let mut version = device.listed(room)["version"].as_i64().unwrap();
-        while version < last {
-            let next = device.expect("chat").await["chat"]["version"].as_i64().unwrap();
-            assert_eq!(next, version + 1, "round {round}: none skipped, none twice");
-            version = next;
-        }
-        assert!(start.elapsed() < AT_ONCE + SLACK, "round {round}: {:?}", start.elapsed());
-        device.close();
-        device.expect_close(s(5)).await;
-    }
-}
-
 /// A device and a seed socket on the other instance than what happens to them.
 async fn sockets_of(person: &Person, room: i64) -> (DeviceSocket, SeedSocket) {
     (person.device().await, person.joins(room).await)

@@ -3,12 +3,13 @@
 //! | | what breaks the naive design | what holds it here |
 //! |---|---|---|
 //! | N1 | a subscription breaks while sockets stay open | `cluster_faults::subscriptions_are_cut_again_and_again` |
-//! | N2 | a chat is stored between reading the history and subscribing | `cluster::a_first_socket_listens_before_it_reads` |
+//! | N2 | a chat is stored between reading the history and subscribing | here |
 //! | N3 | ids are taken for a cursor, and the later one is committed first | here |
 //! | N4 | it is published before it is committed, and then rolled back | here |
 //! | N5 | the instance dies between commit and publish; the retry is a duplicate | `cluster::what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere` |
 //! | N6 | presence in Redis outlives its instance, and no push is sent | the tests of presence on a cluster |
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -119,6 +120,50 @@ async fn device_has(device: &mut crate::support::DeviceSocket, version: i64) {
             assert_eq!(version, at + 1, "{frame}");
             at = version;
         }
+    }
+}
+
+/// Rows N2 and D8: each step of a subscription takes long, and chats are committed between any two of them. The net below is away, so
+/// what a socket does not hear it never gets.
+#[tokio::test]
+async fn a_first_socket_listens_before_it_reads_however_long_that_takes() {
+    let _turn = heavy().await;
+    let cluster = Cluster::without_net(2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let (writer, reader) = (cluster.at(0, &ann), cluster.at(1, &bob));
+    let said = AtomicUsize::new(0);
+    for (round, lag) in (0..9).zip([5, 25, 60].into_iter().cycle()) {
+        cluster.wires[1].slow(Duration::from_millis(lag));
+        // The last is said at any moment of the subscription, and nothing after it shows a gap.
+        let writes = async {
+            for n in 0..=(round * 7 % 10) {
+                writer.says(room, &format!("round {round}, number {n}")).await;
+                said.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let joins = async {
+            let seed = reader.joins(room).await;
+            (seed, said.load(Ordering::Relaxed) as i64)
+        };
+        let (mut device, (mut seed, before), ()) = tokio::join!(reader.device(), joins, writes);
+        let said = said.load(Ordering::Relaxed) as i64;
+        let mut version = device.listed(room)["version"].as_i64().expect("a version");
+        while version < said {
+            let next = device.expect("chat").await["chat"]["version"].as_i64().expect("a version");
+            assert_eq!(next, version + 1, "round {round}: none skipped, none twice");
+            version = next;
+        }
+        // One may have been stored, and not yet been acknowledged, when it joined.
+        if said > before + 1 {
+            seed.read_until_seq(said, s(5)).await;
+        }
+        let seqs: Vec<_> = seed.chats.iter().map(|chat| chat["seq"].as_i64().expect("a number")).collect();
+        assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "round {round}: {seqs:?}");
+        device.close();
+        seed.close();
+        (device.expect_close(s(5)).await, seed.expect_close(s(5)).await);
+        cluster.wires[1].heal();
     }
 }
 
