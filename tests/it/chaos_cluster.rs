@@ -343,12 +343,13 @@ impl Traffic {
 async fn eve_was_told(dump: &crate::support::database::Dump, fcm: &FcmStandIn, eve: &Person, room: i64) {
     let last = dump.room(room).await.expect("the room is there").last_seq;
     assert!(last > 0, "nobody wrote to eve");
+    let newest = last.to_string();
     let marks = dump.members(room).await;
     let marks = marks.iter().find(|member| member.chatter_id == eve.id).map(|m| (m.delivered_seq, m.read_seq));
     assert_eq!(marks, Some((0, 0)), "she was never there");
     let told = || {
         let calls = fcm.sent_to(EVES_PHONE);
-        calls.iter().any(|call| call.message["message"]["data"]["seq"].as_str() == Some(&*last.to_string()))
+        calls.iter().any(|call| call.message["message"]["data"]["seq"] == newest.as_str())
     };
     until("I7: the last push is sent", s(20), told).await;
     crate::support::eventually("I7: nothing is owed any more", s(10), || async {

@@ -7,7 +7,7 @@
 //! | N3 | ids are taken for a cursor, and the later one is committed first | here |
 //! | N4 | it is published before it is committed, and then rolled back | here |
 //! | N5 | the instance dies between commit and publish; the retry is a duplicate | `cluster::what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere` |
-//! | N6 | presence in Redis outlives its instance, and no push is sent | the tests of presence on a cluster |
+//! | N6 | presence in Redis outlives its instance, and no push is sent | `cluster_presence::a_push_is_due_after_the_grace_when_the_receivers_instance_has_just_been_killed` |
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -162,7 +162,8 @@ async fn a_first_socket_listens_before_it_reads_however_long_that_takes() {
         assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "round {round}: {seqs:?}");
         device.close();
         seed.close();
-        (device.expect_close(s(5)).await, seed.expect_close(s(5)).await);
+        device.expect_close(s(5)).await;
+        seed.expect_close(s(5)).await;
         cluster.wires[1].heal();
     }
 }
