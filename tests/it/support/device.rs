@@ -407,6 +407,8 @@ impl Device {
                     (pending.reference, pending.not_before) = (None, Instant::now() + RETRY_PAUSE);
                 }
             }
+            // A receipt, which has no `ref`: the next one says it again.
+            None if later && self.outages && frame["ref"].is_null() => {}
             // Another device of the same person may have deleted it.
             Some(Asked::Change(_)) if later || code == "not_found" => {}
             Some(Asked::Resume(rooms)) if later => {
