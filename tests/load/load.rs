@@ -9,10 +9,14 @@
 
 mod accounts;
 mod args;
+mod cluster;
 mod idle;
 mod ledger;
+mod net;
+mod outage;
 mod postgres;
 mod processes;
+mod redis;
 mod server;
 mod socket;
 mod table;
@@ -56,18 +60,29 @@ fn main() -> ExitCode {
             }
         }
     }
-    table::print(if args.postgres { "PostgreSQL" } else { "SQLite" }, args.rounds, &rows);
+    if !rows.is_empty() {
+        table::print(if args.postgres { "PostgreSQL" } else { "SQLite" }, args.rounds, &rows);
+    }
+    if args.cluster
+        && let Err(problem) = on_a_thread(cluster::TIME_MAX, cluster::run(args.measured))
+    {
+        eprintln!("cluster: {problem}");
+        failed = true;
+    }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// One round of one workload, on a server of its own.
 fn measure(workload: Workload, args: &Args) -> Result<Row, String> {
     let server = Server::start(args.postgres);
+    on_a_thread(args.measured + BESIDE_MEASURING_MAX, put(workload, &server, args.measured))
+}
+
+/// Runs it on this thread alone, for so long at most.
+fn on_a_thread<T>(within: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    LocalSet::new().block_on(&runtime, async {
-        let row = timeout(args.measured + BESIDE_MEASURING_MAX, put(workload, &server, args.measured)).await;
-        row.map_err(|_| "it took too long".to_owned())?
-    })
+    let done = LocalSet::new().block_on(&runtime, async { timeout(within, work).await });
+    done.map_err(|_| "it took too long".to_owned())?
 }
 
 async fn put(workload: Workload, server: &Server, measured: Duration) -> Result<Row, String> {
@@ -77,8 +92,8 @@ async fn put(workload: Workload, server: &Server, measured: Duration) -> Result<
         let rooms = accounts.rooms(idle::room_pairs(&chatters)).await?;
         return idle::run(server, &rooms).await;
     }
-    let chatters = accounts.chatters(traffic::pairs(workload) * 2).await?;
-    let pairs = chatters.chunks_exact(2).map(|two| [two[0].clone(), two[1].clone()]).collect();
-    let rooms = accounts.rooms(pairs).await?;
-    traffic::run(server, workload, &rooms, measured).await
+    let rooms = accounts.rooms_of_two(traffic::pairs(workload)).await?;
+    let rooms: Vec<_> = rooms.into_iter().map(|room| (room, [server.address(); 2])).collect();
+    let (heard, spent) = traffic::run(server, traffic::pace(workload), &rooms, measured).await?;
+    Ok(Row::of_chats(workload, &heard, &spent))
 }
