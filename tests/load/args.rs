@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `cargo bench --bench load -- …`
-pub const USAGE: &str = "usage: [saturate] [hot] [steady] [idle] [cluster] [--postgres] [--secs N] [--rounds N]";
+pub const USAGE: &str = "usage: [saturate] [hot] [steady] [idle] [cluster] [net] [--postgres] [--secs N] [--rounds N]";
 
 /// A load that is put on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,10 @@ impl Workload {
 #[derive(Debug)]
 pub struct Args {
     pub workloads: Vec<Workload>,
-    /// Several instances, on PostgreSQL and Redis; a round only.
+    /// Several instances, on PostgreSQL and Redis; one round.
     pub cluster: bool,
+    /// What it costs them to look for what Redis did not tell; one round.
+    pub net: bool,
     pub postgres: bool,
     /// How long chats are counted, after the warm-up.
     pub measured: Duration,
@@ -48,7 +50,7 @@ impl Args {
     /// Reads the arguments after the program's name.
     pub fn parse(given: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let measured = Duration::from_secs(10);
-        let mut args = Self { workloads: Vec::new(), cluster: false, postgres: false, measured, rounds: 1 };
+        let mut args = Self { workloads: Vec::new(), cluster: false, net: false, postgres: false, measured, rounds: 1 };
         let mut given = given.into_iter();
         while let Some(word) = given.next() {
             match word.as_str() {
@@ -56,6 +58,7 @@ impl Args {
                 "--bench" => {}
                 "--postgres" => args.postgres = true,
                 "cluster" => args.cluster = true,
+                "net" => args.net = true,
                 "--secs" => args.measured = Duration::from_secs(number(&word, given.next(), 600)?.into()),
                 "--rounds" => args.rounds = number(&word, given.next(), 100)?,
                 name => match Workload::ALL.into_iter().find(|workload| workload.name() == name) {
@@ -64,7 +67,7 @@ impl Args {
                 },
             }
         }
-        if args.workloads.is_empty() && !args.cluster {
+        if args.workloads.is_empty() && !args.cluster && !args.net {
             args.workloads = Workload::ALL.to_vec();
         }
         Ok(args)

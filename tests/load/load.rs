@@ -1,8 +1,9 @@
 //! The load benchmark: what a chat costs, how long it takes, and that none is lost, doubled or reordered.
 //!
 //! `cargo bench --bench load -- [WORKLOAD]… [--postgres] [--secs N] [--rounds N]`. Each round of each workload gets a
-//! new server, the real program, on an empty database: SQLite, or a PostgreSQL cluster of its own. The load comes
-//! from one thread of this process. It fails if any chat was lost, doubled or reordered.
+//! new server, the real program, on an empty database: SQLite, or a PostgreSQL cluster of its own. `cluster` and `net` start
+//! several instances on PostgreSQL and Redis, once. The load comes from one thread of this process. It fails if any chat was
+//! lost, doubled or reordered.
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot be set up fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what it is for")]
@@ -36,6 +37,9 @@ use tokio::time::timeout;
 /// For set-up, warm-up and the wait for the last chat.
 const BESIDE_MEASURING_MAX: Duration = Duration::from_secs(180);
 
+/// For all that is measured of several instances.
+const SEVERAL_INSTANCES_MAX: Duration = Duration::from_secs(900);
+
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(args) => args,
@@ -63,13 +67,19 @@ fn main() -> ExitCode {
     if !rows.is_empty() {
         table::print(if args.postgres { "PostgreSQL" } else { "SQLite" }, args.rounds, &rows);
     }
-    if args.cluster
-        && let Err(problem) = on_a_thread(cluster::TIME_MAX, cluster::run(args.measured))
-    {
-        eprintln!("cluster: {problem}");
-        failed = true;
+    if args.cluster {
+        failed |= !printed("cluster", cluster::run(args.measured));
+    }
+    if args.net {
+        failed |= !printed("net", net::run(args.measured));
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Whether it could print its own tables.
+fn printed(name: &str, work: impl Future<Output = Result<(), String>>) -> bool {
+    let done = on_a_thread(SEVERAL_INSTANCES_MAX, work);
+    done.inspect_err(|problem| eprintln!("{name}: {problem}")).is_ok()
 }
 
 /// One round of one workload, on a server of its own.

@@ -33,6 +33,8 @@ const OPENED_AT_ONCE: usize = 64;
 const OPENED_MAX: Duration = Duration::from_secs(120);
 /// Nothing was heard for so long: what came with the opening is over.
 const QUIET: Duration = Duration::from_secs(3);
+/// To the instances what was filled in is traffic, until they look no further back.
+const FILLED_BEFORE: Duration = Duration::from_secs(20);
 /// Of this process, beside the sockets.
 const OTHER_FILES: u64 = 1_000;
 
@@ -46,6 +48,7 @@ pub async fn run(measured: Duration) -> Result<(), String> {
     let server = Server::cluster(INSTANCES);
     wait_until_whole(&server).await?;
     fill(&server.database_url()).await?;
+    sleep(FILLED_BEFORE).await;
     let rooms = talking(&server.addresses())?;
     println!("\nnet: device sockets of {} rooms each over {INSTANCES} instances; ms of CPU a second\n", ROOMS_EACH * 2);
     println!("| sockets | Redis | chats/s | instances | PostgreSQL | Redis | other cores |");
@@ -98,7 +101,8 @@ fn a_look(up: &Spent, away: &Spent) -> String {
     format!("{:.1} ms | {:.1} ms", look(|spent| spent.cpu.instances), look(|spent| spent.cpu.postgres))
 }
 
-/// Chatters in a ring, each with a room with those next to them, and a chat in each.
+/// Chatters in a ring, each with a room with those next to them, and a chat in each. Nothing shall be tidied up behind that
+/// while something else is measured.
 async fn fill(database_url: &str) -> Result<(), String> {
     let rooms = CHATTERS * ROOMS_EACH;
     let now = now_s() * 1_000_000;
@@ -119,7 +123,13 @@ async fn fill(database_url: &str) -> Result<(), String> {
          SELECT setval(pg_get_serial_sequence('chats', 'id'), ({rooms} + 1) * 512);"
     );
     let database = Database::connect(database_url).await.map_err(|e| e.to_string())?;
-    for statements in [filling.as_str(), "VACUUM ANALYZE", "CHECKPOINT"] {
+    for statements in [
+        filling.as_str(),
+        "VACUUM ANALYZE",
+        "ALTER SYSTEM SET autovacuum = off",
+        "SELECT pg_reload_conf()",
+        "CHECKPOINT",
+    ] {
         database.execute_unprepared(statements).await.map_err(|e| e.to_string())?;
     }
     database.close().await.map_err(|e| e.to_string())
@@ -173,6 +183,7 @@ impl Open {
             self.tasks.spawn_local(socket.listen(rest, Ear(Rc::clone(&self.heard))));
         }
         while self.heard.ready.get() < sockets || self.heard.last.get().elapsed() < QUIET {
+            self.nobody_left()?;
             if from.elapsed() > OPENED_MAX {
                 return Err(format!("{} of {sockets} device sockets are ready", self.heard.ready.get()));
             }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::accounts::Room;
 use super::cluster::nothing_wrong;
 use super::server::Server;
-use super::traffic::{Crossed, Pace, Running};
+use super::traffic::{Crossed, Pace, Running, latencies_us};
 
 /// In all; every other chat crosses.
 const CHATS_PER_S: u64 = 400;
@@ -22,7 +22,7 @@ const PROMPT: Duration = Duration::from_millis(100);
 
 /// Measures and prints an outage of so long.
 pub async fn run(server: &Server, rooms: &[(Room, [SocketAddr; 2])], outage: Duration) -> Result<(), String> {
-    let running = Running::begin(Pace::PerSecond(CHATS_PER_S), rooms).await?;
+    let running = Running::begin(Pace::OneWay(CHATS_PER_S), rooms).await?;
     sleep(WARM_UP).await;
     server.redis().kill();
     let gone = running.elapsed();
@@ -34,7 +34,7 @@ pub async fn run(server: &Server, rooms: &[(Room, [SocketAddr; 2])], outage: Dur
     nothing_wrong(heard.faults)?;
     let mut crossed = heard.crossed;
     crossed.sort_unstable_by_key(|chat| chat.sent);
-    let mut late_us = Histogram::<u64>::new(3).map_err(|e| e.to_string())?;
+    let mut late_us = latencies_us()?;
     for chat in crossed.iter().filter(|chat| (gone..back).contains(&chat.sent)) {
         late_us.saturating_record(chat.took.as_micros() as u64);
     }

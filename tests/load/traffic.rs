@@ -29,6 +29,8 @@ pub enum Pace {
     InFlight(u32),
     /// So many chats a second in all, whatever arrives.
     PerSecond(u64),
+    /// The same from the first one of each pair only: nobody learns of a chat by sending one.
+    OneWay(u64),
 }
 
 /// How many pairs a workload has.
@@ -56,7 +58,7 @@ pub struct Heard {
     pub near_us: Histogram<u64>,
     /// The same where they are not.
     pub far_us: Histogram<u64>,
-    /// Every chat that crossed instances, from the beginning on, as it came; at a pace per second only.
+    /// Every chat that crossed instances, from the beginning on, as it came; at a pace one way only.
     pub crossed: Vec<Crossed>,
     pub faults: Faults,
 }
@@ -81,6 +83,11 @@ impl Pair {
     fn sent(&self) -> u64 {
         self.sent.iter().map(|sent| u64::from(sent.get())).sum()
     }
+}
+
+/// For times up to two minutes.
+pub fn latencies_us() -> Result<Histogram<u64>, String> {
+    Histogram::new_with_max(LATENCY_US_MAX, 3).map_err(|e| e.to_string())
 }
 
 /// Traffic under way.
@@ -128,7 +135,6 @@ impl Running {
             pairs.push(Pair { crosses, sockets, sent: Default::default(), ledgers: Default::default() });
             rests.push([first_rest, second_rest]);
         }
-        let histogram = || Histogram::new_with_max(LATENCY_US_MAX, 3).map(RefCell::new).map_err(|e| e.to_string());
         let traffic = Rc::new(Traffic {
             pairs,
             pace,
@@ -137,8 +143,8 @@ impl Running {
             measuring: Cell::new(false),
             delivered: Cell::new(0),
             heard: Cell::new(Instant::now()),
-            near_us: histogram()?,
-            far_us: histogram()?,
+            near_us: RefCell::new(latencies_us()?),
+            far_us: RefCell::new(latencies_us()?),
             crossed: RefCell::default(),
             strange: RefCell::default(),
         });
@@ -203,13 +209,14 @@ impl Traffic {
                     }
                 }
             }
-            Pace::PerSecond(rate) => drop(tasks.spawn_local(Rc::clone(self).send_steadily(rate))),
+            Pace::PerSecond(rate) => drop(tasks.spawn_local(Rc::clone(self).send_steadily(rate, 2))),
+            Pace::OneWay(rate) => drop(tasks.spawn_local(Rc::clone(self).send_steadily(rate, 1))),
         }
     }
 
     /// Sends what is due each millisecond, from one sender after another.
-    async fn send_steadily(self: Rc<Self>, rate: u64) {
-        let (mut sent, senders) = (0_u64, self.pairs.len() * 2);
+    async fn send_steadily(self: Rc<Self>, rate: u64, authors: usize) {
+        let (mut sent, senders) = (0_u64, self.pairs.len() * authors);
         while self.sending.get() {
             let due = self.began.elapsed().as_micros() as u64 * rate / 1_000_000;
             while sent < due {
@@ -252,7 +259,7 @@ impl Traffic {
         }
         match self.pace {
             Pace::InFlight(_) if self.sending.get() => self.send(pair, label.author),
-            Pace::PerSecond(_) if crosses => self.crossed.borrow_mut().push(Crossed { sent, took }),
+            Pace::OneWay(_) if crosses => self.crossed.borrow_mut().push(Crossed { sent, took }),
             _ => {}
         }
     }
