@@ -3,14 +3,17 @@
 
 mod drain;
 mod listen;
+mod opening;
+mod others;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::{Actor, Arbiter};
 use actix_web::web;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
 use crate::actors::cluster::Cluster;
@@ -20,6 +23,7 @@ use crate::actors::presence::Presence;
 use crate::actors::receipts::Receipts;
 use crate::actors::registry::{Registry, RoomParts, Threads};
 use crate::actors::sessions::Sessions;
+use crate::actors::tally::Refused;
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
 use crate::config::{self, Config, ConfigError};
@@ -27,8 +31,9 @@ pub use crate::http::documents::{asyncapi_text as asyncapi, openapi_text as open
 use crate::http::{Deletion, Rules, State};
 use crate::limits::Limits;
 use crate::push::{Pusher, fcm};
-use crate::relay::{self, Relay};
-use crate::store::{OpenError, Options, Store};
+use crate::relay;
+use crate::store::changed::Watch;
+use crate::store::{OpenError, Options, Store, StoreError};
 
 /// A room that had nothing to do for so long gives its memory back.
 const ROOM_IDLE: Duration = Duration::from_secs(60);
@@ -41,6 +46,8 @@ pub enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("the database does not answer any more")]
+    Store(#[from] StoreError),
     #[error("the password hasher cannot start")]
     Passwords(#[from] PasswordError),
     #[error("cannot listen on {address}; is something else there? Set PORT or HYPER_CHAT__SERVER__HOST")]
@@ -53,7 +60,15 @@ pub enum RunError {
 
 /// `hyper-chat serve`: runs until SIGTERM or SIGINT, then drains.
 pub async fn serve(config: Config) -> Result<(), RunError> {
-    Application::build(&config).await?.run_until_stopped().await
+    let mut stop = drain::Stop::listen();
+    raise_open_files();
+    outlive_file_size_limit();
+    let listener = listen::bind(&config)?;
+    let application = tokio::select! {
+        built = Application::build(&config, listener) => built?,
+        () = stop.asked() => return Ok(()),
+    };
+    application.run_until(stop).await
 }
 
 /// `hyper-chat migrate`.
@@ -64,27 +79,26 @@ pub async fn migrate(config: Config) -> Result<(), RunError> {
 }
 
 /// A server that is listening and not yet run.
-pub struct Application {
+struct Application {
     state: web::Data<State>,
     notifier: Arc<Keeper>,
     presence: Arc<Presence>,
     receipts: Arc<Receipts>,
-    cluster: Arc<Cluster>,
-    hearing: Option<relay::Worker>,
+    /// Where there are other instances.
+    others: Option<(Arc<Cluster>, relay::Worker, Watch)>,
     server: actix_web::dev::Server,
     drain_max: Duration,
     clean_up_every: Duration,
 }
 
 impl Application {
-    /// Makes every part and listens.
-    pub async fn build(config: &Config) -> Result<Self, RunError> {
-        raise_open_files();
+    /// Makes every part and serves the listener.
+    async fn build(config: &Config, listener: TcpListener) -> Result<Self, RunError> {
         warn_of_lost_disk(config);
         let secret = config.jwt_secret()?;
         let writer = listen::Writer::default();
-        let store = Arc::new(Store::open(&store_options(config), |run| *writer.lock() = Some(run)).await?);
-        let (relay, hearing) = open_relay(config, &secret)?;
+        let store = Arc::new(opening::open(config, &listener, &writer).await?);
+        let (relay, hearing) = others::open_relay(config, &secret)?;
         let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter, relay));
         let notifier = start_notifier(config, &store, &sessions);
         let parts =
@@ -108,34 +122,43 @@ impl Application {
             rules: rules(config),
             turns: Arc::new(Semaphore::new((config.database.connections_max as usize / 2).max(2))),
             draining: Arc::new(AtomicBool::new(false)),
+            refused: Refused::default(),
+            notifier: notifier.clone(),
         });
-        let cluster = Cluster::new(state.store.clone(), state.registry.clone(), state.sessions.clone());
-        let server = listen::listen(config, state.clone(), threads, writer)?;
+        let others = match hearing {
+            // Before there are sockets: they shall miss nothing.
+            Some(hearing) => Some((others::cluster(config, &state, &receipts), hearing, state.store.watch().await?)),
+            None => None,
+        };
+        let server = listen::listen(config, listener, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
-        Ok(Self { state, notifier, presence, receipts, cluster, hearing, server, drain_max, clean_up_every })
+        Ok(Self { state, notifier, presence, receipts, others, server, drain_max, clean_up_every })
     }
 
     /// Serves until SIGTERM or SIGINT, then drains and ends.
-    pub async fn run_until_stopped(self) -> Result<(), RunError> {
-        let Self { state, notifier, presence, receipts, cluster, hearing, server, drain_max, clean_up_every } = self;
+    async fn run_until(self, mut stop: drain::Stop) -> Result<(), RunError> {
+        let Self { state, notifier, presence, receipts, others, server, drain_max, clean_up_every } = self;
         let cleaner = actix_web::rt::spawn(clean_up(state.clone(), clean_up_every));
         let keeper = actix_web::rt::spawn(keep(notifier.clone()));
+        let asker = actix_web::rt::spawn({
+            let notifier = notifier.clone();
+            async move { notifier.ask_for_ever().await }
+        });
         let teller = actix_web::rt::spawn(presence.clone().run());
         let counter = actix_web::rt::spawn(receipts.run());
-        let watcher = actix_web::rt::spawn(cluster.clone().watch());
         let hearer = actix_web::rt::spawn(async move {
-            if let Some(hearing) = hearing {
-                hearing.run(cluster).await;
+            if let Some((cluster, hearing, watch)) = others {
+                cluster.run(hearing, watch).await;
             }
         });
         let handle = server.handle();
         let drainer = actix_web::rt::spawn(async move {
-            drain::stop_signal().await;
+            stop.asked().await;
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
         let ended = server.await.map_err(RunError::Http);
-        for task in [cleaner, keeper, teller, counter, watcher, hearer] {
+        for task in [cleaner, keeper, asker, teller, counter, hearer] {
             task.abort();
         }
         if ended.is_ok() {
@@ -175,8 +198,8 @@ fn start_notifier(config: &Config, store: &Store, sessions: &Arc<Sessions>) -> A
         ..fcm::Settings::default()
     };
     let (outbox, pusher, counters) = (store.outbox(), Arc::new(Pusher::open(&fcm)), Arc::new(Counters::default()));
-    let (sessions, thread) = (sessions.clone(), Arbiter::current());
-    Arc::new(Keeper::new(counters.clone(), move || {
+    let (sessions, thread, relay) = (sessions.clone(), Arbiter::current(), sessions.relay().clone());
+    Arc::new(Keeper::new(relay, counters.clone(), move || {
         let sessions = sessions.clone();
         let live: notifier::HasLiveSocket = Arc::new(move |chatter| sessions.is_here(chatter));
         let (outbox, pusher, settings, counters) = (outbox.clone(), pusher.clone(), settings.clone(), counters.clone());
@@ -197,19 +220,11 @@ fn store_options(config: &Config) -> Options {
     Options {
         url: config.database.url.expose_secret().to_owned(),
         migrate: config.database.migrate_on_start,
+        migration_wait: Duration::from_secs(config.database.migration_wait_s),
         connections_max: config.database.connections_max,
         unsafe_durability: config.database.unsafe_durability,
         push_grace: Duration::from_millis(config.push.grace_ms),
     }
-}
-
-/// How the other instances are told, and what hears them; without Redis there are none.
-fn open_relay(config: &Config, secret: &SecretString) -> Result<(Relay, Option<relay::Worker>), RunError> {
-    let Some(url) = &config.redis.url else { return Ok((Relay::single(), None)) };
-    let insecure_tls = config.redis.insecure_tls;
-    let settings = relay::redis::Settings { insecure_tls, ..relay::redis::Settings::new(url.clone()) };
-    let (relay, worker) = Relay::redis(&settings, secret.expose_secret().as_bytes())?;
-    Ok((relay, Some(worker)))
 }
 
 fn token_ttl(config: &Config) -> Duration {
@@ -229,6 +244,15 @@ fn rules(config: &Config) -> Rules {
         socket_queue_bytes: config.limits.socket_queue_bytes,
         frame_bytes: config.limits.frame_bytes,
         body_bytes: config.limits.body_bytes,
+    }
+}
+
+/// A file that may not grow any more (RLIMIT_FSIZE) is an error to be answered, as a full disk is, and not the end.
+fn outlive_file_size_limit() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // SIGXFSZ on Linux and the BSDs. Whoever registers takes the default away, for good.
+    if let Err(error) = signal(SignalKind::from_raw(25)) {
+        tracing::debug!(%error, "a limit of file sizes would end the process");
     }
 }
 

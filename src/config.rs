@@ -69,6 +69,7 @@ pub struct Database {
     /// May hold a password.
     pub url: SecretString,
     pub migrate_on_start: bool,
+    pub migration_wait_s: u64,
     pub connections_max: u32,
     pub unsafe_durability: bool,
 }
@@ -82,6 +83,7 @@ pub struct Redis {
     pub url: Option<SecretString>,
     /// Takes any certificate, for hosted Redis with a self-signed one.
     pub insecure_tls: bool,
+    pub look_ms: u64,
 }
 
 /// Tokens and passwords.

@@ -7,6 +7,7 @@ pub mod wire;
 
 pub mod auth;
 pub mod limits;
+pub mod metrics;
 pub mod push;
 pub mod relay;
 pub mod store;

@@ -65,9 +65,12 @@ fn shown(config: &Config, key: &str) -> String {
         "server.drain_ms" => server.drain_ms.to_string(),
         "database.url" => database.url.expose_secret().to_owned(),
         "database.migrate_on_start" => database.migrate_on_start.to_string(),
+        "database.migration_wait_s" => database.migration_wait_s.to_string(),
         "database.connections_max" => database.connections_max.to_string(),
         "database.unsafe_durability" => database.unsafe_durability.to_string(),
         "redis.url" => redis.url.as_ref().map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
+        "redis.insecure_tls" => redis.insecure_tls.to_string(),
+        "redis.look_ms" => redis.look_ms.to_string(),
         "auth.jwt_secret" => auth.jwt_secret.as_ref().map(|s| s.expose_secret().to_owned()).unwrap_or_default(),
         "auth.jwt_issuer" => auth.jwt_issuer.clone(),
         "auth.jwt_audience" => auth.jwt_audience.clone(),
@@ -270,10 +273,17 @@ fn without_a_secret_sqlite_keeps_one_beside_its_file() {
 }
 
 #[test]
-fn redis_is_refused_with_the_reason() {
-    let told = refusal(&[("REDIS_URL", "redis://:hunter2@127.0.0.1"), ("HYPER_CHAT__AUTH__JWT_SECRET", SECRET)], "");
-    assert!(told.contains("REDIS_URL: running more than one instance needs the relay"), "{told}");
+fn redis_needs_postgresql() {
+    let redis = [("REDIS_URL", "redis://:hunter2@127.0.0.1"), ("HYPER_CHAT__AUTH__JWT_SECRET", SECRET)];
+    let told = refusal(&redis, "");
+    assert!(told.contains("REDIS_URL: is for several instances, which need PostgreSQL: set DATABASE_URL"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
+    let with_postgres = [&redis[..], &[("DATABASE_URL", "postgres://127.0.0.1/x")]].concat();
+    let config = load(&with_postgres, "").expect("valid");
+    assert_eq!(shown(&config, "redis.url"), "redis://:hunter2@127.0.0.1");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let told = refusal(&[with_postgres[1], with_postgres[2], ("REDIS_URL", "http://h")], "");
+    assert!(told.contains("REDIS_URL: must begin with redis:// or rediss://"), "{told}");
 }
 
 #[test]

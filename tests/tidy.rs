@@ -19,7 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("metrics", &[]),
     ("wire", &["domain", "error"]),
-    ("store", &["domain"]),
+    ("store", &["domain", "metrics"]),
     ("push", &["domain"]),
     ("relay", &["domain"]),
     ("auth", &["domain", "config"]),
@@ -51,6 +51,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("redis", &["src/relay/"]),
     ("clap", &["src/main.rs", "src/terminal/"]),
     ("utoipa", &["src/http/", "src/wire/"]),
+    ("prometheus_client", &["src/http/metrics.rs"]),
 ];
 
 /// Words that name no role.

@@ -1,95 +1,175 @@
 //! What other instances tell, brought to this one's rooms and sockets; and what nobody told, asked of the database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::receipts::Receipts;
 use super::registry::Registry;
 use super::room::messages::Command;
-use super::session::frame::raw_text_frame;
+use super::session::frame::{Close, raw_text_frame};
 use super::sessions::Sessions;
-use crate::domain::{ChatroomId, ChatterId, Version};
-use crate::relay::{Hear, State, Told};
-use crate::store::changed::{Changed, Watch};
+use crate::domain::{ChatroomId, ChatterId};
+use crate::relay::{About, Hear, State, Told, Worker};
+use crate::store::changed::{Changed, Ending, Seen, Watch};
 use crate::store::{Store, StoreError};
 
-/// How often the database is asked what changed, as a net below the relay.
-const ASK_EVERY: Duration = Duration::from_secs(5);
-/// The same while the other instances cannot be heard.
-const ASK_EVERY_AWAY: Duration = Duration::from_secs(1);
+/// How often the database is asked what changed while the other instances cannot be heard.
+const LOOK_AWAY: Duration = Duration::from_secs(1);
+/// The same where there is so much traffic that a look passes over this many chats, unless the relay is away.
+const LOOK_BUSY: Duration = Duration::from_secs(5);
+const BUSY: usize = 20_000;
 /// What the database knows already may still be on its way to the sockets.
 const ON_ITS_WAY: Duration = Duration::from_millis(300);
+/// As long as this after Redis is back, everybody hears again.
+const HEALED: Duration = Duration::from_secs(3);
+/// Whose tokens could not be looked at is tried again after this.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// Sockets' tokens that are looked at with one question.
 const TOKENS_AT_ONCE: usize = 500;
 
-/// The ears of an instance.
+/// Makes the frame that tells a chatter of a new room; none if it is gone again.
+pub type TellOfRoom = Box<dyn Fn(ChatterId, ChatroomId) -> Pin<Box<dyn Future<Output = Option<Bytes>>>> + Send + Sync>;
+
+/// The ears of an instance, and what it does about what they miss.
 pub struct Cluster {
-    store: Arc<Store>,
-    registry: Arc<Registry>,
-    sessions: Arc<Sessions>,
+    parts: Parts,
     missed: Notify,
+    /// Whose sign-ins or account have ended: their sockets' tokens have to be looked at.
+    doubtful: Mutex<HashSet<ChatterId>>,
+    doubted: Notify,
+}
+
+/// Whom it hears for.
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub registry: Arc<Registry>,
+    pub sessions: Arc<Sessions>,
+    pub receipts: Arc<Receipts>,
+    pub tell_of_room: TellOfRoom,
+    /// How often the database is asked what changed, where that costs little.
+    pub look_every: Duration,
 }
 
 impl Cluster {
-    /// Hears for these rooms and sockets.
+    /// Hears for these.
     #[must_use]
-    pub fn new(store: Arc<Store>, registry: Arc<Registry>, sessions: Arc<Sessions>) -> Arc<Self> {
-        Arc::new(Self { store, registry, sessions, missed: Notify::new() })
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self { parts, missed: Notify::new(), doubtful: Mutex::default(), doubted: Notify::new() })
     }
 
-    /// Asks the database what changed for as long as the instance runs: now and then, more often while the relay is away,
-    /// and at once when it is back.
-    pub async fn watch(self: Arc<Self>) {
-        if self.sessions.relay().state() == State::Single {
-            return;
-        }
-        let mut watch = Watch::default();
+    /// Hears, looks and checks for as long as the instance runs. `watch` began before there were sockets.
+    pub async fn run(self: Arc<Self>, hearing: Worker, watch: Watch) {
+        tokio::join!(hearing.run(self.clone()), self.watch(watch), self.check());
+    }
+
+    /// Asks the database what changed: now and then, and at once when the relay went away
+    /// or is back.
+    async fn watch(&self, mut watch: Watch) {
+        let (mut passed, mut up_since) = (0, None);
         loop {
-            let pause = if self.sessions.relay().state() == State::Up { ASK_EVERY } else { ASK_EVERY_AWAY };
+            let is_up = self.parts.sessions.relay().state() == State::Up;
+            up_since = if is_up { up_since.or_else(|| Some(Instant::now())) } else { None };
+            if up_since.is_some_and(|since: Instant| since.elapsed() >= HEALED) {
+                self.parts.receipts.tell_late();
+            }
             // An error is an early end of the pause: somebody has been missing something.
-            let _ = timeout(pause, self.missed.notified()).await;
-            if let Err(error) = self.look(&mut watch).await {
-                tracing::debug!(
+            let _ = timeout(self.pause(is_up, passed), self.missed.notified()).await;
+            match self.parts.store.changed(&mut watch).await {
+                Ok(seen) => {
+                    passed = seen.passed;
+                    if seen.has_more {
+                        self.missed.notify_one();
+                    }
+                    sleep(ON_ITS_WAY).await;
+                    self.bring(seen).await;
+                }
+                Err(error) => tracing::debug!(
                     error = &error as &dyn std::error::Error,
                     "what changed elsewhere waits for the database"
-                );
+                ),
             }
         }
     }
 
-    async fn look(&self, watch: &mut Watch) -> Result<(), StoreError> {
-        let changed = self.store.changed(watch).await?;
-        sleep(ON_ITS_WAY).await;
-        for Changed { chatroom_id, pair, version } in changed {
-            self.look_at(chatroom_id, pair, version);
-        }
-        self.check_tokens().await
-    }
-
-    fn look_at(&self, room: ChatroomId, pair: [ChatterId; 2], version: Version) {
-        let both = if pair[0] == pair[1] { &pair[..1] } else { &pair[..] };
-        for chatter in both {
-            self.sessions.each(*chatter, |link| link.look(room, version));
+    fn pause(&self, is_up: bool, passed: usize) -> Duration {
+        let every = self.parts.look_every;
+        match is_up {
+            false => LOOK_AWAY.min(every),
+            true if passed >= BUSY => LOOK_BUSY.max(every),
+            true => every,
         }
     }
 
-    /// Ends the sockets whose sign-in or account has ended elsewhere without a word.
-    async fn check_tokens(&self) -> Result<(), StoreError> {
+    async fn bring(&self, seen: Seen) {
+        let Parts { sessions, registry, .. } = &self.parts;
+        for changed in seen.rooms {
+            if changed.made {
+                self.tell_of_room(changed).await;
+            }
+            sessions.look(changed.chatroom_id, changed.pair, changed.version);
+        }
+        for ending in seen.endings {
+            match ending {
+                Ending::Access(chatter) => self.doubt(chatter),
+                Ending::Room(room, pair) => {
+                    sessions.close_room_here(room, pair);
+                    registry.tell_if_running(room, Command::Deleted);
+                }
+            }
+        }
+    }
+
+    async fn tell_of_room(&self, Changed { chatroom_id, pair: [low, high], .. }: Changed) {
+        for chatter in [low, high] {
+            let mut wanted = false;
+            self.parts.sessions.each(chatter, |link| wanted |= link.misses_room(chatroom_id));
+            if wanted && let Some(frame) = (self.parts.tell_of_room)(chatter, chatroom_id).await {
+                self.parts.sessions.tell_here(chatter, &frame, About::Made(chatroom_id));
+            }
+        }
+    }
+
+    fn doubt(&self, chatter: ChatterId) {
+        if self.parts.sessions.is_here(chatter) {
+            self.doubtful.lock().insert(chatter);
+            self.doubted.notify_one();
+        }
+    }
+
+    /// Ends the sockets whose sign-in or account has ended elsewhere.
+    async fn check(&self) {
+        loop {
+            self.doubted.notified().await;
+            let doubtful = std::mem::take(&mut *self.doubtful.lock());
+            if self.check_tokens(&doubtful).await.is_err() {
+                self.doubtful.lock().extend(doubtful);
+                sleep(TRY_AGAIN).await;
+                self.doubted.notify_one();
+            }
+        }
+    }
+
+    async fn check_tokens(&self, chatters: &HashSet<ChatterId>) -> Result<(), StoreError> {
         let mut tokens: HashMap<(ChatterId, Option<i64>), Vec<_>> = HashMap::new();
-        for chatter in self.sessions.chatters() {
-            self.sessions.each(chatter, |link| {
-                tokens.entry((chatter, link.sign_in_id())).or_default().push(link.clone());
+        for chatter in chatters {
+            self.parts.sessions.each(*chatter, |link| {
+                tokens.entry((*chatter, link.sign_in_id())).or_default().push(link.clone());
             });
         }
         let asked: Vec<(ChatterId, Option<i64>)> = tokens.keys().copied().collect();
         for some in asked.chunks(TOKENS_AT_ONCE) {
-            for (token, standing) in self.store.standings(some).await? {
+            for (token, standing) in self.parts.store.standings(some).await? {
                 if standing.is_err() {
                     let over = tokens.remove(&token).unwrap_or_default();
-                    over.iter().for_each(|link| link.close(super::session::frame::Close::TOKEN_REFUSED));
+                    over.iter().for_each(|link| link.close(Close::TOKEN_REFUSED));
                 }
             }
         }
@@ -99,29 +179,30 @@ impl Cluster {
 
 impl Hear for Cluster {
     fn told(&self, told: Told) {
+        let Parts { sessions, registry, .. } = &self.parts;
         match told {
             Told::Changes(changes) => {
                 // A room that is too busy leaves it to the next look at the database.
-                let _ = self.registry.tell(changes.chatroom_id, Command::Relayed(changes));
+                let _ = registry.tell(changes.chatroom_id, Command::Relayed(changes));
             }
-            Told::Frame { chatter_id, text, droppable } => {
-                let frame = raw_text_frame(&text);
-                if droppable {
-                    self.sessions.mention_here(chatter_id, &frame);
-                } else {
-                    self.sessions.announce_here(chatter_id, &frame);
-                }
-            }
-            Told::SignedOut { chatter_id, keep } => self.sessions.signed_out_here(chatter_id, keep),
-            Told::AccountGone { chatter_id } => self.sessions.account_gone_here(chatter_id),
+            Told::Frame { chatter_id, text, about } => sessions.tell_here(chatter_id, &raw_text_frame(&text), about),
+            Told::AccessEnded { chatter_id } => self.doubt(chatter_id),
             Told::RoomGone { chatroom_id, chatters } => {
-                self.sessions.close_room_here(chatroom_id, chatters);
-                self.registry.tell_if_running(chatroom_id, Command::Deleted);
+                sessions.close_room_here(chatroom_id, chatters);
+                registry.tell_if_running(chatroom_id, Command::Deleted);
             }
         }
     }
 
     fn reconnected(&self) {
         self.missed.notify_one();
+    }
+
+    fn disconnected(&self) {
+        self.missed.notify_one();
+    }
+
+    fn presumed_dead(&self) {
+        self.parts.sessions.all_untold();
     }
 }

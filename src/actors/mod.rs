@@ -11,6 +11,8 @@
 //! | a socket's out-queue ([`session::out_queue`]) | `limits.socket_queue_bytes` for 2 s, 16 times that at once | the reader is too slow: closed 4508, comes back and resumes |
 //! | a room's commands in flight ([`room`]) | [`ROOM_IN_FLIGHT`] | `busy` |
 //! | the store's writer | 8,192 commands | `busy` |
+//! | nudges that wait until other instances are asked ([`notifier::keeper`]) | [`NOTIFIER_MAILBOX`] | as a full notifier |
+//! | who came or went while nobody could hear or know ([`presence`]) | 65,536 chatters | their next news puts it right |
 //!
 //! Who sends what to whom: `http` and sessions tell rooms, through the [`registry`]; rooms hand commands to the
 //! store's writer and hear of them after the commit; rooms put frames straight into the out-queues of the
@@ -24,6 +26,7 @@ pub mod registry;
 pub mod room;
 pub mod session;
 pub mod sessions;
+pub mod tally;
 
 /// A room's mailbox: a burst of every pipelining client in it, before the first is looked at.
 pub const ROOM_MAILBOX: usize = 512;

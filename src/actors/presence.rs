@@ -1,7 +1,10 @@
 //! Who is there: notes when a chatter's last socket went, and tells the device sockets of those who share a room.
 //!
 //! One task on this instance, started by `app`. It gathers who came and went, so that a page that is loaded anew is no
-//! news to anybody, and asks the database once for many of them.
+//! news to anybody, and asks the database once for many of them. Whether somebody is connected elsewhere is asked last,
+//! right before it is told; a second task takes the chatters of dead instances off.
+
+mod known;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,35 +14,31 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use self::known::{Known, News};
 use super::session::frame::text_frame;
 use super::sessions::Sessions;
 use crate::domain::ChatterId;
 use crate::domain::clock::Micros;
+use crate::relay::{Orphans, State};
 use crate::store::{Store, StoreError};
 use crate::wire::device::server::ServerFrame;
 
 /// How long those who come are gathered.
 const GATHER: Duration = Duration::from_millis(200);
-/// Who is back by then was never gone.
-const GONE_AFTER: Duration = Duration::from_secs(2);
-/// When the database did not answer, the next try comes after this.
+/// When the database or the other instances did not answer, the next try comes after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often dead instances are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Chatters that the database is asked about at once.
 const CHUNK: usize = 64;
+/// Watchers that the other instances are asked about at once.
+const WATCHERS: usize = 5_000;
 
 /// Tells who came and who went.
 pub struct Presence {
     store: Arc<Store>,
     sessions: Arc<Sessions>,
     known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    /// Those whom others were told to be online.
-    online: HashSet<ChatterId>,
-    /// Those who have no socket any more, and when they count as gone.
-    leaving: HashMap<ChatterId, Instant>,
 }
 
 impl Presence {
@@ -51,14 +50,22 @@ impl Presence {
 
     /// Tells for as long as the instance runs.
     pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.tell_for_ever(), self.take_off_for_ever());
+    }
+
+    async fn tell_for_ever(&self) {
         loop {
-            let next = self.known.lock().leaving.values().min().copied();
+            let next = self.known.lock().next_at();
             tokio::select! {
                 () = self.sessions.changed() => sleep(GATHER).await,
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
-            let (came, gone) = self.news();
-            if let Err(error) = self.tell(&came, &gone).await {
+            if !self.sessions.takes_chats() && self.sessions.relay().state() != State::Single {
+                // Whom a draining instance sends away comes back elsewhere, or is taken off by the others.
+                return;
+            }
+            let news = self.news();
+            if let Err(error) = self.tell(&news).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "presence waits for the database");
                 sleep(AGAIN_AFTER).await;
             }
@@ -68,75 +75,161 @@ impl Presence {
     /// Stores when those were last seen who have not been told of yet; at shutdown, when nobody is left to be told.
     pub async fn note_all(&self, until: Instant) {
         let _ = self.news();
-        let leaving: Vec<ChatterId> = self.known.lock().leaving.drain().map(|(id, _)| id).collect();
+        let leaving = self.known.lock().take_leaving();
         for chunk in leaving.chunks(CHUNK) {
-            if !matches!(timeout_at(until, self.store.seen_now(chunk)).await, Ok(Ok(_))) {
+            if !matches!(timeout_at(until, self.store.seen(chunk, Duration::ZERO)).await, Ok(Ok(_))) {
                 break;
             }
         }
     }
 
-    /// Who has come, and who has been gone for long enough.
-    fn news(&self) -> (Vec<ChatterId>, Vec<ChatterId>) {
-        let now = Instant::now();
+    fn news(&self) -> News {
         let mut known = self.known.lock();
-        for id in self.sessions.take_untold() {
-            known.online.remove(&id);
-        }
-        let mut came = Vec::new();
+        known.forget(&self.sessions.take_untold());
         for id in self.sessions.take_changed() {
-            if !self.sessions.is_here(id) {
-                known.leaving.entry(id).or_insert(now + GONE_AFTER);
-            } else {
-                known.leaving.remove(&id);
-                if !known.online.contains(&id) {
-                    came.push(id);
+            known.changed(id, self.sessions.is_here(id), self.sessions.relay().joined(id));
+        }
+        known.news(Instant::now())
+    }
+
+    async fn tell(&self, news: &News) -> Result<(), StoreError> {
+        for (at, chunk) in news.came.chunks(CHUNK).enumerate() {
+            let told = async {
+                let seen = self.store.last_seen(chunk).await?;
+                self.tell_some(chunk, seen, |_, _| Some(true)).await
+            };
+            if let Err(error) = told.await {
+                self.known.lock().came_again(&news.came[at * CHUNK..]);
+                return Err(error);
+            }
+            self.known.lock().told_online(chunk, self.is_unheard());
+        }
+        for chunk in news.gone.chunks(CHUNK) {
+            // Others may have yet to write down who is connected there.
+            let nobody_knows = !self.is_unheard() && self.sessions.relay().elsewhere(chunk).await.is_none();
+            if nobody_knows && self.known.lock().put_off(chunk, Instant::now()) {
+                continue;
+            }
+            let seen = self.store.seen(chunk, Duration::ZERO).await?;
+            let told = self.known.lock().told(chunk);
+            // Who is connected elsewhere goes on there; but somebody has to have told of them.
+            let what = |id, connected| if connected { (!told.contains(&id)).then_some(true) } else { Some(false) };
+            let certain = self.tell_some(chunk, seen, what).await?;
+            self.known.lock().told_gone(chunk, certain, self.is_unheard());
+        }
+        if news.doubt {
+            self.tell_doubtful().await?;
+        }
+        Ok(())
+    }
+
+    /// What others could not hear, or what was told without knowing of the other instances, once that has changed.
+    async fn tell_doubtful(&self) -> Result<(), StoreError> {
+        let doubtful = self.known.lock().doubtful();
+        for chunk in doubtful.chunks(CHUNK) {
+            let ids: Vec<ChatterId> = chunk.iter().map(|(id, _)| *id).collect();
+            let unheard: HashSet<ChatterId> = chunk.iter().filter(|(_, unheard)| *unheard).map(|(id, _)| *id).collect();
+            if self.is_unheard() || self.sessions.relay().elsewhere(&ids[..1]).await.is_none() {
+                break;
+            }
+            let seen = self.store.last_seen(&ids).await?;
+            let what = |id, connected| {
+                let wrong = connected && !self.sessions.is_here(id);
+                (wrong || unheard.contains(&id)).then_some(connected)
+            };
+            if self.tell_some(&ids, seen, what).await? {
+                self.known.lock().no_longer_doubtful(&ids);
+            }
+        }
+        self.known.lock().doubt_again_at(Instant::now() + AGAIN_AFTER);
+        Ok(())
+    }
+
+    /// Whether the other instances cannot hear what is told.
+    fn is_unheard(&self) -> bool {
+        matches!(self.sessions.relay().state(), State::Away { .. })
+    }
+
+    async fn take_off_for_ever(&self) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            while let Some(orphans) = self.sessions.relay().orphans().await {
+                if !self.take_off(&orphans).await {
+                    sleep(AGAIN_AFTER).await;
                 }
             }
         }
-        let gone: Vec<ChatterId> = known.leaving.iter().filter(|(_, due)| **due <= now).map(|(id, _)| *id).collect();
-        (came, gone)
     }
 
-    async fn tell(&self, came: &[ChatterId], gone: &[ChatterId]) -> Result<(), StoreError> {
-        for (at, chunk) in came.chunks(CHUNK).enumerate() {
+    /// Tells that the chatters of a dead instance are gone, but for those who are connected to another one by now.
+    async fn take_off(&self, orphans: &Orphans) -> bool {
+        for chunk in orphans.chatters.chunks(CHUNK) {
             let told = async {
-                let seen = self.store.last_seen(chunk).await?;
-                self.tell_some(chunk, true, seen).await
+                let Some(elsewhere) = self.sessions.relay().elsewhere(chunk).await else { return Ok(false) };
+                let gone = |id: &&ChatterId| !elsewhere.contains(id) && !self.sessions.is_here(**id);
+                let gone: Vec<ChatterId> = chunk.iter().filter(gone).copied().collect();
+                // The last sign of their instance: nobody knows better when they were last seen.
+                let seen = self.store.seen(&gone, orphans.silent).await?;
+                let certain = self.tell_some(&gone, seen, |_, connected| (!connected).then_some(false)).await?;
+                self.known.lock().told_gone(&gone, certain, self.is_unheard());
+                Ok::<_, StoreError>(certain)
             };
-            if let Err(error) = told.await {
-                self.sessions.came_or_went(came[at * CHUNK..].iter().copied());
-                return Err(error);
-            }
-            self.known.lock().online.extend(chunk);
-        }
-        for chunk in gone.chunks(CHUNK) {
-            let seen = self.store.seen_now(chunk).await?;
-            self.tell_some(chunk, false, seen).await?;
-            let mut known = self.known.lock();
-            for id in chunk {
-                known.online.remove(id);
-                known.leaving.remove(id);
+            match told.await {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(error, "the chatters of a dead instance wait for the database");
+                    return false;
+                }
             }
         }
-        Ok(())
+        self.sessions.relay().settle(orphans).await
     }
 
+    /// Tells those who share a room with these what `what` makes of each and of whether they are connected anywhere.
+    /// False where that is only known of this instance.
     async fn tell_some(
         &self,
         chatters: &[ChatterId],
-        online: bool,
         seen: Vec<(ChatterId, Micros)>,
-    ) -> Result<(), StoreError> {
+        what: impl Fn(ChatterId, bool) -> Option<bool>,
+    ) -> Result<bool, StoreError> {
+        if chatters.is_empty() {
+            return Ok(true);
+        }
         let seen: HashMap<ChatterId, Micros> = seen.into_iter().collect();
-        let mut frames: HashMap<ChatterId, Bytes> = HashMap::new();
-        for (chatter_id, watcher) in self.store.watchers_of(chatters).await? {
-            if self.sessions.may_have_device(watcher) {
+        let mut pairs = self.store.watchers_of(chatters).await?;
+        pairs.retain(|(_, watcher)| self.sessions.may_have_device(*watcher));
+        let reached = self.reached(&pairs).await;
+        // Last, so that nobody comes elsewhere between this and the telling.
+        let elsewhere = self.sessions.relay().elsewhere(chatters).await;
+        let is_elsewhere = |id| elsewhere.as_ref().is_some_and(|there| there.contains(&id));
+        let mut frames: HashMap<ChatterId, Option<Bytes>> = HashMap::new();
+        for (chatter_id, watcher) in pairs {
+            if !self.sessions.is_here(watcher) && reached.as_ref().is_some_and(|reached| !reached.contains(&watcher)) {
+                continue;
+            }
+            let frame = frames.entry(chatter_id).or_insert_with(|| {
+                let online = what(chatter_id, self.sessions.is_here(chatter_id) || is_elsewhere(chatter_id))?;
                 let last_seen = seen.get(&chatter_id).copied();
-                let frame = || text_frame(&ServerFrame::Presence { chatter_id, online, last_seen });
-                self.sessions.announce(watcher, frames.entry(chatter_id).or_insert_with(frame));
+                Some(text_frame(&ServerFrame::Presence { chatter_id, online, last_seen }))
+            });
+            if let Some(frame) = frame {
+                self.sessions.announce(watcher, frame);
             }
         }
-        Ok(())
+        Ok(elsewhere.is_some())
+    }
+
+    /// Which of these watchers are connected elsewhere; none where that is not known.
+    async fn reached(&self, pairs: &[(ChatterId, ChatterId)]) -> Option<HashSet<ChatterId>> {
+        let watchers: HashSet<ChatterId> = pairs.iter().map(|(_, watcher)| *watcher).collect();
+        let away: Vec<ChatterId> = watchers.into_iter().filter(|watcher| !self.sessions.is_here(*watcher)).collect();
+        let mut reached = HashSet::new();
+        for some in away.chunks(WATCHERS) {
+            reached.extend(self.sessions.relay().elsewhere(some).await?);
+        }
+        Some(reached)
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::session::frame::text_frame;
 use super::sessions::Sessions;
 use crate::domain::{ChatroomId, ChatterId};
+use crate::relay::State;
 use crate::store::Store;
 use crate::store::writer::{Moved, Watcher};
 use crate::wire::device::server::{ServerFrame, UnreadBody};
@@ -23,13 +24,18 @@ pub struct Receipts {
     /// What has to be counted for, by chatter and room: of several steps the last says all.
     to_count: Mutex<HashMap<ChatterId, HashMap<ChatroomId, Moved>>>,
     added: Notify,
+    /// What other instances could not be told; only they miss it.
+    late: Mutex<HashMap<(ChatroomId, ChatterId), Moved>>,
 }
+
+/// What is kept for other instances to be told later: beyond, their devices see it with the next step or sign-in.
+const LATE_MAX: usize = 10_000;
 
 impl Receipts {
     /// Nothing has moved yet.
     #[must_use]
     pub fn new(store: Arc<Store>, sessions: Arc<Sessions>) -> Arc<Self> {
-        Arc::new(Self { store, sessions, to_count: Mutex::default(), added: Notify::new() })
+        Arc::new(Self { store, sessions, to_count: Mutex::default(), added: Notify::new(), late: Mutex::default() })
     }
 
     /// Counts for as long as the instance runs.
@@ -43,11 +49,31 @@ impl Receipts {
         }
     }
 
+    /// Tells the other instances what they could not be told at its time. Called when they hear again.
+    pub fn tell_late(&self) {
+        let late = std::mem::take(&mut *self.late.lock());
+        if !late.is_empty() {
+            self.moved(late.into_values().collect());
+        }
+    }
+
+    fn keep_for_later(&self, moved: &Moved) {
+        let mut late = self.late.lock();
+        let key = (moved.chatroom_id, moved.chatter_id);
+        if late.len() < LATE_MAX || late.contains_key(&key) {
+            // A step that was only delivered shall not hide one that was read.
+            let read = moved.read || late.get(&key).is_some_and(|before| before.read);
+            late.insert(key, Moved { read, ..*moved });
+        }
+    }
+
     async fn count(&self, chatter_id: ChatterId, mut moved: HashMap<ChatroomId, Moved>) {
         let rooms: Vec<ChatroomId> = moved.keys().copied().collect();
         // Without an answer the client goes by what it can see itself.
         for (room, unread) in self.store.unread(chatter_id, &rooms).await.unwrap_or_default() {
-            if let Some(moved) = moved.remove(&room) {
+            if let Some(mut moved) = moved.remove(&room) {
+                // Another instance may have moved them further, and then this is what the count belongs to.
+                (moved.delivered_seq, moved.read_seq) = (unread.marks.delivered_seq, unread.marks.read_seq);
                 let unread = UnreadBody {
                     unread_count: unread.unread_count,
                     unread_total: unread.unread_total,
@@ -66,7 +92,11 @@ impl Receipts {
 impl Watcher for Receipts {
     fn moved(&self, moved: Vec<Moved>) {
         let mut counts = false;
+        let is_away = matches!(self.sessions.relay().state(), State::Away { .. });
         for moved in moved {
+            if is_away {
+                self.keep_for_later(&moved);
+            }
             if moved.shown && moved.other_id != moved.chatter_id && self.sessions.may_have_device(moved.other_id) {
                 self.sessions.announce(moved.other_id, &text_frame(&frame(&moved, None)));
             }

@@ -214,6 +214,7 @@ mod tests {
         let options = Options {
             url: format!("sqlite://{}?mode=rwc", folder.path().join("chat.db").display()),
             migrate: true,
+            migration_wait: Duration::ZERO,
             connections_max: 2,
             unsafe_durability: false,
             push_grace: Duration::from_secs(3),
@@ -230,7 +231,7 @@ mod tests {
             (Arc::new(Sessions::new(0, crate::relay::Relay::single())), Arc::new(Counters::default()));
         let (outbox, pusher) = (store.outbox(), Arc::new(Pusher::open(&fcm::Settings::default())));
         let thread = threads[0].handle();
-        let notifier = Arc::new(Keeper::new(counters.clone(), move || {
+        let notifier = Arc::new(Keeper::new(crate::relay::Relay::single(), counters.clone(), move || {
             let (outbox, pusher, counters) = (outbox.clone(), pusher.clone(), counters.clone());
             let make = move |_: &mut actix::Context<Notifier>| {
                 Notifier::new(outbox, pusher, Arc::new(|_| false), Settings::default(), counters)
@@ -253,7 +254,7 @@ mod tests {
     }
 
     fn socket(bench: &Bench, chatter: i64) -> (Arc<Link>, OutBody) {
-        let (out, body) = OutQueue::new(1 << 20);
+        let (out, body) = OutQueue::new(1 << 20, Arc::default());
         let link = Arc::new(Link::seed(chatter, None, bench.room, false, out));
         drop(bench.sessions.add(link.clone()));
         (link, body)

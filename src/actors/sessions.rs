@@ -1,5 +1,7 @@
 //! This instance's live sockets, found by chatter: one concurrent map, filled by the sessions, read by the rooms.
 
+mod changed;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,14 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+
+use changed::Changed;
 
 use super::session::frame::{Close, text_of};
 use super::session::link::Link;
-use crate::domain::{ChatroomId, ChatterId};
+use super::tally::Tally;
+use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::limits::network;
-use crate::relay::{Relay, State, Told};
+use crate::relay::{About, Relay, State, Told};
 
 /// The sockets of every chatter who is connected here.
 pub struct Sessions {
@@ -22,21 +25,13 @@ pub struct Sessions {
     count: AtomicUsize,
     /// The most sockets a chatter may have; 0 = no limit.
     per_chatter_max: usize,
-    /// The instance is draining: no new chats.
+    /// The instance is about to end: no new chats.
     closed_to_chats: AtomicBool,
     /// Device sockets that nobody has signed in on yet, by the peer's address.
     unsigned: DashMap<IpAddr, Vec<Arc<Link>>>,
     changed: Changed,
     relay: Relay,
-}
-
-/// Chatters whose first socket came or whose last one went.
-#[derive(Default)]
-struct Changed {
-    chatters: Mutex<HashSet<ChatterId>>,
-    /// Those among them whom others know nothing of any more: they hid themselves and do so no longer.
-    untold: Mutex<HashSet<ChatterId>>,
-    added: Notify,
+    tally: Arc<Tally>,
 }
 
 /// Device sockets that one address may have before anybody signs in on them.
@@ -54,6 +49,7 @@ impl Sessions {
             unsigned: DashMap::new(),
             changed: Changed::default(),
             relay,
+            tally: Arc::default(),
         }
     }
 
@@ -61,6 +57,12 @@ impl Sessions {
     #[must_use]
     pub fn relay(&self) -> &Relay {
         &self.relay
+    }
+
+    /// What is counted, by rooms and sockets too.
+    #[must_use]
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Adds a socket; where that is one too many, the chatter's oldest is closed 4409. The answer comes when the instance
@@ -84,6 +86,7 @@ impl Sessions {
             None => drop(self.count.fetch_add(1, Ordering::Relaxed)),
         }
         if first {
+            self.relay.came(chatter_id);
             self.came_or_went([chatter_id]);
         }
         heard
@@ -122,40 +125,9 @@ impl Sessions {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
         if last.is_some() {
+            self.relay.went(link.chatter_id);
             self.came_or_went([link.chatter_id]);
         }
-    }
-
-    /// Notes that these came or went, for [`Sessions::changed`]; also when they could not be told about and have to be
-    /// later.
-    pub fn came_or_went(&self, chatters: impl IntoIterator<Item = ChatterId>) {
-        self.changed.chatters.lock().extend(chatters);
-        self.changed.added.notify_one();
-    }
-
-    /// Others may see again whether this chatter is there.
-    pub fn shows_again(&self, chatter: ChatterId) {
-        self.changed.untold.lock().insert(chatter);
-        self.came_or_went([chatter]);
-    }
-
-    /// Those who show again whether they are there, since the last time.
-    #[must_use]
-    pub fn take_untold(&self) -> HashSet<ChatterId> {
-        std::mem::take(&mut *self.changed.untold.lock())
-    }
-
-    /// Waits until somebody came or went.
-    pub async fn changed(&self) {
-        while self.changed.chatters.lock().is_empty() {
-            self.changed.added.notified().await;
-        }
-    }
-
-    /// Those who came or went since the last time.
-    #[must_use]
-    pub fn take_changed(&self) -> HashSet<ChatterId> {
-        std::mem::take(&mut *self.changed.chatters.lock())
     }
 
     /// Calls `f` with each socket of this chatter.
@@ -165,26 +137,38 @@ impl Sessions {
         }
     }
 
+    /// The room of these two is at this version: their sockets here that were given less read the database.
+    pub fn look(&self, room: ChatroomId, pair: [ChatterId; 2], version: Version) {
+        each_once(&pair).for_each(|chatter| self.each(*chatter, |link| link.look(room, version)));
+    }
+
     /// Queues a frame on each device socket of this chatter, behind its `ready`, on all instances.
     pub fn announce(&self, chatter_id: ChatterId, frame: &Bytes) {
-        self.announce_here(chatter_id, frame);
-        self.relay.tell(Told::Frame { chatter_id, text: text_of(frame), droppable: false });
+        self.tell(chatter_id, frame, About::Lasting);
     }
 
     /// The same, of something that nobody misses.
     pub fn mention(&self, chatter_id: ChatterId, frame: &Bytes) {
-        self.mention_here(chatter_id, frame);
-        self.relay.tell(Told::Frame { chatter_id, text: text_of(frame), droppable: true });
+        self.tell(chatter_id, frame, About::Passing);
+    }
+
+    /// The same, of a room that is new.
+    pub fn tell_of_room(&self, chatter_id: ChatterId, room: ChatroomId, frame: &Bytes) {
+        self.tell(chatter_id, frame, About::Made(room));
+    }
+
+    fn tell(&self, chatter_id: ChatterId, frame: &Bytes, about: About) {
+        self.tell_here(chatter_id, frame, about);
+        self.relay.tell(Told::Frame { chatter_id, text: text_of(frame), about });
     }
 
     /// Queues a frame on each device socket that this chatter has on this instance.
-    pub fn announce_here(&self, chatter_id: ChatterId, frame: &Bytes) {
-        self.each(chatter_id, |link| link.announce(frame));
-    }
-
-    /// The same, of something that nobody misses.
-    pub fn mention_here(&self, chatter_id: ChatterId, frame: &Bytes) {
-        self.each(chatter_id, |link| link.mention(frame));
+    pub fn tell_here(&self, chatter_id: ChatterId, frame: &Bytes, about: About) {
+        self.each(chatter_id, |link| match about {
+            About::Passing => link.mention(frame),
+            About::Lasting => link.announce(frame),
+            About::Made(room) => link.room_made(room, frame),
+        });
     }
 
     /// Whether the chatter may have a device socket: on this instance, or where others cannot be seen.
@@ -196,36 +180,27 @@ impl Sessions {
 
     /// The chatter's sign-ins ended, but for this one: closes their sockets on all instances.
     pub fn signed_out(&self, chatter_id: ChatterId, keep: Option<i64>) {
-        self.signed_out_here(chatter_id, keep);
-        self.relay.tell(Told::SignedOut { chatter_id, keep });
-    }
-
-    /// The same on this instance.
-    pub fn signed_out_here(&self, chatter_id: ChatterId, keep: Option<i64>) {
         self.close_of(chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != keep);
+        self.relay.tell(Told::AccessEnded { chatter_id });
     }
 
     /// The account is gone: closes its sockets on all instances.
     pub fn account_gone(&self, chatter_id: ChatterId) {
-        self.account_gone_here(chatter_id);
-        self.relay.tell(Told::AccountGone { chatter_id });
-    }
-
-    /// The same on this instance.
-    pub fn account_gone_here(&self, chatter_id: ChatterId) {
         self.close_of(chatter_id, Close::TOKEN_REFUSED, |_| true);
-    }
-
-    /// The chatters who are connected here.
-    #[must_use]
-    pub fn chatters(&self) -> Vec<ChatterId> {
-        self.by_chatter.iter().map(|links| *links.key()).collect()
+        self.relay.tell(Told::AccessEnded { chatter_id });
     }
 
     /// Whether the chatter has any live socket on this instance.
     #[must_use]
     pub fn is_here(&self, chatter_id: ChatterId) -> bool {
         self.by_chatter.contains_key(&chatter_id)
+    }
+
+    /// Who of these has a live socket on any instance; where the others cannot be asked, on this one.
+    pub async fn connected(&self, chatters: &[ChatterId]) -> HashSet<ChatterId> {
+        let (here, others): (Vec<_>, Vec<_>) = chatters.iter().copied().partition(|id| self.is_here(*id));
+        let elsewhere = self.relay.elsewhere(&others).await.unwrap_or_default();
+        here.into_iter().chain(elsewhere).collect()
     }
 
     /// How many sockets are open.
@@ -248,30 +223,35 @@ impl Sessions {
 
     /// The same on this instance.
     pub fn close_room_here(&self, chatroom_id: ChatroomId, chatters: [ChatterId; 2]) {
-        let both = if chatters[0] == chatters[1] { &chatters[..1] } else { &chatters[..] };
-        for link in both.iter().flat_map(|chatter_id| self.of(*chatter_id)) {
+        for link in each_once(&chatters).flat_map(|chatter_id| self.of(*chatter_id)) {
             if link.seed_room() == Some(chatroom_id) {
                 link.close(Close::ROOM_GONE);
             } else {
-                link.room_gone(chatroom_id);
+                link.room_ended(chatroom_id);
             }
         }
     }
 
-    /// Closes every socket; at shutdown.
-    pub fn close_all(&self, close: Close) {
+    /// Every socket.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Link>> {
         // In this order: who signs in meanwhile is found by chatter before they leave the unsigned.
         let mut all: Vec<Arc<Link>> = self.unsigned.iter().flat_map(|links| links.value().clone()).collect();
         all.extend(self.by_chatter.iter().flat_map(|links| links.value().clone()));
-        all.iter().for_each(|link| link.close(close));
+        all
     }
 
-    /// The instance is draining: sockets stay, new chats are refused.
+    /// Closes every socket; at shutdown.
+    pub fn close_all(&self, close: Close) {
+        self.all().iter().for_each(|link| link.close(close));
+    }
+
+    /// The instance is about to end: new chats are refused.
     pub fn stop_taking(&self) {
         self.closed_to_chats.store(true, Ordering::Relaxed);
     }
 
-    /// Whether sockets may still send chats.
+    /// Whether chats are still taken.
     #[must_use]
     pub fn takes_chats(&self) -> bool {
         !self.closed_to_chats.load(Ordering::Relaxed)
@@ -282,13 +262,18 @@ impl Sessions {
     }
 }
 
+/// The two of a room; with oneself that is one.
+fn each_once(pair: &[ChatterId; 2]) -> impl Iterator<Item = &ChatterId> {
+    pair.iter().take(if pair[0] == pair[1] { 1 } else { 2 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::actors::session::out_queue::OutQueue;
 
     fn link(chatter: ChatterId, room: ChatroomId) -> Arc<Link> {
-        let (out, body) = OutQueue::new(1_000);
+        let (out, body) = OutQueue::new(1_000, Arc::default());
         std::mem::forget(body);
         Arc::new(Link::seed(chatter, None, room, false, out))
     }

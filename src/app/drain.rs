@@ -4,17 +4,28 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
+use actix_web::rt::time::sleep;
+use rand::seq::SliceRandom;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::messages::Drain;
 use crate::actors::presence::Presence;
 use crate::actors::session::frame::Close;
+use crate::actors::sessions::Sessions;
 use crate::http::State;
+use crate::relay;
 
 /// How long a client has to answer the close frame of a draining instance.
 const CLOSING_MAX: Duration = Duration::from_secs(3);
+/// Sockets are closed no faster than one in so long on average, so that whoever they come back to is not overrun.
+const PER_SOCKET: Duration = Duration::from_millis(5);
+/// The part of the drain time in which sockets are closed; what they still have under way needs the rest.
+const SPREAD_PART: f64 = 0.625;
+/// Of several instances one serves on for so long after `/readyz` has refused: proxies need a moment to see it.
+const LINGER: Duration = Duration::from_secs(2);
 
-/// Stops taking, finishes what is under way, says goodbye, ends: all within `drain_max` and a little.
+/// Lets the sockets go one by one, stops taking, finishes what is under way, ends: all within `drain_max` and a little.
 pub(super) async fn drain(
     state: &State,
     notifier: &Keeper,
@@ -25,9 +36,15 @@ pub(super) async fn drain(
     let until = Instant::now() + drain_max;
     tracing::info!(sockets = state.sessions.count(), "draining");
     state.draining.store(true, Ordering::Relaxed);
+    let spread = drain_max.mul_f64(SPREAD_PART);
+    let linger =
+        if state.sessions.relay().state() == relay::State::Single { Duration::ZERO } else { LINGER.min(spread) };
+    tokio::join!(sleep(linger), close_one_by_one(&state.sessions, spread));
     state.sessions.stop_taking();
     let in_flight = || state.registry.pending() + state.store.writer().in_flight();
-    wait_until(|| in_flight() == 0, until - CLOSING_MAX.min(drain_max)).await;
+    wait_until(|| in_flight() == 0, until).await;
+    // Who came in while the others went.
+    state.sessions.relay().leave();
     state.sessions.close_all(Close::GOING_AWAY);
     wait_until(|| state.sessions.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
@@ -37,19 +54,44 @@ pub(super) async fn drain(
     tracing::info!("stopped");
 }
 
+/// Each at a random moment, so that clients do not come back all at once; few of them are through in no time.
+async fn close_one_by_one(sessions: &Sessions, spread_max: Duration) {
+    let mut links = sessions.all();
+    links.shuffle(&mut rand::rng());
+    let spread = spread_max.min(PER_SOCKET * u32::try_from(links.len()).unwrap_or(u32::MAX));
+    let mut moments: Vec<Duration> = links.iter().map(|_| spread.mul_f64(rand::random())).collect();
+    moments.sort_unstable();
+    let begun = Instant::now();
+    for (link, moment) in links.iter().zip(moments) {
+        sleep(moment.saturating_sub(begun.elapsed())).await;
+        link.close(Close::GOING_AWAY);
+    }
+}
+
 /// Waits for a condition that holds twice in a row, so that a command between two queues is not missed.
 async fn wait_until(holds: impl Fn() -> bool, until: Instant) {
     let mut held = 0;
     while held < 2 && Instant::now() < until {
         held = if holds() { held + 1 } else { 0 };
-        actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
-pub(super) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+/// SIGTERM and SIGINT; one that comes between two questions is not missed.
+pub(super) struct Stop(Option<[Signal; 2]>);
+
+impl Stop {
+    /// Listens from now on.
+    pub(super) fn listen() -> Self {
+        let signals = signal(SignalKind::terminate()).and_then(|term| Ok([term, signal(SignalKind::interrupt())?]));
+        Self(signals.inspect_err(|error| tracing::error!(%error, "signals cannot be listened to")).ok())
+    }
+
+    /// Waits until the process shall stop.
+    pub(super) async fn asked(&mut self) {
+        match &mut self.0 {
+            Some([term, int]) => tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} },
+            None => std::future::pending().await,
+        }
+    }
 }

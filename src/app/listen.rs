@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
+use actix_web::dev::ServerHandle;
+use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
@@ -33,20 +35,26 @@ const BACKLOG: u32 = 4_096;
 /// The store's writer, until the first worker takes it.
 pub(super) type Writer = Arc<Mutex<Option<Loop>>>;
 
-/// Binds and starts the workers, each of which is a thread for rooms too.
+/// Binds the address.
+pub(super) fn bind(config: &Config) -> Result<TcpListener, RunError> {
+    let address = format!("{}:{}", config.server.host, config.server.port);
+    let listener = TcpListener::bind(&address).and_then(|listener| {
+        // `listen` a second time only to widen the queue of connections that wait.
+        SockRef::from(&listener).listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
+        Ok(listener)
+    });
+    listener.map_err(|source| RunError::Listen { address, source })
+}
+
+/// Starts the workers, each of which is a thread for rooms too.
 pub(super) fn listen(
     config: &Config,
+    listener: TcpListener,
     state: web::Data<State>,
     threads: Threads,
     writer: Writer,
 ) -> Result<actix_web::dev::Server, RunError> {
-    let address = format!("{}:{}", config.server.host, config.server.port);
-    let failed = |source| RunError::Listen { address: address.clone(), source };
-    let listener = TcpListener::bind(&address).map_err(failed)?;
-    // `listen` a second time only to widen the queue of connections that wait.
-    let backlog = i32::try_from(BACKLOG).unwrap_or(i32::MAX);
-    SockRef::from(&listener).listen(backlog).map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
+    let local = listener.local_addr().map_err(RunError::Http)?;
     let origins = config.server.allowed_origins.clone();
     let server = HttpServer::new(move || {
         // Each worker is a thread for rooms too, and the first one takes the store's writer.
@@ -73,9 +81,28 @@ pub(super) fn listen(
     .shutdown_timeout(1)
     .disable_signals()
     .workers(workers(config));
-    let server = server.listen(listener).map_err(failed)?;
+    let server = server.listen(listener).map_err(RunError::Http)?;
     tracing::info!("hyper-chat {} listens on http://{local}", env!("CARGO_PKG_VERSION"));
     Ok(server.run())
+}
+
+/// What answers on a listener that has nothing to serve yet: alive, not ready, come back.
+pub(super) fn answer_that_it_waits(config: &Config, listener: &TcpListener) -> Result<ServerHandle, RunError> {
+    let origins = config.server.allowed_origins.clone();
+    let server = HttpServer::new(move || {
+        App::new().wrap(routes::cors(&origins)).wrap(from_fn(routes::access_log)).configure(routes::mount_waiting)
+    })
+    // Nobody shall stay who will be served better by what comes after.
+    .keep_alive(KeepAlive::Disabled)
+    .client_request_timeout(REQUEST_HEAD_MAX)
+    .shutdown_timeout(1)
+    .disable_signals()
+    .workers(1);
+    let listener = listener.try_clone().map_err(RunError::Http)?;
+    let server = server.listen(listener).map_err(RunError::Http)?.run();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Ok(handle)
 }
 
 /// Half of the cores, unless configured: the database wants the other half, and fewer threads mean fewer wake-ups a chat.

@@ -45,6 +45,8 @@ pub struct Passwords {
     dummy: Arc<str>,
     /// Running and waiting.
     places: Arc<Semaphore>,
+    places_max: usize,
+    at_once: usize,
     /// Threads of its own: a hash takes 19 MiB, and each thread that ever computed one keeps as much from the system, so
     /// the many threads of a blocking pool would cost hundreds of them.
     threads: mpsc::Sender<Job>,
@@ -66,8 +68,17 @@ impl Passwords {
             dummy: hashed(&argon2, &SecretString::from("nobody has this password"))?.into(),
             argon2,
             places: Arc::new(Semaphore::new(at_once + config.hashes_queued_max)),
+            places_max: at_once + config.hashes_queued_max,
+            at_once,
             threads: start_threads(at_once),
         })
+    }
+
+    /// How many hashes are being computed, and how many wait for that.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        let all = self.places_max - self.places.available_permits();
+        (all.min(self.at_once), all.saturating_sub(self.at_once))
     }
 
     /// A new hash, salted, as a PHC string to be stored.

@@ -10,12 +10,14 @@ use super::{Config, DatabaseKind};
 const SECRET_BYTES_MIN: usize = 32;
 
 /// Every whole number and the range it may have; the unit is in the name.
-const RANGES: [(&str, i64, i64); 22] = [
+const RANGES: [(&str, i64, i64); 24] = [
     ("server.port", 0, 65_535),
     ("server.workers", 0, 1_024),
     ("server.proxy_hops", 0, 16),
     ("server.drain_ms", 0, 600_000),
+    ("database.migration_wait_s", 0, 86_400),
     ("database.connections_max", 1, 1_000),
+    ("redis.look_ms", 100, 3_600_000),
     ("auth.token_ttl_s", 1, 31_536_000),
     ("auth.argon2_memory_kib", 8, 4_194_304),
     ("auth.argon2_iterations", 1, 64),

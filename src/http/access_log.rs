@@ -1,11 +1,16 @@
-//! One log line a request: method, path, status, time. Never the query, headers or bodies: tokens and contents are there.
+//! One log line a request: method, path, status, time; and its refusal is counted. Never the query, headers or bodies: tokens and contents are there.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::middleware::Next;
+use actix_web::{Error, web};
+
+use super::State;
+use crate::error::Problem;
 
 /// Logs at `debug`; server errors at `warn`.
 pub async fn log(
@@ -15,7 +20,16 @@ pub async fn log(
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.path().to_owned();
-    let response = next.call(request).await?;
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let mut response = next.call(request).await?;
+    let refusal = response.response().error().and_then(|error| error.as_error::<Problem>());
+    if let Some((state, problem)) = state.as_ref().zip(refusal) {
+        state.refused.add(problem.code as usize);
+    }
+    if state.is_some_and(|state| state.draining.load(Ordering::Relaxed)) {
+        // A proxy that keeps this connection would lose the next request on it.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     let (status, ms) = (response.status().as_u16(), started.elapsed().as_millis());
     if status >= 500 {
         tracing::warn!(%method, path, status, ms, "request");

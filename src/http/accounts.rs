@@ -1,5 +1,7 @@
 //! `/api/chatters`: the directory, and one's own account.
 
+use std::collections::HashSet;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
@@ -110,7 +112,8 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
     }
     let chatter = state.store.chatter(asked).await?.ok_or_else(|| Problem::not_found("chatter"))?;
     let shared = state.store.sharing(viewer.chatter_id, &[asked]).await?;
-    Ok(HttpResponse::Ok().json(body_of_other(&state, &chatter, shared.contains(&asked))))
+    let connected = state.sessions.connected(&shared.iter().copied().collect::<Vec<_>>()).await;
+    Ok(HttpResponse::Ok().json(body_of_other(&chatter, &shared, &connected)))
 }
 
 /// Change oneself
@@ -229,20 +232,22 @@ async fn bodies_for(
     let Some(viewer) = viewer else { return Ok(chatters.iter().map(ChatterBody::public).collect()) };
     let ids: Vec<ChatterId> = chatters.iter().map(|chatter| chatter.id).collect();
     let shared = state.store.sharing(viewer, &ids).await?;
+    let others: Vec<ChatterId> = shared.iter().filter(|id| **id != viewer).copied().collect();
+    let connected = state.sessions.connected(&others).await;
     let mut bodies = Vec::with_capacity(chatters.len());
     for chatter in chatters {
         bodies.push(if chatter.id == viewer {
             ChatterBody::own(chatter, state.store.account_token(viewer).await?)
         } else {
-            body_of_other(state, chatter, shared.contains(&chatter.id))
+            body_of_other(chatter, &shared, &connected)
         });
     }
     Ok(bodies)
 }
 
-fn body_of_other(state: &State, chatter: &Chatter, shares_a_room: bool) -> ChatterBody {
-    if shares_a_room {
-        return ChatterBody::known(chatter, state.sessions.is_here(chatter.id));
+fn body_of_other(chatter: &Chatter, shared: &HashSet<ChatterId>, connected: &HashSet<ChatterId>) -> ChatterBody {
+    if shared.contains(&chatter.id) {
+        return ChatterBody::known(chatter, connected.contains(&chatter.id));
     }
     ChatterBody::public(chatter)
 }

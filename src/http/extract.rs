@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -111,7 +110,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let payload = payload.take();
         Box::pin(async move {
             let state = state?;
-            if state.draining.load(Ordering::Relaxed) {
+            if !state.sessions.takes_chats() {
                 return Err(Problem::new(
                     Code::Draining,
                     "This instance is shutting down; the next one takes the same request.",

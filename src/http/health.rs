@@ -22,7 +22,7 @@ pub async fn healthz() -> HttpResponse {
     get, path = "/readyz", operation_id = "readyz", tag = "Operation", security(()),
     responses(
         (
-            status = 200, description = "They can; `degraded` while Redis is away: chats of other instances come a second late.",
+            status = 200, description = "They can; `degraded` while Redis is away, with `reasons`: chats of other instances come a second late.",
             body = Object, example = json!({"status": "ready", "database": "up"})
         ),
         (
@@ -40,8 +40,17 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
             Relay::Single => json!({"status": "ready", "database": "up"}),
             Relay::Up => json!({"status": "ready", "database": "up", "redis": "up"}),
             // Everything works, but what happens on other instances comes a second late.
-            Relay::Away { .. } => json!({"status": "degraded", "database": "up", "redis": "away"}),
+            Relay::Away { since } => {
+                let away_s = since.elapsed().as_secs();
+                let reason = format!("Redis has been away for {away_s} s: what happens on other instances comes late.");
+                json!({"status": "degraded", "database": "up", "redis": "away", "reasons": [reason]})
+            }
         }),
-        Err(_) => HttpResponse::ServiceUnavailable().json(json!({"status": "unavailable", "database": "down"})),
+        Err(_) => not_yet().await,
     }
+}
+
+/// The same while there is no database to ask.
+pub async fn not_yet() -> HttpResponse {
+    HttpResponse::ServiceUnavailable().json(json!({"status": "unavailable", "database": "down"}))
 }

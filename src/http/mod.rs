@@ -9,12 +9,13 @@ pub mod documents;
 mod extract;
 mod health;
 mod history;
+mod metrics;
 mod openapi;
 mod origin;
 mod paging;
 mod prepared;
 mod problem;
-mod rooms;
+pub mod rooms;
 pub mod routes;
 mod schemas;
 mod sign_in;
@@ -26,9 +27,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::actors::notifier::keeper::Keeper;
 use crate::actors::registry::Registry;
 use crate::actors::session;
 use crate::actors::sessions::Sessions;
+use crate::actors::tally::Refused;
 use crate::auth::password::Passwords;
 use crate::auth::token::Tokens;
 use crate::limits::Limits;
@@ -71,8 +74,12 @@ pub struct State {
     pub rules: Rules,
     /// Turns at reading the database for sockets that sign in or catch up, so that they leave connections to the others.
     pub turns: Arc<Semaphore>,
-    /// Set on SIGTERM: not ready, no new sockets, no new chats.
+    /// Set on SIGTERM: not ready, no new sockets. Chats are taken until the sockets are gone.
     pub draining: Arc<AtomicBool>,
+    /// Requests that were refused.
+    pub refused: Refused,
+    /// What became of the pushes.
+    pub notifier: Arc<Keeper>,
 }
 
 impl State {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
@@ -62,9 +63,17 @@ pub async fn create(
 /// Tells the chatter's devices of a new room.
 fn announce(state: &State, chatter: ChatterId, view: &ViewOf) {
     if state.sessions.may_have_device(chatter) {
-        let frame = text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() });
-        state.sessions.announce(chatter, &frame);
+        state.sessions.tell_of_room(chatter, view.view.room.id, &created(view));
     }
+}
+
+fn created(view: &ViewOf) -> Bytes {
+    text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() })
+}
+
+/// What a chatter's devices are told of a room that another instance has made without a word.
+pub async fn created_frame(state: &State, viewer: ChatterId, room: ChatroomId) -> Option<Bytes> {
+    ViewOf::one(state, viewer, room).await.ok().map(|view| created(&view))
 }
 
 /// How the rooms are asked for.
@@ -242,14 +251,19 @@ async fn with_people(state: &State, viewer: ChatterId, views: Vec<RoomView>) -> 
     let mut ids: Vec<ChatterId> = views.iter().flat_map(|view| [view.room.owner_id, view.room.opponent_id]).collect();
     ids.sort_unstable();
     ids.dedup();
-    let people = if ids.is_empty() { HashMap::new() } else { state.store.chatters_by_id(ids).await? };
+    let others: Vec<ChatterId> = ids.iter().filter(|id| **id != viewer).copied().collect();
+    let (people, connected) = tokio::join!(
+        async { if ids.is_empty() { Ok(HashMap::new()) } else { state.store.chatters_by_id(ids).await } },
+        state.sessions.connected(&others)
+    );
+    let people = people?;
     let own_token = if views.is_empty() { None } else { state.store.account_token(viewer).await? };
     let body = |id: ChatterId| {
         let person = people.get(&id).cloned().unwrap_or_else(|| Chatter::gone(id));
         if id == viewer {
             return ChatterBody::own(&person, own_token.clone());
         }
-        ChatterBody::known(&person, state.sessions.is_here(id))
+        ChatterBody::known(&person, connected.contains(&id))
     };
     let with = |view: RoomView| ViewOf { owner: body(view.room.owner_id), opponent: body(view.room.opponent_id), view };
     Ok(views.into_iter().map(with).collect())

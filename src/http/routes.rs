@@ -5,7 +5,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, ResponseError, Route};
 use utoipa::OpenApi;
 
-use super::{accounts, chats, demo, documents, health, history, rooms, sign_in, socket};
+use super::{accounts, chats, demo, documents, health, history, metrics, rooms, sign_in, socket};
 use crate::error::{Code, Problem};
 
 pub use super::access_log::log as access_log;
@@ -48,6 +48,7 @@ table! {
     "/docs/socket" => { GET documents::socket_page }
     "/healthz" => { GET health::healthz }
     "/readyz" => { GET health::readyz }
+    "/metrics" => { GET metrics::metrics }
 }
 
 /// Mounts everything.
@@ -63,6 +64,13 @@ pub fn mount(app: &mut ServiceConfig) {
         let detail = format!("The query string cannot be read: {error}");
         Problem::new(Code::Malformed, detail).into()
     }));
+}
+
+/// Mounts what there is to say before the store is open.
+pub fn mount_waiting(app: &mut ServiceConfig) {
+    app.service(resource(vec!["/healthz"], vec![(Method::GET, web::to(health::healthz))]));
+    app.service(resource(vec!["/readyz"], vec![(Method::GET, web::to(health::not_yet))]));
+    app.default_service(web::to(|| async { HttpResponse::from_error(Problem::unavailable()) }));
 }
 
 /// A resource that answers other methods with 405 and `Allow` (RFC 9110 section 15.5.6).

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use sha2::digest::InvalidLength;
 
-use super::{Changes, Told};
+use super::{About, Changes, Told};
 use crate::domain::chat::{ChangeKind, Chat};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
@@ -134,13 +134,9 @@ enum Payload<'a> {
     },
     Frame {
         chatter_id: ChatterId,
-        droppable: bool,
+        about: About,
     },
-    SignedOut {
-        chatter_id: ChatterId,
-        keep: Option<i64>,
-    },
-    AccountGone {
+    AccessEnded {
         chatter_id: ChatterId,
     },
     RoomGone {
@@ -186,9 +182,8 @@ impl<'a> Payload<'a> {
                 to: told.to,
                 changes: told.changes.iter().map(|(kind, chat)| Change::of(*kind, chat)).collect(),
             },
-            Told::Frame { chatter_id, droppable, .. } => Self::Frame { chatter_id, droppable },
-            Told::SignedOut { chatter_id, keep } => Self::SignedOut { chatter_id, keep },
-            Told::AccountGone { chatter_id } => Self::AccountGone { chatter_id },
+            Told::Frame { chatter_id, about, .. } => Self::Frame { chatter_id, about },
+            Told::AccessEnded { chatter_id } => Self::AccessEnded { chatter_id },
             Told::RoomGone { chatroom_id, chatters } => Self::RoomGone { chatroom_id, chatters },
         }
     }
@@ -199,9 +194,8 @@ impl<'a> Payload<'a> {
                 let changes = changes.into_iter().map(|change| change.made_in(chatroom_id)).collect();
                 Told::Changes(Changes { chatroom_id, owner_id, opponent_id, from, to, changes })
             }
-            Self::Frame { chatter_id, droppable } => Told::Frame { chatter_id, text, droppable },
-            Self::SignedOut { chatter_id, keep } => Told::SignedOut { chatter_id, keep },
-            Self::AccountGone { chatter_id } => Told::AccountGone { chatter_id },
+            Self::Frame { chatter_id, about } => Told::Frame { chatter_id, text, about },
+            Self::AccessEnded { chatter_id } => Told::AccessEnded { chatter_id },
             Self::RoomGone { chatroom_id, chatters } => Told::RoomGone { chatroom_id, chatters },
         }
     }
@@ -269,7 +263,7 @@ mod tests {
     #[test]
     fn each_message_has_a_mark_of_its_own_and_ones_own_are_known() {
         let (one, other) = (envelope(), envelope());
-        let told = Told::AccountGone { chatter_id: 1 };
+        let told = Told::AccessEnded { chatter_id: 1 };
         let marks = [one.seal(&told), one.seal(&told)].map(|message| Envelope::mark(&message).expect("ours"));
         assert_ne!(marks[0], marks[1]);
         assert!(one.is_own(marks[0]) && !other.is_own(marks[0]));
@@ -277,7 +271,7 @@ mod tests {
 
     #[test]
     fn another_secret_or_purpose_opens_nothing() {
-        let sealed = envelope().seal(&Told::AccountGone { chatter_id: 1 });
+        let sealed = envelope().seal(&Told::AccessEnded { chatter_id: 1 });
         for (secret, purpose) in [(&b"another"[..], "here"), (b"a secret of the tests", "there")] {
             let other = Envelope::new(secret, purpose).expect("any bytes are a key");
             assert_eq!(open(&other, &sealed), Err(Bad::Forged));
@@ -293,7 +287,7 @@ mod tests {
             prop_assert!(open(&envelope, &bytes).is_err());
             let ours = [&MAGIC[..], &[FORMAT], &bytes].concat();
             prop_assert!(matches!(open(&envelope, &ours), Err(Bad::Garbled | Bad::Forged)));
-            let told = Told::Frame { chatter_id: 1, text: Bytes::from(bytes), droppable: true };
+            let told = Told::Frame { chatter_id: 1, text: Bytes::from(bytes), about: About::Passing };
             let mut sealed = envelope.seal(&told);
             prop_assert_eq!(open(&envelope, &sealed), Ok(told));
             let at = at % sealed.len();

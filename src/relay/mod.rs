@@ -2,102 +2,23 @@
 //!
 //! A hint, never the truth: whatever is told here stands in the database already, and may get lost on the way.
 
-use std::fmt;
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
-use crate::domain::chat::{ChangeKind, Chat};
-use crate::domain::{ChatroomId, ChatterId, Version};
+use crate::domain::ChatterId;
 
 mod envelope;
 pub mod memory;
 pub mod redis;
+mod roster;
 mod tally;
+mod told;
 
+pub use roster::Orphans;
 pub use tally::Counters;
-
-/// What one instance tells the others; addressed to chatters. Its `Debug` leaves contents out.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Told {
-    /// Changes of a room: for both people.
-    Changes(Changes),
-    /// A frame (JSON text of the device socket) for a chatter's device sockets; `droppable` = nobody misses it.
-    Frame { chatter_id: ChatterId, text: Bytes, droppable: bool },
-    /// The chatter's sockets end, but for those of this sign-in.
-    SignedOut { chatter_id: ChatterId, keep: Option<i64> },
-    /// The account is gone: all its sockets end.
-    AccountGone { chatter_id: ChatterId },
-    /// A room is gone.
-    RoomGone { chatroom_id: ChatroomId, chatters: [ChatterId; 2] },
-}
-
-/// Changes of a room after `from` up to `to`, ascending, each version once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changes {
-    pub chatroom_id: ChatroomId,
-    pub owner_id: ChatterId,
-    pub opponent_id: ChatterId,
-    pub from: Version,
-    pub to: Version,
-    pub changes: Vec<(ChangeKind, Chat)>,
-}
-
-impl Told {
-    /// Whom it is for; the second one only where it is somebody else.
-    fn chatters(&self) -> (ChatterId, Option<ChatterId>) {
-        let (first, second) = match self {
-            Self::Changes(told) => (told.owner_id, told.opponent_id),
-            Self::RoomGone { chatters: [first, second], .. } => (*first, *second),
-            Self::Frame { chatter_id, .. } | Self::SignedOut { chatter_id, .. } | Self::AccountGone { chatter_id } => {
-                (*chatter_id, *chatter_id)
-            }
-        };
-        (first, (second != first).then_some(second))
-    }
-
-    /// Whether it is for this chatter.
-    fn is_for(&self, chatter: ChatterId) -> bool {
-        let (first, second) = self.chatters();
-        first == chatter || second == Some(chatter)
-    }
-
-    /// The same as two shorter ones, one after the other; none where it cannot be divided.
-    fn halves(&self) -> Option<[Self; 2]> {
-        let Self::Changes(told) = self else { return None };
-        if told.changes.len() < 2 || !told.changes.is_sorted_by_key(|(_, chat)| chat.version) {
-            return None;
-        }
-        let (head, tail) = told.changes.split_at(told.changes.len() / 2);
-        let between = head.last()?.1.version;
-        let part = |from, to, changes: &[_]| Changes { from, to, changes: changes.to_vec(), ..told.head() };
-        Some([
-            Self::Changes(part(told.from, between, head)), //
-            Self::Changes(part(between, told.to, tail)),
-        ])
-    }
-}
-
-impl Changes {
-    /// Which room it is about, without any change.
-    fn head(&self) -> Self {
-        Self { changes: Vec::new(), ..*self }
-    }
-}
-
-impl fmt::Debug for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Changes(told) => told.fmt(f),
-            Self::Frame { chatter_id, text, .. } => write!(f, "Frame of {} bytes for {chatter_id}", text.len()),
-            Self::SignedOut { chatter_id, .. } => write!(f, "SignedOut {chatter_id}"),
-            Self::AccountGone { chatter_id } => write!(f, "AccountGone {chatter_id}"),
-            Self::RoomGone { chatroom_id, .. } => write!(f, "RoomGone {chatroom_id}"),
-        }
-    }
-}
+pub use told::{About, Changes, Told};
 
 /// Who hears what other instances tell. Called by the relay's tasks; must not wait.
 pub trait Hear: Send + Sync {
@@ -106,6 +27,10 @@ pub trait Hear: Send + Sync {
     fn told(&self, told: Told);
     /// The subscription was established, at first or again: things may have been missed.
     fn reconnected(&self);
+    /// The subscription broke: things will be missed.
+    fn disconnected(&self);
+    /// The others took this instance for dead: everybody here may count as gone elsewhere.
+    fn presumed_dead(&self);
 }
 
 /// Whether the other instances can be reached.
@@ -182,6 +107,69 @@ impl Relay {
             Kind::Single => {}
             Kind::Memory(member) => member.unlisten(chatter),
             Kind::Redis(handle) => handle.unlisten(chatter),
+        }
+    }
+
+    /// A chatter's first socket came here; the others can know it a moment later. Never waits.
+    pub fn came(&self, chatter: ChatterId) {
+        match &self.0 {
+            Kind::Single => {}
+            Kind::Memory(member) => member.came(chatter),
+            Kind::Redis(handle) => handle.came(chatter),
+        }
+    }
+
+    /// Takes one [`Relay::came`] back.
+    pub fn went(&self, chatter: ChatterId) {
+        match &self.0 {
+            Kind::Single => {}
+            Kind::Memory(member) => member.went(chatter),
+            Kind::Redis(handle) => handle.went(chatter),
+        }
+    }
+
+    /// Whether a chatter was connected elsewhere already when they came here, as far as is known. Of two instances
+    /// where somebody comes at once, one is the first.
+    #[must_use]
+    pub fn joined(&self, chatter: ChatterId) -> bool {
+        match &self.0 {
+            Kind::Single => false,
+            Kind::Memory(member) => member.joined(chatter),
+            Kind::Redis(handle) => handle.joined(chatter),
+        }
+    }
+
+    /// Who of these is connected to another instance: one question, 300 ms at most. None where nobody knows.
+    pub async fn elsewhere(&self, chatters: &[ChatterId]) -> Option<HashSet<ChatterId>> {
+        match &self.0 {
+            Kind::Single => Some(HashSet::new()),
+            Kind::Memory(member) => Some(member.elsewhere(chatters)),
+            Kind::Redis(handle) => handle.elsewhere(chatters).await,
+        }
+    }
+
+    /// Some chatters of an instance that died, to be taken off and then settled; nobody else gets them meanwhile.
+    pub async fn orphans(&self) -> Option<Orphans> {
+        match &self.0 {
+            Kind::Single => None,
+            Kind::Memory(member) => member.orphans(),
+            Kind::Redis(handle) => handle.orphans().await,
+        }
+    }
+
+    /// These are taken off; false if that could not be written down, so that they will be handed out again.
+    pub async fn settle(&self, orphans: &Orphans) -> bool {
+        match &self.0 {
+            Kind::Single => true,
+            Kind::Memory(member) => member.settle(orphans),
+            Kind::Redis(handle) => handle.settle(orphans).await,
+        }
+    }
+
+    /// This instance ends soon: whoever of its chatters has not come back elsewhere by then is left to the others.
+    pub fn leave(&self) {
+        if let Kind::Redis(handle) = &self.0 {
+            handle.leave();
         }
     }
 

@@ -1,7 +1,9 @@
-//! The relay over Redis pub/sub: one connection that publishes, one that is subscribed, a channel for each chatter.
+//! The relay over Redis pub/sub: one connection that publishes, one that is subscribed, a channel for each chatter; and
+//! one that keeps the roster of who is connected where.
 //!
-//! Both are made again for ever. Nobody waits for Redis but who listens, for 500 ms at most.
+//! All are made again for ever. Nobody waits for Redis but who listens, for 500 ms at most.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use sha2::digest::InvalidLength;
 use tokio::sync::{mpsc, oneshot};
 
 use super::envelope::{Envelope, FORMAT, MESSAGE_BYTES_MAX};
+use super::roster::Orphans;
 use super::tally::Tally;
 use super::{Counters, Hear, State, Told};
 use crate::domain::ChatterId;
@@ -19,11 +22,13 @@ mod connect;
 mod health;
 mod hearing;
 mod publish;
+mod roster;
 mod subscribe;
 mod wanted;
 
 use connect::Connector;
 use health::Health;
+use roster::Roster;
 use wanted::{Answer, Wanted};
 
 /// The most messages that wait to be published, and the most bytes of them.
@@ -41,12 +46,14 @@ pub struct Settings {
     pub prefix: String,
     /// Connecting, with TLS and authentication.
     pub connect_timeout: Duration,
-    /// One pipeline of messages.
+    /// One pipeline of messages, or one question of who is connected.
     pub publish_timeout: Duration,
     /// A ping or a subscription: after that the connection counts as broken.
     pub answer_timeout: Duration,
     /// How long [`super::Relay::listen`] waits to be confirmed.
     pub listen_timeout: Duration,
+    /// How long an instance counts as alive behind its last sign of life.
+    pub lease: Duration,
     /// How often each connection is asked for a sign of life.
     pub ping_interval: Duration,
     /// The shortest and the longest wait between two attempts to connect.
@@ -65,6 +72,7 @@ impl Settings {
             publish_timeout: Duration::from_millis(300),
             answer_timeout: Duration::from_secs(1),
             listen_timeout: Duration::from_millis(500),
+            lease: Duration::from_secs(15),
             ping_interval: Duration::from_secs(1),
             backoff: (Duration::from_millis(50), Duration::from_secs(1)),
         }
@@ -88,6 +96,7 @@ struct Shared {
     tally: Tally,
     health: Health,
     wanted: Wanted,
+    roster: Roster,
     /// Bytes in the queue.
     waiting: AtomicUsize,
     /// What stands before a chatter's id in the name of a channel.
@@ -125,6 +134,7 @@ pub(super) fn open(settings: &Settings, secret: &[u8]) -> Result<(Handle, Work),
         tally: Tally::default(),
         health: Health::starting(),
         wanted: Wanted::default(),
+        roster: Roster::new(settings),
         waiting: AtomicUsize::new(0),
         channels: format!("{}:{FORMAT}:c:", settings.prefix),
         settings: settings.clone(),
@@ -187,6 +197,34 @@ impl Handle {
         self.shared.wanted.remove(chatter);
     }
 
+    pub fn came(&self, chatter: ChatterId) {
+        self.shared.roster.here.came(chatter);
+    }
+
+    pub fn went(&self, chatter: ChatterId) {
+        self.shared.roster.here.went(chatter);
+    }
+
+    pub fn joined(&self, chatter: ChatterId) -> bool {
+        self.shared.roster.here.joined(chatter)
+    }
+
+    pub async fn elsewhere(&self, chatters: &[ChatterId]) -> Option<HashSet<ChatterId>> {
+        self.shared.roster.elsewhere(chatters, self.shared.settings.publish_timeout).await
+    }
+
+    pub async fn orphans(&self) -> Option<Orphans> {
+        self.shared.roster.orphans(self.shared.settings.answer_timeout).await
+    }
+
+    pub async fn settle(&self, orphans: &Orphans) -> bool {
+        self.shared.roster.settle(orphans, self.shared.settings.answer_timeout).await
+    }
+
+    pub fn leave(&self) {
+        self.shared.roster.here.leave();
+    }
+
     pub fn state(&self) -> State {
         self.shared.health.state()
     }
@@ -211,6 +249,7 @@ impl Work {
         tokio::select! {
             () = publish::run(&self.shared, self.queue) => {}
             () = subscribe::run(&self.shared, &hear) => {}
+            () = roster::run(&self.shared, &*hear) => {}
         }
     }
 }

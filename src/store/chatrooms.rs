@@ -8,6 +8,7 @@ use sea_orm::{
     Statement, Value,
 };
 
+use super::changed::Ending;
 use super::chats::{chat_of, is_duplicate};
 use super::unread::unread_counts;
 use super::{IDS_MAX, Store, StoreError, begin, id_list};
@@ -160,23 +161,24 @@ impl Store {
         self.writes
             .run(async |db| {
                 let tx = begin(db).await?;
-                let deleted = delete_rows(&tx, id).await?;
+                let deleted = self.delete_rows(&tx, id).await?;
                 tx.commit().await?;
                 Ok(deleted)
             })
             .await
     }
-}
 
-/// Takes a room's rows away, the room's first: that waits for a batch under way and refuses the next.
-pub(super) async fn delete_rows(tx: &DatabaseTransaction, id: ChatroomId) -> Result<bool, DbErr> {
-    let backend = tx.get_database_backend();
-    let deleted = Entity::delete_by_id(id).exec(tx).await?.rows_affected > 0;
-    for table in ["members", "chats", "push_outbox"] {
-        let sql = format!("DELETE FROM {table} WHERE chatroom_id = $1");
-        tx.execute_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
+    /// Takes a room's rows away, the room's first: that waits for a batch under way and refuses the next.
+    pub(super) async fn delete_rows(&self, tx: &DatabaseTransaction, id: ChatroomId) -> Result<bool, DbErr> {
+        let room = self.sql("DELETE FROM chatrooms WHERE id = $1 RETURNING pair_low, pair_high", [id.into()]);
+        let Some(row) = tx.query_one_raw(room).await? else { return Ok(false) };
+        for table in ["members", "chats", "push_outbox"] {
+            tx.execute_raw(self.sql(&format!("DELETE FROM {table} WHERE chatroom_id = $1"), [id.into()])).await?;
+        }
+        let pair = [row.try_get_by_index(0)?, row.try_get_by_index(1)?];
+        self.note_ending(tx, Ending::Room(id, pair)).await?;
+        Ok(true)
     }
-    Ok(deleted)
 }
 
 /// Whether both chatters are there and stay until the end of the transaction.

@@ -9,6 +9,7 @@ use sea_orm::{
 };
 use sha2::{Digest, Sha256};
 
+use super::changed::Ending;
 use super::chats::is_duplicate;
 use super::{Store, StoreError, begin};
 use crate::domain::chatter::{Chatter, DELETED_NICKNAME, Username, deleted_username};
@@ -181,7 +182,7 @@ impl Store {
                 }
                 let notes: Vec<_> = rooms.into_iter().filter(|(_, [low, high])| low == high).collect();
                 for (room, _) in &notes {
-                    super::chatrooms::delete_rows(&tx, *room).await?;
+                    self.delete_rows(&tx, *room).await?;
                 }
                 let owed = "DELETE FROM push_outbox WHERE receiver_id = $1 OR chatroom_id IN
                             (SELECT id FROM chatrooms WHERE pair_low = $1 OR pair_high = $1)";
@@ -203,7 +204,7 @@ impl Store {
                     return Ok(None);
                 };
                 for (room, _) in &rooms {
-                    super::chatrooms::delete_rows(&tx, *room).await?;
+                    self.delete_rows(&tx, *room).await?;
                 }
                 self.forget_access(&tx, id).await?;
                 Entity::delete_by_id(row.id).exec(&tx).await?;
@@ -216,7 +217,7 @@ impl Store {
     async fn forget_access(&self, tx: &DatabaseTransaction, id: ChatterId) -> Result<(), DbErr> {
         tx.execute_raw(self.sql("DELETE FROM sign_ins WHERE chatter_id = $1", [id.into()])).await?;
         tx.execute_raw(self.sql("DELETE FROM devices WHERE chatter_id = $1", [id.into()])).await?;
-        Ok(())
+        self.note_ending(tx, Ending::Access(id)).await
     }
 }
 

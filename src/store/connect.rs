@@ -1,13 +1,15 @@
-//! Opening the database: connection options, the lock of a SQLite file, the check that commits are durable, migrations.
+//! Opening the database: connection options, the lock of a SQLite file, the check that commits are durable.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use migration::{Migrator, MigratorTrait};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement, sqlx,
+};
 
-use super::pool::Pool;
+use super::pool::{Pool, is_outage};
+use super::schema;
 
 /// Connections that read, on SQLite; more would only queue for the same two cores.
 const SQLITE_READERS: u32 = 4;
@@ -19,7 +21,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Options {
     /// `sqlite://…` or `postgres://…`.
     pub url: String,
+    /// Bring the schema up to date; otherwise one that is not is refused.
     pub migrate: bool,
+    /// How long to wait for another instance that is doing so.
+    pub migration_wait: Duration,
     /// The most connections to PostgreSQL.
     pub connections_max: u32,
     /// Start although a crash of the database's machine could lose acknowledged chats.
@@ -44,9 +49,33 @@ pub enum OpenError {
     #[error("the schema cannot be brought up to date; `hyper-chat migrate` shows the same error")]
     Migrate(#[source] DbErr),
     #[error(
+        "another instance has been bringing the schema up to date for {} s; see what it is doing (in PostgreSQL's pg_stat_activity), or wait longer with HYPER_CHAT__DATABASE__MIGRATION_WAIT_S", .0.as_secs()
+    )]
+    Migrating(Duration),
+    #[error(
+        "the schema lacks {}; run `hyper-chat migrate` first, or set HYPER_CHAT__DATABASE__MIGRATE_ON_START=true", .0.join(", ")
+    )]
+    Behind(Vec<String>),
+    #[error(
+        "the schema is that of a later release: it needs a program that knows {needs}, and this one (hyper-chat {}) knows nothing after {newest}; start a newer hyper-chat, or put back a backup from before the upgrade", env!("CARGO_PKG_VERSION")
+    )]
+    Incompatible { needs: String, newest: String },
+    #[error(
         "{0} is off, so a crash could lose acknowledged chats; turn it on, or set HYPER_CHAT__DATABASE__UNSAFE_DURABILITY=true to accept that"
     )]
     NotDurable(&'static str),
+}
+
+impl OpenError {
+    /// Whether it says "not now" rather than "never": PostgreSQL is not there yet, is starting, or has no connection to
+    /// spare.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect(error) | Self::Migrate(error) => is_outage(error) && !is_refused_tls(error),
+            _ => false,
+        }
+    }
 }
 
 pub(super) struct Opened {
@@ -82,6 +111,7 @@ pub(super) async fn open(options: &Options) -> Result<Opened, OpenError> {
 }
 
 pub(super) async fn migrate_only(options: &Options) -> Result<(), OpenError> {
+    let options = &Options { migrate: true, ..options.clone() };
     let connect = if is_postgres(&options.url) {
         postgres_options(options, 1, false)
     } else if options.url.starts_with("sqlite:") {
@@ -90,7 +120,13 @@ pub(super) async fn migrate_only(options: &Options) -> Result<(), OpenError> {
         return Err(OpenError::Scheme);
     };
     let db = Database::connect(connect).await.map_err(OpenError::Connect)?;
-    Migrator::up(&db, None).await.map_err(OpenError::Migrate)?;
+    let path = sqlite_path(&options.url);
+    // Where nothing is to be done, a server may be running.
+    let _lock = match path {
+        Some(path) if !schema::is_current(&db).await? => Some(lock_file(&path)?),
+        _ => None,
+    };
+    schema::prepare(&db, options).await?;
     db.close().await.map_err(OpenError::Connect)
 }
 
@@ -98,9 +134,7 @@ async fn open_sqlite(options: &Options) -> Result<Opened, OpenError> {
     let path = sqlite_path(&options.url);
     let lock = path.as_deref().map(lock_file).transpose()?;
     let db = Database::connect(sqlite_options(options, 1)).await.map_err(OpenError::Connect)?;
-    if options.migrate {
-        Migrator::up(&db, None).await.map_err(OpenError::Migrate)?;
-    }
+    schema::prepare(&db, options).await?;
     check_sqlite(&db, options, path.is_some()).await?;
     let writes = Pool::new(db, None);
     let reads = match path {
@@ -116,11 +150,10 @@ async fn open_sqlite(options: &Options) -> Result<Opened, OpenError> {
 }
 
 async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
-    let first = Database::connect(postgres_options(options, 2, false)).await.map_err(OpenError::Connect)?;
-    if options.migrate {
-        Migrator::up(&first, None).await.map_err(OpenError::Migrate)?;
-    }
+    // One connection: what it locks is free when it is closed or dies.
+    let first = Database::connect(postgres_options(options, 1, false)).await.map_err(OpenError::Connect)?;
     check_postgres(&first, options).await?;
+    schema::prepare(&first, options).await?;
     first.close().await.map_err(OpenError::Connect)?;
     let lazily = |max| async move {
         let connect = postgres_options(options, max, true);
@@ -134,6 +167,11 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
         writes: lazily(writers).await?,
         lock: None,
     })
+}
+
+/// A server that speaks no TLS, or shows a certificate that is not trusted, will not do otherwise by being waited for.
+fn is_refused_tls(error: &DbErr) -> bool {
+    matches!(error, DbErr::Conn(RuntimeErr::SqlxError(e)) if matches!(**e, sqlx::Error::Tls(_)))
 }
 
 /// The lock is the operating system's, so a killed server leaves none behind.

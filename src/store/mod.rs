@@ -12,6 +12,7 @@ mod connect;
 pub mod outbox;
 mod pool;
 pub mod presence;
+mod schema;
 pub mod sign_ins;
 pub mod unread;
 pub mod writer;
@@ -71,10 +72,16 @@ impl Store {
         self.reads.run(async |db| db.execute_unprepared("SELECT 1").await.map(drop)).await
     }
 
-    /// Takes away what has expired: sign-ins past their end. Returns how many. Called by the clean-up timer.
+    /// Takes away what has expired: sign-ins past their end, and notes of what has ended long ago. Returns how many of the
+    /// former. Called by the clean-up timer.
     pub async fn clean_up(&self) -> Result<u64, StoreError> {
         let sql = format!("DELETE FROM sign_ins WHERE expire_time < {}", self.now_sql());
-        self.writes.run(async move |db| Ok(db.execute_raw(self.sql(&sql, [])).await?.rows_affected())).await
+        self.writes
+            .run(async move |db| {
+                db.execute_raw(self.old_endings()).await?;
+                Ok(db.execute_raw(self.sql(&sql, [])).await?.rows_affected())
+            })
+            .await
     }
 
     /// The database's clock in microseconds, as SQL; SQLite's is this machine's.

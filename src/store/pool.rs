@@ -95,7 +95,7 @@ impl Pool {
 }
 
 /// Whether an error says "not now" rather than "never".
-fn is_outage(error: &DbErr) -> bool {
+pub(super) fn is_outage(error: &DbErr) -> bool {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(e))
         | DbErr::Exec(RuntimeErr::SqlxError(e))

@@ -1,12 +1,13 @@
 //! Who may know whether a chatter is there, and when somebody was last seen.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, TryGetable};
 
 use super::{IDS_MAX, Store, StoreError, id_list};
 use crate::domain::ChatterId;
-use crate::domain::clock::Micros;
+use crate::domain::clock::{Micros, micros};
 
 /// Chatters whose rooms one statement reads: each may have thousands.
 const WATCHED_MAX: usize = 64;
@@ -31,17 +32,19 @@ impl Store {
         Ok(pairs)
     }
 
-    /// These chatters were here until now, by the database's clock; deleted ones are left out. Gives what was written.
-    pub async fn seen_now(&self, chatters: &[ChatterId]) -> Result<Vec<(ChatterId, Micros)>, StoreError> {
+    /// These chatters were here until so long ago, by the database's clock, or until a later time that is known; deleted
+    /// ones are left out. Gives what stands there now.
+    pub async fn seen(&self, chatters: &[ChatterId], ago: Duration) -> Result<Vec<(ChatterId, Micros)>, StoreError> {
         let mut seen = Vec::with_capacity(chatters.len());
+        let time = format!("({} - {})", self.now_sql(), micros(ago));
         for ids in chatters.chunks(IDS_MAX) {
             let (places, values) = id_list(ids, 0);
             // Locked in one order, so that two instances do not wait for each other.
             let lock = if self.backend == DbBackend::Postgres { "ORDER BY id FOR NO KEY UPDATE" } else { "" };
             let sql = format!(
                 "WITH here AS (SELECT id FROM chatters WHERE id IN ({places}) AND delete_time IS NULL {lock})
-                 UPDATE chatters SET last_seen = {} WHERE id IN (SELECT id FROM here) RETURNING id, last_seen",
-                self.now_sql()
+                 UPDATE chatters SET last_seen = CASE WHEN last_seen > {time} THEN last_seen ELSE {time} END
+                 WHERE id IN (SELECT id FROM here) RETURNING id, last_seen"
             );
             let statement = self.sql(&sql, values);
             let rows = self.writes.run(async |db| db.query_all_raw(statement).await).await?;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use ::entity::sign_in::{ActiveModel, Column, Entity};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, Set};
 
+use super::changed::Ending;
 use super::chatrooms::chatroom_of;
-use super::{Store, StoreError};
+use super::{Store, StoreError, begin};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
@@ -55,13 +56,20 @@ impl Store {
         Ok((standing_of(signed_in, sign_in), room.map(chatroom_of)))
     }
 
-    /// Ends every sign-in of the chatter but this one; gives their ids.
+    /// Ends every sign-in of the chatter but this one.
     pub async fn end_other_sign_ins(&self, chatter: ChatterId, keep: Option<i64>) -> Result<(), StoreError> {
         let mut others = Entity::delete_many().filter(Column::ChatterId.eq(chatter));
         if let Some(keep) = keep {
             others = others.filter(Column::Id.ne(keep));
         }
-        self.writes.run(async |db| others.exec(db).await.map(drop)).await
+        self.writes
+            .run(async |db| {
+                let tx = begin(db).await?;
+                others.exec(&tx).await?;
+                self.note_ending(&tx, Ending::Access(chatter)).await?;
+                tx.commit().await
+            })
+            .await
     }
 
     /// Whether a token with these claims still counts. Asked for every request and every new socket.

@@ -27,9 +27,10 @@ pub struct RoomState {
     pub receipts: Vec<(ChatterId, Watermarks)>,
 }
 
-/// What is unread, with where the room was when it was counted.
+/// What is unread, with where the room and its viewer were when it was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unread {
+    pub marks: Watermarks,
     pub version: Version,
     pub last_seq: Seq,
     pub unread_count: i64,
@@ -79,7 +80,7 @@ impl Store {
         for ids in chatrooms.chunks(IDS_MAX) {
             let (places, of_ids) = id_list(ids, 1);
             let sql = format!(
-                "SELECT r.id, r.version, r.last_seq, {UNREAD_OF_M}, {} FROM members m JOIN chatrooms r ON r.id = m.chatroom_id
+                "SELECT r.id, r.version, r.last_seq, {UNREAD_OF_M}, {}, m.delivered_seq, m.read_seq FROM members m JOIN chatrooms r ON r.id = m.chatroom_id
                  WHERE m.chatter_id = $1 AND m.chatroom_id IN ({places})",
                 total_sql()
             );
@@ -104,6 +105,7 @@ fn total_sql() -> String {
 
 fn unread_of(row: &QueryResult) -> Result<(ChatroomId, Unread), DbErr> {
     let unread = Unread {
+        marks: Watermarks { delivered_seq: row.try_get_by_index(5)?, read_seq: row.try_get_by_index(6)? },
         version: row.try_get_by_index(1)?,
         last_seq: row.try_get_by_index(2)?,
         unread_count: row.try_get_by_index(3)?,

@@ -33,7 +33,7 @@ async fn main() -> Result<()> {
 }
 
 async fn upgrade(request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    let (out, body) = OutQueue::new(QUEUE_BYTES_MAX);
+    let (out, body) = OutQueue::new(QUEUE_BYTES_MAX, std::sync::Arc::default());
     match accept(&request, &[], body) {
         Ok(response) => {
             actix_web::rt::spawn(echo(Incoming::new(payload, MESSAGE_BYTES_MAX), out));

@@ -64,7 +64,10 @@ impl Scene {
             _ => (&self.bob, "bob-desk", [2, 4]),
         };
         let proxy = Proxy::before(&self.api.doors).await;
-        let device = Device::new(person, proxy.port, name);
+        let mut device = Device::new(person, proxy.port, name);
+        if self.api.doors.is_several() {
+            device.reaches_several();
+        }
         let rooms = [0, 0, 0, mine[0], mine[1]].map(|at| self.rooms[at]);
         Life { device, proxy, rooms, left: CHATS_PER_DEVICE, since: Instant::now() }
     }
@@ -88,7 +91,7 @@ async fn run(db: Db, seed: u64) -> String {
     by_rest.await.expect("nor does REST");
     // And one of each who comes for the first time, far behind.
     for (person, name) in [(&scene.ann, "ann-new"), (&scene.bob, "bob-new")] {
-        devices.push(Device::new(person, server.port, name));
+        devices.push(Device::new(person, server.doors(), name));
     }
     let dump = server.dump().await;
     settle(&mut devices, &dump, &scene.rooms, s(60)).await;

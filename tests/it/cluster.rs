@@ -18,7 +18,7 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 #[tokio::test]
 async fn a_chat_sent_on_one_instance_reaches_devices_and_seed_sockets_on_the_other() {
     let _turn = heavy().await;
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::without_net(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let (here, there) = (cluster.at(0, &ann), cluster.at(1, &bob));
     let mut devices = [here.device().await, cluster.at(1, &ann).device().await, there.device().await];
@@ -58,7 +58,7 @@ async fn told(devices: &mut [DeviceSocket], seeds: &mut [SeedSocket], chat: &Val
 #[tokio::test]
 async fn edits_deletions_receipts_typing_and_rooms_cross_at_once() {
     let _turn = heavy().await;
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::without_net(2).await;
     let (ann, bob) = (cluster.server.api().person("ann").await, cluster.server.api().person("bob").await);
     let (ann, bob) = (cluster.at(0, &ann), cluster.at(1, &bob));
     let (mut here, mut there) = (ann.device().await, bob.device().await);
@@ -85,7 +85,7 @@ async fn edits_deletions_receipts_typing_and_rooms_cross_at_once() {
 async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order() {
     const EACH: usize = 200;
     let _turn = heavy().await;
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::without_net(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let mut seeds = Vec::new();
     let mut devices = Vec::new();
@@ -133,11 +133,59 @@ async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order()
     assert_eq!(checker.verify(&cluster.server).await, total);
 }
 
+#[tokio::test]
+async fn both_write_in_a_thousand_rooms_in_opposite_order_and_none_waits_for_the_other() {
+    const AT_ONCE: usize = 50;
+    let _turn = heavy().await;
+    let cluster = Cluster::without_net(2).await;
+    let ann = cluster.server.api().person("ann").await;
+    let dump = cluster.server.dump().await;
+    let ids: Vec<i64> = (1_000..2_000).collect();
+    dump.add_rooms(ann.id, 1_000..2_000).await;
+    let mut devices = [cluster.at(0, &ann).device().await, cluster.at(1, &ann).device().await];
+    let mut seen = [Vec::new(), Vec::new()];
+    let [first, second] = &mut devices;
+    let [by_first, by_second] = &mut seen;
+    let back: Vec<i64> = ids.iter().rev().copied().collect();
+    tokio::join!(
+        writes(first, "a", ids.chunks(AT_ONCE), by_first),
+        writes(second, "b", back.chunks(AT_ONCE), by_second),
+    );
+    for (device, seen) in devices.iter_mut().zip(&mut seen) {
+        while seen.len() < 2 * ids.len() {
+            let frame = device.next_event(s(10)).await.expect("open");
+            seen.extend((frame["type"] == "chat").then(|| frame["chat"].clone()));
+        }
+        device.expect_nothing_else().await;
+        for room in &ids {
+            let of_room: Vec<_> = seen.iter().filter(|chat| chat["chatroom_id"] == *room).cloned().collect();
+            assert_eq!(numbers(&of_room, "seq"), [1, 2], "room {room}");
+        }
+    }
+    assert_eq!(dump.chats_count().await, 2 * ids.len() as u64);
+}
+
+/// A chat into each of these rooms, some at once; the chats that come meanwhile.
+async fn writes(device: &mut DeviceSocket, name: &str, parts: std::slice::Chunks<'_, i64>, seen: &mut Vec<Value>) {
+    for rooms in parts {
+        rooms.iter().for_each(|room| device.send_json(&send(*room, &format!("{name}-{room}"), "in one of many rooms")));
+        let mut waiting = rooms.len();
+        while waiting > 0 {
+            let frame = device.next(s(10)).await.expect("open");
+            match frame["type"].as_str() {
+                Some("ack") => waiting -= 1,
+                Some("chat") => seen.push(frame["chat"].clone()),
+                _ => assert_ne!(frame["type"], "error", "{frame}"),
+            }
+        }
+    }
+}
+
 /// Row D4.
 #[tokio::test]
 async fn the_same_client_id_on_both_instances_at_once_is_one_chat() {
     let _turn = heavy().await;
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::without_net(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let mut devices = Vec::new();
     for n in 0..8 {
@@ -181,7 +229,7 @@ async fn acknowledged(device: &mut DeviceSocket, reference: i64) -> Value {
 #[tokio::test]
 async fn what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere() {
     let _turn = heavy().await;
-    let mut cluster = Cluster::start(3).await;
+    let mut cluster = Cluster::without_net(3).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let mut hearers = [cluster.at(1, &bob).device().await, cluster.at(2, &bob).device().await];
     let mut seed = cluster.at(2, &bob).joins(room).await;
@@ -216,7 +264,7 @@ async fn what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere() {
 #[tokio::test]
 async fn a_first_socket_listens_before_it_reads() {
     let _turn = heavy().await;
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::without_net(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let (writer, reader) = (cluster.at(0, &ann), cluster.at(1, &bob));
     let mut said = 0;
@@ -260,7 +308,7 @@ async fn closed_4401((device, seed): &mut (DeviceSocket, SeedSocket), within: Du
 #[tokio::test]
 async fn an_account_that_is_deleted_on_one_instance_ends_on_the_other_within_a_second() {
     let _turn = heavy().await;
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::without_net(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let elsewhere = cluster.at(1, &ann);
     let mut ends = sockets_of(&elsewhere, room).await;
@@ -277,7 +325,7 @@ async fn an_account_that_is_deleted_on_one_instance_ends_on_the_other_within_a_s
 #[tokio::test]
 async fn without_redis_an_account_that_is_deleted_ends_on_the_other_instance_within_five_seconds() {
     let _turn = heavy().await;
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::without_net(2).await;
     let (ann, _, room) = cluster.server.api().pair().await;
     let elsewhere = cluster.at(1, &ann);
     let mut ends = sockets_of(&elsewhere, room).await;
@@ -291,7 +339,7 @@ async fn without_redis_an_account_that_is_deleted_ends_on_the_other_instance_wit
 #[tokio::test]
 async fn a_changed_password_ends_the_other_sign_ins_on_the_other_instance() {
     let _turn = heavy().await;
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::without_net(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let lost = cluster.at(1, &ann.signed_in_again().await);
     let mut ends = sockets_of(&lost, room).await;
@@ -312,7 +360,7 @@ async fn a_changed_password_ends_the_other_sign_ins_on_the_other_instance() {
 async fn a_room_that_is_deleted_on_one_instance_is_gone_on_the_other() {
     let _turn = heavy().await;
     for with_redis in [true, false] {
-        let cluster = Cluster::start(2).await;
+        let cluster = Cluster::without_net(2).await;
         let (ann, bob, room) = cluster.server.api().pair().await;
         let there = cluster.at(1, &bob);
         let (mut device, mut seed) = sockets_of(&there, room).await;
@@ -360,7 +408,7 @@ async fn somebody_who_moves_between_instances_misses_nothing() {
 #[tokio::test]
 async fn chats_cross_both_ways_within_a_second_while_redis_is_there() {
     let _turn = heavy().await;
-    let cluster = Cluster::start(2).await;
+    let cluster = Cluster::without_net(2).await;
     let mut there = Crossing::open(&cluster, "there", 0, 1).await;
     let mut back = Crossing::open(&cluster, "back", 1, 0).await;
     let mut all = Vec::new();

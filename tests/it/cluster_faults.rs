@@ -8,7 +8,7 @@ use crate::support::device_checker::{settle, verify};
 use crate::support::dice::Dice;
 use crate::support::secrets::MARKER;
 use crate::support::wait::s;
-use crate::support::{Checker, Db, Device, Person, Redis, SeedSocket, TestServer, heavy, long, until};
+use crate::support::{Checker, Db, Device, Person, Redis, SeedSocket, TestServer, eventually, heavy, long, until};
 
 /// Across instances while Redis is away.
 const AWAY: Duration = Duration::from_secs(2);
@@ -159,11 +159,9 @@ async fn one_instance_is_cut_off_from_redis() {
         cluster.wires[0].cut();
         cluster.says_within(0, "degraded", s(2) + SLACK).await;
         assert_eq!(cluster.readyz(1).await["status"], "ready", "the other one is not");
+        // The other one does not know that somebody is cut off: it looks at the database all the same.
         for _ in 0..3 {
-            // What the other one hears is asked of the database every 5 s only: it does not know that somebody is cut off.
-            let [there, back] = &mut *crossings;
-            there.arrives_within(s(5)).await;
-            back.arrives_within(AWAY).await;
+            arrive(crossings, AWAY).await;
         }
         cluster.wires[0].heal();
     })
@@ -187,6 +185,43 @@ async fn the_line_to_redis_turns_into_a_black_hole() {
         cluster.wires.iter().for_each(crate::support::proxy::Proxy::heal);
     })
     .await;
+}
+
+/// Whatever is no chat: what the database knows comes from there, and the rest is told late.
+#[tokio::test]
+async fn rooms_and_receipts_of_an_outage_of_redis_reach_the_other_instance() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let cid = cluster.at(0, &cluster.server.api().person("cid").await);
+    let (here, there) = (cluster.at(0, &ann), cluster.at(1, &bob));
+    let (mut near, mut far) = (here.device().await, there.device().await);
+    let said = here.says(room, "read while Redis is away").await;
+    near.expect_chat("read while Redis is away").await;
+    far.expect_chat("read while Redis is away").await;
+    cluster.redis.kill9();
+    for instance in 0..2 {
+        cluster.says_within(instance, "degraded", s(2) + SLACK).await;
+    }
+    let start = Instant::now();
+    let made = cid.room_with(&bob).await;
+    assert_eq!(far.expect("chatroom_created").await["chatroom"]["id"], made);
+    assert!(start.elapsed() < AWAY + SLACK, "{:?}", start.elapsed());
+    cid.says(made, "and the first chat in it").await;
+    far.expect_chat("and the first chat in it").await;
+    far.send_json(&serde_json::json!({"type": "receipt", "chatroom_id": room, "read_seq": said["seq"]}));
+    let dump = cluster.server.dump().await;
+    let stored =
+        || async { dump.members(room).await.iter().any(|m| m.read_seq == 1 && m.chatter_id == bob.id).then_some(()) };
+    eventually("the receipt is stored", s(5), stored).await;
+    cluster.redis.up();
+    cluster.is_whole_within(HEALED + SLACK).await;
+    while near.expect("receipt").await["read_seq"] != 1 {}
+    let start = Instant::now();
+    cid.delete(&format!("/api/chatrooms/{made}")).await.expect(200);
+    while far.expect("chatroom_deleted").await["chatroom_id"] != made {}
+    assert!(start.elapsed() < NEAR + SLACK, "{:?}", start.elapsed());
+    far.expect_nothing_else().await;
 }
 
 /// Row E12.

@@ -111,6 +111,7 @@ fn calls(me: i64, room: i64, gone: i64, chat: i64) -> Vec<(Method, String, Optio
     vec![
         get("/healthz"),
         get("/readyz"),
+        get("/metrics"),
         get("/api/openapi.json"),
         get("/api/asyncapi.json"),
         get("/docs"),

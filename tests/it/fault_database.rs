@@ -1,105 +1,21 @@
 //! The database is killed, frozen, unreachable or busy: a clear refusal, nothing acknowledged, nothing lost.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::burst::Burst;
 use crate::support::database::Dump;
 use crate::support::postgres::Cluster;
 use crate::support::proxy::Proxy;
+use crate::support::scene::{REFUSED_WITHIN, Scene};
 use crate::support::wait::s;
-use crate::support::{Checker, Db, Person, SeedSocket, TestServer, eventually, heavy, until};
-
-/// Promised: 3 s; the rest is for a loaded machine.
-const REFUSED_WITHIN: Duration = Duration::from_millis(3_500);
-const HEALED_WITHIN: Duration = Duration::from_millis(3_500);
-
-/// Two who chat on a server whose database a test breaks.
-struct Scene {
-    server: TestServer,
-    ann: Person,
-    bob: Person,
-    room: i64,
-    socket: SeedSocket,
-}
-
-impl Scene {
-    async fn on(database_url: String) -> Self {
-        let server = TestServer::with(Db::Postgres).database_url(database_url).start().await;
-        let (ann, bob, room) = server.api().pair().await;
-        let socket = bob.joins(room).await;
-        ann.says(room, "the chat before the fault").await;
-        let mut scene = Self { server, ann, bob, room, socket };
-        scene.socket.expect_message("the chat before the fault").await;
-        scene
-    }
-
-    /// Everything that needs the database is refused in time, and the socket stays.
-    async fn refuses(&mut self) {
-        let chats = format!("/api/chatrooms/{}/chats", self.room);
-        let body = json!({"content": "while the database is away", "client_id": "during"});
-        for (method, path, body) in [
-            (Method::POST, chats.as_str(), Some(&body)),
-            (Method::GET, chats.as_str(), None),
-            (Method::GET, "/api/chatrooms", None),
-            (Method::POST, "/api/chatrooms", Some(&json!({"opponent_id": self.bob.id}))),
-            (Method::POST, "/api/auth", Some(&json!({"username": "ann", "password": "wrong-horse-4711"}))),
-        ] {
-            let start = Instant::now();
-            let answer = self.ann.request(method.clone(), path, body).await;
-            let waited = start.elapsed();
-            assert!(waited < REFUSED_WITHIN, "{method} {path} took {waited:?}");
-            let problem = answer.problem(503, "unavailable");
-            assert!(problem["retry_after_s"].as_u64() >= Some(1), "{problem}");
-        }
-        let start = Instant::now();
-        self.socket.send("over a socket meanwhile");
-        assert_eq!(self.socket.expect_error().await["code"], "unavailable");
-        assert!(start.elapsed() < REFUSED_WITHIN, "the socket waited {:?}", start.elapsed());
-        assert_eq!(self.server.api().get("/healthz").await.status, 200, "alive");
-        eventually("readiness is refused", s(5), || async {
-            (self.server.api().get("/readyz").await.status == 503).then_some(())
-        })
-        .await;
-    }
-
-    /// All works again in time without a restart; what was refused may be sent again under its name.
-    async fn heals(&mut self, content: &str) {
-        let since = Instant::now();
-        let body = json!({"content": "while the database is away", "client_id": "during"});
-        let chat: Value = eventually("chats are taken again", s(10), || async {
-            let answer = self.ann.post_chat(self.room, &body).await;
-            matches!(answer.status, 200 | 201).then_some(answer.json)
-        })
-        .await;
-        assert!(since.elapsed() < HEALED_WITHIN, "healed only after {:?}", since.elapsed());
-        let next = self.ann.says(self.room, content).await;
-        assert!(next["seq"].as_i64() > chat["seq"].as_i64());
-        let head = next["seq"].as_i64().unwrap();
-        self.socket.read_until_seq(head, s(5)).await;
-        eventually("readiness is back", s(5), || async {
-            (self.server.api().get("/readyz").await.status == 200).then_some(())
-        })
-        .await;
-    }
-
-    async fn verify(self) {
-        let mut checker = Checker::default().both_look(self.room, &self.ann, &self.bob);
-        checker.saw(self.room, &self.socket);
-        checker.verify(&self.server).await;
-    }
-}
-
-async fn cluster() -> Cluster {
-    tokio::task::spawn_blocking(Cluster::start).await.expect("a cluster of its own")
-}
+use crate::support::{Checker, Db, TestServer, eventually, heavy, until};
 
 /// Also what `promises` holds of a database that is gone.
 pub async fn a_killed_postgresql_is_refused_clearly_and_comes_back() {
     let _turn = heavy().await;
-    let cluster = cluster().await;
+    let cluster = Cluster::of_ones_own().await;
     let mut scene = Scene::on(cluster.fresh_database().await).await;
     for cycle in 0..2 {
         cluster.kill9();
@@ -118,7 +34,7 @@ async fn a_killed_postgresql_costs_nothing_but_time() {
 #[tokio::test]
 async fn a_frozen_postgresql_is_refused_clearly_and_comes_back() {
     let _turn = heavy().await;
-    let cluster = cluster().await;
+    let cluster = Cluster::of_ones_own().await;
     let mut scene = Scene::on(cluster.fresh_database().await).await;
     cluster.freeze();
     scene.refuses().await;
@@ -130,7 +46,7 @@ async fn a_frozen_postgresql_is_refused_clearly_and_comes_back() {
 #[tokio::test]
 async fn a_hole_before_postgresql_is_refused_clearly_and_heals() {
     let _turn = heavy().await;
-    let cluster = cluster().await;
+    let cluster = Cluster::of_ones_own().await;
     let proxy = Proxy::before(cluster.port).await;
     let direct = cluster.fresh_database().await;
     let through = direct.replace(&cluster.port.to_string(), &proxy.port.to_string());
@@ -153,7 +69,7 @@ async fn a_hole_before_postgresql_is_refused_clearly_and_heals() {
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_when_postgresql_is_killed_in_a_burst() {
     let _turn = heavy().await;
-    let cluster = cluster().await;
+    let cluster = Cluster::of_ones_own().await;
     let url = cluster.fresh_database().await;
     let server = TestServer::with(Db::Postgres).database_url(url).start().await;
     let burst = Burst::start(&server.api(), 5, 2).await;

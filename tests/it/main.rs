@@ -7,14 +7,23 @@
 
 mod support;
 
+mod chaos_cluster;
 mod chaos_device;
 mod cluster;
+mod cluster_deaths;
 mod cluster_faults;
+mod cluster_naive;
+mod cluster_presence;
+mod cluster_races;
+mod cluster_rolling;
 mod demo_browser;
 mod documents;
+mod drain;
 mod fault_database;
 mod fault_kill;
 mod fault_limits;
+mod fault_states;
+mod metrics;
 mod presence;
 mod promises;
 mod push;
@@ -25,8 +34,11 @@ mod rest_chats;
 mod rest_errors;
 mod rest_rooms;
 mod rest_search;
+mod roster;
 mod running;
+mod start;
 mod store_reads;
+mod upgrade;
 mod ws_device_auth;
 mod ws_device_chats;
 mod ws_device_fault;

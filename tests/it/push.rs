@@ -39,6 +39,7 @@ impl Bench {
         let options = Options {
             url: url.clone(),
             migrate: true,
+            migration_wait: Duration::ZERO,
             connections_max: 2,
             unsafe_durability: false,
             push_grace: Duration::from_millis(400),

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_chat::domain::chat::{ChangeKind, Chat};
 use hyper_chat::domain::clock::Micros;
+use hyper_chat::relay::About;
 use hyper_chat::relay::memory::Hub;
 use hyper_chat::relay::redis::Settings;
 use hyper_chat::relay::{Changes, Counters, Hear, Relay, State, Told, Worker};
@@ -15,17 +17,18 @@ use crate::support::secrets::{JWT_SECRET, MARKER};
 use crate::support::wait::s;
 use crate::support::{Redis, until};
 
-/// Makes `memory::<name>` and `redis::<name>` of each.
+/// Makes `memory::<name>` and `redis::<name>` of each `async fn name(place: Place)`.
 macro_rules! on_both_twins {
     ($($name:ident),* $(,)?) => {
         mod memory {
-            $(#[tokio::test] async fn $name() { super::$name(super::Place::memory()).await; })*
+            $(#[tokio::test] async fn $name() { super::$name(crate::relay::Place::memory()).await; })*
         }
         mod redis {
-            $(#[tokio::test] async fn $name() { super::$name(super::Place::redis()).await; })*
+            $(#[tokio::test] async fn $name() { super::$name(crate::relay::Place::redis()).await; })*
         }
     };
 }
+pub(crate) use on_both_twins;
 
 on_both_twins![
     who_listens_hears_and_nobody_else,
@@ -38,8 +41,11 @@ on_both_twins![
     who_comes_and_goes_hears_only_while_listening,
 ];
 
+/// How long an instance counts as alive here: short, so that tests need not wait for the end of one.
+pub const LEASE: Duration = s(3);
+
 /// Where instances meet.
-enum Place {
+pub enum Place {
     Memory(Hub),
     Redis(Redis),
 }
@@ -49,6 +55,7 @@ enum Place {
 pub struct Ear {
     told: Mutex<Vec<Told>>,
     reconnected: AtomicUsize,
+    presumed_dead: AtomicUsize,
 }
 
 /// One instance: its relay and what it heard.
@@ -65,18 +72,23 @@ impl Hear for Ear {
     fn reconnected(&self) {
         self.reconnected.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn disconnected(&self) {}
+    fn presumed_dead(&self) {
+        self.presumed_dead.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Place {
-    fn memory() -> Self {
+    pub fn memory() -> Self {
         Self::Memory(Hub::new())
     }
 
-    fn redis() -> Self {
+    pub fn redis() -> Self {
         Self::Redis(Redis::start())
     }
 
-    async fn instance(&self) -> Instance {
+    pub async fn instance(&self) -> Instance {
         match self {
             Self::Memory(hub) => {
                 let (relay, worker) = hub.join();
@@ -106,6 +118,7 @@ impl Instance {
             publish_timeout: s(10),
             answer_timeout: s(10),
             listen_timeout: s(10),
+            lease: LEASE,
             ..Settings::new(redis.url().into())
         };
         let instance = Self::with(&patient, JWT_SECRET);
@@ -146,6 +159,10 @@ impl Instance {
         self.ear.reconnected.load(Ordering::SeqCst)
     }
 
+    pub fn presumed_dead(&self) -> usize {
+        self.ear.presumed_dead.load(Ordering::SeqCst)
+    }
+
     pub fn counters(&self) -> Counters {
         self.relay.counters()
     }
@@ -153,7 +170,7 @@ impl Instance {
 
 /// A frame for a chatter.
 pub fn frame(chatter_id: i64, text: &str) -> Told {
-    Told::Frame { chatter_id, text: Bytes::copy_from_slice(text.as_bytes()), droppable: true }
+    Told::Frame { chatter_id, text: Bytes::copy_from_slice(text.as_bytes()), about: About::Passing }
 }
 
 /// A chat of a room of 1 and 2.
@@ -300,10 +317,9 @@ async fn everything_arrives_as_it_was_told(place: Place) {
         frame(1, odd),
         frame(1, "  {\"frame\": 1}\n"),
         frame(1, &"x".repeat(1_000_000)),
-        Told::Frame { chatter_id: 1, text: Bytes::from_static(&[0, 255, 254]), droppable: false },
-        Told::SignedOut { chatter_id: 1, keep: None },
-        Told::SignedOut { chatter_id: 1, keep: Some(i64::MIN) },
-        Told::AccountGone { chatter_id: 1 },
+        Told::Frame { chatter_id: 1, text: Bytes::from_static(&[0, 255, 254]), about: About::Lasting },
+        Told::Frame { chatter_id: 1, text: Bytes::from_static(b"{}"), about: About::Made(i64::MIN) },
+        Told::AccessEnded { chatter_id: 1 },
         Told::RoomGone { chatroom_id: (1 << 53) - 1, chatters: [1, 1] },
     ];
     all.extend((0..200).map(|n| frame(1, &"y".repeat(n * 37))));

@@ -233,7 +233,7 @@ async fn passwords_keep_to_their_rules_and_are_kept_exactly(db: Db) {
     api.sign_in("ann-1", "blanks kept").await.problem(401, "credentials_wrong");
 }
 
-async fn one_of_fifty_who_ask_for_a_name_at_once_gets_it(db: Db) {
+pub async fn one_of_fifty_who_ask_for_a_name_at_once_gets_it(db: Db) {
     // More than wait for a password hash by default.
     let server = TestServer::with(db).set("AUTH__HASHES_QUEUED_MAX", 100).start().await;
     let api = server.api();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper_chat::domain::chatroom::{Chatroom, Watermarks};
 use hyper_chat::domain::clock::Micros;
+use hyper_chat::store::changed::Ending;
 use hyper_chat::store::chatrooms::Created;
 use hyper_chat::store::unread::{RoomState, Unread};
 use hyper_chat::store::writer::{Move, Moved, Watcher};
@@ -17,6 +18,7 @@ use crate::support::wait::s;
 use crate::support::{Db, eventually, on_both};
 
 on_both![
+    a_watch_sees_what_is_new_altered_made_and_ended_since_it_began,
     states_of_rooms_come_in_pages_by_id_with_what_is_unread,
     nobody_sees_receipts_that_their_owner_keeps,
     notes_to_self_are_never_unread,
@@ -46,6 +48,7 @@ async fn bench(db: Db) -> Bench {
     let options = Options {
         url: url.clone(),
         migrate: true,
+        migration_wait: Duration::ZERO,
         connections_max: 4,
         unsafe_durability: false,
         push_grace: Duration::from_secs(3),
@@ -103,6 +106,34 @@ impl Bench {
 
 fn marks(delivered_seq: i64, read_seq: i64) -> Watermarks {
     Watermarks { delivered_seq, read_seq }
+}
+
+async fn a_watch_sees_what_is_new_altered_made_and_ended_since_it_began(db: Db) {
+    let bench = bench(db).await;
+    let (quiet, loud, gone) = (bench.room(1, 2).await.id, bench.room(1, 3).await.id, bench.room(2, 3).await.id);
+    bench.says(quiet, 1, 2).await;
+    let mut watch = bench.store.watch().await.expect("answers");
+    let all = bench.store.changed(&mut watch).await.expect("answers");
+    assert!(!all.has_more, "{all:?}");
+    bench.says(loud, 1, 3).await;
+    let made = bench.room(4, 4).await.id;
+    bench.store.delete_chatroom(gone).await.expect("answers");
+    bench.store.end_other_sign_ins(5, None).await.expect("answers");
+    bench.store.anonymise_chatter(4).await.expect("answers");
+    let seen = bench.store.changed(&mut watch).await.expect("answers");
+    let changed = |room: i64| seen.rooms.iter().find(|changed| changed.chatroom_id == room);
+    let of_loud = changed(loud).expect("it changed");
+    assert_eq!((of_loud.version, of_loud.pair), (3, [1, 3]));
+    assert_eq!(changed(made), None, "it went with its owner's notes");
+    assert_eq!(changed(gone), None);
+    let endings = [Ending::Room(gone, [2, 3]), Ending::Access(5), Ending::Room(made, [4, 4]), Ending::Access(4)];
+    assert_eq!(seen.endings, endings);
+    let made = bench.room(5, 6).await.id;
+    let seen = bench.store.changed(&mut watch).await.expect("answers");
+    assert!(seen.rooms.iter().any(|changed| changed.chatroom_id == made && changed.made), "{seen:?}");
+    bench.dump.run("UPDATE endings SET create_time = 1").await;
+    bench.store.clean_up().await.expect("answers");
+    assert!(bench.store.changed(&mut watch).await.expect("answers").endings.is_empty());
 }
 
 async fn states_of_rooms_come_in_pages_by_id_with_what_is_unread(db: Db) {
@@ -163,7 +194,7 @@ async fn notes_to_self_are_never_unread(db: Db) {
     let states = bench.store.room_states(1, 0, 9).await.expect("answers");
     assert_eq!((states[0].unread_count, &states[0].receipts), (0, &vec![(1, marks(0, 0))]));
     let unread = one_unread(&bench, 1, notes).await;
-    assert_eq!(unread, Some(Unread { version: 3, last_seq: 3, unread_count: 0, unread_total: 0 }));
+    assert_eq!(unread, Some(Unread { marks: marks(0, 0), version: 3, last_seq: 3, unread_count: 0, unread_total: 0 }));
 }
 
 async fn a_room_is_counted_up_to_a_thousand_and_the_total_is_their_sum(db: Db) {
@@ -180,9 +211,12 @@ async fn a_room_is_counted_up_to_a_thousand_and_the_total_is_their_sum(db: Db) {
     assert_eq!(bench.store.unread_total(1).await.expect("answers"), 1_002);
     assert_eq!(
         unread(long).await,
-        Unread { version: 1_300, last_seq: 1_300, unread_count: 1_000, unread_total: 1_002 }
+        Unread { marks: marks(100, 100), version: 1_300, last_seq: 1_300, unread_count: 1_000, unread_total: 1_002 }
     );
-    assert_eq!(unread(short).await, Unread { version: 6, last_seq: 5, unread_count: 2, unread_total: 1_002 });
+    assert_eq!(
+        unread(short).await,
+        Unread { marks: marks(0, 0), version: 6, last_seq: 5, unread_count: 2, unread_total: 1_002 }
+    );
     assert_eq!(unread(read).await.unread_count, 0);
     assert_eq!(one_unread(&bench, 2, read).await, None, "not in that room");
     assert_eq!(
@@ -246,7 +280,7 @@ async fn the_last_time_seen_is_the_databases_clock_and_never_that_of_a_deleted_a
     assert!(bench.store.last_seen(&all).await.expect("answers").is_empty());
     bench.store.anonymise_chatter(9).await.expect("answers").expect("was there");
     let before = Micros::now();
-    let mut seen = bench.store.seen_now(&all).await.expect("answers");
+    let mut seen = bench.store.seen(&all, Duration::ZERO).await.expect("answers");
     seen.sort_unstable();
     let live: Vec<i64> = all.iter().copied().filter(|id| *id != 9).collect();
     assert_eq!(seen.iter().map(|(id, _)| *id).collect::<Vec<_>>(), live);
@@ -256,7 +290,7 @@ async fn the_last_time_seen_is_the_databases_clock_and_never_that_of_a_deleted_a
     assert_eq!(read, seen);
     bench.store.anonymise_chatter(1).await.expect("answers").expect("was there");
     assert!(bench.store.last_seen(&[1]).await.expect("answers").is_empty(), "it goes with the account");
-    assert!(bench.store.seen_now(&[1, 99_999]).await.expect("answers").is_empty());
+    assert!(bench.store.seen(&[1, 99_999], Duration::ZERO).await.expect("answers").is_empty());
 }
 
 async fn sharing_a_room_goes_both_ways(db: Db) {

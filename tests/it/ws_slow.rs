@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use crate::support::metrics::Metrics;
 use crate::support::secrets::MARKER;
 use crate::support::sockets_open::{held, memory_bytes};
 use crate::support::wait::s;
@@ -55,6 +56,8 @@ async fn fifty_sockets_that_never_read_cost_nobody_else(db: Db) {
     let grown = most.saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "memory grew by {grown} bytes");
     until("all slow sockets are gone", s(20), || held(server.port, &ports) == 0).await;
+    let counted = Metrics::of(&server.api()).await.get("sockets_closed_total{code=\"4508\"}");
+    assert!(counted > 0.0, "and counted");
     drop(slow);
 }
 

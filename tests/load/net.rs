@@ -56,26 +56,25 @@ pub async fn run(measured: Duration) -> Result<(), String> {
     let mut open = Open::default();
     for sockets in SOCKETS {
         open.up_to(sockets, &server.addresses()).await?;
-        let up = row(&server, sockets, "up", &rooms, measured).await?;
+        rows(&server, sockets, "up", &rooms, measured).await?;
         server.redis().kill();
         sleep(QUIET).await;
-        let away = row(&server, sockets, "away", &rooms, measured).await?;
+        rows(&server, sockets, "away", &rooms, measured).await?;
         server.redis().come_back().await;
         wait_until_whole(&server).await?;
-        println!("| {sockets} | one look of one instance: | | {} | | |", a_look(&up, &away));
         open.nobody_left()?;
     }
     Ok(())
 }
 
-/// A line for those who only wait and one with traffic; gives the first.
-async fn row(
+/// A line for those who only wait, and one with traffic.
+async fn rows(
     server: &Server,
     sockets: u64,
     redis: &str,
     rooms: &[(Room, [SocketAddr; 2])],
     measured: Duration,
-) -> Result<Spent, String> {
+) -> Result<(), String> {
     let meter = Meter::start(server.roots());
     sleep(measured).await;
     let idle = meter.read();
@@ -87,18 +86,11 @@ async fn row(
         let others = spent.other_cores();
         println!("| {sockets} | {redis} | {chats_per_s} | {instances:.1} | {postgres:.1} | {own:.1} | {others:.2} |");
     }
-    Ok(idle)
+    Ok(())
 }
 
 fn ms_per_s(us: u64, spent: &Spent) -> f64 {
     us as f64 / 1_000.0 / spent.took.as_secs_f64()
-}
-
-/// Away an instance looks every second instead of every five: the rest of what it does is the same.
-fn a_look(up: &Spent, away: &Spent) -> String {
-    let more = INSTANCES as f64 * (1.0 - 1.0 / 5.0);
-    let look = |of: fn(&Spent) -> u64| (ms_per_s(of(away), away) - ms_per_s(of(up), up)) / more;
-    format!("{:.1} ms | {:.1} ms", look(|spent| spent.cpu.instances), look(|spent| spent.cpu.postgres))
 }
 
 /// Chatters in a ring, each with a room with those next to them, and a chat in each. Nothing shall be tidied up behind that

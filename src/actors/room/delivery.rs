@@ -58,11 +58,16 @@ impl Room {
             let relay = self.parts.sessions.relay();
             if relay.state() != State::Single {
                 let told = relaying::runs(room, &events, &again);
+                self.parts.sessions.tally().told.add(told.iter().map(|run| run.changes.len()).sum());
                 told.into_iter().for_each(|changes| relay.tell(Told::Changes(changes)));
             }
             let ready = Arc::new(order.take(events));
             if unknown || retried > order.head().version {
                 order.doubt();
+            } else if retried > 0 {
+                // The room begins where the database is; a socket may not have got that far.
+                let both = [room.owner_id, room.opponent_id];
+                self.parts.sessions.look(self.id, both, order.head().version);
             }
             self.chats_end_typing(&ready.events);
             self.deliver(&ready, push_owed);
@@ -126,6 +131,7 @@ impl Room {
         if !order.begin_fill() {
             return;
         }
+        self.parts.sessions.tally().room_reads.add(1);
         let (store, room, since) = (self.parts.store.clone(), room.clone(), order.head().version);
         let fill = async move { read_changes(&store, &room, since).await };
         ctx.spawn(wrap_future::<_, Self>(fill).map(|filled, room, ctx| room.filled(filled, ctx)));
@@ -151,6 +157,7 @@ impl Room {
     pub(super) fn relayed(&mut self, changes: Changes, ctx: &mut Context<Self>) {
         let Stage::Open { order, .. } = &mut self.stage else { return };
         self.busy_at = Some(Instant::now());
+        self.parts.sessions.tally().heard.add(changes.changes.len());
         let events = changes.changes.into_iter().map(|(kind, chat)| Event::new(kind, chat)).collect();
         let ready = Arc::new(order.take(events));
         self.chats_end_typing(&ready.events);

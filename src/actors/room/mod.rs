@@ -5,6 +5,7 @@
 
 mod delivery;
 mod home;
+mod loading;
 pub mod messages;
 mod relaying;
 mod reply;
@@ -21,20 +22,16 @@ use actix::{Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Han
 
 use super::registry::{Delivered, Registry, RoomParts};
 use super::{ROOM_IN_FLIGHT, ROOM_MAILBOX};
-use crate::domain::chat::ChangeKind;
 use crate::domain::chatroom::Chatroom;
-use crate::domain::{ChatroomId, ChatterId, Version};
+use crate::domain::{ChatroomId, ChatterId};
 use crate::error::Problem;
-use crate::store::StoreError;
 use crate::store::writer::{self, Append, Home, Move, Submission};
 use home::RoomHome;
 use messages::{Alter, Asked, Command, Post, Reply, Settled};
 use reply::{answer, busy, problem_of_store, refuse};
-use state::{Head, Order};
+use state::Order;
 use typing::Typing;
 
-/// An event of another instance that is older than so many changes does not set a room back.
-const REWIND_MAX: Version = 1_000;
 /// How often at most a room looks whether it may retire, and a doubtful one asks the database again.
 const TICK_MAX: Duration = Duration::from_millis(500);
 
@@ -91,57 +88,6 @@ impl Room {
         let (sender, receiver) = channel(ROOM_MAILBOX);
         thread.spawn_fn(move || drop(Context::with_receiver(receiver).run(make())));
         Addr::new(sender)
-    }
-
-    fn loaded(&mut self, found: Result<Option<Chatroom>, StoreError>, ctx: &mut Context<Self>) {
-        let stage = match found {
-            Ok(Some(room)) => {
-                let known = self.delivered.get();
-                let mut order = Order::new(self.id, known.unwrap_or_else(|| self.begin(&room)));
-                if known.is_some() {
-                    order.doubt();
-                }
-                Stage::Open { room, order }
-            }
-            Ok(None) => Stage::Gone(Problem::not_found("chatroom")),
-            Err(error) => {
-                tracing::warn!(
-                    chatroom_id = self.id,
-                    error = &error as &dyn std::error::Error,
-                    "a room could not be read"
-                );
-                Stage::Gone(Problem::unavailable())
-            }
-        };
-        let Stage::Loading(stashed) = std::mem::replace(&mut self.stage, stage) else { return };
-        for command in stashed {
-            self.carry_out(command, ctx);
-        }
-        if matches!(self.stage, Stage::Gone(_)) {
-            self.retire(ctx);
-        } else {
-            self.mark_delivered();
-            self.fill_if_needed(ctx);
-        }
-    }
-
-    /// Where the order of a room begins that nobody had need of until now. One that an event of another instance has woken
-    /// begins before that: the sockets know themselves what they have had.
-    fn begin(&self, room: &Chatroom) -> Head {
-        let mut head = Head { version: room.version, seq: room.last_seq };
-        if let Stage::Loading(stashed) = &self.stage {
-            for command in stashed {
-                if let Command::Relayed(changes) = command
-                    && changes.from < head.version
-                    && changes.from + REWIND_MAX >= room.version
-                {
-                    let created = changes.changes.iter().filter(|(kind, _)| *kind == ChangeKind::Created);
-                    let seq = created.map(|(_, chat)| chat.seq - 1).min().unwrap_or(head.seq);
-                    head = Head { version: changes.from, seq: seq.min(head.seq) };
-                }
-            }
-        }
-        head
     }
 
     fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {

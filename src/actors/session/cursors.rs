@@ -12,6 +12,8 @@ use crate::domain::{ChatroomId, Version};
 
 /// Bytes of events that one socket may have held, all rooms together.
 const HELD_BYTES_MAX: usize = 65_536;
+/// Deleted rooms that one socket remembers once its rooms are listed.
+const GONE_MAX: usize = 1_024;
 
 /// A run of changes as a room gives it: all from `from` (not included) to `to`.
 pub trait Run {
@@ -35,7 +37,7 @@ pub struct Cursors {
     held_bytes: usize,
     /// Rooms that have to be read because something was missing.
     behind: HashSet<ChatroomId>,
-    /// Rooms that were deleted while the rooms are being listed: a page that was read before may still name them.
+    /// Rooms that were deleted: a page that was read before may still name them, and what was stored before may come yet.
     gone: HashSet<ChatroomId>,
 }
 
@@ -50,8 +52,8 @@ struct Held {
     /// What the socket has had.
     sent: Version,
     events: Vec<HeldRun>,
-    /// Something was thrown away: what is held is not all.
-    lost: bool,
+    /// Something up to this version was thrown away: what is held is not all, unless the database was read so far.
+    lost: Version,
 }
 
 struct HeldRun {
@@ -80,9 +82,11 @@ impl Default for Cursors {
 impl Cursors {
     /// A room's new changes: the frames to send now. What is missing before them is noted in [`Cursors::take_behind`].
     pub fn deliver(&mut self, room: ChatroomId, run: &impl Run) -> Vec<Bytes> {
-        let listing = self.listing;
+        if self.gone.contains(&room) {
+            return Vec::new();
+        }
         // A room that is not listed was made since the sign-in: there is nothing before it that the socket should have had.
-        let cursor = self.rooms.entry(room).or_insert_with(|| match listing {
+        let cursor = self.rooms.entry(room).or_insert_with(|| match self.listing {
             true => Cursor::Held(Box::new(Held { sent: run.from(), ..Held::default() })),
             false => Cursor::Live(run.from()),
         });
@@ -98,17 +102,13 @@ impl Cursors {
                 } else {
                     None
                 };
-                match frames {
-                    Some(frames) => {
-                        *sent = run.to();
-                        frames
-                    }
-                    None => {
-                        *cursor = Cursor::Held(Box::new(Held { sent: *sent, lost: true, ..Held::default() }));
-                        self.behind.insert(room);
-                        Vec::new()
-                    }
-                }
+                let Some(frames) = frames else {
+                    *cursor = Cursor::Held(Box::new(Held { sent: *sent, lost: run.to(), ..Held::default() }));
+                    self.behind.insert(room);
+                    return Vec::new();
+                };
+                *sent = run.to();
+                frames
             }
             Cursor::Held(held) => {
                 self.held_bytes = held.add(run, self.held_bytes);
@@ -145,7 +145,7 @@ impl Cursors {
         frames
     }
 
-    /// Whether the room was deleted while the rooms are being listed.
+    /// Whether the room was deleted.
     #[must_use]
     pub fn is_gone(&self, room: ChatroomId) -> bool {
         self.gone.contains(&room)
@@ -154,7 +154,6 @@ impl Cursors {
     /// All rooms were listed. What is still held belongs to rooms that were made meanwhile: their frames.
     pub fn all_listed(&mut self) -> Vec<Bytes> {
         self.listing = false;
-        self.gone = HashSet::new();
         let sent = |cursor: &Cursor| match cursor {
             Cursor::Held(held) => Some(held.sent),
             Cursor::Live(_) => None,
@@ -177,7 +176,7 @@ impl Cursors {
         match cursor {
             Cursor::Live(sent) => *cursor = Cursor::Held(Box::new(Held { sent: *sent, ..Held::default() })),
             // What was thrown away is in the database by now.
-            Cursor::Held(held) => held.lost = false,
+            Cursor::Held(held) => held.lost = 0,
         }
     }
 
@@ -213,15 +212,32 @@ impl Cursors {
         }
     }
 
-    /// The room is gone.
-    pub fn forget(&mut self, room: ChatroomId) {
-        self.behind.remove(&room);
-        if self.listing {
-            self.gone.insert(room);
+    /// Whether the socket was told of this room, or will be.
+    #[must_use]
+    pub fn knows(&self, room: ChatroomId) -> bool {
+        self.rooms.contains_key(&room)
+    }
+
+    /// The room is new; false if the socket knows it.
+    pub fn made(&mut self, room: ChatroomId) -> bool {
+        if self.knows(room) || self.gone.contains(&room) {
+            return false;
         }
-        if let Some(Cursor::Held(held)) = self.rooms.remove(&room) {
+        let cursor = if self.listing { Cursor::Held(Box::default()) } else { Cursor::Live(0) };
+        self.rooms.insert(room, cursor);
+        true
+    }
+
+    /// The room is gone; whether the socket may have known it.
+    pub fn forget(&mut self, room: ChatroomId) -> bool {
+        self.behind.remove(&room);
+        let noted = (self.listing || self.gone.len() < GONE_MAX) && self.gone.insert(room);
+        let is_news = self.listing && noted;
+        let known = self.rooms.remove(&room);
+        if let Some(Cursor::Held(held)) = &known {
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
         }
+        is_news || known.is_some()
     }
 
     /// How many rooms have to be read.
@@ -248,7 +264,8 @@ impl Held {
 
     /// Takes a run in; gives how many bytes are held in all now.
     fn add(&mut self, run: &impl Run, held_bytes: usize) -> usize {
-        if self.lost {
+        if self.lost > 0 {
+            self.lost = self.lost.max(run.to());
             return held_bytes;
         }
         let frames: Vec<_> = if run.is_unbroken() { run.frames().collect() } else { Vec::new() };
@@ -258,14 +275,14 @@ impl Held {
             return held_bytes + bytes;
         }
         let thrown_away = self.bytes();
+        self.lost = self.events.iter().map(|run| run.to).chain([run.to()]).max().unwrap_or(0);
         self.events = Vec::new();
-        self.lost = true;
         held_bytes.saturating_sub(thrown_away)
     }
 
     /// The frames above this version and the cursor behind them; none where something is missing between.
     fn above(self, version: Version) -> Option<(Vec<Bytes>, Version)> {
-        if self.lost {
+        if self.lost > version {
             return None;
         }
         let mut sent = version;

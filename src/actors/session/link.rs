@@ -1,5 +1,7 @@
 //! One live socket as the rest of the instance sees it: whose it is, what it wants, and where its frames go.
 
+mod seed;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -9,19 +11,17 @@ use parking_lot::Mutex;
 
 use super::Session;
 use super::cursors::{Cursors, Release};
-use super::event::{Batch, Event};
+use super::event::Batch;
 use super::frame::{Close, text_frame};
-use super::messages::{Behind, ProofWanted, Shut};
+use super::messages::{Behind, Shut};
 use super::out_queue::{OutQueue, Pushed};
-use super::seed_cursor::{Admitted, SeedCursor};
-use crate::actors::room::state::Head;
-use crate::domain::chat::{ChangeKind, Chat};
+use super::seed_cursor::SeedCursor;
+use crate::domain::chat::Chat;
 use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::error::Problem;
 use crate::wire::device::Ref;
 use crate::wire::device::server::ServerFrame;
 use crate::wire::rest::ChatBody;
-use crate::wire::seed::{ChatFrame, ErrorFrame};
 
 /// A socket's id on this instance.
 pub type LinkId = u64;
@@ -130,81 +130,13 @@ impl Link {
                 let mut state = state.lock();
                 let behind = state.cursors.behind();
                 let frames = state.cursors.deliver(batch.chatroom_id, &**batch);
+                self.out.tally().delivered.add(frames.len());
                 self.watch(self.out.push(frames));
                 if state.cursors.behind() > behind {
                     drop(state);
                     self.nudge();
                 }
             }
-        }
-    }
-
-    /// Queues what a seed socket gets of a run, under its cursor's lock; true if it has to read the database first.
-    fn deliver_seed(&self, batch: &Arc<Batch>, all: bool, cursor: &mut SeedCursor) -> bool {
-        match cursor.deliver(batch) {
-            Admitted::All => self.push_seed(batch.events.iter().map(|event| (event, event.kind)), all),
-            Admitted::Some(some) => {
-                self.push_seed(some.into_iter().map(|(at, kind)| (&batch.events[at], kind)), all);
-            }
-            Admitted::Nothing => {}
-            Admitted::Behind => return true,
-        }
-        false
-    }
-
-    fn push_seed<'a>(&self, events: impl Iterator<Item = (&'a Event, ChangeKind)> + Clone, all: bool) {
-        let wanted = |(_, kind): &(&Event, ChangeKind)| all || *kind == ChangeKind::Created;
-        let mut received = events
-            .clone()
-            .filter(|(event, kind)| *kind == ChangeKind::Created && event.chat.sender_id != self.chatter_id)
-            .map(|(event, _)| event.chat.seq);
-        let frame = |(event, kind): (&Event, ChangeKind)| match kind == event.kind {
-            true => event.seed_frame(),
-            false => Event::new(kind, event.chat.clone()).seed_frame(),
-        };
-        let frames = events.clone().filter(wanted).map(frame);
-        let Some(first) = received.next() else { return self.watch(self.out.push(frames)) };
-        let (pushed, proof_wanted) = self.out.push_chats(frames, first, received.last().unwrap_or(first));
-        self.watch(pushed);
-        if proof_wanted && let Some(session) = self.session.get() {
-            // A full mailbox leaves the proof to the heartbeat.
-            let _ = session.try_send(ProofWanted);
-        }
-    }
-
-    /// The database says where the seed socket's room is, or was read up to there with `read`: that goes out, and then what
-    /// was held. False if it has to be read once more.
-    pub fn joined(&self, head: Head, read: Option<Arc<Batch>>) -> bool {
-        let Kind::Seed { events, cursor, .. } = &self.kind else { return true };
-        let mut cursor = cursor.lock();
-        // What was read is delivered as to a live socket, which moves the cursor.
-        let head = if read.is_some() { cursor.head() } else { head };
-        let (held, mut again) = cursor.joined(head);
-        if again {
-            // What was thrown away may be more than what was read.
-            drop(cursor.joined(head));
-        }
-        for batch in read.iter().chain(&held) {
-            again |= self.deliver_seed(batch, *events, &mut cursor);
-        }
-        if again {
-            cursor.fall_behind();
-        }
-        !again
-    }
-
-    /// Whether a seed socket has to read the database.
-    #[must_use]
-    pub fn is_seed_behind(&self) -> bool {
-        matches!(&self.kind, Kind::Seed { cursor, .. } if cursor.lock().is_behind())
-    }
-
-    /// What a seed socket has had of its room.
-    #[must_use]
-    pub fn seed_head(&self) -> Option<Head> {
-        match &self.kind {
-            Kind::Seed { cursor, .. } => Some(cursor.lock().head()),
-            Kind::Device(_) => None,
         }
     }
 
@@ -219,6 +151,7 @@ impl Link {
             Kind::Device(state) => state.lock().cursors.look(room, version),
         };
         if behind {
+            self.out.tally().found.add(1);
             self.nudge();
         }
     }
@@ -234,15 +167,39 @@ impl Link {
     /// Queues something that is no change of a room, behind `ready`; passed over by seed sockets.
     pub fn announce(&self, frame: &Bytes) {
         let Kind::Device(state) = &self.kind else { return };
-        let mut state = state.lock();
+        let waits = self.announce_on(&mut state.lock(), frame);
+        if !waits {
+            self.close(Close::TOO_SLOW);
+        }
+    }
+
+    /// False where too much waits for `ready`.
+    fn announce_on(&self, state: &mut DeviceState, frame: &Bytes) -> bool {
         if state.is_ready {
             self.push(frame.clone());
         } else if state.early.len() < EARLY_MAX {
             state.early.push(frame.clone());
         } else {
-            drop(state);
+            return false;
+        }
+        true
+    }
+
+    /// Queues that a room is new, unless the socket knows it already.
+    pub fn room_made(&self, room: ChatroomId, frame: &Bytes) {
+        let Kind::Device(state) = &self.kind else { return };
+        let mut state = state.lock();
+        let waits = !state.cursors.made(room) || self.announce_on(&mut state, frame);
+        drop(state);
+        if !waits {
             self.close(Close::TOO_SLOW);
         }
+    }
+
+    /// Whether it is a device socket that has not heard of this room.
+    #[must_use]
+    pub fn misses_room(&self, room: ChatroomId) -> bool {
+        matches!(&self.kind, Kind::Device(state) if !state.lock().cursors.knows(room))
     }
 
     /// Queues something that nobody misses; dropped under pressure and before `ready`.
@@ -284,13 +241,19 @@ impl Link {
         })
     }
 
-    /// The room is gone: says so to a device socket.
+    /// The room is gone: says so to a device socket that asked.
     pub fn room_gone(&self, room: ChatroomId) {
-        if !self.is_device() {
-            return;
+        if self.is_device() {
+            self.cursors(|cursors| cursors.forget(room));
+            self.announce(&deleted(room));
         }
-        self.cursors(|cursors| cursors.forget(room));
-        self.announce(&deleted(room));
+    }
+
+    /// The room was deleted, as may be known: says so to a device socket that knew the room.
+    pub fn room_ended(&self, room: ChatroomId) {
+        if self.cursors(|cursors| cursors.forget(room)) {
+            self.announce(&deleted(room));
+        }
     }
 
     /// The cursors; nothing is sent.
@@ -307,16 +270,6 @@ impl Link {
         value
     }
 
-    /// Answers a retry on a seed socket: the chat is already stored, only the sender's socket hears of it.
-    pub fn again(&self, chat: &Chat) {
-        self.push(text_frame(&ChatFrame::new(chat)));
-    }
-
-    /// Answers a seed frame that was refused; the socket stays open.
-    pub fn refuse(&self, problem: &Problem, client_id: Option<&str>) {
-        self.push(text_frame(&ErrorFrame { error: problem, client_id }));
-    }
-
     /// Answers a device frame: this chat is stored so.
     pub fn ack(&self, reference: Option<Ref>, chat: &Chat) {
         self.push(text_frame(&ServerFrame::Ack { reference, chat: ChatBody::new(chat) }));
@@ -324,6 +277,7 @@ impl Link {
 
     /// Answers a device frame that was refused; the socket stays open.
     pub fn refuse_frame(&self, reference: Option<Ref>, problem: &Problem) {
+        self.out.tally().refused.add(problem.code as usize);
         self.push(text_frame(&ServerFrame::Error { reference, problem }));
     }
 
@@ -335,12 +289,13 @@ impl Link {
 
     /// Closes the socket with this code.
     pub fn close(&self, close: Close) {
-        self.out.close(Some((close.code, close.reason)));
+        self.out.close_for(close);
         self.shut();
     }
 
     fn watch(&self, pushed: Pushed) {
         if pushed == Pushed::Overflowed {
+            self.out.tally().closed(Close::TOO_SLOW);
             tracing::info!(socket_id = self.id, chatter_id = self.chatter_id, "socket closed: it reads too slowly");
             self.shut();
         }

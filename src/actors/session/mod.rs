@@ -138,7 +138,7 @@ impl Session {
     }
 
     fn close(&self, close: Close, ctx: &mut Context<Self>) {
-        self.link.out.close(Some((close.code, close.reason)));
+        self.link.out.close_for(close);
         Self::end_soon(ctx);
     }
 

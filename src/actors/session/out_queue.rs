@@ -4,18 +4,21 @@
 //! peer that stops reading blocks neither the actor nor the rooms, it fills its queue and is closed. A burst is not slowness: what
 //! comes at once may be more than the queue shall hold, if the peer then reads it.
 
+mod body;
+
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::Stream;
 use parking_lot::Mutex;
+
+pub use body::OutBody;
 
 use super::frame::{Close, close_frame, ping_frame};
 use super::receipt_proof::{Next, ReceiptProof};
+use crate::actors::tally::Tally;
 use crate::domain::Seq;
 
 /// Up to a quarter of its bytes a queue counts as roomy.
@@ -40,6 +43,7 @@ pub enum Pushed {
 pub struct OutQueue {
     shared: Arc<Mutex<Shared>>,
     bytes_max: usize,
+    tally: Arc<Tally>,
 }
 
 struct Shared {
@@ -67,7 +71,7 @@ enum State {
 impl OutQueue {
     /// A queue of at most this many bytes, and the body that empties it.
     #[must_use]
-    pub fn new(bytes_max: usize) -> (Self, OutBody) {
+    pub fn new(bytes_max: usize, tally: Arc<Tally>) -> (Self, OutBody) {
         let shared = Shared {
             chunks: VecDeque::new(),
             bytes: 0,
@@ -78,7 +82,13 @@ impl OutQueue {
             proof: ReceiptProof::default(),
         };
         let shared = Arc::new(Mutex::new(shared));
-        (Self { shared: shared.clone(), bytes_max }, OutBody { shared, bytes_max })
+        (Self { shared: shared.clone(), bytes_max, tally }, OutBody { shared, bytes_max })
+    }
+
+    /// Where it is counted what goes through all queues.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Puts frames in, in order, with one wake-up.
@@ -161,15 +171,24 @@ impl OutQueue {
         self.shared.lock().proof.pong(payload)
     }
 
-    /// Queues the close frame behind what is there; takes nothing after it.
-    pub fn close(&self, close: Option<(u16, &str)>) {
+    /// Closes for this reason.
+    pub fn close_for(&self, close: Close) {
+        if self.close(Some((close.code, close.reason))) {
+            self.tally.closed(close);
+        }
+    }
+
+    /// Queues the close frame behind what is there; takes nothing after it. False if it was closing already.
+    pub fn close(&self, close: Option<(u16, &str)>) -> bool {
         let mut shared = self.shared.lock();
-        if shared.state == State::Open {
+        let open = shared.state == State::Open;
+        if open {
             // The close frame itself always fits.
             shared.append(close_frame(close));
             shared.state = State::Closing;
         }
         wake(shared);
+        open
     }
 
     /// Ends the connection once the queue is empty.
@@ -245,60 +264,13 @@ fn wake(mut shared: parking_lot::MutexGuard<'_, Shared>) {
     }
 }
 
-/// The response body of an upgraded connection.
-pub struct OutBody {
-    shared: Arc<Mutex<Shared>>,
-    bytes_max: usize,
-}
-
-impl Stream for OutBody {
-    type Item = Result<Bytes, actix_web::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut shared = self.shared.lock();
-        if let Some(chunk) = shared.chunks.pop_front() {
-            shared.bytes -= chunk.len();
-            if shared.bytes <= self.bytes_max {
-                shared.overfull = None;
-            }
-            let producer = if shared.is_roomy(self.bytes_max) { shared.producer.take() } else { None };
-            drop(shared);
-            if let Some(producer) = producer {
-                producer.wake();
-            }
-            return Poll::Ready(Some(Ok(chunk)));
-        }
-        if shared.state == State::Ended {
-            return Poll::Ready(None);
-        }
-        // A burst's worth of room is given back, so that an idle socket costs little.
-        if shared.chunks.capacity() > 64 {
-            shared.chunks = VecDeque::new();
-        }
-        match &mut shared.reader {
-            Some(reader) => reader.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for OutBody {
-    fn drop(&mut self) {
-        let mut shared = self.shared.lock();
-        shared.state = State::Ended;
-        shared.chunks = VecDeque::new();
-        shared.bytes = 0;
-        let producer = shared.producer.take();
-        drop(shared);
-        if let Some(producer) = producer {
-            producer.wake();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::Context;
+
+    use futures_util::Stream;
+
     use super::*;
 
     fn next(body: &mut OutBody) -> Poll<Option<Bytes>> {
@@ -308,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_stays_full_is_dropped_and_ends_with_the_reason() {
-        let (queue, mut body) = OutQueue::new(10);
+        let (queue, mut body) = OutQueue::new(10, Arc::default());
         assert_eq!(queue.push([Bytes::from_static(b"12345678")]), Pushed::Queued);
         assert_eq!(queue.push([Bytes::from_static(b"901")]), Pushed::Queued);
         queue.shared.lock().overfull = Instant::now().checked_sub(OVERFULL_MAX);
@@ -321,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_burst_that_is_read_is_no_jam_and_far_too_much_is_one_at_once() {
-        let (queue, mut body) = OutQueue::new(10);
+        let (queue, mut body) = OutQueue::new(10, Arc::default());
         assert_eq!(queue.push([Bytes::from_static(&[b'x'; 100])]), Pushed::Queued);
         assert!(matches!(next(&mut body), Poll::Ready(Some(_))));
         assert!(queue.shared.lock().overfull.is_none());
@@ -330,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_closing_queue_sends_what_it_has_and_waits_for_the_peer() {
-        let (queue, mut body) = OutQueue::new(100);
+        let (queue, mut body) = OutQueue::new(100, Arc::default());
         queue.push([Bytes::from_static(b"last")]);
         queue.close(Some((1000, "")));
         assert_eq!(next(&mut body), Poll::Ready(Some(Bytes::from_static(b"last"))));
@@ -342,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_vanished_connection_takes_nothing() {
-        let (queue, body) = OutQueue::new(100);
+        let (queue, body) = OutQueue::new(100, Arc::default());
         drop(body);
         assert_eq!(queue.push([Bytes::from_static(b"x")]), Pushed::Closed);
     }

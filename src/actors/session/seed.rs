@@ -33,6 +33,7 @@ impl Session {
             return;
         }
         self.reading = true;
+        self.link.out.tally().socket_reads.add(1);
         let (store, turns, chatter) = (self.parts.store.clone(), self.parts.turns.clone(), self.link.chatter_id);
         let read = async move {
             let _turn = turns.acquire().await;

@@ -25,6 +25,8 @@ pub(super) enum Failure {
     Silent,
     /// The connection broke.
     Ended,
+    /// Redis no longer holds what this instance wrote.
+    Forgotten,
 }
 
 /// Knows the way to Redis.
@@ -104,7 +106,7 @@ impl Connection {
 }
 
 /// The answer, or that there was none in time.
-pub(super) async fn in_time(within: Duration, asked: impl Future<Output = RedisResult<()>>) -> Result<(), Failure> {
+pub(super) async fn in_time<T>(within: Duration, asked: impl Future<Output = RedisResult<T>>) -> Result<T, Failure> {
     // This thread may have been busy for so long that the answer is here and only has not been read: a last look.
     const LAST_LOOK: Duration = Duration::from_millis(10);
     let mut asked = pin!(asked);
@@ -170,6 +172,7 @@ impl std::fmt::Display for Failure {
             },
             Self::Silent => f.write_str("no answer in time"),
             Self::Ended => f.write_str("the connection ended"),
+            Self::Forgotten => f.write_str("Redis has forgotten what was written"),
         }
     }
 }

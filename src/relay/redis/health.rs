@@ -8,11 +8,13 @@ use parking_lot::Mutex;
 use super::State;
 use super::connect::Failure;
 
-/// One of the two connections.
+/// One of the connections.
 #[derive(Clone, Copy)]
 pub(super) enum Side {
     Publishes,
     Subscribed,
+    /// Who is there; no other instance has to do without anything else when it fails.
+    Roster,
 }
 
 pub(super) struct Health {
@@ -59,6 +61,10 @@ impl Health {
     }
 
     pub fn down(&self, side: Side, why: &Failure) {
+        if matches!(side, Side::Roster) {
+            tracing::debug!(%why, "who is connected elsewhere is not known");
+            return;
+        }
         let mut inner = self.inner.lock();
         self.set(&mut inner, side, false);
         let away = inner.away.get_or_insert_with(|| Away { since: Instant::now(), said: false });

@@ -30,6 +30,7 @@ pub(super) async fn run(shared: &Arc<Shared>, hear: &Arc<dyn Hear>) {
         let failure = line.serve(&**hear).await;
         shared.wanted.disconnected();
         shared.health.down(Side::Subscribed, &failure);
+        hear.disconnected();
     }
 }
 

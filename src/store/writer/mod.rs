@@ -10,6 +10,7 @@ mod parked;
 mod postgres;
 mod run;
 mod sqlite;
+mod tally;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -21,6 +22,7 @@ pub(super) use batch::{ClientKey, Known};
 pub use moves::Move;
 use moves::Moves;
 pub use run::Loop;
+pub use tally::Tally;
 
 use super::connect::Opened;
 use crate::domain::chat::{Chat, ClientId, Content};
@@ -157,6 +159,7 @@ pub struct WriterHandle {
     watcher: Watching,
     /// Commands that were handed in and not settled yet.
     in_flight: Arc<AtomicUsize>,
+    tally: Arc<Tally>,
 }
 
 impl WriterHandle {
@@ -173,6 +176,12 @@ impl WriterHandle {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Waits until the watermarks are written, or a second has passed; at shutdown.
@@ -200,7 +209,7 @@ impl WriterHandle {
 pub(super) fn new(opened: &Opened, push_grace: Duration) -> (WriterHandle, Loop) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
     let (moves, watcher, in_flight) = (Arc::new(Moves::default()), Watching::default(), Arc::new(AtomicUsize::new(0)));
-    let handle =
-        WriterHandle { queue: sender, moves: moves.clone(), watcher: watcher.clone(), in_flight: in_flight.clone() };
-    (handle, Loop::new(queue, moves, watcher, in_flight, opened, push_grace))
+    let tally = Arc::new(Tally::default());
+    let run = Loop::new(queue, moves.clone(), watcher.clone(), in_flight.clone(), tally.clone(), opened, push_grace);
+    (WriterHandle { queue: sender, moves, watcher, in_flight, tally }, run)
 }

@@ -77,8 +77,13 @@ impl Postgres {
                 None => connect(&writes).await?,
             };
             let answer = ask(&mut connection).await;
-            // A refusal by the database leaves the connection sound; anything else does not.
-            if matches!(answer, Ok(_) | Err(sqlx::Error::Database(_))) {
+            // A refusal by the database leaves the connection sound, unless it ends it (57P01 and its like); nothing else does.
+            let sound = match &answer {
+                Ok(_) => true,
+                Err(sqlx::Error::Database(error)) => !error.code().is_some_and(|code| code.starts_with("57P")),
+                Err(_) => false,
+            };
+            if sound {
                 *slot = Some(connection);
             }
             answer

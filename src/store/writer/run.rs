@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::moves::{self, Moves};
 use super::parked::Parked;
-use super::{Command, Home, Moved, Outcome, Refusal, Submission, Watching, postgres, sqlite};
+use super::{Command, Home, Moved, Outcome, Refusal, Submission, Tally, Watching, postgres, sqlite};
 use crate::domain::ChatroomId;
 use crate::store::StoreError;
+use crate::store::chats::is_duplicate;
 use crate::store::connect::Opened;
 
 /// Rows in one transaction: enough to make the commit's cost small, few enough to keep it short. On PostgreSQL a
@@ -29,6 +30,7 @@ pub struct Loop {
     moves: Arc<Moves>,
     watcher: Watching,
     in_flight: Arc<AtomicUsize>,
+    tally: Arc<Tally>,
     database: Database,
     parked: Parked,
 }
@@ -53,6 +55,7 @@ impl Loop {
         moves: Arc<Moves>,
         watcher: Watching,
         in_flight: Arc<AtomicUsize>,
+        tally: Arc<Tally>,
         opened: &Opened,
         push_grace: Duration,
     ) -> Self {
@@ -62,7 +65,7 @@ impl Loop {
             }
             _ => Database::Sqlite(sqlite::Sqlite::new(opened.writes.clone(), push_grace)),
         };
-        Self { queue, moves, watcher, in_flight, database, parked: Parked::default() }
+        Self { queue, moves, watcher, in_flight, tally, database, parked: Parked::default() }
     }
 
     /// Writes until every handle is gone, then flushes the last watermarks.
@@ -74,6 +77,9 @@ impl Loop {
             {
                 tracing::debug!(error = &error as &dyn std::error::Error, "watermarks wait for the database");
                 self.moves.put_back(due);
+                if matches!(error, StoreError::Unavailable(_)) {
+                    self.refuse_waiting();
+                }
             }
         }
         let last = self.moves.take();
@@ -84,6 +90,7 @@ impl Loop {
 
     /// What to write next; may be empty when only watermarks are due. `None` when nobody can hand in any more.
     async fn next_batch(&mut self) -> Option<Vec<Submission>> {
+        self.tally.parked.set(self.parked.count);
         let mut batch = Vec::new();
         if self.parked.retry_at.is_none_or(|at| at > Instant::now()) {
             let retry_at = self.parked.retry_at;
@@ -125,7 +132,9 @@ impl Loop {
             return;
         }
         let commands: Vec<&Command> = batch.iter().map(|s| &s.command).collect();
+        let begun = Instant::now();
         let verdicts = self.database.commit(&commands).await;
+        self.tally.batch(&verdicts, begun.elapsed());
         let outage = verdicts.iter().any(|v| matches!(v, Verdict::Done(Err(Refusal::Unavailable))));
         let locked = self.settle(batch, verdicts);
         self.parked.again(locked);
@@ -203,6 +212,8 @@ impl Database {
                 tracing::warn!(error, chats = commands.len(), "a batch was not stored: the database does not answer");
                 commands.iter().map(|_| Verdict::Done(Err(Refusal::Unavailable))).collect()
             }
+            // Another instance has stored the same client_id since it was looked up: the next time it is found.
+            Err(StoreError::Failed(error)) if commands.len() == 1 && is_duplicate(&error) => vec![Verdict::Locked],
             Err(StoreError::Failed(error)) if commands.len() == 1 => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a chat could not be stored");
                 vec![Verdict::Done(Err(Refusal::Failed))]

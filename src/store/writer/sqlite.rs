@@ -1,5 +1,6 @@
 //! A batch on SQLite: one transaction on the one connection that writes.
 
+mod file;
 mod part;
 mod statements;
 
@@ -11,6 +12,7 @@ use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::sqlx::sqlite::SqliteConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe, Either, Row as _, Sqlite as Driver};
 
+use file::DatabaseFile;
 use part::Part;
 use statements::{ROWS_MAX, Statements, size_for};
 
@@ -28,6 +30,7 @@ pub(super) struct Sqlite {
     writes: Pool,
     grace_us: i64,
     statements: Statements,
+    file: Option<DatabaseFile>,
 }
 
 /// What SQLite gave a batch.
@@ -40,7 +43,8 @@ struct Got {
 
 impl Sqlite {
     pub(super) fn new(writes: Pool, push_grace: Duration) -> Self {
-        Self { writes, grace_us: micros(push_grace), statements: Statements::new() }
+        let file = writes.db().get_sqlite_connection_pool().connect_options().get_filename().to_owned();
+        Self { writes, grace_us: micros(push_grace), statements: Statements::new(), file: DatabaseFile::at(&file) }
     }
 
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Verdict>, StoreError> {
@@ -69,7 +73,8 @@ impl Sqlite {
         Ok(())
     }
 
-    async fn connection(&self) -> Result<PoolConnection<Driver>, StoreError> {
+    async fn connection(&mut self) -> Result<PoolConnection<Driver>, StoreError> {
+        self.file.as_mut().map_or(Ok(()), DatabaseFile::is_there)?;
         self.writes.db().get_sqlite_connection_pool().acquire().await.map_err(StoreError::from)
     }
 

@@ -24,6 +24,20 @@ impl Person {
         self.api.request(method, path, Some(&self.token), json).await
     }
 
+    /// The same of a server that may be away; none where no answer came in time.
+    pub async fn try_request(
+        &self,
+        method: Method,
+        path: &str,
+        json: Option<&Value>,
+        within: Duration,
+    ) -> Option<Answer> {
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("authorization", bearer.as_str())];
+        let asked = self.api.try_request(method, path, &headers, json);
+        tokio::time::timeout(within, asked).await.ok()?.ok()
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.request(Method::GET, path, None).await
     }

@@ -1,7 +1,7 @@
 //! Many senders at once who never give up a chat: each is tried again under its `client_id` until it is acknowledged.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -13,6 +13,17 @@ use super::checker::Acked;
 use super::rest::Api;
 use super::secrets::MARKER;
 
+/// How the senders of a burst go about it.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// Between a chat and the next.
+    pub pause: Duration,
+    /// How long an answer is waited for, before the same is sent again, perhaps to another instance.
+    pub patience: Duration,
+}
+
+/// As fast as it goes, and patient.
+const HASTY: Manner = Manner { pause: Duration::ZERO, patience: Duration::from_secs(30) };
 /// How long a chat is tried before the test fails: more than any outage that a test makes.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(90);
 
@@ -20,23 +31,39 @@ pub struct Burst {
     pub rooms: Vec<i64>,
     /// The two of each room.
     pub people: Vec<(Person, Person)>,
-    acked: Arc<Mutex<Vec<Acked>>>,
-    refused: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
+    record: Arc<Record>,
     senders: Vec<JoinHandle<()>>,
+}
+
+/// What came of it so far.
+#[derive(Default)]
+pub struct Record {
+    acked: Mutex<Vec<Acked>>,
+    refused: AtomicUsize,
+    unanswered: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Record {
+    /// How many chats are acknowledged so far.
+    pub fn acked(&self) -> usize {
+        self.list().len()
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Acked>> {
+        self.acked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Burst {
     /// `rooms` rooms with `per_person` senders for each of their two people.
     pub async fn start(api: &Api, rooms: usize, per_person: usize) -> Self {
-        let mut burst = Self {
-            rooms: Vec::new(),
-            people: Vec::new(),
-            acked: Arc::default(),
-            refused: Arc::default(),
-            stop: Arc::default(),
-            senders: Vec::new(),
-        };
+        Self::with(HASTY, api, rooms, per_person).await
+    }
+
+    /// The same in this manner.
+    pub async fn with(manner: Manner, api: &Api, rooms: usize, per_person: usize) -> Self {
+        let mut burst = Self { rooms: Vec::new(), people: Vec::new(), record: Arc::default(), senders: Vec::new() };
         for n in 0..rooms {
             let (left, right) = (api.person(&format!("left-{n}")).await, api.person(&format!("right-{n}")).await);
             let room = left.room_with(&right).await;
@@ -45,52 +72,70 @@ impl Burst {
             for (side, person) in [left, right].into_iter().enumerate() {
                 for lane in 0..per_person {
                     let chain = (n * 2 + side) * per_person + lane;
-                    burst.spawn(person.clone(), room, chain);
+                    burst.spawn(manner, person.clone(), room, chain);
                 }
             }
         }
         burst
     }
 
-    fn spawn(&mut self, person: Person, room: i64, chain: usize) {
-        let (acked, refused, stop) = (self.acked.clone(), self.refused.clone(), self.stop.clone());
+    fn spawn(&mut self, manner: Manner, person: Person, room: i64, chain: usize) {
+        let record = self.record.clone();
         self.senders.push(tokio::spawn(async move {
             let mut count = 0;
-            while !stop.load(Ordering::Relaxed) {
+            while !record.stop.load(Ordering::Relaxed) {
                 count += 1;
-                let chat = send_until_acked(&person, room, chain, count, &refused).await;
-                acked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(chat);
+                let chat = send_until_acked(manner, &person, room, chain, count, &record).await;
+                record.list().push(chat);
+                tokio::time::sleep(manner.pause).await;
             }
         }));
     }
 
+    /// What came of it so far, also for somebody beside it.
+    pub fn record(&self) -> Arc<Record> {
+        self.record.clone()
+    }
+
     /// How many chats are acknowledged so far.
     pub fn acked(&self) -> usize {
-        self.acked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+        self.record.acked()
     }
 
     /// How many tries were answered 503 so far.
     pub fn refused(&self) -> usize {
-        self.refused.load(Ordering::Relaxed)
+        self.record.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many tries were not answered so far.
+    pub fn unanswered(&self) -> usize {
+        self.record.unanswered.load(Ordering::Relaxed)
     }
 
     /// Lets every sender finish its chat; all that was acknowledged.
     pub async fn finish(mut self) -> Vec<Acked> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.record.stop.store(true, Ordering::Relaxed);
         for sender in std::mem::take(&mut self.senders) {
             sender.await.expect("no sender fails");
         }
-        std::mem::take(&mut *self.acked.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        std::mem::take(&mut *self.record.list())
     }
 }
 
-async fn send_until_acked(person: &Person, room: i64, chain: usize, count: usize, refused: &AtomicUsize) -> Acked {
+async fn send_until_acked(
+    manner: Manner,
+    person: &Person,
+    room: i64,
+    chain: usize,
+    count: usize,
+    record: &Record,
+) -> Acked {
     let content = format!("{MARKER} {chain} {count}");
     let client_id = format!("{chain}-{count}");
     let body = json!({"content": content, "client_id": client_id});
     let started = std::time::Instant::now();
     loop {
-        if let Some(chat) = try_once(person, room, &body, refused).await {
+        if let Some(chat) = try_once(manner, person, room, &body, record).await {
             return Acked::from_chat(&chat, chain, &client_id, &content);
         }
         assert!(started.elapsed() < GIVE_UP_AFTER, "a chat was not taken within {GIVE_UP_AFTER:?}");
@@ -99,17 +144,19 @@ async fn send_until_acked(person: &Person, room: i64, chain: usize, count: usize
 }
 
 /// One try: the chat, or none when the server is away or says 503; anything else fails the test.
-async fn try_once(person: &Person, room: i64, body: &Value, refused: &AtomicUsize) -> Option<Value> {
-    let bearer = format!("Bearer {}", person.token);
+async fn try_once(manner: Manner, person: &Person, room: i64, body: &Value, record: &Record) -> Option<Value> {
     let path = format!("/api/chatrooms/{room}/chats");
-    let answer = person.api.try_request(Method::POST, &path, &[("authorization", &bearer)], Some(body)).await.ok()?;
+    let Some(answer) = person.try_request(Method::POST, &path, Some(body), manner.patience).await else {
+        record.unanswered.fetch_add(1, Ordering::Relaxed);
+        return None;
+    };
     match answer.status {
         200 | 201 => Some(answer.json),
         503 => {
-            refused.fetch_add(1, Ordering::Relaxed);
+            record.refused.fetch_add(1, Ordering::Relaxed);
             answer.any_problem();
             None
         }
-        other => panic!("a chat was answered {other}: {}", answer.text),
+        other => panic!("I9: a chat was answered {other}: {}", answer.text),
     }
 }

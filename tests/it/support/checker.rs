@@ -40,12 +40,19 @@ impl Acked {
     }
 }
 
+/// What a socket got.
+struct Seen {
+    room: i64,
+    chats: Vec<Value>,
+    /// How many chats had been acknowledged when it was open, where that is known.
+    since: Option<usize>,
+}
+
 /// Collects what clients saw; `verify` in the end.
 #[derive(Default)]
 pub struct Checker {
     acked: Vec<Acked>,
-    /// What each socket got: its room and its chats.
-    seen: Vec<(i64, Vec<Value>)>,
+    seen: Vec<Seen>,
     views: Vec<(i64, Person, Person)>,
 }
 
@@ -57,7 +64,12 @@ impl Checker {
 
     /// What one socket got while it was open.
     pub fn saw(&mut self, room: i64, socket: &SeedSocket) {
-        self.seen.push((room, socket.chats.clone()));
+        self.seen.push(Seen { room, chats: socket.chats.clone(), since: None });
+    }
+
+    /// The same of one that was open when so many of the chats given to `acked` had been acknowledged.
+    pub fn saw_since(&mut self, room: i64, socket: &SeedSocket, acked: usize) {
+        self.seen.push(Seen { room, chats: socket.chats.clone(), since: Some(acked) });
     }
 
     /// These two look at their room in the end.
@@ -80,8 +92,11 @@ impl Checker {
         check_client_ids(rows.values().flatten());
         check_acked(&self.acked, &rows);
         check_chains(&self.acked);
-        for (room, seen) in &self.seen {
-            check_seen(*room, seen, &rows[room]);
+        for seen in &self.seen {
+            check_seen(seen.room, &seen.chats, &rows[&seen.room]);
+            if let Some(since) = seen.since {
+                check_start(seen.room, &seen.chats, &self.acked[since.min(self.acked.len())..]);
+            }
         }
         for (room, one, other) in &self.views {
             let (left, right) = (one.history(*room).await, other.history(*room).await);
@@ -135,6 +150,17 @@ fn check_seen(room: i64, seen: &[Value], rows: &[chat::Model]) {
         assert_eq!(chat["seq"], expected, "I4: a socket of room {room} skipped or repeated: {chat}");
         let row = rows.get((expected - 1) as usize).unwrap_or_else(|| panic!("I4: shown and not stored: {chat}"));
         assert_eq!((&chat["id"], &chat["message"]), (&row.id.into(), &row.content.clone().into()), "I4: room {room}");
+    }
+}
+
+/// Of what is acknowledged later than a socket is open, the first of each chain may have been stored before; the rest
+/// was not even sent, so the socket must not begin behind it.
+fn check_start(room: i64, seen: &[Value], later: &[Acked]) {
+    let Some(start) = seen.first().and_then(|chat| chat["seq"].as_i64()) else { return };
+    let mut begun = HashSet::new();
+    for ack in later.iter().filter(|ack| ack.room == room) {
+        let sent_later = !begun.insert(ack.chain);
+        assert!(!sent_later || ack.seq >= start, "I4: a socket of room {room} begins with {start}, without {ack:?}");
     }
 }
 
@@ -218,6 +244,14 @@ mod tests {
         assert!(fails(move || check_seen(1, &[chat(1, "a"), chat(3, "c")], &rows())));
         assert!(fails(move || check_seen(1, &[chat(2, "b"), chat(2, "b")], &rows())));
         assert!(fails(move || check_seen(1, &[chat(2, "other")], &rows())));
+    }
+
+    #[test]
+    fn it_sees_that_a_socket_began_too_late() {
+        let seen = || [json!({"seq": 3})];
+        check_start(1, &seen(), &[ack(2, "stored before, perhaps"), ack(3, "a")]);
+        check_start(2, &seen(), &[ack(1, "elsewhere"), ack(2, "elsewhere")]);
+        assert!(fails(move || check_start(1, &seen(), &[ack(1, "a"), ack(2, "b")])));
     }
 
     #[test]

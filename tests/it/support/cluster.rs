@@ -9,7 +9,7 @@ use super::database::Db;
 use super::device_socket::DeviceSocket;
 use super::proxy::Proxy;
 use super::redis::Redis;
-use super::server::TestServer;
+use super::server::{ServerBuilder, TestServer};
 use super::wait::eventually;
 
 /// What a loaded machine may add to any promised time.
@@ -30,14 +30,33 @@ impl Cluster {
         cluster
     }
 
+    /// The same without the net below: what arrives was heard, or read because something that was heard was no longer the next.
+    pub async fn without_net(instances: usize) -> Self {
+        let cluster = Self::with(Redis::start(), instances, &[("REDIS__LOOK_MS", 3_600_000)]).await;
+        cluster.is_whole_within(Duration::from_secs(20)).await;
+        cluster
+    }
+
     /// So many instances on this Redis, which may be away.
     pub async fn on(redis: Redis, instances: usize) -> Self {
+        Self::with(redis, instances, &[]).await
+    }
+
+    /// The same with these settings.
+    pub async fn with(redis: Redis, instances: usize, settings: &[(&str, u64)]) -> Self {
+        let builder = TestServer::with(Db::Cluster);
+        Self::built(settings.iter().fold(builder, |builder, (key, value)| builder.set(key, value)), redis, instances)
+            .await
+    }
+
+    /// The same with whatever the builder was told.
+    pub async fn built(builder: ServerBuilder, redis: Redis, instances: usize) -> Self {
         let mut wires = Vec::new();
         for _ in 0..instances {
             wires.push(Proxy::before(redis.port).await);
         }
         let urls = wires.iter().map(|wire| format!("redis://127.0.0.1:{}", wire.port));
-        let server = TestServer::with(Db::Cluster).redis_urls(urls).start().await;
+        let server = builder.redis_urls(urls).start().await;
         Self { server, wires, redis }
     }
 
@@ -90,8 +109,14 @@ impl Crossing {
         let api = cluster.server.api();
         let (speaker, other) = (api.person(&format!("{name}-says")).await, api.person(&format!("{name}-hears")).await);
         let room = speaker.room_with(&other).await;
-        let (near, far) = (cluster.at(from, &other).device().await, cluster.at(to, &other).device().await);
-        Self { room, speaker: cluster.at(from, &speaker), near, far, said: 0 }
+        Self::between(cluster, [&speaker, &other], room, from, to).await
+    }
+
+    /// The first of these two speaks, the other one listens.
+    pub async fn between(cluster: &Cluster, people: [&Person; 2], room: i64, from: usize, to: usize) -> Self {
+        let [speaker, other] = people;
+        let (near, far) = (cluster.at(from, other).device().await, cluster.at(to, other).device().await);
+        Self { room, speaker: cluster.at(from, speaker), near, far, said: 0 }
     }
 
     /// Says the next thing; both devices get it as the next.

@@ -5,7 +5,7 @@ use std::path::Path;
 use entity::{chat, chatroom, chatter, device, member, push_outbox, sign_in};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, PaginatorTrait,
-    QueryFilter, QueryOrder,
+    QueryFilter, QueryOrder, Statement,
 };
 
 /// Which database a test runs on.
@@ -99,6 +99,21 @@ impl Dump {
             self.run(&format!("INSERT INTO chats ({columns}) VALUES {rows}")).await;
         }
         self.run(&format!("UPDATE chatrooms SET last_seq = {last}, version = {last} WHERE id = {room}")).await;
+    }
+
+    /// The one number that this question gives.
+    pub async fn number(&self, sql: &str) -> i64 {
+        self.one(sql).await.try_get_by_index(0).expect("a number")
+    }
+
+    /// The one text that this question gives.
+    pub async fn text(&self, sql: &str) -> String {
+        self.one(sql).await.try_get_by_index(0).expect("a text")
+    }
+
+    async fn one(&self, sql: &str) -> sea_orm::QueryResult {
+        let question = Statement::from_string(self.0.get_database_backend(), sql);
+        self.0.query_one_raw(question).await.expect("the question runs").expect("one row")
     }
 
     /// For what no table of ours answers, such as a lock that a test holds.

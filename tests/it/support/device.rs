@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::account::Person;
@@ -17,6 +18,7 @@ use super::doors::Doors;
 use super::frames::Came;
 
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What happened to it, to see that a test did what it was meant to.
@@ -69,6 +71,8 @@ pub struct Device {
     pub way: Way,
     /// How many rooms it resumes in one frame.
     pub resumed_at_once: usize,
+    /// The database is away now and then: nobody can sign in then.
+    pub outages: bool,
     socket: Option<DeviceSocket>,
     phase: Phase,
     /// The versions that this socket's `ready` and `chatrooms` told.
@@ -90,20 +94,22 @@ pub struct Device {
 impl Device {
     /// A device of this person that connects to this port, or to any of these; `name` begins its `client_id`s.
     pub fn new(person: &Person, doors: impl Into<Doors>, name: &str) -> Self {
+        let doors = doors.into();
         Self {
             name: name.to_owned(),
             person: person.clone(),
-            doors: doors.into(),
             way: Way::Header,
             resumed_at_once: 500,
+            outages: false,
             socket: None,
             phase: Phase::Away,
             listed: BTreeMap::new(),
             resuming: BTreeSet::new(),
-            watch: Watch::default(),
+            watch: Watch::new(doors.is_several()),
             rooms: BTreeMap::new(),
             outbox: VecDeque::new(),
             asked: BTreeMap::new(),
+            doors,
             refs: 0,
             sent: 0,
             acked: Vec::new(),
@@ -111,6 +117,11 @@ impl Device {
             wrongs: Vec::new(),
             tally: Tally::default(),
         }
+    }
+
+    /// It reaches one of several instances, through something that hides it.
+    pub fn reaches_several(&mut self) {
+        self.watch.several = true;
     }
 
     /// Opens a new socket; whether that worked. The rest happens in `turn`.
@@ -128,7 +139,8 @@ impl Device {
     pub fn hang_up(&mut self) {
         self.socket = None;
         self.phase = Phase::Away;
-        let told = std::mem::take(&mut self.watch).wrongs;
+        let several = self.watch.several;
+        let told = std::mem::replace(&mut self.watch, Watch::new(several)).wrongs;
         let socket = self.tally.sockets;
         self.wrongs.extend(told.into_iter().map(|wrong| format!("socket {socket}: {wrong}")));
         self.listed.clear();
@@ -184,6 +196,7 @@ impl Device {
         let code = self.socket.as_ref().and_then(DeviceSocket::close_code);
         match code {
             None | Some(1001 | 1006 | 4508) => {}
+            Some(4503) if self.outages => self.tally.later += 1,
             Some(code) => self.wrongs.push(format!("closed with {code}")),
         }
         self.hang_up();
@@ -384,7 +397,7 @@ impl Device {
 
     fn refused(&mut self, frame: &Value) {
         let code = frame["problem"]["code"].as_str().unwrap_or_default();
-        let later = matches!(code, "busy" | "unavailable" | "rate_limited");
+        let later = matches!(code, "busy" | "unavailable" | "rate_limited" | "draining");
         let reference = frame["ref"].as_i64().unwrap_or_default();
         self.tally.later += usize::from(later);
         match self.asked.remove(&reference) {
@@ -408,9 +421,14 @@ impl Device {
         let (room, who, me) = (number(frame, "chatroom_id"), number(frame, "chatter_id"), self.person.id);
         let Some(view) = self.rooms.get_mut(&room) else { return };
         let read_seq = number(frame, "read_seq");
-        view.marks.insert(who, (number(frame, "delivered_seq"), read_seq));
+        let marks = view.marks.entry(who).or_default();
+        *marks = (marks.0.max(number(frame, "delivered_seq")), marks.1.max(read_seq));
         if who != me {
             return;
+        }
+        if frame.get("version").is_none() {
+            // The database was away when it should have been counted.
+            return view.uncounted();
         }
         let (version, last_seq) = (number(frame, "version"), number(frame, "last_seq"));
         let counted = Counted { version, last_seq, read_seq, unread: number(frame, "unread_count") };
@@ -441,8 +459,9 @@ impl Device {
         let doubtful: Vec<_> = self.rooms.iter().filter(|(_, view)| view.must_ask()).map(|(id, _)| *id).collect();
         for room in doubtful {
             self.tally.recounts += 1;
-            let answer = self.person.get(&format!("/api/chatrooms/{room}")).await;
-            if answer.status == 200 {
+            let path = format!("/api/chatrooms/{room}");
+            let answer = self.person.try_request(Method::GET, &path, None, ANSWER_WAIT).await;
+            if let Some(answer) = answer.filter(|answer| answer.status == 200) {
                 self.told(&answer.json);
             }
         }

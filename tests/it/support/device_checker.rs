@@ -52,10 +52,14 @@ pub async fn settle(devices: &mut [Device], dump: &Dump, rooms: &[i64], within: 
             if missing.is_empty() {
                 return;
             }
-            assert!(Instant::now() < limit, "not settled within {within:?}: {missing:#?}\n{:#?}", all_wrongs(devices));
+            assert!(
+                Instant::now() < limit,
+                "I5: not settled within {within:?}: {missing:#?}\n{:#?}",
+                all_wrongs(devices)
+            );
         }
         let open: Vec<_> = devices.iter().filter(|d| !d.is_settled()).map(|d| (&d.name, d.pending())).collect();
-        assert!(Instant::now() < limit, "not settled within {within:?}: {open:?}\n{:#?}", all_wrongs(devices));
+        assert!(Instant::now() < limit, "I5: not settled within {within:?}: {open:?}\n{:#?}", all_wrongs(devices));
     }
 }
 
@@ -97,17 +101,17 @@ fn missing(device: &Device, stored: &BTreeMap<i64, Stored>) -> Vec<String> {
 pub async fn verify(devices: &[Device], dump: &Dump, rooms: &[i64]) {
     let stored = Stored::read(dump, rooms.iter().copied()).await;
     let wrongs = all_wrongs(devices);
-    assert!(wrongs.is_empty(), "the server broke its word: {wrongs:#?}");
+    assert!(wrongs.is_empty(), "I4: the server broke its word: {wrongs:#?}");
     for device in devices {
         for (id, view) in &device.rooms {
             let broken = broken(view, &stored[id].chats);
-            assert!(broken.is_empty(), "{}, room {id}: {broken:?}", device.name);
+            assert!(broken.is_empty(), "I4, I5: {}, room {id}: {broken:?}", device.name);
         }
         for acked in &device.acked {
             let chats = &stored[&acked.room].chats;
             let with_id = chats.iter().filter(|c| c.client_id.as_deref() == Some(&acked.client_id));
             let found: Vec<_> = with_id.map(|c| (c.id, c.seq)).collect();
-            assert_eq!(found, [(acked.id, acked.seq)], "acknowledged: {acked:?}");
+            assert_eq!(found, [(acked.id, acked.seq)], "I1, I2: acknowledged: {acked:?}");
         }
     }
 }

@@ -144,6 +144,11 @@ impl RoomView {
         newer || older
     }
 
+    /// Chats were read, and nobody counted what is left.
+    pub fn uncounted(&mut self) {
+        self.doubt = self.doubt.max(Some(self.counted.version));
+    }
+
     /// Whether only the server can tell how much is unread.
     pub fn must_ask(&self) -> bool {
         self.doubt.is_some()

@@ -31,6 +31,9 @@ impl Line {
 
 #[derive(Debug, Default)]
 pub struct Watch {
+    /// Several instances move marks, and what they tell of it crosses: what is behind is then no wrong, only what
+    /// is neither behind nor ahead.
+    pub several: bool,
     ready: bool,
     listed: bool,
     lines: BTreeMap<i64, Line>,
@@ -40,6 +43,11 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// The watch of a new socket.
+    pub fn new(several: bool) -> Self {
+        Self { several, ..Self::default() }
+    }
+
     /// The client resumes these rooms.
     pub fn asked(&mut self, reference: i64, rooms: &BTreeMap<i64, i64>) {
         self.questions.insert(reference, rooms.clone());
@@ -216,9 +224,12 @@ impl Watch {
         }
         // A room that is created or listed next brings its marks along.
         let Some(line) = self.lines.get_mut(&room) else { return };
-        let before = line.marks.insert(number(frame, "chatter_id"), marks);
-        if let Some(before) = before.filter(|before| before.0 > marks.0 || before.1 > marks.1) {
-            self.wrong(format!("marks go back from {before:?}"), frame);
+        let before = line.marks.entry(number(frame, "chatter_id")).or_insert(marks);
+        let (old, is_behind) = (*before, marks.0 <= before.0 && marks.1 <= before.1);
+        if marks.0 >= old.0 && marks.1 >= old.1 {
+            *before = marks;
+        } else if !(self.several && is_behind) {
+            self.wrong(format!("marks go back from {old:?}"), frame);
         }
     }
 
@@ -321,5 +332,10 @@ mod tests {
         assert_eq!(wrongs(&[receipt(4, 2), receipt(4, 4)]), 0);
         assert_eq!(wrongs(&[receipt(2, 2)]), 1);
         assert_eq!(wrongs(&[receipt(4, 5)]), 1);
+        let mut watch = Watch { several: true, ..Watch::default() };
+        [ready(), receipt(4, 4), receipt(4, 2)].iter().for_each(|frame| watch.saw(frame, 0));
+        assert!(watch.wrongs.is_empty(), "told by another instance, and overtaken: {:?}", watch.wrongs);
+        [receipt(5, 5), receipt(7, 4)].iter().for_each(|frame| watch.saw(frame, 0));
+        assert_eq!(watch.wrongs.len(), 1, "neither");
     }
 }

@@ -1,5 +1,11 @@
 //! Decisions that a printed seed repeats.
 
+/// The one that `HYPER_CHAT_TEST_SEED` asks to repeat.
+pub fn given_seed() -> Option<u64> {
+    let given = std::env::var("HYPER_CHAT_TEST_SEED").ok();
+    given.map(|seed| seed.parse().expect("HYPER_CHAT_TEST_SEED is a number"))
+}
+
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
 pub struct Dice(u64);

@@ -101,6 +101,18 @@ impl Instance {
         Some(status)
     }
 
+    /// Waits until it has ended by itself.
+    pub async fn wait_end(&mut self, within: Duration) -> ExitStatus {
+        let limit = Instant::now() + within;
+        loop {
+            if let Some(status) = self.has_ended() {
+                return status;
+            }
+            assert!(Instant::now() < limit, "the server still runs after {within:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// kill -9, and the process is gone when this returns.
     pub fn kill9(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,6 +1,8 @@
 //! What the tests stand on: a real server process, real databases, clients, a faulty wire, and the checker.
 
 pub mod account;
+pub mod balancer;
+pub mod breakable;
 pub mod browser;
 pub mod burst;
 pub mod checker;
@@ -18,6 +20,7 @@ pub mod fcm;
 pub mod frames;
 pub mod http;
 pub mod instance;
+pub mod metrics;
 pub mod ports;
 pub mod postgres;
 pub mod proxy;
@@ -25,6 +28,7 @@ pub mod raw_socket;
 pub mod reaper;
 pub mod redis;
 pub mod rest;
+pub mod scene;
 pub mod secrets;
 pub mod seed_socket;
 pub mod server;

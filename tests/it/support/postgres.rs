@@ -29,11 +29,16 @@ pub struct Cluster {
     bin: PathBuf,
     pub port: u16,
     server: Mutex<Option<Child>>,
+    settings: Vec<String>,
 }
 
 impl Cluster {
     /// Makes and starts one: fsync on, only 127.0.0.1.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(settings: &[&str]) -> Self {
         let bin = bin_folder();
         let folder = tempfile::Builder::new().prefix("hyper-chat-pg-").tempdir().expect("a temp folder").keep();
         reaper::remove_in_the_end(&folder);
@@ -41,10 +46,21 @@ impl Cluster {
             std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("own folder");
             chown(&folder, Some(uid), Some(gid)).expect("root may give folders away");
         }
-        let cluster = Self { folder, bin, port: free_port(), server: Mutex::new(None) };
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let cluster = Self { folder, bin, port: free_port(), server: Mutex::new(None), settings };
         cluster.init();
         cluster.up();
         cluster
+    }
+
+    /// One for a test alone, to be broken.
+    pub async fn of_ones_own() -> Self {
+        tokio::task::spawn_blocking(Self::start).await.expect("a cluster of its own")
+    }
+
+    /// The same with further settings, such as `["fsync=off"]`.
+    pub async fn with(settings: &'static [&'static str]) -> Self {
+        tokio::task::spawn_blocking(|| Self::start_with(settings)).await.expect("a cluster of its own")
     }
 
     fn data(&self) -> PathBuf {
@@ -76,6 +92,7 @@ impl Cluster {
             .args(["-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "synchronous_commit=on"])
             .args(["-c", "max_connections=400", "-c", "shared_buffers=64MB", "-c", "restart_after_crash=on"])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))

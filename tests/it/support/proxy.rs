@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,6 +21,8 @@ enum Wire {
     Hole,
     /// Nothing is read any more, so that the senders' buffers fill.
     Clogged,
+    /// Everything takes so long, each way.
+    Slow(Duration),
 }
 
 pub struct Proxy {
@@ -57,6 +60,11 @@ impl Proxy {
         self.wire.send_replace(Wire::Hole);
     }
 
+    /// Each piece is carried only after this.
+    pub fn slow(&self, by: Duration) {
+        self.wire.send_replace(Wire::Slow(by));
+    }
+
     pub fn clog(&self) {
         self.wire.send_replace(Wire::Clogged);
     }
@@ -83,7 +91,9 @@ async fn carry(client: TcpStream, target: u16, state: watch::Receiver<Wire>, por
     }
     // In a hole the connection stays open without anybody at the other end, also after it heals.
     let mut waiting = state.clone();
-    if waiting.wait_for(|w| *w == Wire::Whole || *w == Wire::Cut).await.is_err() || *state.borrow() == Wire::Cut {
+    if waiting.wait_for(|w| matches!(w, Wire::Whole | Wire::Slow(_) | Wire::Cut)).await.is_err()
+        || *state.borrow() == Wire::Cut
+    {
         return;
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
@@ -112,7 +122,11 @@ async fn pipe(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch:
             read = from.read(&mut chunk) => read,
             _ = state.changed() => continue,
         };
-        let lost = *state.borrow() == Wire::Hole;
+        let wire = *state.borrow();
+        if let Wire::Slow(by) = wire {
+            tokio::time::sleep(by).await;
+        }
+        let lost = wire == Wire::Hole;
         match read {
             Ok(n) if n > 0 && lost => {}
             Ok(n) if n > 0 => {
@@ -135,7 +149,6 @@ async fn pipe(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     async fn echo() -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
@@ -186,6 +199,16 @@ mod tests {
         assert_eq!(round_trip(&mut tcp).await, None);
         proxy.heal();
         assert_eq!(round_trip(&mut tcp).await, Some(7), "the connection lives; what was lost stays lost");
+    }
+
+    #[tokio::test]
+    async fn a_slow_wire_carries_everything_late() {
+        let proxy = Proxy::before(echo().await).await;
+        let mut tcp = TcpStream::connect(("127.0.0.1", proxy.port)).await.expect("connects");
+        proxy.slow(Duration::from_millis(60));
+        let start = std::time::Instant::now();
+        assert_eq!(round_trip(&mut tcp).await, Some(7));
+        assert!(start.elapsed() >= Duration::from_millis(120), "{:?}", start.elapsed());
     }
 
     #[tokio::test]

@@ -80,6 +80,21 @@ impl SeedSocket {
         self.waiting.clear();
     }
 
+    /// Takes in what comes for a while; the close code when it ends before. A refusal fails.
+    pub async fn reads_for(&mut self, a_while: Duration) -> Option<u16> {
+        let deadline = Instant::now() + a_while;
+        loop {
+            match self.frames.wait(deadline).await {
+                Came::Text(frame) => {
+                    let frame = self.note(frame);
+                    assert!(frame.get("error").is_none(), "refused after seq {}: {frame}", self.last_seq());
+                }
+                Came::Closed => return Some(self.closed().unwrap_or(1006)),
+                Came::Nothing => return None,
+            }
+        }
+    }
+
     fn closed(&self) -> Option<u16> {
         self.frames.close_code()
     }

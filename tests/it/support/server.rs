@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::database::{Db, Dump, sqlite_url};
-use super::dice::Dice;
+use super::dice::{Dice, given_seed};
 use super::doors::Doors;
 use super::instance::{Instance, READY_WAIT};
 use super::postgres::fresh_database;
@@ -30,6 +30,9 @@ pub struct ServerBuilder {
     env: BTreeMap<String, String>,
     /// Where the REDIS_URL of the instances differ, or Redis is the test's own.
     redis_urls: Option<Vec<String>>,
+    /// What only one instance is started with.
+    own_env: Vec<(usize, String, String)>,
+    seed: Option<u64>,
 }
 
 impl ServerBuilder {
@@ -48,6 +51,18 @@ impl ServerBuilder {
     /// Takes a variable away that the tests set by default.
     pub fn unset(mut self, key: &str) -> Self {
         self.env.remove(&format!("HYPER_CHAT__{key}"));
+        self
+    }
+
+    /// Sets a variable by its full name for this instance only.
+    pub fn env_of(mut self, instance: usize, name: &str, value: impl ToString) -> Self {
+        self.own_env.push((instance, name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Decides by this seed which instance is asked, instead of by a random one.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 
@@ -126,11 +141,13 @@ impl ServerBuilder {
         let instances: Vec<_> = (0..redis_urls.len().max(1))
             .map(|number| {
                 let url = redis_urls.get(number).map(|url| ("REDIS_URL".to_owned(), url.clone()));
-                let env = env.clone().into_iter().chain(url).collect();
+                let own = self.own_env.iter().filter(|(of, ..)| *of == number);
+                let own = own.map(|(_, name, value)| (name.clone(), value.clone()));
+                let env = env.clone().into_iter().chain(url).chain(own).collect();
                 Instance::new(number, folder.path().to_owned(), env, secrets.clone())
             })
             .collect();
-        let seed = seed();
+        let seed = self.seed.unwrap_or_else(seed);
         let dice = Arc::new(Mutex::new(Dice::new(seed, 0)));
         let port = instances[0].port;
         TestServer { db: self.db, database_url, port, folder, instances, redis: own, seed, dice, secrets }
@@ -139,8 +156,7 @@ impl ServerBuilder {
 
 /// Decides which instance is asked; `HYPER_CHAT_TEST_SEED` repeats one.
 fn seed() -> u64 {
-    let given = std::env::var("HYPER_CHAT_TEST_SEED").ok();
-    given.map_or_else(rand::random, |seed| seed.parse().expect("HYPER_CHAT_TEST_SEED is a number"))
+    given_seed().unwrap_or_else(rand::random)
 }
 
 async fn start_up(instance: &mut Instance) {
@@ -187,7 +203,14 @@ pub struct TestServer {
 impl TestServer {
     /// The settings that most tests want: cheap passwords, no rate limits, a talkative log.
     pub fn with(db: Db) -> ServerBuilder {
-        let builder = ServerBuilder { db, database_url: None, env: BTreeMap::new(), redis_urls: None };
+        let builder = ServerBuilder {
+            db,
+            database_url: None,
+            env: BTreeMap::new(),
+            redis_urls: None,
+            own_env: Vec::new(),
+            seed: None,
+        };
         builder
             .set("AUTH__JWT_SECRET", JWT_SECRET)
             .set("AUTH__ARGON2_MEMORY_KIB", 8)
@@ -253,14 +276,8 @@ impl TestServer {
         let limit = Instant::now() + within;
         let mut first = None;
         for instance in &mut self.instances {
-            loop {
-                if let Some(status) = instance.has_ended() {
-                    first.get_or_insert(status);
-                    break;
-                }
-                assert!(Instant::now() < limit, "the server still runs after {within:?}");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            let status = instance.wait_end(limit.saturating_duration_since(Instant::now())).await;
+            first.get_or_insert(status);
         }
         first.expect("one instance at least")
     }
@@ -314,7 +331,7 @@ impl Drop for TestServer {
                 continue;
             }
             let found = self.secrets.found_in(&log);
-            assert!(found.is_empty(), "the server's log holds {found:?}");
+            assert!(found.is_empty(), "I9: the server's log holds {found:?}");
         }
     }
 }

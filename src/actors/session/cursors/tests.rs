@@ -107,6 +107,7 @@ fn a_deleted_room_does_not_come_back() {
     cursors.forget(1);
     assert!(cursors.listed([(1, 5)]).is_empty() && cursors.is_gone(1), "by a page that was read before");
     cursors.all_listed();
+    assert!(cursors.deliver(1, &run(5, 6)).is_empty() && !cursors.knows(1), "by what was stored before and comes late");
     cursors.hold(2);
     cursors.forget(2);
     assert_eq!(cursors.caught_up(2, 5), Release::Gone, "nor by a read that was under way");

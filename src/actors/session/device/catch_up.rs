@@ -102,6 +102,7 @@ impl CatchUp {
     /// Brings the rooms up that the socket is behind in.
     pub(super) async fn fill(&self) -> Result<(), StoreError> {
         let behind = self.link.cursors(Cursors::take_behind);
+        self.link.out.tally().socket_reads.add(behind.len());
         for (at, cursors) in behind.chunks(RESUME_ROOMS_MAX).enumerate() {
             if let Err(error) = self.read_rooms(cursors).await {
                 self.still_behind(behind[at * RESUME_ROOMS_MAX..].iter().map(|(room, _)| *room));

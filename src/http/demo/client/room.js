@@ -137,8 +137,10 @@ export class ChatRoom {
 
   /** Somebody's watermarks; one's own come with the counts that follow from them. */
   receipt(frame) {
+    const known = frame.chatter_id === this.me ? this.ownMarks.read_seq : Infinity;
     this.#advance(frame.chatter_id, frame);
-    if (frame.chatter_id === this.me && frame.version !== undefined) this.#counts(frame);
+    // One that another overtook on its way counts chats that have been read since.
+    if (frame.version !== undefined && frame.read_seq >= known) this.#counts(frame);
   }
 
   /** A chat that an `ack` or an answer brought: held at once, but the cursor stays. */

@@ -1,0 +1,220 @@
+//! What was told of whom, and what of that may be wrong elsewhere. Pure.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::ChatterId;
+
+/// Who is back by then was never gone.
+const GONE_AFTER: Duration = Duration::from_secs(2);
+/// How long somebody is waited for who would say whether they are connected elsewhere, and how often they are asked.
+const PATIENCE: Duration = Duration::from_secs(10);
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Those of whom is remembered that they may have to be told of again; of more it is left to the next news of them.
+const DOUBTFUL_MAX: usize = 65_536;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Those whom others were told to be online.
+    online: HashSet<ChatterId>,
+    came: HashSet<ChatterId>,
+    /// Those of whom others know nothing any more, whatever they were told.
+    untold: HashSet<ChatterId>,
+    /// Those who have no socket here any more and have not been told of.
+    leaving: HashMap<ChatterId, Leaving>,
+    /// Those who may have to be told of again, and whether others could not hear of them at all.
+    doubtful: HashMap<ChatterId, bool>,
+    doubt_at: Option<Instant>,
+}
+
+/// Somebody who has no socket here any more.
+struct Leaving {
+    /// When that is told.
+    due: Instant,
+    /// Until when it may be put off.
+    patience: Instant,
+}
+
+/// What has to be told now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    pub came: Vec<ChatterId>,
+    pub gone: Vec<ChatterId>,
+    /// Whether it is time to look at those in doubt.
+    pub doubt: bool,
+}
+
+impl Known {
+    /// Others know nothing of these any more.
+    pub fn forget(&mut self, untold: &HashSet<ChatterId>) {
+        for id in untold {
+            self.online.remove(id);
+            self.untold.insert(*id);
+        }
+    }
+
+    /// Somebody came or went; `joined`: they were connected elsewhere when they came, so others know already.
+    pub fn changed(&mut self, id: ChatterId, is_here: bool, joined: bool) {
+        let untold = self.untold.remove(&id);
+        if !is_here {
+            self.came.remove(&id);
+            self.leaving.entry(id).or_insert_with(|| {
+                let due = Instant::now() + GONE_AFTER;
+                Leaving { due, patience: due + PATIENCE }
+            });
+            return;
+        }
+        self.leaving.remove(&id);
+        if joined && !untold {
+            self.online.insert(id);
+        } else if !self.online.contains(&id) {
+            self.came.insert(id);
+        }
+    }
+
+    /// These came and could not be told of.
+    pub fn came_again(&mut self, chatters: &[ChatterId]) {
+        self.came.extend(chatters);
+    }
+
+    /// Who has come, and who has been gone for long enough.
+    pub fn news(&mut self, now: Instant) -> News {
+        let gone = self.leaving.iter().filter(|(_, leaving)| leaving.due <= now).map(|(id, _)| *id).collect();
+        let came = self.came.drain().collect();
+        News { came, gone, doubt: self.doubt_at.is_some_and(|at| at <= now) }
+    }
+
+    /// When there is something to be told without anybody coming.
+    pub fn next_at(&self) -> Option<Instant> {
+        let came = (!self.came.is_empty()).then(Instant::now);
+        self.leaving.values().map(|leaving| leaving.due).chain(self.doubt_at).chain(came).min()
+    }
+
+    /// Puts these off, as it is not known whether they are connected elsewhere; false if one of them has to be told of now.
+    pub fn put_off(&mut self, gone: &[ChatterId], now: Instant) -> bool {
+        if gone.iter().any(|id| self.leaving.get(id).is_some_and(|leaving| leaving.patience <= now)) {
+            return false;
+        }
+        for id in gone {
+            if let Some(leaving) = self.leaving.get_mut(id) {
+                leaving.due = now + ASK_EVERY;
+            }
+        }
+        true
+    }
+
+    /// Those who left and have not been told of; they need not be any more.
+    pub fn take_leaving(&mut self) -> Vec<ChatterId> {
+        self.leaving.drain().map(|(id, _)| id).collect()
+    }
+
+    /// Those of these whom others were told to be online.
+    pub fn told(&self, of: &[ChatterId]) -> HashSet<ChatterId> {
+        of.iter().filter(|id| self.online.contains(id)).copied().collect()
+    }
+
+    pub fn told_online(&mut self, chatters: &[ChatterId], unheard: bool) {
+        self.online.extend(chatters);
+        if unheard {
+            self.doubt(chatters, true);
+        }
+    }
+
+    /// `certain`: whether they are connected elsewhere was known.
+    pub fn told_gone(&mut self, chatters: &[ChatterId], certain: bool, unheard: bool) {
+        for id in chatters {
+            self.online.remove(id);
+            self.leaving.remove(id);
+        }
+        if unheard || !certain {
+            self.doubt(chatters, unheard);
+        }
+    }
+
+    fn doubt(&mut self, chatters: &[ChatterId], unheard: bool) {
+        for id in chatters {
+            if self.doubtful.len() < DOUBTFUL_MAX || self.doubtful.contains_key(id) {
+                *self.doubtful.entry(*id).or_default() |= unheard;
+            }
+        }
+        self.doubt_at = self.doubt_at.or_else(|| Some(Instant::now()));
+    }
+
+    /// Those in doubt, each with whether others could not hear of them.
+    pub fn doubtful(&self) -> Vec<(ChatterId, bool)> {
+        self.doubtful.iter().map(|(id, unheard)| (*id, *unheard)).collect()
+    }
+
+    pub fn no_longer_doubtful(&mut self, chatters: &[ChatterId]) {
+        self.doubtful.retain(|id, _| !chatters.contains(id));
+    }
+
+    /// When to look again at those who are still in doubt.
+    pub fn doubt_again_at(&mut self, at: Instant) {
+        self.doubt_at = (!self.doubtful.is_empty()).then_some(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(ms: u64) -> Instant {
+        Instant::now() + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn who_is_back_soon_was_never_gone() {
+        let mut known = Known::default();
+        known.changed(1, true, false);
+        assert_eq!(known.news(after(0)).came, [1]);
+        known.told_online(&[1], false);
+        known.changed(1, false, false);
+        assert_eq!(known.news(after(1_900)), News::default());
+        known.changed(1, true, false);
+        assert_eq!(known.news(after(2_100)), News::default());
+        known.changed(1, false, false);
+        assert_eq!(known.news(after(2_100)).gone, [1]);
+    }
+
+    #[test]
+    fn who_was_elsewhere_when_they_came_is_no_news_unless_nobody_knows_of_them() {
+        let mut known = Known::default();
+        known.changed(1, true, true);
+        assert_eq!(known.news(after(0)), News::default());
+        assert!(known.told(&[1, 2]).contains(&1));
+        known.forget(&HashSet::from([1]));
+        known.changed(1, true, true);
+        assert_eq!(known.news(after(0)).came, [1]);
+        assert!(known.told(&[1]).is_empty());
+    }
+
+    #[test]
+    fn who_went_is_put_off_for_a_while_where_nobody_knows() {
+        let mut known = Known::default();
+        known.changed(1, false, false);
+        assert!(known.put_off(&[1], after(2_100)));
+        assert_eq!(known.news(after(2_200)), News::default());
+        assert_eq!(known.news(after(3_000)).gone, [1]);
+        assert!(!known.put_off(&[1], after(12_100)), "not for ever");
+    }
+
+    #[test]
+    fn what_was_told_in_the_dark_is_doubted_until_it_is_settled() {
+        let mut known = Known::default();
+        known.told_gone(&[1], true, false);
+        assert!(!known.news(after(0)).doubt, "certain and heard");
+        known.told_gone(&[1], false, false);
+        known.told_online(&[1, 2], true);
+        assert!(known.news(after(0)).doubt);
+        let mut doubtful = known.doubtful();
+        doubtful.sort_unstable();
+        assert_eq!(doubtful, [(1, true), (2, true)]);
+        known.no_longer_doubtful(&[1, 2]);
+        known.doubt_again_at(after(0));
+        assert_eq!(known.next_at(), None);
+    }
+}

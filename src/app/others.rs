@@ -1,0 +1,41 @@
+//! What an instance needs where there are others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::RunError;
+use crate::actors::cluster::{self, Cluster, TellOfRoom};
+use crate::actors::receipts::Receipts;
+use crate::config::Config;
+use crate::http::State;
+use crate::http::rooms::created_frame;
+use crate::relay::{self, Relay};
+
+/// What hears the other instances.
+pub(super) fn cluster(config: &Config, state: &web::Data<State>, receipts: &Arc<Receipts>) -> Arc<Cluster> {
+    let of_rooms = state.clone();
+    let tell_of_room: TellOfRoom = Box::new(move |viewer, room| {
+        let state = of_rooms.clone();
+        Box::pin(async move { created_frame(&state, viewer, room).await })
+    });
+    Cluster::new(cluster::Parts {
+        store: state.store.clone(),
+        registry: state.registry.clone(),
+        sessions: state.sessions.clone(),
+        receipts: receipts.clone(),
+        tell_of_room,
+        look_every: Duration::from_millis(config.redis.look_ms),
+    })
+}
+
+/// How the other instances are told, and what hears them; without Redis there are none.
+pub(super) fn open_relay(config: &Config, secret: &SecretString) -> Result<(Relay, Option<relay::Worker>), RunError> {
+    let Some(url) = &config.redis.url else { return Ok((Relay::single(), None)) };
+    let insecure_tls = config.redis.insecure_tls;
+    let settings = relay::redis::Settings { insecure_tls, ..relay::redis::Settings::new(url.clone()) };
+    let (relay, worker) = Relay::redis(&settings, secret.expose_secret().as_bytes())?;
+    Ok((relay, Some(worker)))
+}

@@ -1,0 +1,259 @@
+//! `GET /metrics`: gathers what the parts have counted, as OpenMetrics text, which Prometheus reads. Numbers only: no
+//! names, no contents, no addresses.
+
+use std::fmt;
+use std::time::Instant;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::State;
+use super::openapi::{Refusals, of};
+use crate::actors::session::link::Link;
+use crate::error::{Code, Problem};
+use crate::metrics::Spread;
+use crate::relay::State as Relay;
+
+const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What this instance has counted, for Prometheus
+///
+/// For the operator's network: keep it off the public proxy. Web pages cannot read it.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "Operation", security(()),
+    responses(
+        (
+            status = 200, description = "OpenMetrics text.", body = String, content_type = "application/openmetrics-text",
+            example = "# TYPE hyper_chat_rooms gauge\nhyper_chat_rooms 7\n# EOF\n"
+        ),
+        Refusals<{ of(&[Code::OriginRefused, Code::Internal]) }>
+    )
+)]
+pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    if request.headers().contains_key(header::ORIGIN) {
+        return Err(Problem::new(Code::OriginRefused, "Metrics are not for web pages."));
+    }
+    let database = state.store.ping().await.is_ok();
+    let mut registry = Registry::with_prefix("hyper_chat");
+    registry.register_collector(Box::new(gathered(&state, database)));
+    let mut page = String::new();
+    text::encode(&mut page, &registry)
+        .map_err(|_| Problem::new(Code::Internal, "The metrics could not be written."))?;
+    Ok(HttpResponse::Ok().content_type(TEXT).body(page))
+}
+
+/// Everything there is to tell at one moment.
+#[derive(Debug, Default)]
+struct Gathered(Vec<Family>);
+
+/// All metrics of one name.
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    values: Values,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+#[derive(Debug)]
+enum Values {
+    Counters(Vec<(Labels, u64)>),
+    Gauges(Vec<(Labels, f64)>),
+    Histogram(Spread),
+}
+
+impl Gathered {
+    fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
+        self.0.push(Family { name, help, values: Values::Counters(vec![(Vec::new(), value)]) });
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &'static str, value: f64) {
+        self.0.push(Family { name, help, values: Values::Gauges(vec![(Vec::new(), value)]) });
+    }
+
+    fn histogram(&mut self, name: &'static str, help: &'static str, spread: Spread) {
+        self.0.push(Family { name, help, values: Values::Histogram(spread) });
+    }
+
+    /// Counters of one name, told apart by one label.
+    fn counters<const N: usize>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: [(&str, u64); N],
+    ) {
+        let values = values.map(|(of, value)| (vec![(label, of.to_owned())], value));
+        self.0.push(Family { name, help, values: Values::Counters(values.into()) });
+    }
+
+    /// The same as gauges.
+    fn gauges<const N: usize>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: [(&str, usize); N],
+    ) {
+        let values = values.map(|(of, value)| (vec![(label, of.to_owned())], value as f64));
+        self.0.push(Family { name, help, values: Values::Gauges(values.into()) });
+    }
+}
+
+fn gathered(state: &State, database: bool) -> Gathered {
+    let mut all = Gathered::default();
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    let values = Values::Gauges(vec![(version, 1.0)]);
+    all.0.push(Family { name: "build_info", help: "The release that runs", values });
+    sockets_and_rooms(&mut all, state);
+    chats(&mut all, state);
+    database_and_redis(&mut all, state, database);
+    pushes(&mut all, state);
+    refusals(&mut all, state);
+    all
+}
+
+fn sockets_and_rooms(all: &mut Gathered, state: &State) {
+    let links = state.sessions.all();
+    let count = |which: fn(&Link) -> bool| links.iter().filter(|link| which(link)).count();
+    let open = [
+        ("chatroom", count(|link| !link.is_device())),
+        ("device", count(|link| link.is_device() && link.chatter_id != 0)),
+        ("unsigned", count(|link| link.chatter_id == 0)),
+    ];
+    all.gauges("sockets", "Open sockets: of one room, of a device, and of nobody who has signed in yet", "kind", open);
+    let closes = state.sessions.tally().closes();
+    let closes = closes.map(|(close, times)| (vec![("code", close.code.to_string())], times)).collect();
+    let help = "Sockets that this instance closed, by close code; 4508: the peer read too slowly";
+    all.0.push(Family { name: "sockets_closed", help, values: Values::Counters(closes) });
+    all.gauge("rooms", "Rooms in use", state.registry.count() as f64);
+    let writer = state.store.writer();
+    let (hashing, queued) = state.passwords.load();
+    let waiting = [
+        ("rooms", state.registry.pending()),
+        ("writer", writer.in_flight()),
+        ("parked", writer.tally().parked.get()),
+        ("passwords", queued),
+    ];
+    let help =
+        "What waits: commands for rooms, for their commit, for one more try since the room is locked; password hashes";
+    all.gauges("queue_length", help, "queue", waiting);
+    all.gauge("password_hashes_running", "Password hashes that are being computed", hashing as f64);
+}
+
+fn chats(all: &mut Gathered, state: &State) {
+    let (writer, tally) = (state.store.writer().tally(), state.sessions.tally());
+    all.counter("chats_stored", "New chats in the database", writer.stored.get());
+    all.counter("chats_retried", "Chats sent again under a client_id that was stored already", writer.again.get());
+    let changed = [("edited", writer.edited.get()), ("deleted", writer.deleted.get())];
+    all.counters("chats_changed", "Stored chats that were edited or deleted", "change", changed);
+    all.counter("chats_unanswered", "Chats and changes that the database did not answer", writer.unanswered.get());
+    let help = "Changes of rooms that were put into the queues of sockets as they happened, one a socket";
+    all.counter("changes_delivered", help, tally.delivered.get());
+    let relayed = [("told", tally.told.get()), ("heard", tally.heard.get())];
+    all.counters(
+        "changes_relayed",
+        "Changes of rooms that went to, or came from, other instances",
+        "direction",
+        relayed,
+    );
+    let reads = [("room", tally.room_reads.get()), ("socket", tally.socket_reads.get())];
+    let help = "Reads of the database because changes were missing, for all sockets of a room or for one";
+    all.counters("gap_reads", help, "for", reads);
+    let help = "Rooms of sockets of which only the look at the database showed that changes were missing";
+    all.counter("gaps_found", help, tally.found.get());
+    all.histogram("commit_commands", "Commands in one transaction of the writer", writer.commands.read());
+    all.histogram("commit_duration_seconds", "How long such a transaction took", writer.seconds.read());
+}
+
+fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
+    all.gauge("database_up", "Whether the database has just answered", f64::from(database));
+    let relay = state.sessions.relay();
+    let (none, up, away) = match relay.state() {
+        Relay::Single => (1, 0, None),
+        Relay::Up => (0, 1, None),
+        Relay::Away { since } => (0, 0, Some(Instant::now().duration_since(since))),
+    };
+    let states = [("none", none), ("up", up), ("away", usize::from(away.is_some()))];
+    all.gauges("redis_state", "1 at the state that Redis is in; none: this instance is alone", "state", states);
+    let away = away.map_or(0.0, |away| away.as_secs_f64());
+    all.gauge("redis_away_seconds", "How long Redis has been away", away);
+    let told = relay.counters();
+    all.counter("redis_reconnects", "Connections to Redis that were made again", told.reconnects);
+    let messages = [
+        ("sent", told.sent),
+        ("dropped", told.dropped),
+        ("heard", told.heard),
+        ("forged", told.forged),
+        ("unknown_format", told.unknown_format),
+        ("garbled", told.garbled),
+    ];
+    let help = "Messages between instances; dropped: not sent, and what follows: not taken";
+    all.counters("relay_messages", help, "outcome", messages);
+}
+
+fn pushes(all: &mut Gathered, state: &State) {
+    let counted = state.notifier.counters();
+    let outcomes = [
+        ("accepted", counted.accepted()),
+        ("token_gone", counted.token_gone()),
+        ("refused", counted.refused()),
+        ("retried", counted.retried()),
+        ("expired", counted.expired()),
+        ("satisfied", counted.satisfied()),
+        ("no_token", counted.no_token()),
+        ("nudge_dropped", counted.unreached_dropped()),
+    ];
+    all.counters("pushes", "What became of pushes", "outcome", outcomes);
+}
+
+fn refusals(all: &mut Gathered, state: &State) {
+    let by = |by: &'static str, refused: &crate::actors::tally::Refused| {
+        let codes = Code::ALL.iter().zip(refused.iter());
+        codes.map(|(code, times)| (vec![("by", by.to_owned()), ("code", code.as_str().to_owned())], times)).collect()
+    };
+    let mut values: Vec<_> = by("http", &state.refused);
+    values.extend::<Vec<_>>(by("socket", &state.sessions.tally().refused));
+    all.0.push(Family {
+        name: "refusals",
+        help: "Requests and frames that were refused, by code",
+        values: Values::Counters(values),
+    });
+}
+
+impl Collector for Gathered {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        self.0.iter().try_for_each(|family| {
+            let kind = match family.values {
+                Values::Counters(_) => MetricType::Counter,
+                Values::Gauges(_) => MetricType::Gauge,
+                Values::Histogram(_) => MetricType::Histogram,
+            };
+            family.encode(encoder.encode_descriptor(family.name, family.help, None, kind)?)
+        })
+    }
+}
+
+impl Family {
+    fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
+        match &self.values {
+            Values::Counters(values) => values.iter().try_for_each(|(labels, value)| match labels.is_empty() {
+                true => encoder.encode_counter::<NoLabelSet, _, u64>(value, None),
+                false => encoder.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(value, None),
+            }),
+            Values::Gauges(values) => values.iter().try_for_each(|(labels, value)| match labels.is_empty() {
+                true => encoder.encode_gauge(value),
+                false => encoder.encode_family(labels)?.encode_gauge(value),
+            }),
+            Values::Histogram(Spread { sum, buckets }) => {
+                let count = buckets.iter().map(|(_, count)| count).sum();
+                encoder.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)
+            }
+        }
+    }
+}

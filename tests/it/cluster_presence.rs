@@ -1,0 +1,364 @@
+//! Who is there, across instances: whoever is connected to any is online on all, and a dead instance's chatters are not.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::support::account::list;
+use crate::support::cluster::{Cluster, SLACK};
+use crate::support::fcm::FcmStandIn;
+use crate::support::wait::s;
+use crate::support::{Db, DeviceSocket, Person, Redis, TestServer, eventually, heavy, stays};
+
+/// Promised: until then a dead instance's chatters are gone.
+const DEAD: Duration = s(30);
+/// Until all is as before once Redis, or an instance, is back.
+const BACK: Duration = s(15);
+/// Behind the last socket's end it is told.
+const GONE: Duration = s(4);
+
+/// Somebody as the other one sees them by REST.
+async fn shown(viewer: &Person, other: &Person) -> Value {
+    viewer.get(&format!("/api/chatters/{}", other.id)).await.expect(200)
+}
+
+async fn is_shown(viewer: &Person, other: &Person, online: bool, within: Duration) {
+    let what = format!("{} is shown online={online} on instance {}", other.name, viewer.api.doors.pick());
+    let right = || async { (shown(viewer, other).await["online"] == online).then_some(()) };
+    eventually(&what, within, right).await;
+}
+
+/// Reads on to the next that is told of this chatter.
+async fn told_of(socket: &mut DeviceSocket, who: &Person, online: bool, within: Duration) -> Value {
+    let start = Instant::now();
+    loop {
+        let rest = within.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+        let frame = socket.next(rest).await.expect("open");
+        if frame["type"] == "presence" && frame["chatter_id"] == who.id {
+            assert_eq!(frame["online"], online, "{frame}");
+            return frame;
+        }
+    }
+}
+
+/// What was told of these by now.
+fn told_by_now(socket: &mut DeviceSocket, of: &[&Person]) -> Vec<Value> {
+    let is_of = |frame: &Value| frame["type"] == "presence" && of.iter().any(|who| frame["chatter_id"] == who.id);
+    socket.drain().into_iter().filter(is_of).collect()
+}
+
+/// New people, who all share a room with the first.
+async fn friends<const N: usize>(cluster: &Cluster, names: [&str; N]) -> [Person; N] {
+    let people = join_all(names.map(async |name| cluster.server.api().person(name).await)).await;
+    for other in &people[1..] {
+        people[0].room_with(other).await;
+    }
+    people.try_into().unwrap_or_else(|_| panic!("as many as names"))
+}
+
+/// Waits until each instance knows who is connected to the others.
+async fn know_each_other(cluster: &Cluster) {
+    let [ann, bob] = friends(cluster, ["knows", "known"]).await;
+    for there in 0..cluster.wires.len() {
+        let device = cluster.at(there, &bob).device().await;
+        for here in 0..cluster.wires.len() {
+            is_shown(&cluster.at(here, &ann), &bob, true, BACK).await;
+        }
+        device.close();
+    }
+}
+
+/// Row D6.
+#[tokio::test]
+async fn who_has_sockets_on_two_instances_is_there_until_the_last_one_closes() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    know_each_other(&cluster).await;
+    let [ann, bob] = friends(&cluster, ["ann", "bob"]).await;
+    let mut watching = [cluster.at(0, &ann).device().await, cluster.at(1, &ann).device().await];
+    for (stays_at, closes_at) in [(1, 0), (0, 1)] {
+        let first = cluster.at(closes_at, &bob).device().await;
+        let second = cluster.at(stays_at, &bob).device().await;
+        for watcher in &mut watching {
+            told_of(watcher, &bob, true, s(10)).await;
+        }
+        first.close();
+        let still = || async {
+            let viewers = [cluster.at(0, &ann), cluster.at(1, &ann)];
+            join_all(viewers.iter().map(|viewer| shown(viewer, &bob))).await.iter().all(|one| one["online"] == true)
+        };
+        stays("one socket is left elsewhere", GONE + s(1), still).await;
+        for watcher in &mut watching {
+            assert_eq!(told_by_now(watcher, &[&bob]), Vec::<Value>::new(), "once, and nobody went");
+        }
+        second.close();
+        for watcher in &mut watching {
+            told_of(watcher, &bob, false, GONE + SLACK).await;
+        }
+        for here in 0..2 {
+            is_shown(&cluster.at(here, &ann), &bob, false, SLACK).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_chatters_of_a_killed_instance_are_gone_for_the_others_in_time() {
+    let _turn = heavy().await;
+    let mut cluster = Cluster::start(3).await;
+    let [ann, gone, elsewhere, back, hidden] = friends(&cluster, ["ann", "gone", "elsewhere", "back", "hidden"]).await;
+    hidden.put("/api/chatters", &json!({"show_last_seen": false})).await.expect(200);
+    know_each_other(&cluster).await;
+    let mut watching = [cluster.at(0, &ann).device().await, cluster.at(2, &ann).device().await];
+    let mut open = vec![cluster.at(2, &elsewhere).device().await];
+    for person in [&gone, &elsewhere, &back, &hidden] {
+        open.push(cluster.at(1, person).device().await);
+    }
+    for person in [&gone, &back] {
+        is_shown(&cluster.at(2, &ann), person, true, s(10)).await;
+    }
+    for watcher in &mut watching {
+        told_of(watcher, &back, true, s(10)).await;
+        told_by_now(watcher, &[]);
+    }
+    cluster.server.instance_mut(1).kill9();
+    let start = Instant::now();
+    let _back = cluster.at(0, &back).device().await;
+    for watcher in &mut watching {
+        let told = told_of(watcher, &gone, false, DEAD).await;
+        assert!(told["last_seen"].is_string(), "{told}");
+    }
+    for here in [0, 2] {
+        is_shown(&cluster.at(here, &ann), &gone, false, DEAD.saturating_sub(start.elapsed())).await;
+        for person in [&elsewhere, &back] {
+            is_shown(&cluster.at(here, &ann), person, true, SLACK).await;
+        }
+        assert!(shown(&cluster.at(here, &ann), &hidden).await.get("online").is_none(), "hidden stays hidden");
+    }
+    let dump = cluster.server.dump().await;
+    let seen = dump.chatter(gone.id).await.and_then(|row| row.last_seen).expect("stored");
+    let ago = hyper_chat::domain::clock::Micros::now().0 - seen;
+    let since_kill = i64::try_from(start.elapsed().as_micros()).expect("short");
+    assert!((ago - since_kill).abs() < 6_000_000, "seen {ago} µs ago, killed {since_kill} µs ago");
+    let more = told_by_now(&mut watching[0], &[&elsewhere, &back, &hidden]);
+    assert!(more.is_empty(), "nobody else went or came: {more:?}");
+}
+
+#[tokio::test]
+async fn a_frozen_instance_is_taken_for_dead_and_its_chatters_are_back_when_it_goes_on() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let [ann, bob] = friends(&cluster, ["ann", "bob"]).await;
+    know_each_other(&cluster).await;
+    let mut watching = cluster.at(0, &ann).device().await;
+    let mut device = cluster.at(1, &bob).device().await;
+    told_of(&mut watching, &bob, true, s(10)).await;
+    cluster.server.instance(1).stop();
+    let start = Instant::now();
+    told_of(&mut watching, &bob, false, DEAD).await;
+    is_shown(&cluster.at(0, &ann), &bob, false, SLACK).await;
+    tokio::time::sleep(s(40).saturating_sub(start.elapsed())).await;
+    cluster.server.instance(1).cont();
+    told_of(&mut watching, &bob, true, BACK).await;
+    is_shown(&cluster.at(0, &ann), &bob, true, BACK).await;
+    device.until_pong().await;
+}
+
+#[tokio::test]
+async fn presence_is_right_again_when_redis_has_forgotten_everything() {
+    let _turn = heavy().await;
+    let cluster = Cluster::start(2).await;
+    let [ann, both, stays_there, comes, goes] =
+        friends(&cluster, ["ann", "both", "stays-there", "comes", "goes"]).await;
+    know_each_other(&cluster).await;
+    let mut watching = cluster.at(0, &ann).device().await;
+    let first = cluster.at(0, &both).device().await;
+    let _second = cluster.at(1, &both).device().await;
+    let _there = cluster.at(1, &stays_there).device().await;
+    told_of(&mut watching, &stays_there, true, s(10)).await;
+    let _: () = cluster.redis.ask(&["FLUSHALL"]).await;
+    first.close();
+    for person in [&both, &stays_there] {
+        is_shown(&cluster.at(0, &ann), person, true, BACK).await;
+    }
+    let told = told_by_now(&mut watching, &[&both, &stays_there]);
+    assert!(told.iter().all(|frame| frame["online"] == true), "nobody was said to be gone: {told:?}");
+    let leaving = cluster.at(1, &goes).device().await;
+    told_of(&mut watching, &goes, true, s(10)).await;
+    cluster.redis.kill9();
+    for instance in 0..2 {
+        cluster.says_within(instance, "degraded", s(10)).await;
+    }
+    leaving.close();
+    let _coming = cluster.at(1, &comes).device().await;
+    // Told on their own instance, and to nobody elsewhere.
+    is_shown(&cluster.at(1, &ann), &goes, false, GONE + SLACK).await;
+    is_shown(&cluster.at(1, &ann), &comes, true, SLACK).await;
+    tokio::time::sleep(GONE).await;
+    assert_eq!(told_by_now(&mut watching, &[&goes, &comes]), Vec::<Value>::new(), "not heard");
+    cluster.redis.up();
+    let mut missing = vec![(goes.id, false), (comes.id, true)];
+    let start = Instant::now();
+    while !missing.is_empty() {
+        let frame = watching.next(BACK.saturating_sub(start.elapsed())).await.expect("open");
+        missing.retain(|(id, online)| frame["chatter_id"] != *id || frame["online"] != *online);
+    }
+    for (person, online) in [(&both, true), (&stays_there, true), (&comes, true), (&goes, false)] {
+        for here in 0..2 {
+            is_shown(&cluster.at(here, &ann), person, online, BACK).await;
+        }
+    }
+    let told = told_by_now(&mut watching, &[&both, &stays_there]);
+    assert!(told.iter().all(|frame| frame["online"] == true), "nobody was said to be gone: {told:?}");
+}
+
+#[tokio::test]
+async fn who_is_sent_away_by_a_draining_instance_and_comes_back_elsewhere_was_never_gone() {
+    let _turn = heavy().await;
+    let mut cluster = Cluster::start(2).await;
+    let [ann, back, gone] = friends(&cluster, ["ann", "back", "gone"]).await;
+    know_each_other(&cluster).await;
+    let mut watching = cluster.at(0, &ann).device().await;
+    let (mut sent_away, _gone) = (cluster.at(1, &back).device().await, cluster.at(1, &gone).device().await);
+    for person in [&back, &gone] {
+        is_shown(&cluster.at(0, &ann), person, true, s(10)).await;
+    }
+    told_of(&mut watching, &gone, true, s(10)).await;
+    told_by_now(&mut watching, &[]);
+    cluster.server.instance(1).term();
+    assert_eq!(sent_away.expect_close(s(10)).await, 1001);
+    let _back = cluster.at(0, &back).device().await;
+    told_of(&mut watching, &gone, false, DEAD).await;
+    is_shown(&cluster.at(0, &ann), &back, true, SLACK).await;
+    let told = told_by_now(&mut watching, &[&back]);
+    assert!(told.iter().all(|frame| frame["online"] == true), "never gone: {told:?}");
+    eventually("the instance has ended", s(20), || {
+        let ended = cluster.server.instance_mut(1).has_ended();
+        async move { ended }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_thousand_chatters_of_a_killed_instance_are_gone_in_time() {
+    const MANY: usize = 1_000;
+    let _turn = heavy().await;
+    let mut cluster = Cluster::start(2).await;
+    let [ann] = friends(&cluster, ["ann"]).await;
+    let mut open = Vec::new();
+    for part in 0..MANY / 20 {
+        let come = (0..20).map(|n| {
+            let (cluster, ann) = (&cluster, &ann);
+            async move {
+                let one = cluster.server.api().person(&format!("one-{part}-{n}")).await;
+                ann.room_with(&one).await;
+                (one.id, cluster.at(1, &one).device().await)
+            }
+        });
+        open.extend(join_all(come).await);
+    }
+    let mut watching = cluster.at(0, &ann).device().await;
+    let viewer = cluster.at(0, &ann);
+    let shown_as = async |online: bool| {
+        let rooms = list(viewer.get("/api/chatrooms").await);
+        rooms.iter().filter(|room| room["opponent"]["online"] == online).count()
+    };
+    eventually("all are shown online", BACK, || async { (shown_as(true).await == MANY).then_some(()) }).await;
+    let start = Instant::now();
+    let mut missing: HashSet<i64> = open.iter().map(|(id, _)| *id).collect();
+    cluster.server.instance_mut(1).kill9();
+    while !missing.is_empty() {
+        let frame = watching.next(DEAD.saturating_sub(start.elapsed())).await.expect("open");
+        if frame["type"] == "presence" && frame["online"] == false {
+            missing.remove(&frame["chatter_id"].as_i64().expect("an id"));
+        }
+    }
+    assert_eq!(shown_as(false).await, MANY, "by REST as well");
+    assert!(start.elapsed() < DEAD, "{:?}", start.elapsed());
+}
+
+/// Three instances that push to a stand-in.
+struct Pushing {
+    fcm: FcmStandIn,
+    server: TestServer,
+    _redis: Redis,
+    ann: Person,
+    bob: Person,
+    room: i64,
+}
+
+/// Long enough to tell a push that waits from one that does not.
+const GRACE: Duration = s(6);
+
+impl Pushing {
+    async fn start(device: &str) -> Self {
+        let (fcm, redis) = (FcmStandIn::start(), Redis::start());
+        let server = TestServer::with(Db::Cluster)
+            .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
+            .set("FCM__BASE_URL", fcm.base_url())
+            .set("PUSH__GRACE_MS", GRACE.as_millis())
+            .redis_urls((0..3).map(|_| redis.url()))
+            .start()
+            .await;
+        server.wait_until_the_instances_hear_each_other().await;
+        let (ann, bob, room) = server.api().pair().await;
+        bob.put("/api/chatters", &json!({"fcm_reg_id": device})).await.expect(200);
+        let bob = Person { name: device.to_owned(), ..bob };
+        Self { fcm, server, _redis: redis, ann, bob, room }
+    }
+
+    fn at(&self, instance: usize, person: &Person) -> Person {
+        Person { api: self.server.instance(instance).api(), ..person.clone() }
+    }
+
+    fn pushes(&self) -> usize {
+        self.fcm.sent_to(&self.bob.name).len()
+    }
+
+    /// Waits for one push more; how long that took.
+    async fn is_pushed(&self, before: usize, within: Duration) -> Duration {
+        let start = Instant::now();
+        eventually("the push", within, || async { (self.pushes() > before).then_some(()) }).await;
+        start.elapsed()
+    }
+}
+
+/// Row F8, and what presence elsewhere means for a push: it moves the time, and cancels nothing.
+#[tokio::test]
+async fn a_push_waits_while_its_receiver_is_connected_elsewhere_and_is_needless_once_read_or_deleted() {
+    let _turn = heavy().await;
+    let at = Pushing::start("device-of-bob-f8").await;
+    let device = at.at(1, &at.bob).device().await;
+    is_shown(&at.at(0, &at.ann), &at.bob, true, BACK).await;
+    // Read on a third instance, and deleted by the sender, both within the grace.
+    at.at(0, &at.ann).says(at.room, "read elsewhere in the grace").await;
+    at.at(2, &at.bob).receipt(at.room, &json!({"read_seq": 1}), (1, 1)).await;
+    let chat = at.at(0, &at.ann).says(at.room, "deleted in the grace").await;
+    at.at(2, &at.ann).delete(&format!("/api/chats/{}", chat["id"])).await.expect(200);
+    stays("no push", GRACE + s(3), || async { at.pushes() == 0 }).await;
+    at.at(0, &at.ann).says(at.room, "not confirmed by anybody").await;
+    let took = at.is_pushed(0, GRACE + s(5)).await;
+    assert!(took > GRACE - s(1), "after the grace: {took:?}");
+    device.close();
+    is_shown(&at.at(0, &at.ann), &at.bob, false, GONE + SLACK).await;
+    // The gap after a push is over by then.
+    tokio::time::sleep(s(6)).await;
+    at.at(0, &at.ann).says(at.room, "to one who is connected nowhere").await;
+    let took = at.is_pushed(1, GRACE + s(5)).await;
+    assert!(took < GRACE - s(1), "at once: {took:?}");
+}
+
+/// Rows N6 and F9.
+#[tokio::test]
+async fn a_push_is_due_after_the_grace_when_the_receivers_instance_has_just_been_killed() {
+    let _turn = heavy().await;
+    let mut at = Pushing::start("device-of-bob-f9").await;
+    let _device = at.at(1, &at.bob).device().await;
+    is_shown(&at.at(0, &at.ann), &at.bob, true, BACK).await;
+    at.server.instance_mut(1).kill9();
+    tokio::time::sleep(s(1)).await;
+    at.at(0, &at.ann).says(at.room, "a second after its death").await;
+    let took = at.is_pushed(0, GRACE + s(5)).await;
+    assert!(took > GRACE - s(1), "nobody knows yet: {took:?}");
+}

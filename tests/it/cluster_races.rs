@@ -1,0 +1,236 @@
+//! Rooms and accounts that are deleted while two instances write to them (rows D2 and D3), and the first socket of somebody
+//! while chats are committed (row D8).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::support::cluster::{Cluster, SLACK};
+use crate::support::device_socket::send;
+use crate::support::dice::{Dice, given_seed};
+use crate::support::fcm::{Answer, FcmStandIn};
+use crate::support::wait::s;
+use crate::support::{Db, DeviceSocket, Person, Redis, SeedSocket, TestServer, heavy, long, stays, until};
+
+/// What a sender was told: when it asked, and the chat or none where it was refused, which was the last.
+type Said = Vec<(Instant, Value)>;
+
+/// Sends until it is refused with this status and code; any other refusal fails.
+fn writes(
+    person: Person,
+    room: i64,
+    lane: usize,
+    acked: Arc<AtomicUsize>,
+    end: (u16, &'static str),
+) -> JoinHandle<Said> {
+    tokio::spawn(async move {
+        let mut said = Vec::new();
+        loop {
+            let (asked, n) = (Instant::now(), said.len());
+            let answer =
+                person.says_once(room, &format!("in lane {lane}, number {n}"), &format!("{lane}-{n}-{room}")).await;
+            if answer.status == end.0 {
+                answer.problem(end.0, end.1);
+                return said;
+            }
+            said.push((asked, answer.expect(201)));
+            acked.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+}
+
+/// Nothing that was asked after this moment was acknowledged; how much was before.
+async fn nothing_after(end: Instant, senders: Vec<JoinHandle<Said>>) -> usize {
+    let mut count = 0;
+    for sender in senders {
+        let said = tokio::time::timeout(s(20), sender).await.expect("refused in the end").expect("no sender fails");
+        let late = said.iter().find(|(asked, _)| *asked > end);
+        assert!(late.is_none(), "acknowledged after the end: {late:?}");
+        count += said.len();
+    }
+    count
+}
+
+/// Row D2.
+#[tokio::test]
+async fn a_room_that_is_deleted_under_a_burst_acknowledges_before_and_refuses_after_and_leaves_nothing() {
+    let _turn = heavy().await;
+    let seed = given_seed().unwrap_or_else(rand::random);
+    eprintln!("HYPER_CHAT_TEST_SEED={seed}");
+    let mut dice = Dice::new(seed, 0);
+    let cluster = Cluster::start(2).await;
+    let api = cluster.server.api();
+    let (ann, bob) = (api.person("ann").await, api.person("bob").await);
+    for person in [&ann, &bob] {
+        let phone = json!({"fcm_reg_id": format!("the-phone-of-{}", person.name)});
+        person.put("/api/chatters", &phone).await.expect(200);
+    }
+    for round in 0..if long() { 40 } else { 5 } {
+        let room = ann.room_with(&bob).await;
+        let mut sockets = Sockets::open(&cluster, room, [&ann, &bob]).await;
+        let acked = Arc::new(AtomicUsize::new(0));
+        let lanes = (0..8).map(|lane| {
+            let person = cluster.at(lane % 2, if lane < 4 { &ann } else { &bob });
+            writes(person, room, lane, acked.clone(), (404, "not_found"))
+        });
+        let lanes = lanes.collect();
+        let goal = 10 + dice.below(100) as usize;
+        until("the burst is under way", s(20), || acked.load(Ordering::Relaxed) >= goal).await;
+        let by = cluster.at(dice.below(2) as usize, if dice.below(2) == 0 { &ann } else { &bob });
+        by.delete(&format!("/api/chatrooms/{room}")).await.expect(200);
+        let end = Instant::now();
+        sockets.end(room, end).await;
+        let count = nothing_after(end, lanes).await;
+        let dump = cluster.server.dump().await;
+        assert!(dump.room(room).await.is_none(), "round {round}");
+        assert_eq!((dump.chats(room).await.len(), dump.members(room).await.len()), (0, 0), "round {round}: orphans");
+        assert_eq!(dump.outbox(room).await.len(), 0, "round {round}: pushes of a room that is gone");
+        assert!(count >= goal);
+    }
+}
+
+/// Both people's sockets of a room on both instances.
+struct Sockets {
+    devices: Vec<DeviceSocket>,
+    seeds: Vec<SeedSocket>,
+}
+
+impl Sockets {
+    async fn open(cluster: &Cluster, room: i64, people: [&Person; 2]) -> Self {
+        let (mut devices, mut seeds) = (Vec::new(), Vec::new());
+        for instance in 0..2 {
+            for person in people {
+                devices.push(cluster.at(instance, person).device().await);
+                seeds.push(cluster.at(instance, person).joins(room).await);
+            }
+        }
+        Self { devices, seeds }
+    }
+
+    /// Each is told of the end of the room within a second, and of nothing else in it afterwards.
+    async fn end(&mut self, room: i64, end: Instant) {
+        for device in &mut self.devices {
+            while device.next_event(s(10)).await.expect("open")["type"] != "chatroom_deleted" {}
+            device.refused(send(room, "late", "into a room that is gone"), "not_found").await;
+            device.expect_nothing_else().await;
+        }
+        for seed in &mut self.seeds {
+            assert_eq!(seed.expect_close(s(10)).await, 4404);
+            let seqs: Vec<_> = seed.chats.iter().map(|chat| chat["seq"].as_i64()).collect();
+            assert!(seqs.windows(2).all(|pair| pair[1] == pair[0].map(|seq| seq + 1)), "I4: {seqs:?}");
+        }
+        assert!(end.elapsed() < s(1) + SLACK, "{:?}", end.elapsed());
+    }
+}
+
+/// Row D3, and I8.
+#[tokio::test]
+async fn an_account_that_is_deleted_while_it_is_written_to_and_pushed_to_leaves_nothing_behind() {
+    let _turn = heavy().await;
+    let fcm = FcmStandIn::start();
+    let builder = TestServer::with(Db::Cluster)
+        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
+        .set("FCM__BASE_URL", fcm.base_url())
+        .set("PUSH__LEASE_MS", 1_500)
+        .set("PUSH__GRACE_MS", 200);
+    let cluster = Cluster::built(builder, Redis::start(), 2).await;
+    let api = cluster.server.api();
+    let cem = api.person("cem").await;
+    for round in 0..if long() { 10 } else { 2 } {
+        let (ann, bob) = (api.person(&format!("ann-{round}")).await, api.person(&format!("bob-{round}")).await);
+        let phone = format!("the-phone-of-{}", bob.name);
+        bob.put("/api/chatters", &json!({"fcm_reg_id": phone})).await.expect(200);
+        let (room, other) = (ann.room_with(&bob).await, cem.room_with(&bob).await);
+        // One push is under way and stays so, the others are tried again and again.
+        fcm.script([Answer::Hang]);
+        fcm.answer_for(&phone, Answer::Unavailable { retry_after: None });
+        let mut sockets = Sockets::open(&cluster, room, [&bob, &bob]).await;
+        let acked = Arc::new(AtomicUsize::new(0));
+        let lanes = (0..6).map(|lane| {
+            let (person, room) = if lane < 4 { (&ann, room) } else { (&cem, other) };
+            writes(cluster.at(lane % 2, person), room, lane, acked.clone(), (422, "receiver_deleted"))
+        });
+        let lanes: Vec<_> = lanes.collect();
+        until("pushes are under way", s(20), || fcm.sent_to(&phone).len() >= 2).await;
+        cluster.at(round % 2, &bob).delete("/api/chatters").await.expect(200);
+        let end = Instant::now();
+        for device in &mut sockets.devices {
+            assert_eq!(device.expect_close(s(10)).await, 4401);
+        }
+        for seed in &mut sockets.seeds {
+            assert_eq!(seed.expect_close(s(10)).await, 4401);
+        }
+        assert!(end.elapsed() < s(1) + SLACK, "{:?}", end.elapsed());
+        let count = nothing_after(end, lanes).await;
+        let dump = cluster.server.dump().await;
+        let nothing = || async {
+            let owed = dump.outbox(room).await.len() + dump.outbox(other).await.len();
+            owed == 0 && dump.devices(bob.id).await.is_empty()
+        };
+        // Longer than a lease, and than what was under way could be tried again.
+        stays("I8: nothing is owed to who is gone", s(4), nothing).await;
+        let late: Vec<_> = fcm.sent_to(&phone).into_iter().filter(|call| call.at > end + SLACK).collect();
+        assert!(late.is_empty(), "I8: pushed to who is gone: {late:?}");
+        assert_eq!((ann.history(room).await.len() + cem.history(other).await.len()), count, "I1: the others keep it");
+        for instance in 0..2 {
+            cluster.at(instance, &bob).get("/api/chatters/me").await.problem(401, "token_revoked");
+        }
+        assert_eq!(dump.sign_ins_count(bob.id).await, 0);
+        let row = dump.chatter(bob.id).await.expect("the row stays");
+        assert_eq!((row.username, row.password_hash), (format!("deleted-{}", bob.id), None), "I8");
+    }
+}
+
+/// Row D8: each step of a subscription takes long, and chats are committed between any two of them. The net below is away, so
+/// what a socket does not hear it never gets.
+#[tokio::test]
+async fn a_first_socket_misses_nothing_however_slowly_it_is_subscribed() {
+    let _turn = heavy().await;
+    let cluster = Cluster::without_net(2).await;
+    let (ann, bob, room) = cluster.server.api().pair().await;
+    let (writer, reader) = (cluster.at(0, &ann), cluster.at(1, &bob));
+    let said = AtomicUsize::new(0);
+    for (round, lag) in (0..15).zip([5, 30, 80].into_iter().cycle()) {
+        cluster.wires[1].slow(Duration::from_millis(lag));
+        // The last is said at any moment of the subscription, and nothing after it shows a gap.
+        let writes = async {
+            for n in 0..=(round * 7 % 10) {
+                writer.says(room, &format!("round {round}, number {n}")).await;
+                said.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let joins = async {
+            let seed = reader.joins(room).await;
+            (seed, said.load(Ordering::Relaxed) as i64)
+        };
+        let (mut device, (mut seed, before), ()) = tokio::join!(reader.device(), joins, writes);
+        let said = said.load(Ordering::Relaxed) as i64;
+        let mut version = device.listed(room)["version"].as_i64().expect("a version");
+        while version < said {
+            let next = device.expect("chat").await["chat"]["version"].as_i64().expect("a version");
+            assert_eq!(next, version + 1, "round {round}: none skipped, none twice");
+            version = next;
+        }
+        // One may have been stored, and not yet been acknowledged, when it joined.
+        if said > before + 1 {
+            seed.read_until_seq(said, s(5)).await;
+        }
+        let seqs: Vec<_> = seed.chats.iter().map(|chat| chat["seq"].as_i64().expect("a number")).collect();
+        assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "round {round}: {seqs:?}");
+        device.close();
+        seed.close();
+        device.expect_close(s(5)).await;
+        seed.expect_close(s(5)).await;
+        cluster.wires[1].heal();
+    }
+}
+
+/// Row D7.
+#[tokio::test]
+async fn one_of_fifty_who_ask_two_instances_for_a_name_at_once_gets_it() {
+    crate::rest_accounts::one_of_fifty_who_ask_for_a_name_at_once_gets_it(Db::Cluster).await;
+}

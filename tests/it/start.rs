@@ -1,0 +1,94 @@
+//! Starting while PostgreSQL is not there (row E12): the port answers, and it serves as soon as it can. What waiting would
+//! not mend ends the process.
+
+use std::time::Instant;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::cluster::SLACK;
+use crate::support::database::Dump;
+use crate::support::postgres::Cluster;
+use crate::support::wait::s;
+use crate::support::{Db, TestServer, eventually, until};
+
+/// It answers, and says that it cannot serve.
+async fn waits(server: &TestServer) {
+    let api = server.api();
+    eventually("the process is alive", s(20), || async {
+        let answer = api.try_request(Method::GET, "/healthz", &[], None).await;
+        answer.is_ok_and(|a| a.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(api.get("/readyz").await.expect(503), json!({"status": "unavailable", "database": "down"}));
+    for path in ["/api/chatters", "/api/chatrooms/1/chats", "/"] {
+        api.get(path).await.problem(503, "unavailable");
+    }
+    api.sign_in("ann", "whatever-it-is").await.problem(503, "unavailable");
+    until("the log says why", s(10), || server.log().contains("waiting for the database")).await;
+}
+
+#[tokio::test]
+async fn postgres_is_absent_or_frozen_at_the_start_and_comes_later() {
+    let cluster = Cluster::start();
+    for round in 0..2 {
+        let url = cluster.fresh_database().await;
+        if round == 0 {
+            cluster.kill9()
+        } else {
+            cluster.freeze()
+        }
+        let mut server = TestServer::with(Db::Postgres).database_url(url).launch().await;
+        waits(&server).await;
+        if round == 0 {
+            cluster.up()
+        } else {
+            cluster.thaw()
+        }
+        let back = Instant::now();
+        server.instance_mut(0).wait_ready().await.expect("it serves without a restart");
+        assert!(back.elapsed() < s(3) + SLACK, "only after {:?}", back.elapsed());
+        let (ann, _, room) = server.api().pair().await;
+        ann.says(room, "said as if nothing had been").await;
+        let log = server.log();
+        assert_eq!(log.matches("waiting for the database").count(), 1, "said once");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_postgres_may_be_stopped() {
+    let cluster = Cluster::start();
+    let url = cluster.fresh_database().await;
+    cluster.kill9();
+    let mut server = TestServer::with(Db::Postgres).database_url(url).launch().await;
+    waits(&server).await;
+    server.term();
+    assert_eq!(server.wait_end(s(5)).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_waiting_would_not_mend_ends_the_start_with_a_clear_text() {
+    let cluster = Cluster::start();
+    let url = cluster.fresh_database().await;
+    let refusal = async |url: &str| {
+        let (status, _, log) = TestServer::with(Db::Postgres).database_url(url).run(&["serve"]).await;
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(!log.contains("panicked"), "{log}");
+        log
+    };
+    let log = refusal(&url.replace("postgres@", "nobody:not-the-password-4711@")).await;
+    assert!(log.contains("DATABASE_URL") && log.contains("role \"nobody\" does not exist"), "{log}");
+    assert!(!log.contains("not-the-password-4711"), "{log}");
+    let log = refusal(&url.replace("/test_", "/none_")).await;
+    assert!(log.contains("DATABASE_URL") && log.contains("does not exist"), "{log}");
+    let log = refusal(&format!("{url}?sslmode=require")).await;
+    assert!(log.contains("TLS"), "{log}");
+    let dump = Dump::open(&url).await;
+    dump.run("ALTER SYSTEM SET full_page_writes = off").await;
+    dump.run("SELECT pg_reload_conf()").await;
+    // A reload takes a moment; until then the server starts, which is no failure of its.
+    eventually("it is off", s(10), || async { dump.text("SHOW full_page_writes").await.contains("off").then_some(()) })
+        .await;
+    let log = refusal(&url).await;
+    assert!(log.contains("full_page_writes is off") && log.contains("UNSAFE_DURABILITY"), "{log}");
+}

@@ -1,0 +1,95 @@
+//! Two who chat on a server whose database is broken and mended.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::account::Person;
+use super::checker::Checker;
+use super::database::Db;
+use super::seed_socket::SeedSocket;
+use super::server::TestServer;
+use super::wait::{eventually, s};
+
+/// Promised: 3 s; the rest is for a loaded machine.
+pub const REFUSED_WITHIN: Duration = Duration::from_millis(3_500);
+pub const HEALED_WITHIN: Duration = Duration::from_millis(3_500);
+
+/// Two who chat on a server whose database a test breaks.
+pub struct Scene {
+    pub server: TestServer,
+    pub ann: Person,
+    pub bob: Person,
+    pub room: i64,
+    pub socket: SeedSocket,
+}
+
+impl Scene {
+    /// Two in a room with a chat, on this database.
+    pub async fn on(database_url: String) -> Self {
+        let server = TestServer::with(Db::Postgres).database_url(database_url).start().await;
+        let (ann, bob, room) = server.api().pair().await;
+        let socket = bob.joins(room).await;
+        ann.says(room, "the chat before the fault").await;
+        let mut scene = Self { server, ann, bob, room, socket };
+        scene.socket.expect_message("the chat before the fault").await;
+        scene
+    }
+
+    /// Everything that needs the database is refused in time, and the socket stays.
+    pub async fn refuses(&mut self) {
+        let chats = format!("/api/chatrooms/{}/chats", self.room);
+        let body = json!({"content": "while the database is away", "client_id": "during"});
+        for (method, path, body) in [
+            (Method::POST, chats.as_str(), Some(&body)),
+            (Method::GET, chats.as_str(), None),
+            (Method::GET, "/api/chatrooms", None),
+            (Method::POST, "/api/chatrooms", Some(&json!({"opponent_id": self.bob.id}))),
+            (Method::POST, "/api/auth", Some(&json!({"username": "ann", "password": "wrong-horse-4711"}))),
+        ] {
+            let start = Instant::now();
+            let answer = self.ann.request(method.clone(), path, body).await;
+            let waited = start.elapsed();
+            assert!(waited < REFUSED_WITHIN, "{method} {path} took {waited:?}");
+            let problem = answer.problem(503, "unavailable");
+            assert!(problem["retry_after_s"].as_u64() >= Some(1), "{problem}");
+        }
+        let start = Instant::now();
+        self.socket.send("over a socket meanwhile");
+        assert_eq!(self.socket.expect_error().await["code"], "unavailable");
+        assert!(start.elapsed() < REFUSED_WITHIN, "the socket waited {:?}", start.elapsed());
+        assert_eq!(self.server.api().get("/healthz").await.status, 200, "alive");
+        eventually("readiness is refused", s(5), || async {
+            (self.server.api().get("/readyz").await.status == 503).then_some(())
+        })
+        .await;
+    }
+
+    /// All works again in time without a restart; what was refused may be sent again under its name.
+    pub async fn heals(&mut self, content: &str) {
+        let since = Instant::now();
+        let body = json!({"content": "while the database is away", "client_id": "during"});
+        let chat: Value = eventually("chats are taken again", s(10), || async {
+            let answer = self.ann.post_chat(self.room, &body).await;
+            matches!(answer.status, 200 | 201).then_some(answer.json)
+        })
+        .await;
+        assert!(since.elapsed() < HEALED_WITHIN, "healed only after {:?}", since.elapsed());
+        let next = self.ann.says(self.room, content).await;
+        assert!(next["seq"].as_i64() > chat["seq"].as_i64());
+        let head = next["seq"].as_i64().unwrap();
+        self.socket.read_until_seq(head, s(5)).await;
+        eventually("readiness is back", s(5), || async {
+            (self.server.api().get("/readyz").await.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// What all have seen is what is stored.
+    pub async fn verify(self) {
+        let mut checker = Checker::default().both_look(self.room, &self.ann, &self.bob);
+        checker.saw(self.room, &self.socket);
+        checker.verify(&self.server).await;
+    }
+}

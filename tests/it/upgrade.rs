@@ -1,0 +1,109 @@
+//! Starting on the schema of another release, and while others bring it up to date (row E20).
+
+use crate::support::database::Dump;
+use crate::support::postgres::fresh_database;
+use crate::support::wait::s;
+use crate::support::{Db, TestServer, on_both, until};
+
+on_both![
+    a_server_works_on_the_schema_of_a_later_release,
+    a_schema_that_is_marked_incompatible_is_refused_with_the_reason,
+    tables_that_the_start_shall_not_make_are_named,
+];
+
+/// A migration that no release has yet.
+const LATER: &str = "m20990101_000001_later";
+
+async fn a_server_works_on_the_schema_of_a_later_release(db: Db) {
+    let mut server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let dump = server.dump().await;
+    dump.run("ALTER TABLE chats ADD COLUMN later TEXT").await;
+    dump.run(&format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{LATER}', 0)")).await;
+    for migrates in [true, false] {
+        server.restart_with("DATABASE__MIGRATE_ON_START", migrates).await;
+        ann.says(room, "said on a schema of tomorrow").await;
+    }
+    // Also one that lacks something older, which is made up for.
+    dump.run("DROP TABLE schema_needs").await;
+    dump.run("DELETE FROM seaql_migrations WHERE version LIKE '%_needs'").await;
+    server.restart_with("DATABASE__MIGRATE_ON_START", true).await;
+    assert_eq!(bob.history(room).await.len(), 2);
+    assert!(server.log().contains(LATER), "the log names what is new");
+    let (status, _, log) = TestServer::with(db).database_url(&server.database_url).run(&["migrate"]).await;
+    assert!(status.success(), "{log}");
+}
+
+async fn a_schema_that_is_marked_incompatible_is_refused_with_the_reason(db: Db) {
+    let mut server = TestServer::spawn(db).await;
+    server.kill9();
+    let dump = server.dump().await;
+    dump.run(&format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{LATER}', 0)")).await;
+    dump.run(&format!("UPDATE schema_needs SET migration = '{LATER}'")).await;
+    for (command, migrates) in [("serve", true), ("serve", false), ("migrate", true)] {
+        let with = TestServer::with(db).database_url(&server.database_url);
+        let (status, _, log) = with.set("DATABASE__MIGRATE_ON_START", migrates).run(&[command]).await;
+        assert_eq!(status.code(), Some(1), "{command}: {log}");
+        let newest = migration::names().pop().unwrap();
+        for said in [LATER, newest.as_str(), "later release", "start a newer hyper-chat"] {
+            assert!(log.contains(said), "{command}: {said} is missing in {log}");
+        }
+        assert!(!log.contains("panicked"), "{log}");
+    }
+    dump.run(&format!("UPDATE schema_needs SET migration = '{}'", migration::names()[0])).await;
+    server.restart().await;
+}
+
+async fn tables_that_the_start_shall_not_make_are_named(db: Db) {
+    let mut server = TestServer::spawn(db).await;
+    server.kill9();
+    let newest = migration::names().pop().unwrap();
+    let fresh = || TestServer::with(db).set("DATABASE__MIGRATE_ON_START", false);
+    for (with, lacks) in [(fresh(), migration::names()), (fresh().database_url(&server.database_url), vec![newest])] {
+        server.dump().await.run("DELETE FROM seaql_migrations WHERE version LIKE '%_needs'").await;
+        let (status, _, log) = with.run(&["serve"]).await;
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains(&format!("lacks {};", lacks.join(", "))), "{log}");
+        assert!(log.contains("`hyper-chat migrate`") && log.contains("MIGRATE_ON_START"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_another_migration_goes_on_after_it_or_says_why_it_does_not() {
+    let url = fresh_database().await;
+    let other = Dump::open_single(&url).await;
+    other.run("SELECT pg_advisory_lock(7528171833139619937)").await;
+    let with =
+        |wait_s: u64| TestServer::with(Db::Postgres).database_url(&url).set("DATABASE__MIGRATION_WAIT_S", wait_s);
+    let (status, _, log) = with(1).run(&["serve"]).await;
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("another instance") && log.contains("for 1 s") && log.contains("pg_stat_activity"), "{log}");
+    let mut waits = with(60).launch().await;
+    until("it says that it waits", s(20), || waits.log().contains("another instance is bringing the schema")).await;
+    other.run("SELECT pg_advisory_unlock_all()").await;
+    waits.instance_mut(0).wait_ready().await.expect("it goes on");
+}
+
+#[tokio::test]
+async fn servers_and_migrations_that_start_at_once_on_an_empty_or_old_database_all_succeed() {
+    for old in [false, true] {
+        let url = fresh_database().await;
+        let with = || TestServer::with(Db::Postgres).database_url(&url);
+        if old {
+            assert!(with().run(&["migrate"]).await.0.success());
+            let dump = Dump::open(&url).await;
+            dump.run("DROP TABLE schema_needs").await;
+            dump.run("DELETE FROM seaql_migrations WHERE version LIKE '%_needs'").await;
+        }
+        let (mut one, mut two, first, second) =
+            tokio::join!(with().launch(), with().launch(), with().run(&["migrate"]), with().run(&["migrate"]));
+        for (status, _, log) in [first, second] {
+            assert!(status.success(), "{log}");
+        }
+        for server in [&mut one, &mut two] {
+            server.instance_mut(0).wait_ready().await.expect("it comes up");
+        }
+        let ran = |log: &str| log.matches("has been applied").count();
+        assert!(ran(&one.log()) == 0 || ran(&two.log()) == 0, "at most one of the two migrates");
+    }
+}
