@@ -19,6 +19,7 @@ pub struct Chatter {
 }
 
 /// A room and the tokens of its two chatters.
+#[derive(Clone)]
 pub struct Room {
     pub id: u64,
     pub tokens: [String; 2],
@@ -44,6 +45,12 @@ impl Accounts {
     /// A room for each of these pairs.
     pub async fn rooms(&self, pairs: Vec<[Chatter; 2]>) -> Result<Vec<Room>, String> {
         stream::iter(pairs).map(|pair| self.room(pair)).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// So many rooms, each of two chatters of its own.
+    pub async fn rooms_of_two(&self, count: usize) -> Result<Vec<Room>, String> {
+        let chatters = self.chatters(count * 2).await?;
+        self.rooms(chatters.chunks_exact(2).map(|two| [two[0].clone(), two[1].clone()]).collect()).await
     }
 
     async fn chatter(&self, number: usize) -> Result<Chatter, String> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `cargo bench --bench load -- …`
-pub const USAGE: &str = "usage: [saturate] [hot] [steady] [idle] [--postgres] [--secs N] [--rounds N]";
+pub const USAGE: &str = "usage: [saturate] [hot] [steady] [idle] [cluster] [net] [--postgres] [--secs N] [--rounds N]";
 
 /// A load that is put on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,10 @@ impl Workload {
 #[derive(Debug)]
 pub struct Args {
     pub workloads: Vec<Workload>,
+    /// Several instances, on PostgreSQL and Redis; one round.
+    pub cluster: bool,
+    /// What it costs them to look for what Redis did not tell; one round.
+    pub net: bool,
     pub postgres: bool,
     /// How long chats are counted, after the warm-up.
     pub measured: Duration,
@@ -45,13 +49,16 @@ pub struct Args {
 impl Args {
     /// Reads the arguments after the program's name.
     pub fn parse(given: impl IntoIterator<Item = String>) -> Result<Self, String> {
-        let mut args = Self { workloads: Vec::new(), postgres: false, measured: Duration::from_secs(10), rounds: 1 };
+        let measured = Duration::from_secs(10);
+        let mut args = Self { workloads: Vec::new(), cluster: false, net: false, postgres: false, measured, rounds: 1 };
         let mut given = given.into_iter();
         while let Some(word) = given.next() {
             match word.as_str() {
                 // What `cargo bench` itself adds.
                 "--bench" => {}
                 "--postgres" => args.postgres = true,
+                "cluster" => args.cluster = true,
+                "net" => args.net = true,
                 "--secs" => args.measured = Duration::from_secs(number(&word, given.next(), 600)?.into()),
                 "--rounds" => args.rounds = number(&word, given.next(), 100)?,
                 name => match Workload::ALL.into_iter().find(|workload| workload.name() == name) {
@@ -60,7 +67,7 @@ impl Args {
                 },
             }
         }
-        if args.workloads.is_empty() {
+        if args.workloads.is_empty() && !args.cluster && !args.net {
             args.workloads = Workload::ALL.to_vec();
         }
         Ok(args)

@@ -129,7 +129,8 @@ fn give_to_postgres(directory: &Path) {
     }
 }
 
-fn free_port() -> u16 {
+/// A port of 127.0.0.1 that nobody has.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.local_addr().expect("its address").port()
 }

@@ -2,26 +2,95 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::time::{Duration, Instant};
 
 /// Clock ticks of `/proc` per second: `USER_HZ`, 100 on every Linux that we run on.
 const TICKS_PER_S: u64 = 100;
 
-/// CPU time used so far, in microseconds.
-#[derive(Clone, Copy)]
-pub struct CpuTime {
-    /// The process trees that are measured.
-    pub measured: u64,
-    /// This process, the load generator.
-    pub own: u64,
-    /// Everything on the machine.
-    pub machine: u64,
+/// The processes that are measured, each with all its descendants.
+#[derive(Clone, Default)]
+pub struct Roots {
+    pub instances: Vec<u32>,
+    pub postgres: Option<u32>,
+    pub redis: Option<u32>,
 }
 
-/// The CPU time of these processes with all their descendants, of this one, and of the machine.
-pub fn cpu_time(roots: &[u32]) -> CpuTime {
-    let us = |ticks: u64| ticks * (1_000_000 / TICKS_PER_S);
-    let own = stat(std::process::id()).map_or(0, |stat| stat.ticks);
-    CpuTime { measured: us(tree(roots).values().sum()), own: us(own), machine: us(machine_ticks()) }
+/// CPU time in microseconds: so far, or in a while.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuTime {
+    pub instances: u64,
+    pub postgres: u64,
+    pub redis: u64,
+    /// This process, the load generator.
+    own: u64,
+    /// Everything on the machine.
+    machine: u64,
+}
+
+impl CpuTime {
+    fn now(roots: &Roots) -> Self {
+        let us = |ticks: u64| ticks * (1_000_000 / TICKS_PER_S);
+        let stats = stats();
+        let tree = |roots: &[u32]| us(tree(&stats, roots).values().sum());
+        Self {
+            instances: tree(&roots.instances),
+            postgres: tree(roots.postgres.as_slice()),
+            redis: tree(roots.redis.as_slice()),
+            own: us(stat(std::process::id()).map_or(0, |stat| stat.ticks)),
+            machine: us(machine_ticks()),
+        }
+    }
+
+    /// All that is measured.
+    pub fn measured(&self) -> u64 {
+        self.instances + self.postgres + self.redis
+    }
+
+    /// What neither is measured nor measures.
+    pub fn others(&self) -> u64 {
+        self.machine.saturating_sub(self.measured() + self.own)
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            instances: self.instances.saturating_sub(before.instances),
+            postgres: self.postgres.saturating_sub(before.postgres),
+            redis: self.redis.saturating_sub(before.redis),
+            own: self.own.saturating_sub(before.own),
+            machine: self.machine.saturating_sub(before.machine),
+        }
+    }
+}
+
+/// What is spent from its start on.
+pub struct Meter {
+    roots: Roots,
+    before: CpuTime,
+    from: Instant,
+}
+
+/// What was spent in a while.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    pub took: Duration,
+    pub cpu: CpuTime,
+}
+
+impl Meter {
+    pub fn start(roots: Roots) -> Self {
+        Self { before: CpuTime::now(&roots), roots, from: Instant::now() }
+    }
+
+    pub fn read(&self) -> Spent {
+        Spent { took: self.from.elapsed(), cpu: CpuTime::now(&self.roots).since(&self.before) }
+    }
+}
+
+impl Spent {
+    /// What other programs took, in cores; where it is high, only CPU time per chat can be compared.
+    pub fn other_cores(&self) -> f64 {
+        self.cpu.others() as f64 / self.took.as_micros() as f64
+    }
 }
 
 /// Resident memory of one process, in KiB.
@@ -46,11 +115,14 @@ fn stat(pid: u32) -> Option<Stat> {
     Some(Stat { parent: u32::try_from(number(4)?).ok()?, ticks })
 }
 
-/// The ticks of every process that descends from these.
-fn tree(roots: &[u32]) -> HashMap<u32, u64> {
+fn stats() -> HashMap<u32, Stat> {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let stats: HashMap<u32, Stat> = pids.filter_map(|pid| Some((pid, stat(pid)?))).collect();
+    pids.filter_map(|pid| Some((pid, stat(pid)?))).collect()
+}
+
+/// The ticks of every process that descends from these.
+fn tree(stats: &HashMap<u32, Stat>, roots: &[u32]) -> HashMap<u32, u64> {
     let mut members = HashMap::new();
     let mut open: Vec<u32> = roots.to_vec();
     while let Some(pid) = open.pop() {

@@ -1,4 +1,4 @@
-//! The real server as a process, on an empty database.
+//! The real server as a process, or several that are one service, on an empty database.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -9,52 +9,92 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::postgres::Postgres;
+use super::processes::Roots;
+use super::redis::Redis;
 
 const START_MAX: Duration = Duration::from_secs(30);
 
-/// A running server; it ends, and its data goes, with the value.
+/// What signs the tokens.
+pub const SECRET: &str = "only this benchmark signs tokens with it";
+
+/// A running server: one instance or several; it ends, and its data goes, with the value.
 pub struct Server {
-    process: Child,
+    instances: Vec<Instance>,
     postgres: Option<Postgres>,
-    address: SocketAddr,
+    redis: Option<Redis>,
     _directory: TempDir,
 }
 
+struct Instance {
+    process: Child,
+    address: SocketAddr,
+}
+
 impl Server {
-    /// Starts it and waits until it listens.
+    /// Starts one instance and waits until it listens.
     pub fn start(on_postgres: bool) -> Self {
+        Self::launch(1, on_postgres.then(Postgres::start), None)
+    }
+
+    /// Starts so many instances on PostgreSQL and Redis.
+    pub fn cluster(instances: usize) -> Self {
+        Self::launch(instances, Some(Postgres::start()), Some(Redis::start()))
+    }
+
+    fn launch(count: usize, postgres: Option<Postgres>, redis: Option<Redis>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let postgres = on_postgres.then(Postgres::start);
-        let url = match &postgres {
+        let database = match &postgres {
             Some(postgres) => postgres.url(),
             None => format!("sqlite://{}?mode=rwc", directory.path().join("load.db").display()),
         };
-        let log = directory.path().join("log");
-        let mut process = command(directory.path(), &url)
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("a log"))
-            .spawn()
-            .expect("the server starts");
-        let address = wait_for_address(&mut process, &log);
-        Self { process, postgres, address, _directory: directory }
+        let instance = |number| {
+            let log = directory.path().join(format!("log{number}"));
+            let mut command = command(directory.path(), &database);
+            command.envs(redis.as_ref().map(|redis| ("REDIS_URL", redis.url())));
+            let log_file = File::create(&log).expect("a log");
+            let mut process = command.stdout(Stdio::null()).stderr(log_file).spawn().expect("the server starts");
+            let address = wait_for_address(&mut process, &log);
+            Instance { process, address }
+        };
+        let instances = (0..count).map(instance).collect();
+        Self { instances, postgres, redis, _directory: directory }
     }
 
+    /// The first instance's.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses()[0]
     }
 
-    /// The server's process.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.instances.iter().map(|instance| instance.address).collect()
+    }
+
+    /// The first instance's process.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.instances[0].process.id()
     }
 
-    /// The processes whose CPU time a chat costs, with all that descend from them.
-    pub fn roots(&self) -> Vec<u32> {
-        std::iter::once(self.pid()).chain(self.postgres.as_ref().map(Postgres::pid)).collect()
+    /// The processes whose CPU time a chat costs.
+    pub fn roots(&self) -> Roots {
+        Roots {
+            instances: self.instances.iter().map(|instance| instance.process.id()).collect(),
+            postgres: self.postgres.as_ref().map(Postgres::pid),
+            redis: self.redis.as_ref().and_then(Redis::pid),
+        }
+    }
+
+    /// Of a cluster.
+    pub fn redis(&self) -> &Redis {
+        self.redis.as_ref().expect("a cluster has Redis")
+    }
+
+    /// Of a cluster.
+    pub fn database_url(&self) -> String {
+        self.postgres.as_ref().expect("a cluster has PostgreSQL").url()
     }
 }
 
-impl Drop for Server {
+impl Drop for Instance {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -67,7 +107,7 @@ fn command(directory: &Path, database_url: &str) -> Command {
     command.arg("serve").current_dir(directory).env_clear().env("DATABASE_URL", database_url).envs([
         ("HYPER_CHAT__SERVER__HOST", "127.0.0.1"),
         ("HYPER_CHAT__SERVER__PORT", "0"),
-        ("HYPER_CHAT__AUTH__JWT_SECRET", "only this benchmark signs tokens with it"),
+        ("HYPER_CHAT__AUTH__JWT_SECRET", SECRET),
         ("HYPER_CHAT__AUTH__ARGON2_MEMORY_KIB", "8"),
         ("HYPER_CHAT__AUTH__ARGON2_ITERATIONS", "1"),
         ("HYPER_CHAT__LIMITS__SEND_PER_S", "0"),

@@ -45,16 +45,25 @@ pub struct Socket {
 impl Socket {
     /// Opens the seed socket of a room. What came behind the handshake is given along.
     pub async fn open(server: SocketAddr, room: u64, token: &str) -> Result<(Rc<Self>, Vec<u8>), String> {
-        let opened = timeout(OPEN_MAX, Self::handshake(server, room, token)).await;
+        Self::open_path(server, &format!("/ws/chatrooms/{room}/"), token).await
+    }
+
+    /// The same for a device socket.
+    pub async fn open_device(server: SocketAddr, token: &str) -> Result<(Rc<Self>, Vec<u8>), String> {
+        Self::open_path(server, "/ws", token).await
+    }
+
+    async fn open_path(server: SocketAddr, path: &str, token: &str) -> Result<(Rc<Self>, Vec<u8>), String> {
+        let opened = timeout(OPEN_MAX, Self::handshake(server, path, token)).await;
         opened.map_err(|_| "a socket did not open in time".to_owned())?
     }
 
-    async fn handshake(server: SocketAddr, room: u64, token: &str) -> Result<(Rc<Self>, Vec<u8>), String> {
+    async fn handshake(server: SocketAddr, path: &str, token: &str) -> Result<(Rc<Self>, Vec<u8>), String> {
         let failed = |e: std::io::Error| format!("a socket did not open: {e}");
         let mut stream = TcpStream::connect(server).await.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         let request = format!(
-            "GET /ws/chatrooms/{room}/?jwt={token} HTTP/1.1\r\nHost: {server}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {path}?jwt={token} HTTP/1.1\r\nHost: {server}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bG9hZCBnZW5lcmF0b3IhIQ==\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.map_err(failed)?;

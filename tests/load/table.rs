@@ -1,6 +1,8 @@
 //! What was measured, as a small table.
 
 use super::args::Workload;
+use super::processes::Spent;
+use super::traffic::Heard;
 
 /// What must not happen to any chat (or, of `idle`, to any socket).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,20 @@ impl Row {
             sockets_per_s: None,
             other_cores: None,
             faults,
+        }
+    }
+
+    /// What chats cost and how long they took.
+    pub fn of_chats(workload: Workload, heard: &Heard, spent: &Spent) -> Self {
+        let delivered = heard.delivered as f64;
+        let ms = |quantile| Some(heard.near_us.value_at_quantile(quantile) as f64 / 1_000.0);
+        Self {
+            chats_per_s: Some(delivered / spent.took.as_secs_f64()),
+            cpu_us_per_chat: (heard.delivered > 0).then(|| spent.cpu.measured() as f64 / delivered),
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
+            other_cores: Some(spent.other_cores()),
+            ..Self::new(workload, heard.faults)
         }
     }
 

@@ -1,6 +1,7 @@
 //! The workloads that send: chats between pairs, each followed from its sender to both sockets of the room.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,10 @@ use tokio::time::sleep;
 use super::accounts::Room;
 use super::args::Workload;
 use super::ledger::{Label, Ledger};
-use super::processes::{CpuTime, cpu_time};
+use super::processes::{Meter, Spent};
 use super::server::Server;
 use super::socket::{Listener, Socket};
-use super::table::{Faults, Row};
+use super::table::Faults;
 
 const WARM_UP: Duration = Duration::from_secs(3);
 /// What did not come within such a silence at the end is lost.
@@ -23,11 +24,13 @@ const LATENCY_US_MAX: u64 = 120_000_000;
 
 /// How much is sent.
 #[derive(Clone, Copy)]
-enum Pace {
+pub enum Pace {
     /// Each sender has so many chats under way; one that arrives lets the next go.
     InFlight(u32),
     /// So many chats a second in all, whatever arrives.
     PerSecond(u64),
+    /// The same from the first one of each pair only: nobody learns of a chat by sending one.
+    OneWay(u64),
 }
 
 /// How many pairs a workload has.
@@ -39,7 +42,7 @@ pub fn pairs(workload: Workload) -> usize {
     }
 }
 
-fn pace(workload: Workload) -> Pace {
+pub fn pace(workload: Workload) -> Pace {
     match workload {
         Workload::Saturate => Pace::InFlight(4),
         Workload::Hot => Pace::InFlight(64),
@@ -47,7 +50,30 @@ fn pace(workload: Workload) -> Pace {
     }
 }
 
+/// What came of chats.
+pub struct Heard {
+    /// While it was measured: by the other one of the pair.
+    pub delivered: u64,
+    /// The same, from the sender's write to the other one's read, where both are on one instance.
+    pub near_us: Histogram<u64>,
+    /// The same where they are not.
+    pub far_us: Histogram<u64>,
+    /// Every chat that crossed instances, from the beginning on, as it came; at a pace one way only.
+    pub crossed: Vec<Crossed>,
+    pub faults: Faults,
+}
+
+/// A chat that went from one instance to another.
+#[derive(Clone, Copy)]
+pub struct Crossed {
+    /// Since the traffic began.
+    pub sent: Duration,
+    pub took: Duration,
+}
+
 struct Pair {
+    /// The two are on different instances.
+    crosses: bool,
     sockets: [Rc<Socket>; 2],
     sent: [Cell<u32>; 2],
     ledgers: [RefCell<Ledger>; 2],
@@ -59,6 +85,17 @@ impl Pair {
     }
 }
 
+/// For times up to two minutes.
+pub fn latencies_us() -> Result<Histogram<u64>, String> {
+    Histogram::new_with_max(LATENCY_US_MAX, 3).map_err(|e| e.to_string())
+}
+
+/// Traffic under way.
+pub struct Running {
+    traffic: Rc<Traffic>,
+    tasks: JoinSet<()>,
+}
+
 struct Traffic {
     pairs: Vec<Pair>,
     pace: Pace,
@@ -67,61 +104,98 @@ struct Traffic {
     measuring: Cell<bool>,
     delivered: Cell<u64>,
     heard: Cell<Instant>,
-    latency_us: RefCell<Histogram<u64>>,
+    near_us: RefCell<Histogram<u64>>,
+    far_us: RefCell<Histogram<u64>>,
+    crossed: RefCell<Vec<Crossed>>,
     /// The first frame that is no chat of ours.
     strange: RefCell<Option<String>>,
 }
 
-/// Runs a workload over these rooms.
-pub async fn run(server: &Server, workload: Workload, rooms: &[Room], measured: Duration) -> Result<Row, String> {
-    let mut tasks = JoinSet::new();
-    let traffic = connect(server, workload, rooms, &mut tasks).await?;
-    traffic.begin(&mut tasks);
+/// Warms up, measures, and waits for the last chat. Each room has the addresses of the instances of its two.
+pub async fn run(
+    server: &Server,
+    pace: Pace,
+    rooms: &[(Room, [SocketAddr; 2])],
+    measured: Duration,
+) -> Result<(Heard, Spent), String> {
+    let running = Running::begin(pace, rooms).await?;
     sleep(WARM_UP).await;
-    let (before, from) = (cpu_time(&server.roots()), Instant::now());
-    traffic.measuring.set(true);
-    sleep(measured).await;
-    traffic.measuring.set(false);
-    let (after, took) = (cpu_time(&server.roots()), from.elapsed());
-    traffic.sending.set(false);
-    traffic.wait_for_the_rest().await;
-    if let Some(frame) = traffic.strange.take() {
-        return Err(format!("{}: an unexpected frame: {frame}", workload.name()));
-    }
-    Ok(traffic.row(workload, before, after, took))
+    let spent = running.measure(server, measured).await;
+    Ok((running.end().await?, spent))
 }
 
-async fn connect(
-    server: &Server,
-    workload: Workload,
-    rooms: &[Room],
-    tasks: &mut JoinSet<()>,
-) -> Result<Rc<Traffic>, String> {
-    let (mut pairs, mut rests) = (Vec::new(), Vec::new());
-    for room in rooms {
-        let (first, first_rest) = Socket::open(server.address(), room.id, &room.tokens[0]).await?;
-        let (second, second_rest) = Socket::open(server.address(), room.id, &room.tokens[1]).await?;
-        pairs.push(Pair { sockets: [first, second], sent: Default::default(), ledgers: Default::default() });
-        rests.push([first_rest, second_rest]);
-    }
-    let traffic = Rc::new(Traffic {
-        pairs,
-        pace: pace(workload),
-        began: Instant::now(),
-        sending: Cell::new(true),
-        measuring: Cell::new(false),
-        delivered: Cell::new(0),
-        heard: Cell::new(Instant::now()),
-        latency_us: RefCell::new(Histogram::new_with_max(LATENCY_US_MAX, 3).map_err(|e| e.to_string())?),
-        strange: RefCell::default(),
-    });
-    for (pair, rests) in rests.into_iter().enumerate() {
-        for (side, rest) in rests.into_iter().enumerate() {
-            let socket = Rc::clone(&traffic.pairs[pair].sockets[side]);
-            tasks.spawn_local(socket.listen(rest, Ear { traffic: Rc::clone(&traffic), pair, side }));
+impl Running {
+    /// Connects the pairs and lets them send.
+    pub async fn begin(pace: Pace, rooms: &[(Room, [SocketAddr; 2])]) -> Result<Self, String> {
+        let (mut pairs, mut rests) = (Vec::new(), Vec::new());
+        for (room, at) in rooms {
+            let (first, first_rest) = Socket::open(at[0], room.id, &room.tokens[0]).await?;
+            let (second, second_rest) = Socket::open(at[1], room.id, &room.tokens[1]).await?;
+            let (crosses, sockets) = (at[0] != at[1], [first, second]);
+            pairs.push(Pair { crosses, sockets, sent: Default::default(), ledgers: Default::default() });
+            rests.push([first_rest, second_rest]);
         }
+        let traffic = Rc::new(Traffic {
+            pairs,
+            pace,
+            began: Instant::now(),
+            sending: Cell::new(true),
+            measuring: Cell::new(false),
+            delivered: Cell::new(0),
+            heard: Cell::new(Instant::now()),
+            near_us: RefCell::new(latencies_us()?),
+            far_us: RefCell::new(latencies_us()?),
+            crossed: RefCell::default(),
+            strange: RefCell::default(),
+        });
+        let mut tasks = JoinSet::new();
+        for (pair, rests) in rests.into_iter().enumerate() {
+            for (side, rest) in rests.into_iter().enumerate() {
+                let socket = Rc::clone(&traffic.pairs[pair].sockets[side]);
+                tasks.spawn_local(socket.listen(rest, Ear { traffic: Rc::clone(&traffic), pair, side }));
+            }
+        }
+        traffic.begin(&mut tasks);
+        Ok(Self { traffic, tasks })
     }
-    Ok(traffic)
+
+    /// Since it began.
+    pub fn elapsed(&self) -> Duration {
+        self.traffic.began.elapsed()
+    }
+
+    /// Counts what is delivered, and what it costs, for so long.
+    pub async fn measure(&self, server: &Server, measured: Duration) -> Spent {
+        let meter = Meter::start(server.roots());
+        self.traffic.measuring.set(true);
+        sleep(measured).await;
+        self.traffic.measuring.set(false);
+        meter.read()
+    }
+
+    /// Stops sending and waits for the last chat.
+    pub async fn end(self) -> Result<Heard, String> {
+        let Self { traffic, mut tasks } = self;
+        traffic.sending.set(false);
+        traffic.wait_for_the_rest().await;
+        tasks.shutdown().await;
+        if let Some(frame) = traffic.strange.take() {
+            return Err(format!("an unexpected frame: {frame}"));
+        }
+        let mut faults = Faults::default();
+        for pair in &traffic.pairs {
+            for ledger in &pair.ledgers {
+                faults.add(ledger.borrow().faults(pair.sent()));
+            }
+        }
+        Ok(Heard {
+            delivered: traffic.delivered.get(),
+            near_us: traffic.near_us.borrow().clone(),
+            far_us: traffic.far_us.borrow().clone(),
+            crossed: traffic.crossed.take(),
+            faults,
+        })
+    }
 }
 
 impl Traffic {
@@ -135,13 +209,14 @@ impl Traffic {
                     }
                 }
             }
-            Pace::PerSecond(rate) => drop(tasks.spawn_local(Rc::clone(self).send_steadily(rate))),
+            Pace::PerSecond(rate) => drop(tasks.spawn_local(Rc::clone(self).send_steadily(rate, 2))),
+            Pace::OneWay(rate) => drop(tasks.spawn_local(Rc::clone(self).send_steadily(rate, 1))),
         }
     }
 
     /// Sends what is due each millisecond, from one sender after another.
-    async fn send_steadily(self: Rc<Self>, rate: u64) {
-        let (mut sent, senders) = (0_u64, self.pairs.len() * 2);
+    async fn send_steadily(self: Rc<Self>, rate: u64, authors: usize) {
+        let (mut sent, senders) = (0_u64, self.pairs.len() * authors);
         while self.sending.get() {
             let due = self.began.elapsed().as_micros() as u64 * rate / 1_000_000;
             while sent < due {
@@ -175,13 +250,17 @@ impl Traffic {
         if !first || label.author == side {
             return;
         }
+        let (crosses, sent) = (self.pairs[pair].crosses, Duration::from_nanos(label.sent_ns));
+        let took = self.began.elapsed().saturating_sub(sent);
         if self.measuring.get() {
             self.delivered.set(self.delivered.get() + 1);
-            let took_ns = (self.began.elapsed().as_nanos() as u64).saturating_sub(label.sent_ns);
-            self.latency_us.borrow_mut().saturating_record(took_ns / 1_000);
+            let latency_us = if crosses { &self.far_us } else { &self.near_us };
+            latency_us.borrow_mut().saturating_record(took.as_micros() as u64);
         }
-        if matches!(self.pace, Pace::InFlight(_)) && self.sending.get() {
-            self.send(pair, label.author);
+        match self.pace {
+            Pace::InFlight(_) if self.sending.get() => self.send(pair, label.author),
+            Pace::OneWay(_) if crosses => self.crossed.borrow_mut().push(Crossed { sent, took }),
+            _ => {}
         }
     }
 
@@ -193,26 +272,6 @@ impl Traffic {
         while self.heard.get().elapsed() < SILENCE && !self.pairs.iter().all(|pair| whole(pair) || over(pair)) {
             sleep(Duration::from_millis(10)).await;
         }
-    }
-
-    fn row(&self, workload: Workload, before: CpuTime, after: CpuTime, took: Duration) -> Row {
-        let mut faults = Faults::default();
-        for pair in &self.pairs {
-            for ledger in &pair.ledgers {
-                faults.add(ledger.borrow().faults(pair.sent()));
-            }
-        }
-        let delivered = self.delivered.get() as f64;
-        let latency = self.latency_us.borrow();
-        let cpu_us = (after.measured - before.measured) as f64;
-        let others = (after.machine - before.machine) as f64 - cpu_us - (after.own - before.own) as f64;
-        let mut row = Row::new(workload, faults);
-        row.chats_per_s = Some(delivered / took.as_secs_f64());
-        row.cpu_us_per_chat = (delivered > 0.0).then(|| cpu_us / delivered);
-        row.p50_ms = Some(latency.value_at_quantile(0.5) as f64 / 1_000.0);
-        row.p99_ms = Some(latency.value_at_quantile(0.99) as f64 / 1_000.0);
-        row.other_cores = Some(others.max(0.0) / took.as_micros() as f64);
-        row
     }
 }
 
