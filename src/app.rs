@@ -12,7 +12,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::{Actor, Arbiter};
+use actix_web::rt::task::JoinHandle;
 use actix_web::web;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
@@ -54,6 +57,8 @@ pub enum RunError {
     Listen { address: String, source: std::io::Error },
     #[error("Redis cannot be used")]
     Relay(#[from] relay::redis::Refused),
+    #[error("a part of the server has failed, as the log says above; start it again")]
+    Part,
     #[error("the HTTP server failed")]
     Http(#[source] std::io::Error),
 }
@@ -157,9 +162,13 @@ impl Application {
             stop.asked().await;
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
-        let ended = server.await.map_err(RunError::Http);
-        for task in [cleaner, keeper, asker, teller, counter, hearer] {
-            task.abort();
+        let mut parts = [cleaner, keeper, asker, teller, counter, hearer];
+        let ended = tokio::select! {
+            ended = server => ended.map_err(RunError::Http),
+            () = fails(&mut parts) => return Err(RunError::Part),
+        };
+        for part in parts {
+            part.abort();
         }
         if ended.is_ok() {
             // The server ends inside the drain; the rest of it is short.
@@ -167,6 +176,17 @@ impl Application {
         }
         ended
     }
+}
+
+/// Waits until one of these has failed. Some end by themselves, where an instance is alone.
+async fn fails(parts: &mut [JoinHandle<()>]) {
+    let mut parts: FuturesUnordered<_> = parts.iter_mut().collect();
+    while let Some(ended) = parts.next().await {
+        if ended.is_err() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Takes away what has expired, now and then.

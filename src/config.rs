@@ -83,6 +83,7 @@ pub struct Redis {
     pub url: Option<SecretString>,
     /// Takes any certificate, for hosted Redis with a self-signed one.
     pub insecure_tls: bool,
+    pub prefix: String,
     pub look_ms: u64,
 }
 

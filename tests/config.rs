@@ -70,6 +70,7 @@ fn shown(config: &Config, key: &str) -> String {
         "database.unsafe_durability" => database.unsafe_durability.to_string(),
         "redis.url" => redis.url.as_ref().map(|url| url.expose_secret().to_owned()).unwrap_or_default(),
         "redis.insecure_tls" => redis.insecure_tls.to_string(),
+        "redis.prefix" => redis.prefix.clone(),
         "redis.look_ms" => redis.look_ms.to_string(),
         "auth.jwt_secret" => auth.jwt_secret.as_ref().map(|s| s.expose_secret().to_owned()).unwrap_or_default(),
         "auth.jwt_issuer" => auth.jwt_issuer.clone(),

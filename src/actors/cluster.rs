@@ -73,12 +73,17 @@ impl Cluster {
     /// Asks the database what changed: now and then, and at once when the relay went away
     /// or is back.
     async fn watch(&self, mut watch: Watch) {
-        let (mut passed, mut up_since) = (0, None);
+        let mut passed = 0;
+        let mut away_at = Some(Instant::now());
         loop {
             let is_up = self.parts.sessions.relay().state() == State::Up;
-            up_since = if is_up { up_since.or_else(|| Some(Instant::now())) } else { None };
-            if up_since.is_some_and(|since: Instant| since.elapsed() >= HEALED) {
+            if !is_up {
+                away_at = Some(Instant::now());
+            } else if away_at.is_none() {
+                self.parts.receipts.were_heard(HEALED);
+            } else if away_at.is_some_and(|at| at.elapsed() >= HEALED) {
                 self.parts.receipts.tell_late();
+                away_at = None;
             }
             // An error is an early end of the pause: somebody has been missing something.
             let _ = timeout(self.pause(is_up, passed), self.missed.notified()).await;

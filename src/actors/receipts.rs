@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -24,8 +25,8 @@ pub struct Receipts {
     /// What has to be counted for, by chatter and room: of several steps the last says all.
     to_count: Mutex<HashMap<ChatterId, HashMap<ChatroomId, Moved>>>,
     added: Notify,
-    /// What other instances could not be told; only they miss it.
-    late: Mutex<HashMap<(ChatroomId, ChatterId), Moved>>,
+    /// What other instances may not have heard, and since when.
+    late: Mutex<HashMap<(ChatroomId, ChatterId), (Instant, Moved)>>,
 }
 
 /// What is kept for other instances to be told later: beyond, their devices see it with the next step or sign-in.
@@ -49,12 +50,17 @@ impl Receipts {
         }
     }
 
-    /// Tells the other instances what they could not be told at its time. Called when they hear again.
+    /// Tells the other instances what they may not have heard at its time. Called when they hear again.
     pub fn tell_late(&self) {
         let late = std::mem::take(&mut *self.late.lock());
         if !late.is_empty() {
-            self.moved(late.into_values().collect());
+            self.moved(late.into_values().map(|(_, moved)| moved).collect());
         }
+    }
+
+    /// What was told so long ago was heard. Called while the other instances hear.
+    pub fn were_heard(&self, ago: Duration) {
+        self.late.lock().retain(|_, (at, _)| at.elapsed() < ago);
     }
 
     fn keep_for_later(&self, moved: &Moved) {
@@ -62,8 +68,8 @@ impl Receipts {
         let key = (moved.chatroom_id, moved.chatter_id);
         if late.len() < LATE_MAX || late.contains_key(&key) {
             // A step that was only delivered shall not hide one that was read.
-            let read = moved.read || late.get(&key).is_some_and(|before| before.read);
-            late.insert(key, Moved { read, ..*moved });
+            let read = moved.read || late.get(&key).is_some_and(|(_, before)| before.read);
+            late.insert(key, (Instant::now(), Moved { read, ..*moved }));
         }
     }
 
@@ -92,9 +98,10 @@ impl Receipts {
 impl Watcher for Receipts {
     fn moved(&self, moved: Vec<Moved>) {
         let mut counts = false;
-        let is_away = matches!(self.sessions.relay().state(), State::Away { .. });
+        // Also while Redis seems to be there: that it is gone is known a little later.
+        let is_alone = self.sessions.relay().state() == State::Single;
         for moved in moved {
-            if is_away {
+            if !is_alone {
                 self.keep_for_later(&moved);
             }
             if moved.shown && moved.other_id != moved.chatter_id && self.sessions.may_have_device(moved.other_id) {

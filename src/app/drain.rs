@@ -1,5 +1,6 @@
 //! The end of an instance: what SIGTERM sets in motion.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::actors::notifier::keeper::Keeper;
 use crate::actors::notifier::messages::Drain;
 use crate::actors::presence::Presence;
 use crate::actors::session::frame::Close;
-use crate::actors::sessions::Sessions;
+use crate::actors::session::link::Link;
 use crate::http::State;
 use crate::relay;
 
@@ -24,6 +25,9 @@ const PER_SOCKET: Duration = Duration::from_millis(5);
 const SPREAD_PART: f64 = 0.625;
 /// Of several instances one serves on for so long after `/readyz` has refused: proxies need a moment to see it.
 const LINGER: Duration = Duration::from_secs(2);
+/// Whose socket is closed in the last moments is left to the other instances, who see whether they come back: this one would
+/// have ended before it could tell.
+const LEAVING: Duration = Duration::from_secs(3);
 
 /// Lets the sockets go one by one, stops taking, finishes what is under way, ends: all within `drain_max` and a little.
 pub(super) async fn drain(
@@ -39,12 +43,17 @@ pub(super) async fn drain(
     let spread = drain_max.mul_f64(SPREAD_PART);
     let linger =
         if state.sessions.relay().state() == relay::State::Single { Duration::ZERO } else { LINGER.min(spread) };
-    tokio::join!(sleep(linger), close_one_by_one(&state.sessions, spread));
+    let links = state.sessions.all();
+    let spread = spread.min(PER_SOCKET * u32::try_from(links.len()).unwrap_or(u32::MAX));
+    let leave = async {
+        sleep(linger.max(spread).saturating_sub(LEAVING)).await;
+        state.sessions.relay().leave();
+    };
+    tokio::join!(sleep(linger), close_one_by_one(links, spread), leave);
     state.sessions.stop_taking();
     let in_flight = || state.registry.pending() + state.store.writer().in_flight();
     wait_until(|| in_flight() == 0, until).await;
     // Who came in while the others went.
-    state.sessions.relay().leave();
     state.sessions.close_all(Close::GOING_AWAY);
     wait_until(|| state.sessions.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
@@ -55,10 +64,8 @@ pub(super) async fn drain(
 }
 
 /// Each at a random moment, so that clients do not come back all at once; few of them are through in no time.
-async fn close_one_by_one(sessions: &Sessions, spread_max: Duration) {
-    let mut links = sessions.all();
+async fn close_one_by_one(mut links: Vec<Arc<Link>>, spread: Duration) {
     links.shuffle(&mut rand::rng());
-    let spread = spread_max.min(PER_SOCKET * u32::try_from(links.len()).unwrap_or(u32::MAX));
     let mut moments: Vec<Duration> = links.iter().map(|_| spread.mul_f64(rand::random())).collect();
     moments.sort_unstable();
     let begun = Instant::now();

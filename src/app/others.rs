@@ -34,8 +34,8 @@ pub(super) fn cluster(config: &Config, state: &web::Data<State>, receipts: &Arc<
 /// How the other instances are told, and what hears them; without Redis there are none.
 pub(super) fn open_relay(config: &Config, secret: &SecretString) -> Result<(Relay, Option<relay::Worker>), RunError> {
     let Some(url) = &config.redis.url else { return Ok((Relay::single(), None)) };
-    let insecure_tls = config.redis.insecure_tls;
-    let settings = relay::redis::Settings { insecure_tls, ..relay::redis::Settings::new(url.clone()) };
+    let (insecure_tls, prefix) = (config.redis.insecure_tls, config.redis.prefix.clone());
+    let settings = relay::redis::Settings { insecure_tls, prefix, ..relay::redis::Settings::new(url.clone()) };
     let (relay, worker) = Relay::redis(&settings, secret.expose_secret().as_bytes())?;
     Ok((relay, Some(worker)))
 }

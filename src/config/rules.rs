@@ -70,6 +70,7 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
         ("auth.jwt_issuer", &config.auth.jwt_issuer),
         ("auth.jwt_audience", &config.auth.jwt_audience),
         ("log.filter", &config.log.filter),
+        ("redis.prefix", &config.redis.prefix),
     ] {
         if text.trim().is_empty() {
             layers.problem(key, "must not be empty");

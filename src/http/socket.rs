@@ -61,17 +61,14 @@ pub async fn seed(
     let response = accept(&request, &[], body).map_err(refused)?;
     let events = asked.events.as_deref() == Some("1");
     let link = Arc::new(Link::seed(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
+    // Made first: whatever happens from here on, it takes the link out.
+    let session = Session::seed(link.clone(), state.session_parts(), viewer.expires_at);
     state.sessions.add(link.clone()).await;
     // Signed out, or the room deleted, while this was asked for: then nobody has closed this socket.
-    match viewer.admitted(&state, room.id).await {
-        Ok(room) => drop(link.joined(Head { version: room.version, seq: room.last_seq }, None)),
-        Err(problem) => {
-            state.sessions.remove(&link);
-            return Err(problem);
-        }
-    }
+    let room = viewer.admitted(&state, room.id).await?;
+    // Where it has fallen behind meanwhile, the session reads as it starts.
+    let _ = link.joined(Head { version: room.version, seq: room.last_seq }, None);
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
-    let session = Session::seed(link, state.session_parts(), viewer.expires_at);
     Session::create(|ctx| {
         Session::add_stream(incoming, ctx);
         session

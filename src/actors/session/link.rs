@@ -1,5 +1,6 @@
 //! One live socket as the rest of the instance sees it: whose it is, what it wants, and where its frames go.
 
+mod device;
 mod seed;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -10,18 +11,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Session;
-use super::cursors::{Cursors, Release};
+use super::cursors::Cursors;
 use super::event::Batch;
-use super::frame::{Close, text_frame};
+use super::frame::Close;
 use super::messages::{Behind, Shut};
 use super::out_queue::{OutQueue, Pushed};
 use super::seed_cursor::SeedCursor;
-use crate::domain::chat::Chat;
 use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::error::Problem;
 use crate::wire::device::Ref;
-use crate::wire::device::server::ServerFrame;
-use crate::wire::rest::ChatBody;
 
 /// A socket's id on this instance.
 pub type LinkId = u64;
@@ -185,100 +183,12 @@ impl Link {
         true
     }
 
-    /// Queues that a room is new, unless the socket knows it already.
-    pub fn room_made(&self, room: ChatroomId, frame: &Bytes) {
-        let Kind::Device(state) = &self.kind else { return };
-        let mut state = state.lock();
-        let waits = !state.cursors.made(room) || self.announce_on(&mut state, frame);
-        drop(state);
-        if !waits {
-            self.close(Close::TOO_SLOW);
-        }
-    }
-
-    /// Whether it is a device socket that has not heard of this room.
-    #[must_use]
-    pub fn misses_room(&self, room: ChatroomId) -> bool {
-        matches!(&self.kind, Kind::Device(state) if !state.lock().cursors.knows(room))
-    }
-
     /// Queues something that nobody misses; dropped under pressure and before `ready`.
     pub fn mention(&self, frame: &Bytes) {
         let Kind::Device(state) = &self.kind else { return };
         if state.lock().is_ready {
             self.watch(self.out.push_if_roomy(frame.clone()));
         }
-    }
-
-    /// Queues `ready`, a page of rooms or that one has not changed, and behind it what was held for them.
-    pub fn list(&self, page: Bytes, rooms: &[(ChatroomId, Version)]) {
-        let Kind::Device(state) = &self.kind else { return };
-        let mut state = state.lock();
-        self.push(page);
-        if !state.is_ready {
-            state.is_ready = true;
-            let early = std::mem::take(&mut state.early);
-            self.watch(self.out.push(early));
-        }
-        let gone = rooms.iter().filter(|(room, _)| state.cursors.is_gone(*room)).map(|(room, _)| deleted(*room));
-        let gone: Vec<Bytes> = gone.collect();
-        let held = state.cursors.listed(rooms.iter().copied());
-        self.watch(self.out.push(gone.into_iter().chain(held)));
-    }
-
-    /// All rooms of the chatter were listed.
-    pub fn all_listed(&self) {
-        self.with_cursors(|cursors| ((), cursors.all_listed()));
-    }
-
-    /// Queues `frame`, which brings this room up to `version`, and what was held for it. Gives the version from which the
-    /// database has to be read once more, if it has.
-    pub fn caught_up(&self, room: ChatroomId, version: Version, frame: Bytes) -> Option<Version> {
-        self.with_cursors(|cursors| match cursors.caught_up(room, version) {
-            Release::Frames(frames) => (None, std::iter::once(frame).chain(frames).collect()),
-            Release::Again(version) => (Some(version), vec![frame]),
-            Release::Gone => (None, Vec::new()),
-        })
-    }
-
-    /// The room is gone: says so to a device socket that asked.
-    pub fn room_gone(&self, room: ChatroomId) {
-        if self.is_device() {
-            self.cursors(|cursors| cursors.forget(room));
-            self.announce(&deleted(room));
-        }
-    }
-
-    /// The room was deleted, as may be known: says so to a device socket that knew the room.
-    pub fn room_ended(&self, room: ChatroomId) {
-        if self.cursors(|cursors| cursors.forget(room)) {
-            self.announce(&deleted(room));
-        }
-    }
-
-    /// The cursors; nothing is sent.
-    pub fn cursors<T: Default>(&self, f: impl FnOnce(&mut Cursors) -> T) -> T {
-        self.with_cursors(|cursors| (f(cursors), Vec::new()))
-    }
-
-    /// The cursors, with the frames that follow from what is done to them.
-    fn with_cursors<T: Default>(&self, f: impl FnOnce(&mut Cursors) -> (T, Vec<Bytes>)) -> T {
-        let Kind::Device(state) = &self.kind else { return T::default() };
-        let mut state = state.lock();
-        let (value, frames) = f(&mut state.cursors);
-        self.watch(self.out.push(frames));
-        value
-    }
-
-    /// Answers a device frame: this chat is stored so.
-    pub fn ack(&self, reference: Option<Ref>, chat: &Chat) {
-        self.push(text_frame(&ServerFrame::Ack { reference, chat: ChatBody::new(chat) }));
-    }
-
-    /// Answers a device frame that was refused; the socket stays open.
-    pub fn refuse_frame(&self, reference: Option<Ref>, problem: &Problem) {
-        self.out.tally().refused.add(problem.code as usize);
-        self.push(text_frame(&ServerFrame::Error { reference, problem }));
     }
 
     /// Queues one frame.
@@ -307,10 +217,6 @@ impl Link {
             let _ = session.try_send(Shut);
         }
     }
-}
-
-fn deleted(room: ChatroomId) -> Bytes {
-    text_frame(&ServerFrame::ChatroomDeleted { chatroom_id: room })
 }
 
 /// A frame of a device socket and who sent it: where its refusal goes.

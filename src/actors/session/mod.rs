@@ -83,7 +83,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session for this seed socket; the link must be in `sessions` already, so that it misses nothing.
+    /// A session for this seed socket, which takes its link out of `sessions` in the end. The link has to be put in before the
+    /// database is read for it, so that it misses nothing.
     #[must_use]
     pub fn seed(link: Arc<Link>, parts: Parts, expires_at: Micros) -> Self {
         Self::new(link, parts, expires_at, None)
@@ -236,8 +237,11 @@ impl Actor for Session {
         self.start_device(ctx);
         self.read_seed_room(ctx);
     }
+}
 
-    fn stopped(&mut self, _: &mut Self::Context) {
+/// Also of one that never ran, since its client went while it was let in.
+impl Drop for Session {
+    fn drop(&mut self) {
         self.parts.sessions.remove(&self.link);
         self.stop_device();
         self.link.out.end();
