@@ -36,7 +36,7 @@ use crate::limits::Limits;
 use crate::push::{Pusher, fcm};
 use crate::relay;
 use crate::store::changed::Watch;
-use crate::store::{OpenError, Options, Store, StoreError};
+use crate::store::{OpenError, Options, Store};
 
 /// A room that had nothing to do for so long gives its memory back.
 const ROOM_IDLE: Duration = Duration::from_secs(60);
@@ -49,8 +49,6 @@ pub enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("the database does not answer any more")]
-    Store(#[from] StoreError),
     #[error("the password hasher cannot start")]
     Passwords(#[from] PasswordError),
     #[error("cannot listen on {address}; is something else there? Set PORT or HYPER_CHAT__SERVER__HOST")]
@@ -132,7 +130,7 @@ impl Application {
         });
         let others = match hearing {
             // Before there are sockets: they shall miss nothing.
-            Some(hearing) => Some((others::cluster(config, &state, &receipts), hearing, state.store.watch().await?)),
+            Some(hearing) => Some((others::cluster(config, &state, &receipts), hearing, others::watch(&state).await)),
             None => None,
         };
         let server = listen::listen(config, listener, state.clone(), threads, writer)?;
@@ -158,14 +156,14 @@ impl Application {
             }
         });
         let handle = server.handle();
-        let drainer = actix_web::rt::spawn(async move {
+        let mut drainer = actix_web::rt::spawn(async move {
             stop.asked().await;
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
         let mut parts = [cleaner, keeper, asker, teller, counter, hearer];
         let ended = tokio::select! {
             ended = server => ended.map_err(RunError::Http),
-            () = fails(&mut parts) => return Err(RunError::Part),
+            () = fails(parts.iter_mut().chain([&mut drainer])) => return Err(RunError::Part),
         };
         for part in parts {
             part.abort();
@@ -179,8 +177,8 @@ impl Application {
 }
 
 /// Waits until one of these has failed. Some end by themselves, where an instance is alone.
-async fn fails(parts: &mut [JoinHandle<()>]) {
-    let mut parts: FuturesUnordered<_> = parts.iter_mut().collect();
+async fn fails(parts: impl Iterator<Item = &mut JoinHandle<()>>) {
+    let mut parts: FuturesUnordered<_> = parts.collect();
     while let Some(ended) = parts.next().await {
         if ended.is_err() {
             return;

@@ -15,6 +15,7 @@ mod m20261122_000001_foundation;
 mod m20261122_000002_presence;
 mod m20261122_000003_changed;
 mod m20261122_000004_needs;
+mod m20261122_000005_altered;
 
 /// Runs the text that is written for this database.
 async fn run(manager: &SchemaManager<'_>, postgres: &str, sqlite: &str) -> Result<(), DbErr> {
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_presence::Migration),
             Box::new(m20261122_000003_changed::Migration),
             Box::new(m20261122_000004_needs::Migration),
+            Box::new(m20261122_000005_altered::Migration),
         ]
     }
 

@@ -1,4 +1,4 @@
-//! What an instance asks for that may have missed something: an index of chats by their last change, and what has ended.
+//! What has ended, for instances that could not be told.
 
 use sea_orm_migration::prelude::*;
 

@@ -17,8 +17,8 @@ use super::room::messages::Command;
 use super::session::frame::{Close, raw_text_frame};
 use super::sessions::Sessions;
 use crate::domain::{ChatroomId, ChatterId};
-use crate::relay::{About, Hear, State, Told, Worker};
-use crate::store::changed::{Changed, Ending, Seen, Watch};
+use crate::relay::{Hear, State, Told, Worker};
+use crate::store::changed::{Ending, Seen, Watch};
 use crate::store::{Store, StoreError};
 
 /// How often the database is asked what changed while the other instances cannot be heard.
@@ -30,6 +30,8 @@ const BUSY: usize = 20_000;
 const ON_ITS_WAY: Duration = Duration::from_millis(300);
 /// As long as this after Redis is back, everybody hears again.
 const HEALED: Duration = Duration::from_secs(3);
+/// After so long without a look, what has ended may not be noted any more; half of the time for which it is.
+const FORGOTTEN: Duration = Duration::from_secs(1_800);
 /// Whose tokens could not be looked at is tried again after this.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// Sockets' tokens that are looked at with one question.
@@ -44,7 +46,9 @@ pub struct Cluster {
     missed: Notify,
     /// Whose sign-ins or account have ended: their sockets' tokens have to be looked at.
     doubtful: Mutex<HashSet<ChatterId>>,
-    doubted: Notify,
+    /// Rooms that are new, as others said, and the two in each.
+    made: Mutex<HashMap<ChatroomId, [ChatterId; 2]>>,
+    asked: Notify,
 }
 
 /// Whom it hears for.
@@ -62,12 +66,18 @@ impl Cluster {
     /// Hears for these.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self { parts, missed: Notify::new(), doubtful: Mutex::default(), doubted: Notify::new() })
+        Arc::new(Self {
+            parts,
+            missed: Notify::new(),
+            doubtful: Mutex::default(),
+            made: Mutex::default(),
+            asked: Notify::new(),
+        })
     }
 
     /// Hears, looks and checks for as long as the instance runs. `watch` began before there were sockets.
     pub async fn run(self: Arc<Self>, hearing: Worker, watch: Watch) {
-        tokio::join!(hearing.run(self.clone()), self.watch(watch), self.check());
+        tokio::join!(hearing.run(self.clone()), self.watch(watch), self.ask());
     }
 
     /// Asks the database what changed: now and then, and at once when the relay went away
@@ -75,9 +85,13 @@ impl Cluster {
     async fn watch(&self, mut watch: Watch) {
         let mut passed = 0;
         let mut away_at = Some(Instant::now());
+        let mut lost = 0;
+        let mut looked_at = Instant::now();
         loop {
             let is_up = self.parts.sessions.relay().state() == State::Up;
-            if !is_up {
+            let counters = self.parts.sessions.relay().counters();
+            let lost_before = std::mem::replace(&mut lost, counters.dropped + counters.reconnects);
+            if !is_up || lost > lost_before {
                 away_at = Some(Instant::now());
             } else if away_at.is_none() {
                 self.parts.receipts.were_heard(HEALED);
@@ -90,6 +104,9 @@ impl Cluster {
             match self.parts.store.changed(&mut watch).await {
                 Ok(seen) => {
                     passed = seen.passed;
+                    if std::mem::replace(&mut looked_at, Instant::now()).elapsed() > FORGOTTEN {
+                        self.doubt_all();
+                    }
                     if seen.has_more {
                         self.missed.notify_one();
                     }
@@ -117,7 +134,7 @@ impl Cluster {
         let Parts { sessions, registry, .. } = &self.parts;
         for changed in seen.rooms {
             if changed.made {
-                self.tell_of_room(changed).await;
+                self.tell_of_room(changed.chatroom_id, changed.pair).await;
             }
             sessions.look(changed.chatroom_id, changed.pair, changed.version);
         }
@@ -132,32 +149,44 @@ impl Cluster {
         }
     }
 
-    async fn tell_of_room(&self, Changed { chatroom_id, pair: [low, high], .. }: Changed) {
-        for chatter in [low, high] {
+    async fn tell_of_room(&self, room: ChatroomId, pair: [ChatterId; 2]) {
+        for chatter in pair {
             let mut wanted = false;
-            self.parts.sessions.each(chatter, |link| wanted |= link.misses_room(chatroom_id));
-            if wanted && let Some(frame) = (self.parts.tell_of_room)(chatter, chatroom_id).await {
-                self.parts.sessions.tell_here(chatter, &frame, About::Made(chatroom_id));
+            self.parts.sessions.each(chatter, |link| wanted |= link.misses_room(room));
+            if wanted && let Some(frame) = (self.parts.tell_of_room)(chatter, room).await {
+                self.parts.sessions.tell_of_room_here(chatter, room, &frame);
             }
         }
+    }
+
+    /// What has ended may have been forgotten again before this look.
+    fn doubt_all(&self) {
+        self.doubtful.lock().extend(self.parts.sessions.chatters());
+        self.asked.notify_one();
     }
 
     fn doubt(&self, chatter: ChatterId) {
         if self.parts.sessions.is_here(chatter) {
             self.doubtful.lock().insert(chatter);
-            self.doubted.notify_one();
+            self.asked.notify_one();
         }
     }
 
-    /// Ends the sockets whose sign-in or account has ended elsewhere.
-    async fn check(&self) {
+    /// Asks the database what has to be known of what others said: tells of new rooms, and ends the sockets whose sign-in or
+    /// account has ended.
+    async fn ask(&self) {
         loop {
-            self.doubted.notified().await;
+            self.asked.notified().await;
+            let made = std::mem::take(&mut *self.made.lock());
+            for (room, pair) in made {
+                // Without an answer, the next look sees the room.
+                self.tell_of_room(room, pair).await;
+            }
             let doubtful = std::mem::take(&mut *self.doubtful.lock());
             if self.check_tokens(&doubtful).await.is_err() {
                 self.doubtful.lock().extend(doubtful);
                 sleep(TRY_AGAIN).await;
-                self.doubted.notify_one();
+                self.asked.notify_one();
             }
         }
     }
@@ -191,6 +220,10 @@ impl Hear for Cluster {
                 let _ = registry.tell(changes.chatroom_id, Command::Relayed(changes));
             }
             Told::Frame { chatter_id, text, about } => sessions.tell_here(chatter_id, &raw_text_frame(&text), about),
+            Told::RoomMade { chatroom_id, chatters } => {
+                self.made.lock().insert(chatroom_id, chatters);
+                self.asked.notify_one();
+            }
             Told::AccessEnded { chatter_id } => self.doubt(chatter_id),
             Told::RoomGone { chatroom_id, chatters } => {
                 sessions.close_room_here(chatroom_id, chatters);

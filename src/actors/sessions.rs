@@ -152,14 +152,14 @@ impl Sessions {
         self.tell(chatter_id, frame, About::Passing);
     }
 
-    /// The same, of a room that is new.
-    pub fn tell_of_room(&self, chatter_id: ChatterId, room: ChatroomId, frame: &Bytes) {
-        self.tell(chatter_id, frame, About::Made(room));
-    }
-
     fn tell(&self, chatter_id: ChatterId, frame: &Bytes, about: About) {
         self.tell_here(chatter_id, frame, about);
         self.relay.tell(Told::Frame { chatter_id, text: text_of(frame), about });
+    }
+
+    /// Queues on each device socket that this chatter has on this instance that a room is new.
+    pub fn tell_of_room_here(&self, chatter_id: ChatterId, room: ChatroomId, frame: &Bytes) {
+        self.each(chatter_id, |link| link.room_made(room, frame));
     }
 
     /// Queues a frame on each device socket that this chatter has on this instance.
@@ -167,7 +167,6 @@ impl Sessions {
         self.each(chatter_id, |link| match about {
             About::Passing => link.mention(frame),
             About::Lasting => link.announce(frame),
-            About::Made(room) => link.room_made(room, frame),
         });
     }
 
@@ -188,6 +187,12 @@ impl Sessions {
     pub fn account_gone(&self, chatter_id: ChatterId) {
         self.close_of(chatter_id, Close::TOKEN_REFUSED, |_| true);
         self.relay.tell(Told::AccessEnded { chatter_id });
+    }
+
+    /// The chatters who are connected here.
+    #[must_use]
+    pub fn chatters(&self) -> Vec<ChatterId> {
+        self.by_chatter.iter().map(|links| *links.key()).collect()
     }
 
     /// Whether the chatter has any live socket on this instance.

@@ -24,7 +24,9 @@ const PER_SOCKET: Duration = Duration::from_millis(5);
 /// The part of the drain time in which sockets are closed; what they still have under way needs the rest.
 const SPREAD_PART: f64 = 0.625;
 /// Of several instances one serves on for so long after `/readyz` has refused: proxies need a moment to see it.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_millis(2_500);
+/// What has to be noted at the end gets so long in any case.
+const NOTING_MAX: Duration = Duration::from_secs(1);
 /// Whose socket is closed in the last moments is left to the other instances, who see whether they come back: this one would
 /// have ended before it could tell.
 const LEAVING: Duration = Duration::from_secs(3);
@@ -58,7 +60,7 @@ pub(super) async fn drain(
     wait_until(|| state.sessions.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
     state.store.writer().flush().await;
-    presence.note_all(until.into()).await;
+    presence.note_all((until.max(Instant::now() + NOTING_MAX)).into()).await;
     server.stop(true).await;
     tracing::info!("stopped");
 }

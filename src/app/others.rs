@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::rt::time::sleep;
 use actix_web::web;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -13,6 +14,10 @@ use crate::config::Config;
 use crate::http::State;
 use crate::http::rooms::created_frame;
 use crate::relay::{self, Relay};
+use crate::store::changed::Watch;
+
+/// Between two tries to begin.
+const WATCH_AGAIN: Duration = Duration::from_millis(500);
 
 /// What hears the other instances.
 pub(super) fn cluster(config: &Config, state: &web::Data<State>, receipts: &Arc<Receipts>) -> Arc<Cluster> {
@@ -38,4 +43,17 @@ pub(super) fn open_relay(config: &Config, secret: &SecretString) -> Result<(Rela
     let settings = relay::redis::Settings { insecure_tls, prefix, ..relay::redis::Settings::new(url.clone()) };
     let (relay, worker) = Relay::redis(&settings, secret.expose_secret().as_bytes())?;
     Ok((relay, Some(worker)))
+}
+
+/// Begins to watch what changes; a database that went away again is waited for.
+pub(super) async fn watch(state: &State) -> Watch {
+    loop {
+        match state.store.watch().await {
+            Ok(watch) => return watch,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the start waits for the database");
+                sleep(WATCH_AGAIN).await;
+            }
+        }
+    }
 }

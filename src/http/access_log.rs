@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
@@ -26,7 +26,8 @@ pub async fn log(
     if let Some((state, problem)) = state.as_ref().zip(refusal) {
         state.refused.add(problem.code as usize);
     }
-    if state.is_some_and(|state| state.draining.load(Ordering::Relaxed)) {
+    let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if !upgraded && state.is_some_and(|state| state.draining.load(Ordering::Relaxed)) {
         // A proxy that keeps this connection would lose the next request on it.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }

@@ -18,6 +18,7 @@ use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId, Seq};
 use crate::error::{Code, Problem};
+use crate::relay::Told;
 use crate::store::chatrooms::{Created, RoomCursor, RoomView};
 use crate::store::writer::Move;
 use crate::wire::device::server::ServerFrame;
@@ -42,14 +43,17 @@ pub async fn create(
     match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
         Created::New(room) => {
             let other = room.other(viewer.chatter_id);
-            let of_other = match other != viewer.chatter_id && state.sessions.may_have_device(other) {
+            let of_other = match other != viewer.chatter_id && state.sessions.is_here(other) {
                 true => ViewOf::one(&state, other, room.id).await.ok(),
                 false => None,
             };
             let own = ViewOf::one(&state, viewer.chatter_id, room.id).await?;
             // The other one first, who else could get a chat before the room it is in.
-            of_other.iter().for_each(|view| announce(&state, other, view));
-            announce(&state, viewer.chatter_id, &own);
+            for (chatter, view) in of_other.iter().map(|view| (other, view)).chain([(viewer.chatter_id, &own)]) {
+                state.sessions.tell_of_room_here(chatter, room.id, &created(view));
+            }
+            let chatters = [viewer.chatter_id, other];
+            state.sessions.relay().tell(Told::RoomMade { chatroom_id: room.id, chatters });
             Ok(HttpResponse::Created().json(own.body()))
         }
         Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),
@@ -60,18 +64,11 @@ pub async fn create(
     }
 }
 
-/// Tells the chatter's devices of a new room.
-fn announce(state: &State, chatter: ChatterId, view: &ViewOf) {
-    if state.sessions.may_have_device(chatter) {
-        state.sessions.tell_of_room(chatter, view.view.room.id, &created(view));
-    }
-}
-
 fn created(view: &ViewOf) -> Bytes {
     text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() })
 }
 
-/// What a chatter's devices are told of a room that another instance has made without a word.
+/// What a chatter's devices are told of a room that another instance has made.
 pub async fn created_frame(state: &State, viewer: ChatterId, room: ChatroomId) -> Option<Bytes> {
     ViewOf::one(state, viewer, room).await.ok().map(|view| created(&view))
 }

@@ -136,6 +136,10 @@ enum Payload<'a> {
         chatter_id: ChatterId,
         about: About,
     },
+    RoomMade {
+        chatroom_id: ChatroomId,
+        chatters: [ChatterId; 2],
+    },
     AccessEnded {
         chatter_id: ChatterId,
     },
@@ -183,6 +187,7 @@ impl<'a> Payload<'a> {
                 changes: told.changes.iter().map(|(kind, chat)| Change::of(*kind, chat)).collect(),
             },
             Told::Frame { chatter_id, about, .. } => Self::Frame { chatter_id, about },
+            Told::RoomMade { chatroom_id, chatters } => Self::RoomMade { chatroom_id, chatters },
             Told::AccessEnded { chatter_id } => Self::AccessEnded { chatter_id },
             Told::RoomGone { chatroom_id, chatters } => Self::RoomGone { chatroom_id, chatters },
         }
@@ -195,6 +200,7 @@ impl<'a> Payload<'a> {
                 Told::Changes(Changes { chatroom_id, owner_id, opponent_id, from, to, changes })
             }
             Self::Frame { chatter_id, about } => Told::Frame { chatter_id, text, about },
+            Self::RoomMade { chatroom_id, chatters } => Told::RoomMade { chatroom_id, chatters },
             Self::AccessEnded { chatter_id } => Told::AccessEnded { chatter_id },
             Self::RoomGone { chatroom_id, chatters } => Told::RoomGone { chatroom_id, chatters },
         }

@@ -15,6 +15,8 @@ pub enum Told {
     Changes(Changes),
     /// A frame (JSON text of the device socket) for a chatter's device sockets.
     Frame { chatter_id: ChatterId, text: Bytes, about: About },
+    /// A room is new.
+    RoomMade { chatroom_id: ChatroomId, chatters: [ChatterId; 2] },
     /// Sign-ins of the chatter have ended, or the account has: their sockets' tokens have to be looked at.
     AccessEnded { chatter_id: ChatterId },
     /// A room is gone.
@@ -29,8 +31,6 @@ pub enum About {
     Passing,
     /// Something that shall arrive.
     Lasting,
-    /// This room is new.
-    Made(ChatroomId),
 }
 
 /// Changes of a room after `from` up to `to`, ascending, each version once.
@@ -49,7 +49,9 @@ impl Told {
     pub(super) fn chatters(&self) -> (ChatterId, Option<ChatterId>) {
         let (first, second) = match self {
             Self::Changes(told) => (told.owner_id, told.opponent_id),
-            Self::RoomGone { chatters: [first, second], .. } => (*first, *second),
+            Self::RoomMade { chatters: [first, second], .. } | Self::RoomGone { chatters: [first, second], .. } => {
+                (*first, *second)
+            }
             Self::Frame { chatter_id, .. } | Self::AccessEnded { chatter_id } => (*chatter_id, *chatter_id),
         };
         (first, (second != first).then_some(second))
@@ -90,6 +92,7 @@ impl fmt::Debug for Told {
             Self::Changes(told) => told.fmt(f),
             Self::Frame { chatter_id, text, .. } => write!(f, "Frame of {} bytes for {chatter_id}", text.len()),
             Self::AccessEnded { chatter_id } => write!(f, "AccessEnded {chatter_id}"),
+            Self::RoomMade { chatroom_id, .. } => write!(f, "RoomMade {chatroom_id}"),
             Self::RoomGone { chatroom_id, .. } => write!(f, "RoomGone {chatroom_id}"),
         }
     }

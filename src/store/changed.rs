@@ -14,8 +14,9 @@ use crate::domain::{ChatId, ChatroomId, ChatterId, Version};
 
 /// A commit is not later than this after its ids were drawn, or its change was timed.
 const LATE_MAX: Duration = Duration::from_secs(10);
-/// The most chats that one look passes over.
+/// The most chats that one look passes over, and the fewest to which that is lowered where the database takes too long.
 const PAGE: i64 = 200_000;
+const PAGE_MIN: i64 = 1_000;
 /// Before the first look nothing is known of commits under way: so many of the newest ids are looked at again. A batch draws
 /// 512 of them at once.
 const UNDER_WAY: Newest = Newest { chat: 64 * 512, room: 64, ending: 64 };
@@ -31,6 +32,8 @@ pub struct Watch {
     page: Option<ChatId>,
     /// The database's clock at the last look, in microseconds.
     at: i64,
+    /// The most chats that the next look passes over.
+    most: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +80,7 @@ impl Watch {
             room: newest.room - UNDER_WAY.room,
             ending: newest.ending - UNDER_WAY.ending,
         };
-        Self { newest: VecDeque::from([(now, begin)]), page: None, at }
+        Self { newest: VecDeque::from([(now, begin)]), page: None, at, most: PAGE }
     }
 
     /// What is above may have been stored since the last look.
@@ -88,7 +91,7 @@ impl Watch {
 
     fn looked(&mut self, now: Instant, newest: Newest, at: i64, has_more: bool) {
         self.page = has_more.then_some(newest.chat);
-        self.at = at;
+        (self.at, self.most) = (at, PAGE);
         self.newest.push_back((now, newest));
         while self.newest.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= LATE_MAX) {
             self.newest.pop_front();
@@ -110,12 +113,14 @@ impl Store {
 
     /// What changed since some time before the last look.
     pub async fn changed(&self, watch: &mut Watch) -> Result<Seen, StoreError> {
-        let (from, asked) = (watch.from(), Instant::now());
+        let (from, asked, most) = (watch.from(), Instant::now(), watch.most);
+        watch.most = (most / 2).max(PAGE_MIN);
         let bounds = format!(
-            "SELECT count(*), coalesce(max(id), $1), {} FROM (SELECT id FROM chats WHERE id > $1 ORDER BY id LIMIT $2) page",
+            "SELECT count(*), coalesce(max(id), (SELECT coalesce(max(id), 0) FROM chats)), {}
+             FROM (SELECT id FROM chats WHERE id > $1 ORDER BY id LIMIT $2) page",
             self.others_newest_sql()
         );
-        let bounds = self.sql(&bounds, [from.chat.into(), PAGE.into()]);
+        let bounds = self.sql(&bounds, [from.chat.into(), most.into()]);
         let altered = watch.at - micros(LATE_MAX);
         let (newest, at, has_more, seen) = self
             .reads
@@ -125,7 +130,7 @@ impl Store {
                 let row = row.ok_or_else(|| DbErr::RecordNotFound("numbers".to_owned()))?;
                 let (count, chat): (i64, ChatId) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
                 let newest = Newest { chat, ..others_newest(&row, 2)? };
-                let has_more = count == PAGE;
+                let has_more = count == most;
                 let rooms = self.rooms_changed(&snapshot, from, chat, altered).await?;
                 let endings = self.endings(&snapshot, from).await?;
                 snapshot.commit().await?;

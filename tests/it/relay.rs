@@ -318,7 +318,7 @@ async fn everything_arrives_as_it_was_told(place: Place) {
         frame(1, "  {\"frame\": 1}\n"),
         frame(1, &"x".repeat(1_000_000)),
         Told::Frame { chatter_id: 1, text: Bytes::from_static(&[0, 255, 254]), about: About::Lasting },
-        Told::Frame { chatter_id: 1, text: Bytes::from_static(b"{}"), about: About::Made(i64::MIN) },
+        Told::RoomMade { chatroom_id: i64::MIN, chatters: [1, 2] },
         Told::AccessEnded { chatter_id: 1 },
         Told::RoomGone { chatroom_id: (1 << 53) - 1, chatters: [1, 1] },
     ];

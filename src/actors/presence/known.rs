@@ -149,7 +149,9 @@ impl Known {
     }
 
     pub fn no_longer_doubtful(&mut self, chatters: &[ChatterId]) {
-        self.doubtful.retain(|id, _| !chatters.contains(id));
+        for id in chatters {
+            self.doubtful.remove(id);
+        }
     }
 
     /// When to look again at those who are still in doubt.

@@ -59,8 +59,10 @@ impl Room {
                     && changes.from + REWIND_MAX >= room.version
                 {
                     let created = changes.changes.iter().filter(|(kind, _)| *kind == ChangeKind::Created);
-                    let seq = created.map(|(_, chat)| chat.seq - 1).min().unwrap_or(head.seq);
-                    head = Head { version: changes.from, seq: seq.min(head.seq) };
+                    let first = created.map(|(_, chat)| chat.seq - 1).min().unwrap_or(head.seq);
+                    // Each change since may have been a new chat.
+                    let least = room.last_seq - (room.version - changes.from);
+                    head = Head { version: changes.from, seq: first.min(head.seq).min(least).max(0) };
                 }
             }
         }

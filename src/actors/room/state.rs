@@ -24,6 +24,8 @@ pub struct Order {
     held: Vec<Event>,
     /// The database is being asked what the gap is.
     filling: bool,
+    /// The newest change that was held when the database was asked.
+    asked_for: Version,
     /// A commit's outcome is unknown, so there may be a change that nobody announced.
     doubt: bool,
 }
@@ -32,7 +34,7 @@ impl Order {
     /// Starts at what the sockets have had.
     #[must_use]
     pub fn new(chatroom_id: ChatroomId, head: Head) -> Self {
-        Self { chatroom_id, head, held: Vec::new(), filling: false, doubt: false }
+        Self { chatroom_id, head, held: Vec::new(), filling: false, asked_for: 0, doubt: false }
     }
 
     /// What the sockets have had.
@@ -63,6 +65,7 @@ impl Order {
         let wanted = !self.filling && (self.doubt || !self.held.is_empty());
         if wanted {
             self.filling = true;
+            self.asked_for = self.held.iter().map(Event::version).max().unwrap_or(0);
             self.doubt = false;
         }
         wanted
@@ -91,6 +94,8 @@ impl Order {
     pub fn filled(&mut self, rows: Vec<Chat>, version: Version) -> [Batch; 2] {
         self.filling = false;
         let Head { version: from, seq: known } = self.head;
+        // What was told was stored: if the database does not know it any more, it was set back and never will.
+        self.held.retain(|event| event.version() <= version || event.version() > self.asked_for);
         // What was read may have been delivered meanwhile.
         let (events, newest) = in_order(rows.into_iter().filter(|chat| chat.version > from).collect(), known);
         self.head = Head { version: from.max(version), seq: newest };

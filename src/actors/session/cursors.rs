@@ -39,6 +39,8 @@ pub struct Cursors {
     behind: HashSet<ChatroomId>,
     /// Rooms that were deleted: a page that was read before may still name them, and what was stored before may come yet.
     gone: HashSet<ChatroomId>,
+    /// New rooms of which the socket was given a chat before it was told that they are there.
+    unannounced: HashSet<ChatroomId>,
 }
 
 enum Cursor {
@@ -75,7 +77,14 @@ pub enum Release {
 
 impl Default for Cursors {
     fn default() -> Self {
-        Self { rooms: HashMap::new(), listing: true, held_bytes: 0, behind: HashSet::new(), gone: HashSet::new() }
+        Self {
+            rooms: HashMap::new(),
+            listing: true,
+            held_bytes: 0,
+            behind: HashSet::new(),
+            gone: HashSet::new(),
+            unannounced: HashSet::new(),
+        }
     }
 }
 
@@ -88,7 +97,10 @@ impl Cursors {
         // A room that is not listed was made since the sign-in: the socket should have all of it.
         let cursor = self.rooms.entry(room).or_insert_with(|| match self.listing {
             true => Cursor::Held(Box::default()),
-            false => Cursor::Live(0),
+            false => {
+                self.unannounced.insert(room);
+                Cursor::Live(0)
+            }
         });
         match cursor {
             Cursor::Live(sent) => {
@@ -215,11 +227,14 @@ impl Cursors {
     /// Whether the socket was told of this room, or will be.
     #[must_use]
     pub fn knows(&self, room: ChatroomId) -> bool {
-        self.rooms.contains_key(&room)
+        self.rooms.contains_key(&room) && !self.unannounced.contains(&room)
     }
 
-    /// The room is new; false if the socket knows it.
+    /// The room is new; false if the socket was told so.
     pub fn made(&mut self, room: ChatroomId) -> bool {
+        if self.unannounced.remove(&room) {
+            return true;
+        }
         if self.knows(room) || self.gone.contains(&room) {
             return false;
         }

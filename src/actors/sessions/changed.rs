@@ -33,7 +33,7 @@ impl Sessions {
 
     /// Others may have been told that everybody here was gone.
     pub fn all_untold(&self) {
-        let all: Vec<ChatterId> = self.by_chatter.iter().map(|links| *links.key()).collect();
+        let all = self.chatters();
         self.changed.untold.lock().extend(&all);
         self.came_or_went(all);
     }

@@ -24,7 +24,7 @@ pub(super) struct Health {
 }
 
 struct Inner {
-    up: [bool; 2],
+    up: [bool; 3],
     away: Option<Away>,
 }
 
@@ -37,7 +37,7 @@ struct Away {
 impl Health {
     pub fn starting() -> Self {
         let away = Some(Away { since: Instant::now(), said: false });
-        Self { inner: Mutex::new(Inner { up: [false; 2], away }), publishes: AtomicBool::new(false) }
+        Self { inner: Mutex::new(Inner { up: [false; 3], away }), publishes: AtomicBool::new(false) }
     }
 
     /// Whether messages can be published.
@@ -52,7 +52,7 @@ impl Health {
     pub fn up(&self, side: Side) {
         let mut inner = self.inner.lock();
         self.set(&mut inner, side, true);
-        if inner.up == [true; 2]
+        if inner.up[..2] == [true; 2]
             && let Some(away) = inner.away.take()
         {
             let away_ms = u64::try_from(away.since.elapsed().as_millis()).unwrap_or(u64::MAX);

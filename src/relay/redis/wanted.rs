@@ -74,16 +74,14 @@ impl Wanted {
             return Answer::Confirmed;
         }
         let (sender, receiver) = oneshot::channel();
-        if connected {
-            entry.waiting.push(sender);
+        if !connected {
+            return Answer::Away;
         }
+        entry.waiting.push(sender);
         if !std::mem::replace(&mut entry.in_arrived, true) {
             inner.arrived.push_back(chatter);
         }
         drop(inner);
-        if !connected {
-            return Answer::Away;
-        }
         self.changed.notify_one();
         Answer::Soon(receiver)
     }
@@ -93,6 +91,12 @@ impl Wanted {
         let mut inner = self.inner.lock();
         let Some(entry) = inner.chatters.get_mut(&chatter) else { return };
         entry.listens = entry.listens.saturating_sub(1);
+        if entry.listens == 0 && !inner.connected {
+            // Whoever is wanted is asked for when there is a connection.
+            inner.chatters.remove(&chatter);
+            return;
+        }
+        let Some(entry) = inner.chatters.get_mut(&chatter) else { return };
         if entry.listens == 0 && !std::mem::replace(&mut entry.in_left, true) {
             inner.left.push_back(chatter);
             drop(inner);

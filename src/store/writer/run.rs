@@ -24,6 +24,10 @@ const BATCH_MAX: usize = 400;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Chats that wait for locked rooms, all together; one more is refused.
 const PARKED_MAX: usize = 4_096;
+/// Whoever waited so long for watermarks that could not be moved shall not wait for the database once more; a row that
+/// somebody has locked takes less.
+const WAITED_MAX: Duration = Duration::from_millis(1_500);
+
 /// The writer's loop; `app` runs it on the thread of the rooms.
 pub struct Loop {
     queue: mpsc::Receiver<Submission>,
@@ -72,12 +76,13 @@ impl Loop {
     pub async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
             self.write(batch).await;
+            let asked = Instant::now();
             if let Some(due) = self.moves.take_due()
                 && let Err(error) = self.move_watermarks(&due).await
             {
                 tracing::debug!(error = &error as &dyn std::error::Error, "watermarks wait for the database");
                 self.moves.put_back(due);
-                if matches!(error, StoreError::Unavailable(_)) {
+                if asked.elapsed() >= WAITED_MAX {
                     self.refuse_waiting();
                 }
             }

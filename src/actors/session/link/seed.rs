@@ -28,7 +28,7 @@ impl Link {
 
     fn push_seed<'a>(&self, events: impl Iterator<Item = (&'a Event, ChangeKind)> + Clone, all: bool) {
         let wanted = |(_, kind): &(&Event, ChangeKind)| all || *kind == ChangeKind::Created;
-        let mut received = events
+        let received = events
             .clone()
             .filter(|(event, kind)| *kind == ChangeKind::Created && event.chat.sender_id != self.chatter_id)
             .map(|(event, _)| event.chat.seq);
@@ -38,8 +38,8 @@ impl Link {
         };
         let frames = events.clone().filter(wanted).map(frame);
         self.out.tally().delivered.add(events.clone().filter(wanted).count());
-        let Some(first) = received.next() else { return self.watch(self.out.push(frames)) };
-        let (pushed, proof_wanted) = self.out.push_chats(frames, first, received.last().unwrap_or(first));
+        let Some(first) = received.clone().min() else { return self.watch(self.out.push(frames)) };
+        let (pushed, proof_wanted) = self.out.push_chats(frames, first, received.max().unwrap_or(first));
         self.watch(pushed);
         if proof_wanted && let Some(session) = self.session.get() {
             // A full mailbox leaves the proof to the heartbeat.
