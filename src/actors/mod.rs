@@ -11,12 +11,13 @@
 //! | a socket's out-queue ([`session::out_queue`]) | `limits.socket_queue_bytes` for 2 s, 16 times that at once | the reader is too slow: closed 4508, comes back and resumes |
 //! | a room's commands in flight ([`room`]) | [`ROOM_IN_FLIGHT`] | `busy` |
 //! | the store's writer | 8,192 commands | `busy` |
+//! | what other instances are told ([`crate::relay`]) | 8,192 messages, 16 MiB | dropped and counted: they read the database |
 //! | nudges that wait until other instances are asked ([`notifier::keeper`]) | [`NOTIFIER_MAILBOX`] | as a full notifier |
 //! | who came or went while nobody could hear or know ([`presence`]) | 65,536 chatters | their next news puts it right |
 //!
 //! Who sends what to whom: `http` and sessions tell rooms, through the [`registry`]; rooms hand commands to the
 //! store's writer and hear of them after the commit; rooms put frames straight into the out-queues of the
-//! [`sessions`] and nudge the notifier. Nobody waits for an actor but `http`, for a room's reply, with a deadline.
+//! [`sessions`], tell the other instances, and nudge the notifier. What those tell comes in through [`cluster`]. Nobody waits for an actor but `http`, for a room's reply, with a deadline.
 
 pub mod cluster;
 pub mod notifier;

@@ -73,7 +73,6 @@ async fn know_each_other(cluster: &Cluster) {
 /// Row D6.
 #[tokio::test]
 async fn who_has_sockets_on_two_instances_is_there_until_the_last_one_closes() {
-    let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     know_each_other(&cluster).await;
     let [ann, bob] = friends(&cluster, ["ann", "bob"]).await;
@@ -105,7 +104,6 @@ async fn who_has_sockets_on_two_instances_is_there_until_the_last_one_closes() {
 
 #[tokio::test]
 async fn the_chatters_of_a_killed_instance_are_gone_for_the_others_in_time() {
-    let _turn = heavy().await;
     let mut cluster = Cluster::start(3).await;
     let [ann, gone, elsewhere, back, hidden] = friends(&cluster, ["ann", "gone", "elsewhere", "back", "hidden"]).await;
     hidden.put("/api/chatters", &json!({"show_last_seen": false})).await.expect(200);
@@ -147,7 +145,6 @@ async fn the_chatters_of_a_killed_instance_are_gone_for_the_others_in_time() {
 
 #[tokio::test]
 async fn a_frozen_instance_is_taken_for_dead_and_its_chatters_are_back_when_it_goes_on() {
-    let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     let [ann, bob] = friends(&cluster, ["ann", "bob"]).await;
     know_each_other(&cluster).await;
@@ -167,7 +164,6 @@ async fn a_frozen_instance_is_taken_for_dead_and_its_chatters_are_back_when_it_g
 
 #[tokio::test]
 async fn presence_is_right_again_when_redis_has_forgotten_everything() {
-    let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     let [ann, both, stays_there, comes, goes] =
         friends(&cluster, ["ann", "both", "stays-there", "comes", "goes"]).await;
@@ -215,7 +211,6 @@ async fn presence_is_right_again_when_redis_has_forgotten_everything() {
 
 #[tokio::test]
 async fn who_is_sent_away_by_a_draining_instance_and_comes_back_elsewhere_was_never_gone() {
-    let _turn = heavy().await;
     let mut cluster = Cluster::start(2).await;
     let [ann, back, gone] = friends(&cluster, ["ann", "back", "gone"]).await;
     know_each_other(&cluster).await;
@@ -327,7 +322,6 @@ impl Pushing {
 /// Row F8, and what presence elsewhere means for a push: it moves the time, and cancels nothing.
 #[tokio::test]
 async fn a_push_waits_while_its_receiver_is_connected_elsewhere_and_is_needless_once_read_or_deleted() {
-    let _turn = heavy().await;
     let at = Pushing::start("device-of-bob-f8").await;
     let device = at.at(1, &at.bob).device().await;
     is_shown(&at.at(0, &at.ann), &at.bob, true, BACK).await;
@@ -352,7 +346,6 @@ async fn a_push_waits_while_its_receiver_is_connected_elsewhere_and_is_needless_
 /// Rows N6 and F9.
 #[tokio::test]
 async fn a_push_is_due_after_the_grace_when_the_receivers_instance_has_just_been_killed() {
-    let _turn = heavy().await;
     let mut at = Pushing::start("device-of-bob-f9").await;
     let _device = at.at(1, &at.bob).device().await;
     is_shown(&at.at(0, &at.ann), &at.bob, true, BACK).await;

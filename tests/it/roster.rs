@@ -10,7 +10,7 @@ use crate::relay::{Instance, LEASE, Place, on_both_twins};
 use crate::support::proxy::Proxy;
 use crate::support::secrets::JWT_SECRET;
 use crate::support::wait::s;
-use crate::support::{Redis, eventually, heavy, stays, until};
+use crate::support::{Redis, eventually, stays, until};
 
 /// How long it may take until all is known behind a fault, on a busy machine.
 const SOON: Duration = s(15);
@@ -185,7 +185,6 @@ async fn all_is_written_again_when_redis_forgets() {
 
 #[tokio::test]
 async fn a_pause_of_redis_makes_nobody_dead() {
-    let _turn = heavy().await;
     let redis = Redis::start();
     let proxy = Proxy::before(redis.port).await;
     let (one, two) = pair(hasty(redis.port), hasty(proxy.port)).await;
@@ -214,7 +213,6 @@ async fn a_pause_of_redis_makes_nobody_dead() {
 
 #[tokio::test]
 async fn who_was_cut_off_and_taken_for_dead_learns_it_and_is_back() {
-    let _turn = heavy().await;
     let redis = Redis::start();
     let proxy = Proxy::before(redis.port).await;
     let (cut_off, other) = pair(hasty(proxy.port), hasty(redis.port)).await;
