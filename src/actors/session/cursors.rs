@@ -4,14 +4,16 @@
 //! that is being read is held, and of that only what the read has not covered goes out behind it. What is held is
 //! bounded: beyond the bound it is thrown away and the room is read again.
 
+mod held;
+
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
+use held::Held;
+
 use crate::domain::{ChatroomId, Version};
 
-/// Bytes of events that one socket may have held, all rooms together.
-const HELD_BYTES_MAX: usize = 65_536;
 /// Deleted rooms that one socket remembers once its rooms are listed.
 const GONE_MAX: usize = 1_024;
 
@@ -47,21 +49,6 @@ enum Cursor {
     /// All up to here was sent, and what comes next goes out at once.
     Live(Version),
     Held(Box<Held>),
-}
-
-#[derive(Default)]
-struct Held {
-    /// What the socket has had.
-    sent: Version,
-    events: Vec<HeldRun>,
-    /// Something up to this version was thrown away: what is held is not all, unless the database was read so far.
-    lost: Version,
-}
-
-struct HeldRun {
-    from: Version,
-    to: Version,
-    frames: Vec<(Version, Bytes)>,
 }
 
 /// What to do after the database was read for a room.
@@ -115,7 +102,7 @@ impl Cursors {
                     None
                 };
                 let Some(frames) = frames else {
-                    *cursor = Cursor::Held(Box::new(Held { sent: *sent, lost: run.to(), ..Held::default() }));
+                    *cursor = Cursor::Held(Box::new(Held::after(*sent, run.to())));
                     self.behind.insert(room);
                     return Vec::new();
                 };
@@ -186,7 +173,7 @@ impl Cursors {
     pub fn hold(&mut self, room: ChatroomId) {
         let cursor = self.rooms.entry(room).or_insert(Cursor::Live(0));
         match cursor {
-            Cursor::Live(sent) => *cursor = Cursor::Held(Box::new(Held { sent: *sent, ..Held::default() })),
+            Cursor::Live(sent) => *cursor = Cursor::Held(Box::new(Held::after(*sent, 0))),
             // What was thrown away is in the database by now.
             Cursor::Held(held) => held.lost = 0,
         }
@@ -210,7 +197,7 @@ impl Cursors {
                 Release::Frames(frames)
             }
             None => {
-                self.rooms.insert(room, Cursor::Held(Box::new(Held { sent: version, ..Held::default() })));
+                self.rooms.insert(room, Cursor::Held(Box::new(Held::after(version, 0))));
                 Release::Again(version)
             }
         }
@@ -269,47 +256,6 @@ impl Cursors {
             _ => None,
         };
         behind.into_iter().filter_map(held).collect()
-    }
-}
-
-impl Held {
-    fn bytes(&self) -> usize {
-        self.events.iter().flat_map(|run| &run.frames).map(|(_, frame)| frame.len()).sum()
-    }
-
-    /// Takes a run in; gives how many bytes are held in all now.
-    fn add(&mut self, run: &impl Run, held_bytes: usize) -> usize {
-        if self.lost > 0 {
-            self.lost = self.lost.max(run.to());
-            return held_bytes;
-        }
-        let frames: Vec<_> = if run.is_unbroken() { run.frames().collect() } else { Vec::new() };
-        let bytes: usize = frames.iter().map(|(_, frame)| frame.len()).sum();
-        if run.is_unbroken() && held_bytes + bytes <= HELD_BYTES_MAX {
-            self.events.push(HeldRun { from: run.from(), to: run.to(), frames });
-            return held_bytes + bytes;
-        }
-        let thrown_away = self.bytes();
-        self.lost = self.events.iter().map(|run| run.to).chain([run.to()]).max().unwrap_or(0);
-        self.events = Vec::new();
-        held_bytes.saturating_sub(thrown_away)
-    }
-
-    /// The frames above this version and the cursor behind them; none where something is missing between.
-    fn above(self, version: Version) -> Option<(Vec<Bytes>, Version)> {
-        if self.lost > version {
-            return None;
-        }
-        let mut sent = version;
-        let mut frames = Vec::new();
-        for run in self.events {
-            if run.from > sent {
-                return None;
-            }
-            frames.extend(run.frames.into_iter().filter(|(version, _)| *version > sent).map(|(_, frame)| frame));
-            sent = sent.max(run.to);
-        }
-        Some((frames, sent))
     }
 }
 

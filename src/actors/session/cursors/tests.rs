@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use super::held::HELD_BYTES_MAX;
 use super::*;
 
 /// A run whose frames are their versions as text, of this size.
