@@ -15,7 +15,7 @@ use crate::support::{Checker, Db, Person, SeedSocket, TestServer, heavy};
 #[tokio::test]
 async fn a_chat_sent_on_one_instance_reaches_devices_and_seed_sockets_on_the_other() {
     let _turn = heavy().await;
-    let cluster = Cluster::without_net(2).await;
+    let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let (here, there) = (cluster.at(0, &ann), cluster.at(1, &bob));
     let mut devices = [here.device().await, cluster.at(1, &ann).device().await, there.device().await];
@@ -53,7 +53,7 @@ async fn told(devices: &mut [DeviceSocket], seeds: &mut [SeedSocket], chat: &Val
 #[tokio::test]
 async fn edits_deletions_receipts_typing_and_rooms_cross_at_once() {
     let _turn = heavy().await;
-    let cluster = Cluster::without_net(2).await;
+    let cluster = Cluster::start(2).await;
     let (ann, bob) = (cluster.server.api().person("ann").await, cluster.server.api().person("bob").await);
     let (ann, bob) = (cluster.at(0, &ann), cluster.at(1, &bob));
     let (mut here, mut there) = (ann.device().await, bob.device().await);
@@ -360,7 +360,7 @@ async fn somebody_who_moves_between_instances_misses_nothing() {
 #[tokio::test]
 async fn chats_cross_both_ways_within_a_second_while_redis_is_there() {
     let _turn = heavy().await;
-    let cluster = Cluster::without_net(2).await;
+    let cluster = Cluster::start(2).await;
     let mut there = Crossing::open(&cluster, "there", 0, 1).await;
     let mut back = Crossing::open(&cluster, "back", 1, 0).await;
     let mut all = Vec::new();

@@ -4,7 +4,7 @@ mod device;
 mod seed;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use actix::Addr;
 use bytes::Bytes;
@@ -21,13 +21,14 @@ use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::error::Problem;
 use crate::wire::device::Ref;
 
-/// A socket's id on this instance.
+/// A socket's id.
 pub type LinkId = u64;
 
 /// Announcements that wait for `ready`; a client that makes more in that time is not one that can be served.
 const EARLY_MAX: usize = 1_024;
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// Begins somewhere, so that no two sockets have the same on any two instances; below 2^53.
+static NEXT_ID: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(u64::from(rand::random::<u32>()) << 20));
 
 /// One live socket of a chatter; 0 stands for a chatter who has not signed in yet.
 pub struct Link {
