@@ -131,20 +131,16 @@ impl Cluster {
     }
 
     async fn bring(&self, seen: Seen) {
-        let Parts { sessions, registry, .. } = &self.parts;
         for changed in seen.rooms {
             if changed.made {
                 self.tell_of_room(changed.chatroom_id, changed.pair).await;
             }
-            sessions.look(changed.chatroom_id, changed.pair, changed.version);
+            self.parts.sessions.look(changed.chatroom_id, changed.pair, changed.version);
         }
         for ending in seen.endings {
             match ending {
                 Ending::Access(chatter) => self.doubt(chatter),
-                Ending::Room(room, pair) => {
-                    sessions.close_room_here(room, pair);
-                    registry.tell_if_running(room, Command::Deleted);
-                }
+                Ending::Room(room, pair) => self.room_gone(room, pair),
             }
         }
     }
@@ -157,6 +153,11 @@ impl Cluster {
                 self.parts.sessions.tell_of_room_here(chatter, room, &frame);
             }
         }
+    }
+
+    fn room_gone(&self, room: ChatroomId, pair: [ChatterId; 2]) {
+        self.parts.sessions.close_room_here(room, pair);
+        self.parts.registry.tell_if_running(room, Command::Deleted);
     }
 
     /// What has ended may have been forgotten again before this look.
@@ -225,10 +226,7 @@ impl Hear for Cluster {
                 self.asked.notify_one();
             }
             Told::AccessEnded { chatter_id } => self.doubt(chatter_id),
-            Told::RoomGone { chatroom_id, chatters } => {
-                sessions.close_room_here(chatroom_id, chatters);
-                registry.tell_if_running(chatroom_id, Command::Deleted);
-            }
+            Told::RoomGone { chatroom_id, chatters } => self.room_gone(chatroom_id, chatters),
         }
     }
 

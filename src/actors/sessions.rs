@@ -215,7 +215,7 @@ impl Sessions {
     }
 
     /// Closes the chatter's sockets for which `which` says so.
-    pub fn close_of(&self, chatter_id: ChatterId, close: Close, which: impl Fn(&Link) -> bool) {
+    fn close_of(&self, chatter_id: ChatterId, close: Close, which: impl Fn(&Link) -> bool) {
         let chosen = self.of(chatter_id).into_iter().filter(|link| which(link));
         chosen.for_each(|link| link.close(close));
     }

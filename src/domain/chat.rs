@@ -160,6 +160,26 @@ pub fn first_hash(chatroom: ChatroomId, content: &str) -> i64 {
 }
 
 #[cfg(test)]
+impl Chat {
+    /// A chat of chatter 1 to 2 in room 1.
+    pub(crate) fn example(seq: Seq, version: Version) -> Self {
+        Self {
+            id: seq,
+            chatroom_id: 1,
+            seq,
+            version,
+            sender_id: 1,
+            receiver_id: 2,
+            content: "x".into(),
+            client_id: None,
+            create_time: Micros(0),
+            edit_time: None,
+            delete_time: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

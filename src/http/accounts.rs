@@ -186,8 +186,7 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpRespo
     state.sessions.account_gone(viewer.chatter_id);
     for (room, pair) in gone.deleted_rooms {
         state.sessions.close_room(room, pair);
-        // A room that is too busy to hear it finds its row gone with the next chat.
-        let _ = state.registry.tell(room, Command::Deleted);
+        state.registry.tell_if_running(room, Command::Deleted);
     }
     Ok(HttpResponse::build(StatusCode::OK).json(Message { message: "Success Delete Chatter" }))
 }

@@ -126,26 +126,9 @@ impl SeedCursor {
 mod tests {
     use super::*;
     use crate::domain::chat::Chat;
-    use crate::domain::clock::Micros;
-
-    fn chat(seq: i64, version: i64) -> Chat {
-        Chat {
-            id: seq,
-            chatroom_id: 1,
-            seq,
-            version,
-            sender_id: 1,
-            receiver_id: 2,
-            content: "x".into(),
-            client_id: None,
-            create_time: Micros(0),
-            edit_time: None,
-            delete_time: None,
-        }
-    }
 
     fn run(from: i64, to: i64) -> Arc<Batch> {
-        let events = (from + 1..=to).map(|version| Event::new(ChangeKind::Created, chat(version, version)));
+        let events = (from + 1..=to).map(|version| Event::new(ChangeKind::Created, Chat::example(version, version)));
         Arc::new(Batch::new(1, from, to, events.collect(), false))
     }
 
@@ -191,7 +174,10 @@ mod tests {
     #[test]
     fn what_was_read_says_of_each_chat_what_it_is_to_this_socket() {
         let mut cursor = live(6);
-        let events = vec![Event::new(ChangeKind::Created, chat(5, 7)), Event::new(ChangeKind::Edited, chat(7, 8))];
+        let events = vec![
+            Event::new(ChangeKind::Created, Chat::example(5, 7)),
+            Event::new(ChangeKind::Edited, Chat::example(7, 8)),
+        ];
         let read = Arc::new(Batch::new(1, 4, 8, events, true));
         let expected = Admitted::Some(vec![(0, ChangeKind::Edited), (1, ChangeKind::Created)]);
         assert_eq!(cursor.deliver(&read), expected);

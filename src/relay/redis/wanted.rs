@@ -89,15 +89,16 @@ impl Wanted {
     /// One less listens.
     pub fn remove(&self, chatter: ChatterId) {
         let mut inner = self.inner.lock();
+        let connected = inner.connected;
         let Some(entry) = inner.chatters.get_mut(&chatter) else { return };
         entry.listens = entry.listens.saturating_sub(1);
-        if entry.listens == 0 && !inner.connected {
-            // Whoever is wanted is asked for when there is a connection.
-            inner.chatters.remove(&chatter);
+        if entry.listens > 0 {
             return;
         }
-        let Some(entry) = inner.chatters.get_mut(&chatter) else { return };
-        if entry.listens == 0 && !std::mem::replace(&mut entry.in_left, true) {
+        if !connected {
+            // Whoever is wanted is asked for when there is a connection.
+            inner.chatters.remove(&chatter);
+        } else if !std::mem::replace(&mut entry.in_left, true) {
             inner.left.push_back(chatter);
             drop(inner);
             self.changed.notify_one();

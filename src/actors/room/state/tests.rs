@@ -5,24 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::clock::Micros;
 
-fn chat(seq: Seq, version: Version) -> Chat {
-    Chat {
-        id: seq,
-        chatroom_id: 1,
-        seq,
-        version,
-        sender_id: 1,
-        receiver_id: 2,
-        content: "x".into(),
-        client_id: None,
-        create_time: Micros(0),
-        edit_time: None,
-        delete_time: None,
-    }
-}
-
 fn created(seq: Seq, version: Version) -> Event {
-    Event::new(Kind::Created, chat(seq, version))
+    Event::new(Kind::Created, Chat::example(seq, version))
 }
 
 fn versions<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Vec<Version> {
@@ -44,7 +28,7 @@ fn an_event_beyond_a_gap_waits_for_the_database() {
     assert!(order.begin_fill());
     assert!(!order.begin_fill(), "one question at a time");
     assert!(order.take(vec![created(8, 8)]).events.is_empty());
-    let events = order.filled(vec![chat(5, 5), chat(6, 6), chat(7, 7)], 7);
+    let events = order.filled(vec![Chat::example(5, 5), Chat::example(6, 6), Chat::example(7, 7)], 7);
     assert_eq!(versions(&events), [5, 6, 7, 8]);
     assert!(order.is_quiet());
 }
@@ -55,7 +39,7 @@ fn a_fill_gives_new_chats_first_and_then_what_changed() {
     order.doubt();
     assert!(order.begin_fill());
     // Chat 5 was stored and then edited: its row has version 7 and nothing has 5.
-    let events = order.filled(vec![chat(6, 6), chat(5, 7), chat(2, 8)], 8);
+    let events = order.filled(vec![Chat::example(6, 6), Chat::example(5, 7), Chat::example(2, 8)], 8);
     let seen: Vec<_> = events[0].events.iter().map(|e| (e.kind, e.chat.seq)).collect();
     assert_eq!(seen, [(Kind::Created, 5), (Kind::Created, 6), (Kind::Edited, 2)]);
     assert_eq!(order.head(), Head { version: 8, seq: 6 });
@@ -146,7 +130,7 @@ impl World {
         match step {
             Step::Create => {
                 self.version += 1;
-                let chat = chat(self.rows.len() as Seq + 1, self.version);
+                let chat = Chat::example(self.rows.len() as Seq + 1, self.version);
                 self.rows.push(chat.clone());
                 self.unheard.push(Event::new(Kind::Created, chat));
             }
