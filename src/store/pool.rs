@@ -120,11 +120,12 @@ pub(super) fn is_outage_sqlx(error: &sqlx::Error) -> bool {
 }
 
 /// SQLSTATE classes of PostgreSQL (appendix A of its manual): connection, transaction rollback and state,
-/// resources, operator intervention, system, locks; and SQLite's result codes BUSY, LOCKED, NOMEM, READONLY,
+/// resources, operator intervention, system, locks, and what has no class of its own, such as a file that may not grow
+/// (EFBIG, where ENOSPC would be 53); and SQLite's result codes BUSY, LOCKED, NOMEM, READONLY,
 /// IOERR, FULL, CANTOPEN, PROTOCOL, which come as decimal numbers with the detail in the higher bits.
 fn is_outage_code(code: &str) -> bool {
     if code.len() == 5 {
-        return ["08", "25", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class));
+        return ["08", "25", "40", "53", "55", "57", "58", "XX000"].iter().any(|class| code.starts_with(class));
     }
     code.parse::<u32>().is_ok_and(|n| matches!(n & 0xff, 5 | 6 | 7 | 8 | 10 | 13 | 14 | 15))
 }
@@ -135,10 +136,10 @@ mod tests {
 
     #[test]
     fn outages_are_told_from_faults() {
-        for outage in ["57P01", "53300", "40P01", "55P03", "25006", "5", "13", "517", "8"] {
+        for outage in ["57P01", "53300", "40P01", "55P03", "25006", "XX000", "5", "13", "517", "8"] {
             assert!(is_outage_code(outage), "{outage}");
         }
-        for fault in ["23505", "42P01", "22021", "1", "19", "2067"] {
+        for fault in ["23505", "42P01", "22021", "XX001", "1", "19", "2067"] {
             assert!(!is_outage_code(fault), "{fault}");
         }
     }

@@ -10,7 +10,7 @@ use crate::support::cluster::{Cluster, Crossing, SLACK};
 use crate::support::device_socket::{DeviceSocket, send};
 use crate::support::secrets::PASSWORD;
 use crate::support::wait::s;
-use crate::support::{Checker, Db, Person, SeedSocket, TestServer, heavy};
+use crate::support::{Checker, Db, Person, SeedSocket, TestServer, alone, heavy};
 
 #[tokio::test]
 async fn a_chat_sent_on_one_instance_reaches_devices_and_seed_sockets_on_the_other() {
@@ -77,7 +77,7 @@ async fn edits_deletions_receipts_typing_and_rooms_cross_at_once() {
 #[tokio::test]
 async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order() {
     const EACH: usize = 200;
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let mut seeds = Vec::new();
@@ -129,7 +129,7 @@ async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order()
 #[tokio::test]
 async fn both_write_in_a_thousand_rooms_in_opposite_order_and_none_waits_for_the_other() {
     const AT_ONCE: usize = 20;
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let cluster = Cluster::start(2).await;
     let ann = cluster.server.api().person("ann").await;
     let dump = cluster.server.dump().await;

@@ -10,7 +10,7 @@ use crate::support::account::list;
 use crate::support::cluster::{Cluster, SLACK};
 use crate::support::fcm::FcmStandIn;
 use crate::support::wait::s;
-use crate::support::{Db, DeviceSocket, Person, Redis, TestServer, eventually, heavy, stays};
+use crate::support::{Db, DeviceSocket, Person, Redis, TestServer, alone, eventually, stays};
 
 /// Promised: until then a dead instance's chatters are gone.
 const DEAD: Duration = s(30);
@@ -238,7 +238,7 @@ async fn who_is_sent_away_by_a_draining_instance_and_comes_back_elsewhere_was_ne
 #[tokio::test]
 async fn a_thousand_chatters_of_a_killed_instance_are_gone_in_time() {
     const MANY: usize = 1_000;
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let mut cluster = Cluster::start(2).await;
     let [ann] = friends(&cluster, ["ann"]).await;
     let mut open = Vec::new();

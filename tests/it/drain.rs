@@ -9,14 +9,14 @@ use crate::support::burst::Burst;
 use crate::support::checker::Checker;
 use crate::support::metrics::Metrics;
 use crate::support::wait::s;
-use crate::support::{Db, TestServer, eventually, heavy, on_both};
+use crate::support::{Db, TestServer, alone, eventually, on_both};
 
 on_both![hundreds_of_sockets_are_closed_one_by_one_while_chats_go_on];
 
 const SOCKETS: usize = 400;
 
 async fn hundreds_of_sockets_are_closed_one_by_one_while_chats_go_on(db: Db) {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let mut server = TestServer::with(db).set("LIMITS__SOCKETS_PER_CHATTER", 0).start().await;
     let burst = Burst::start(&server.api(), 2, 1).await;
     let mut open = Vec::new();

@@ -12,7 +12,7 @@ use crate::support::scene::{REFUSED_WITHIN, Scene};
 use crate::support::wait::s;
 use crate::support::{Checker, Db, TestServer, eventually, heavy, until};
 
-/// Also what `promises` holds of a database that is gone.
+/// Run by `promises`, as what is promised of a database that is gone.
 pub async fn a_killed_postgresql_is_refused_clearly_and_comes_back() {
     let _turn = heavy().await;
     let cluster = Cluster::of_ones_own().await;
@@ -24,11 +24,6 @@ pub async fn a_killed_postgresql_is_refused_clearly_and_comes_back() {
         scene.heals(&format!("after blow number {cycle}")).await;
     }
     scene.verify().await;
-}
-
-#[tokio::test]
-async fn a_killed_postgresql_costs_nothing_but_time() {
-    a_killed_postgresql_is_refused_clearly_and_comes_back().await;
 }
 
 #[tokio::test]

@@ -1,17 +1,18 @@
 //! The database is there and says no (rows E15 to E18): locked, full, read-only, out of connections, unsafe, or not a database.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Instant;
 
-use sea_orm::{ConnectOptions, Database};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database};
 use serde_json::json;
 
 use crate::support::database::{Dump, sqlite_url};
+use crate::support::dice::Dice;
+use crate::support::disk::file_size_limit;
 use crate::support::postgres::{Cluster, fresh_database};
 use crate::support::scene::{HEALED_WITHIN, REFUSED_WITHIN, Scene};
 use crate::support::wait::s;
-use crate::support::{Checker, Db, TestServer, eventually, heavy};
+use crate::support::{Checker, Db, TestServer, eventually, heavy, until};
 
 /// Row E15.
 #[tokio::test]
@@ -174,13 +175,68 @@ async fn a_postgresql_that_could_lose_chats_is_refused_or_overruled() {
     Checker::default().both_look(room, &ann, &bob).verify(&server).await;
 }
 
-fn sqlite_file(server: &TestServer) -> PathBuf {
-    server.folder.path().join("hyper_chat.db")
+/// Row E16: the disk that the log goes to.
+#[tokio::test]
+async fn a_full_disk_under_the_log_costs_lines_and_nothing_else() {
+    let mut scene = Scene::on(fresh_database().await).await;
+    let log = scene.server.instance(0).log_file();
+    let length = || std::fs::metadata(&log).expect("a log").len();
+    file_size_limit(scene.server.pid(), &length().to_string());
+    let full = length();
+    for n in 0..20 {
+        scene.ann.says(scene.room, &format!("without a line {n}")).await;
+    }
+    scene.socket.read_until_seq(21, s(5)).await;
+    scene.bob.joins(scene.room).await;
+    assert_eq!(length(), full, "nothing can be written");
+    file_size_limit(scene.server.pid(), "unlimited");
+    scene.ann.says(scene.room, "with a line").await;
+    scene.socket.read_until_seq(22, s(5)).await;
+    until("lines are written again", s(5), || length() > full).await;
+    scene.verify().await;
 }
 
-/// How long a file of this process may get, in bytes (RLIMIT_FSIZE).
-fn file_size_limit(pid: u32, bytes: &str) {
-    let limit = format!("--fsize={bytes}:unlimited");
-    let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
-    assert!(done.is_ok_and(|status| status.success()), "prlimit runs (Debian: util-linux)");
+/// Row E16, on PostgreSQL: rows do not fit any more, and in the end not even its write-ahead log.
+#[tokio::test]
+async fn a_full_disk_under_postgresql_refuses_chats_and_loses_nothing() {
+    let _turn = heavy().await;
+    let cluster = Cluster::on_a_small_disk().await;
+    let mut scene = Scene::on(cluster.fresh_database().await).await;
+    let mut dice = Dice::new(rand::random(), 0);
+    cluster.fill_disk();
+    let mut taken = 0;
+    let body = loop {
+        // What does not shrink: PostgreSQL compresses.
+        let content: String = (0..500).map(|_| format!("{:016x}", dice.below(u64::MAX))).collect();
+        let body = json!({"content": content, "client_id": format!("number-{taken}")});
+        let answer = scene.ann.post_chat(scene.room, &body).await;
+        if answer.status != 201 {
+            answer.problem(503, "unavailable");
+            break body;
+        }
+        taken += 1;
+        assert!(taken < 1_000, "the disk never fills");
+    };
+    eprintln!("{taken} chats fitted");
+    assert_eq!(scene.ann.history(scene.room).await.len(), 1 + taken, "what is stored can be read");
+    // Its write-ahead log does not fit any more either, which ends the process.
+    let admin = Database::connect(scene.server.database_url.clone()).await.expect("reads go on");
+    for _ in 0..100 {
+        let another = "SELECT pg_logical_emit_message(true, 'a', 'record'), pg_switch_wal()";
+        if admin.execute_unprepared(another).await.is_err() {
+            break;
+        }
+    }
+    scene.ann.post_chat(scene.room, &body).await.problem(503, "unavailable");
+    cluster.free_disk();
+    eventually("there is space again", HEALED_WITHIN, || async {
+        matches!(scene.ann.post_chat(scene.room, &body).await.status, 200 | 201).then_some(())
+    })
+    .await;
+    scene.heals("with space again").await;
+    scene.verify().await;
+}
+
+fn sqlite_file(server: &TestServer) -> PathBuf {
+    server.folder.path().join("hyper_chat.db")
 }

@@ -19,6 +19,7 @@ mod cluster_rolling;
 mod demo_browser;
 mod documents;
 mod drain;
+mod fault_clock;
 mod fault_database;
 mod fault_kill;
 mod fault_limits;

@@ -10,7 +10,7 @@ use crate::support::account::numbers;
 use crate::support::fcm::FcmStandIn;
 use crate::support::secrets::PASSWORD;
 use crate::support::wait::s;
-use crate::support::{Checker, Db, Person, TestServer, eventually, heavy, on_both, stays};
+use crate::support::{Checker, Db, Person, TestServer, eventually, on_both, stays};
 
 on_both![
     promise_1_what_is_acknowledged_is_stored,
@@ -123,6 +123,7 @@ async fn pushing_server(db: Db, fcm: &FcmStandIn) -> TestServer {
     TestServer::with(db)
         .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
         .set("FCM__BASE_URL", fcm.base_url())
+        .set("PUSH__LEASE_MS", 5_000)
         .start()
         .await
 }
@@ -152,7 +153,6 @@ async fn promise_7_a_device_that_did_not_confirm_is_pushed_to(db: Db) {
 }
 
 async fn promise_7_a_push_survives_the_death_of_the_instance(db: Db) {
-    let _turn = heavy().await;
     let fcm = FcmStandIn::start();
     let mut server = pushing_server(db, &fcm).await;
     let (ann, bob, room) = server.api().pair().await;

@@ -13,7 +13,7 @@ use crate::relay::{Instance, changes, frame};
 use crate::support::proxy::Proxy;
 use crate::support::secrets::{JWT_SECRET, MARKER};
 use crate::support::wait::s;
-use crate::support::{Redis, eventually, heavy, until};
+use crate::support::{Redis, alone, eventually, heavy, until};
 
 const HEALED: Duration = s(3);
 
@@ -323,7 +323,7 @@ async fn a_redis_that_takes_no_writes_still_carries_what_is_told() {
 
 #[tokio::test]
 async fn a_flood_of_garbage_is_survived() {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let redis = Redis::start();
     let (teller, hearer) = pair(&redis).await;
     let mut client = redis.client().await;
@@ -340,7 +340,7 @@ async fn a_flood_of_garbage_is_survived() {
 
 #[tokio::test]
 async fn ten_thousand_subscriptions_are_there_again_in_time() {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let redis = Redis::start();
     let (teller, hearer) = pair(&redis).await;
     let all: Vec<_> = (0..10_000).map(|chatter| hearer.relay.listen(chatter)).collect();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::device_socket::{check_problem, send};
 use crate::support::raw_socket::{BINARY, TEXT};
 use crate::support::wait::s;
-use crate::support::{Db, DeviceSocket, RawSocket, TestServer, heavy, on_all};
+use crate::support::{Db, DeviceSocket, RawSocket, TestServer, alone, on_all};
 
 on_all![
     a_ping_is_answered_and_a_ref_is_repeated,
@@ -166,7 +166,7 @@ async fn what_is_no_text_closes_1003_and_what_is_too_large_1009() {
 
 #[tokio::test]
 async fn a_flood_of_frames_is_refused_then_closed_and_costs_nobody_else() {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let server = TestServer::with(Db::Sqlite).set("LIMITS__SEND_PER_S", 10).start().await;
     let (ann, bob, room) = server.api().pair().await;
     let (cem, dan) = (server.api().person("cem").await, server.api().person("dan").await);

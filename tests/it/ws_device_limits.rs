@@ -10,7 +10,7 @@ use crate::support::device_socket::{WAYS, send};
 use crate::support::dice::Dice;
 use crate::support::sockets_open::held;
 use crate::support::wait::s;
-use crate::support::{Db, Device, DeviceSocket, RawSocket, TestServer, eventually, heavy, long, on_both, until};
+use crate::support::{Db, Device, DeviceSocket, RawSocket, TestServer, alone, eventually, long, on_both, until};
 
 on_both![a_storm_of_devices_that_come_and_go_disturbs_nobody];
 
@@ -33,7 +33,7 @@ async fn more_devices_than_allowed_replace_the_oldest_with_4409() {
 
 #[tokio::test]
 async fn a_thousand_devices_of_one_chatter_leave_only_the_newest() {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let server = TestServer::with(Db::Sqlite).set("LIMITS__SOCKETS_PER_CHATTER", 20).start().await;
     let (ann, bob, room) = server.api().pair().await;
     let mut other = bob.device().await;
@@ -60,7 +60,7 @@ async fn a_thousand_devices_of_one_chatter_leave_only_the_newest() {
 const LANES: usize = 20;
 
 async fn a_storm_of_devices_that_come_and_go_disturbs_nobody(db: Db) {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let stop = Arc::new(AtomicBool::new(false));

@@ -156,6 +156,7 @@ async fn typing_is_told_to_the_other_and_to_nobody_else(db: Db) {
         writing.send_json(&typing(room, true));
         writing.says(with_cem, &format!("elsewhere-{n}"), "a chat elsewhere ends nothing").await;
         stranger.expect_chat("a chat elsewhere ends nothing").await;
+        desk.expect_chat("a chat elsewhere ends nothing").await;
     }
     stranger.expect_nothing_else().await;
     for own in [&mut writing, &mut desk] {

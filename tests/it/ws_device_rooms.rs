@@ -8,7 +8,7 @@ use crate::support::account::numbers;
 use crate::support::device_checker::{settle, verify};
 use crate::support::device_socket::{cursors, send};
 use crate::support::wait::s;
-use crate::support::{Db, Device, TestServer, heavy, on_all};
+use crate::support::{Db, Device, TestServer, alone, on_all};
 
 on_all![
     a_new_room_is_told_to_every_device_of_both,
@@ -66,9 +66,11 @@ async fn a_deleted_room_is_told_to_every_device_of_both(db: Db) {
     let mut devices = [ann.device().await, bob.device().await, bob.device().await];
     let mut seed = ann.joins(room).await;
     ann.says(room, "what goes with the room").await;
-    bob.delete(&format!("/api/chatrooms/{room}")).await.expect(200);
     for device in &mut devices {
         device.expect_chat("what goes with the room").await;
+    }
+    bob.delete(&format!("/api/chatrooms/{room}")).await.expect(200);
+    for device in &mut devices {
         assert_eq!(device.expect("chatroom_deleted").await, json!({"type": "chatroom_deleted", "chatroom_id": room}));
         device.refused(send(room, "late", "into a room that is gone"), "not_found").await;
         device.refused(json!({"type": "typing", "chatroom_id": room, "typing": true}), "not_found").await;
@@ -122,7 +124,7 @@ const ROOMS: i64 = 5_000;
 const FIRST: i64 = 10_000;
 
 async fn somebody_with_five_thousand_rooms_signs_in_and_resumes(db: Db) {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let server = TestServer::spawn(db).await;
     let ann = server.api().person("ann").await;
     let dump = server.dump().await;

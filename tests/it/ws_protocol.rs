@@ -6,7 +6,7 @@ use crate::support::proxy::Proxy;
 use crate::support::raw_socket::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, head};
 use crate::support::sockets_open::{held, memory_bytes};
 use crate::support::wait::s;
-use crate::support::{Db, Person, RawSocket, TestServer, heavy, until};
+use crate::support::{Db, Person, RawSocket, TestServer, alone, until};
 
 const FRAME_BYTES: usize = 131_072;
 
@@ -214,7 +214,6 @@ async fn a_close_is_answered_and_the_connection_ends_whatever_the_client_does() 
 
 #[tokio::test]
 async fn a_silent_peer_is_pinged_and_let_go_after_sixty_seconds() {
-    let _turn = heavy().await;
     let room = Room::new().await;
     let mut silent = room.socket().await;
     let proxy = Proxy::before(room.server.port).await;
@@ -302,7 +301,7 @@ async fn a_listed_origin_may_open_sockets() {
 
 #[tokio::test]
 async fn thousands_of_upgrades_without_a_token_cost_nothing() {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let room = Room::new().await;
     let before = memory_bytes(room.server.pid());
     let path = format!("/ws/chatrooms/{}/", room.id);

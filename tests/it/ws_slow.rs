@@ -7,7 +7,7 @@ use crate::support::metrics::Metrics;
 use crate::support::secrets::MARKER;
 use crate::support::sockets_open::{held, memory_bytes};
 use crate::support::wait::s;
-use crate::support::{Db, Person, RawSocket, SeedSocket, TestServer, heavy, on_both, until};
+use crate::support::{Db, Person, RawSocket, SeedSocket, TestServer, alone, on_both, until};
 
 on_both![fifty_sockets_that_never_read_cost_nobody_else];
 
@@ -23,7 +23,7 @@ const GROWTH_BYTES_MAX: u64 = 96 << 20;
 const DELIVERY_MAX: Duration = Duration::from_secs(1);
 
 async fn fifty_sockets_that_never_read_cost_nobody_else(db: Db) {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let server = TestServer::spawn(db).await;
     let mut rooms = Vec::new();
     let mut slow = Vec::new();

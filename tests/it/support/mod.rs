@@ -15,6 +15,7 @@ pub mod device_socket;
 pub mod device_view;
 pub mod device_watch;
 pub mod dice;
+pub mod disk;
 pub mod doors;
 pub mod fcm;
 pub mod frames;
@@ -46,7 +47,7 @@ pub use redis::Redis;
 pub use rest::{Answer, Api};
 pub use seed_socket::SeedSocket;
 pub use server::TestServer;
-pub use wait::{eventually, heavy, stays, until};
+pub use wait::{alone, eventually, heavy, stays, until};
 
 /// Makes `sqlite::<name>` and `postgres::<name>` of each listed `async fn name(db: Db)`.
 ///

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, Database};
 
+use super::disk::SmallDisk;
 use super::ports::free_port;
 use super::reaper;
 
@@ -30,24 +31,27 @@ pub struct Cluster {
     pub port: u16,
     server: Mutex<Option<Child>>,
     settings: Vec<String>,
+    /// Where it is to run out of space.
+    disk: Option<SmallDisk>,
 }
 
 impl Cluster {
     /// Makes and starts one: fsync on, only 127.0.0.1.
     pub fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_with(&[], false)
     }
 
-    fn start_with(settings: &[&str]) -> Self {
+    fn start_with(settings: &[&str], on_a_small_disk: bool) -> Self {
         let bin = bin_folder();
         let folder = tempfile::Builder::new().prefix("hyper-chat-pg-").tempdir().expect("a temp folder").keep();
         reaper::remove_in_the_end(&folder);
+        let disk = on_a_small_disk.then(|| SmallDisk::at(&folder));
         if let Some((uid, gid)) = other_user() {
             std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("own folder");
             chown(&folder, Some(uid), Some(gid)).expect("root may give folders away");
         }
         let settings = settings.iter().map(ToString::to_string).collect();
-        let cluster = Self { folder, bin, port: free_port(), server: Mutex::new(None), settings };
+        let cluster = Self { folder, bin, port: free_port(), server: Mutex::new(None), settings, disk };
         cluster.init();
         cluster.up();
         cluster
@@ -60,7 +64,34 @@ impl Cluster {
 
     /// The same with further settings, such as `["fsync=off"]`.
     pub async fn with(settings: &'static [&'static str]) -> Self {
-        tokio::task::spawn_blocking(|| Self::start_with(settings)).await.expect("a cluster of its own")
+        tokio::task::spawn_blocking(|| Self::start_with(settings, false)).await.expect("a cluster of its own")
+    }
+
+    /// One that can run out of space.
+    pub async fn on_a_small_disk() -> Self {
+        tokio::task::spawn_blocking(|| Self::start_with(&[], true)).await.expect("a cluster of its own")
+    }
+
+    /// Leaves no space to one `on_a_small_disk`.
+    pub fn fill_disk(&self) {
+        self.disk.as_ref().expect("on a small disk").fill(&self.pids());
+    }
+
+    /// Gives it space again; where the lack of it has ended the server, it is started as its operator would.
+    pub fn free_disk(&self) {
+        self.disk.as_ref().expect("on a small disk").free(&self.pids());
+        let start = Instant::now();
+        while !self.answers() {
+            let mut slot = self.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let ended = slot.as_mut().is_some_and(|child| child.try_wait().expect("own child").is_some());
+            drop(slot);
+            if ended {
+                self.wait_for_end();
+                return self.up();
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "PostgreSQL neither ends nor answers");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn data(&self) -> PathBuf {
@@ -73,6 +104,7 @@ impl Cluster {
             .arg("-D")
             .arg(self.data())
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
+            .args(self.disk.as_ref().map(|_| "--wal-segsize=1"))
             .stdin(Stdio::null())
             .output()
             .expect("initdb runs");
@@ -105,16 +137,17 @@ impl Cluster {
         self.wait_until_it_answers();
     }
 
+    fn answers(&self) -> bool {
+        let ready = Command::new(self.bin.join("pg_isready"))
+            .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .stdin(Stdio::null())
+            .status();
+        ready.is_ok_and(|s| s.success())
+    }
+
     fn wait_until_it_answers(&self) {
         let start = Instant::now();
-        loop {
-            let ready = Command::new(self.bin.join("pg_isready"))
-                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
-                .stdin(Stdio::null())
-                .status();
-            if ready.is_ok_and(|s| s.success()) {
-                return;
-            }
+        while !self.answers() {
             if start.elapsed() > Duration::from_secs(60) {
                 let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
                 panic!("PostgreSQL does not answer after 60 s; its log:\n{log}");
@@ -178,6 +211,7 @@ impl Drop for Cluster {
         signal("CONT", &pids);
         signal("QUIT", &pids[..pids.len().min(1)]);
         self.wait_for_end();
+        drop(self.disk.take());
         std::fs::remove_dir_all(&self.folder).ok();
     }
 }
@@ -234,7 +268,8 @@ fn id(args: &[&str]) -> u32 {
     text.trim().parse().unwrap_or_else(|_| panic!("id {args:?}: no such user; install PostgreSQL or run as non-root"))
 }
 
-fn as_postgres(program: &Path) -> Command {
+/// This program as the user that PostgreSQL runs as.
+pub fn as_postgres(program: &Path) -> Command {
     if other_user().is_none() {
         return Command::new(program);
     }

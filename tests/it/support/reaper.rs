@@ -11,12 +11,13 @@ use std::sync::{LazyLock, Mutex};
 
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
-pids='' ; folders=''
+pids='' ; folders='' ; mounts=''
 while read -r what value; do
   case $what in
     pid) pids="$pids $value" ;;
     gone) kept='' ; for p in $pids; do [ "$p" = "$value" ] || kept="$kept $p"; done ; pids=$kept ;;
     folder) folders="$folders $value" ;;
+    mount) mounts="$mounts $value" ;;
   esac
 done
 # CONT first: a stopped process would not hear QUIT, on which PostgreSQL leaves at once with all its children.
@@ -29,6 +30,7 @@ while [ $tries -lt 50 ]; do
   tries=$((tries + 1)) ; sleep 0.1
 done
 for p in $alive; do kill -KILL "$p"; done 2>/dev/null
+for m in $mounts; do umount -l "$m"; done 2>/dev/null
 for f in $folders; do rm -rf "$f"; done
 "#;
 
@@ -55,6 +57,11 @@ fn note(line: &str) {
 /// This process must not outlive the test binary.
 pub fn adopt(pid: u32) {
     note(&format!("pid {pid}"));
+}
+
+/// What is mounted here must not stay.
+pub fn unmount_in_the_end(folder: &Path) {
+    note(&format!("mount {}", folder.display()));
 }
 
 /// This process has been waited for; its id may be used again by others.

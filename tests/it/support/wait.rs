@@ -3,13 +3,21 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-static HEAVY: Mutex<()> = Mutex::const_new(());
+/// How many heavy tests run side by side.
+const TURNS: u32 = 2;
 
-/// One heavy test at a time: kill cycles, slow readers, anything that measures time under load.
-pub async fn heavy() -> MutexGuard<'static, ()> {
-    HEAVY.lock().await
+static HEAVY: Semaphore = Semaphore::const_new(TURNS as usize);
+
+/// The turn of a test that breaks servers under traffic and mostly waits for them: beside one other.
+pub async fn heavy() -> SemaphorePermit<'static> {
+    HEAVY.acquire().await.expect("never closed")
+}
+
+/// The turn of a test that works the machine hard or looks at times under load: no heavy one beside it.
+pub async fn alone() -> SemaphorePermit<'static> {
+    HEAVY.acquire_many(TURNS).await.expect("never closed")
 }
 
 /// Asks again and again until the answer is there; fails with `what` when it is not in time.

@@ -1,0 +1,74 @@
+//! A disk of a PostgreSQL of a test's own that can be full: a tmpfs, or, where none can be mounted, files that may not grow.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::postgres::as_postgres;
+use super::reaper;
+
+/// How much it holds, in MiB.
+const SIZE_MIB: u32 = 96;
+/// How long files may get while it is full and no tmpfs, in bytes: a segment of the write-ahead log under `--wal-segsize=1`.
+const FILE_BYTES_MAX: u32 = 1 << 20;
+
+const PRLIMIT: &str = "prlimit";
+
+pub struct SmallDisk {
+    folder: PathBuf,
+    mounted: bool,
+}
+
+impl SmallDisk {
+    /// Under this folder, which is empty.
+    pub fn at(folder: &Path) -> Self {
+        let size = format!("size={SIZE_MIB}m");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).output();
+        let mounted = mount.is_ok_and(|done| done.status.success());
+        if mounted {
+            reaper::unmount_in_the_end(folder);
+        }
+        Self { folder: folder.to_owned(), mounted }
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.folder.join("ballast")
+    }
+
+    /// Leaves no space to these processes, and to those that they start.
+    pub fn fill(&self, pids: &[u32]) {
+        if !self.mounted {
+            return pids.iter().for_each(|pid| limit(as_postgres(PRLIMIT.as_ref()), *pid, &FILE_BYTES_MAX.to_string()));
+        }
+        let mut ballast = File::create(self.ballast()).expect("own folder");
+        // In small pieces, so that the last one leaves nothing.
+        while ballast.write_all(&[0; 4_096]).is_ok() {}
+    }
+
+    /// Gives the space back.
+    pub fn free(&self, pids: &[u32]) {
+        if !self.mounted {
+            return pids.iter().for_each(|pid| limit(as_postgres(PRLIMIT.as_ref()), *pid, "unlimited"));
+        }
+        std::fs::remove_file(self.ballast()).expect("it was filled");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        if self.mounted {
+            Command::new("umount").arg("--lazy").arg(&self.folder).status().ok();
+        }
+    }
+}
+
+/// How long a file of this process may get, in bytes (RLIMIT_FSIZE).
+pub fn file_size_limit(pid: u32, bytes: &str) {
+    limit(Command::new(PRLIMIT), pid, bytes);
+}
+
+fn limit(mut prlimit: Command, pid: u32, bytes: &str) {
+    let done = prlimit.args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:unlimited")]).status();
+    assert!(done.is_ok_and(|status| status.success()), "prlimit runs (Debian: util-linux)");
+}
