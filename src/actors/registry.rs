@@ -217,6 +217,7 @@ mod tests {
             migrate: true,
             migration_wait: Duration::ZERO,
             connections_max: 2,
+            hears_others: false,
             unsafe_durability: false,
             push_grace: Duration::from_secs(3),
         };

@@ -27,6 +27,8 @@ pub struct Options {
     pub migration_wait: Duration,
     /// The most connections to PostgreSQL.
     pub connections_max: u32,
+    /// Whether other instances would be heard (REDIS_URL is set).
+    pub hears_others: bool,
     /// Start although a crash of the database's machine could lose acknowledged chats.
     pub unsafe_durability: bool,
     /// How long a push waits for the receiver's socket to confirm.
@@ -154,6 +156,12 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
     let first = Database::connect(postgres_options(options, 1, false)).await.map_err(OpenError::Connect)?;
     check_postgres(&first, options).await?;
     schema::prepare(&first, options).await?;
+    if !options.hears_others && has_others(&first).await? {
+        tracing::warn!(
+            "somebody else named hyper-chat is connected to this database, and REDIS_URL is not set: instances that are to go on \
+             side by side need the same one, or what is said on one is not shown on the others"
+        );
+    }
     first.close().await.map_err(OpenError::Connect)?;
     let lazily = |max| async move {
         let connect = postgres_options(options, max, true);
@@ -263,6 +271,13 @@ async fn check_postgres(db: &DatabaseConnection, options: &Options) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Whether connections of another program like this one are open; those of an instance that was just killed may still be.
+async fn has_others(db: &DatabaseConnection) -> Result<bool, OpenError> {
+    let ask = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = current_setting('application_name') AND pid <> pg_backend_pid())";
+    setting(db, ask).await
 }
 
 async fn setting<T: sea_orm::TryGetable>(db: &DatabaseConnection, ask: &str) -> Result<T, OpenError> {

@@ -220,7 +220,7 @@ async fn acknowledged(device: &mut DeviceSocket, reference: i64) -> Value {
 /// Row N5: the instance dies between the commit and telling the others; who tries again elsewhere makes up for it.
 #[tokio::test]
 async fn what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere() {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let mut cluster = Cluster::without_net(3).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let mut hearers = [cluster.at(1, &bob).device().await, cluster.at(2, &bob).device().await];

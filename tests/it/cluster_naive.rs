@@ -18,7 +18,7 @@ use crate::support::account::numbers;
 use crate::support::cluster::{Cluster, SLACK};
 use crate::support::database::Dump;
 use crate::support::wait::s;
-use crate::support::{Checker, Person, heavy, stays};
+use crate::support::{Checker, Person, alone, heavy, stays};
 
 /// Across instances while Redis is away.
 const AWAY: Duration = Duration::from_secs(2);
@@ -127,7 +127,7 @@ async fn device_has(device: &mut crate::support::DeviceSocket, version: i64) {
 /// what a socket does not hear it never gets.
 #[tokio::test]
 async fn a_first_socket_listens_before_it_reads_however_long_that_takes() {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let cluster = Cluster::without_net(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let (writer, reader) = (cluster.at(0, &ann), cluster.at(1, &bob));

@@ -41,6 +41,7 @@ impl Bench {
             migrate: true,
             migration_wait: Duration::ZERO,
             connections_max: 2,
+            hears_others: false,
             unsafe_durability: false,
             push_grace: Duration::from_millis(400),
         };

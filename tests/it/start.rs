@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::cluster::SLACK;
 use crate::support::database::Dump;
-use crate::support::postgres::Cluster;
+use crate::support::postgres::{Cluster, fresh_database};
 use crate::support::wait::s;
 use crate::support::{Db, TestServer, eventually, until};
 
@@ -64,6 +64,17 @@ async fn who_waits_for_postgres_may_be_stopped() {
     waits(&server).await;
     server.term();
     assert_eq!(server.wait_end(s(5)).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn who_shares_a_database_without_redis_is_told_what_is_missing() {
+    let url = fresh_database().await;
+    let alone = TestServer::with(Db::Postgres).database_url(&url).start().await;
+    let second = TestServer::with(Db::Postgres).database_url(&url).start().await;
+    let says = |server: &TestServer| server.log().matches("REDIS_URL is not set").count();
+    assert_eq!((says(&alone), says(&second)), (0, 1));
+    let together = TestServer::spawn(Db::Cluster).await;
+    assert_eq!(says(&together), 0);
 }
 
 #[tokio::test]

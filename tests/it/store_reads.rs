@@ -50,6 +50,7 @@ async fn bench(db: Db) -> Bench {
         migrate: true,
         migration_wait: Duration::ZERO,
         connections_max: 4,
+        hears_others: false,
         unsafe_durability: false,
         push_grace: Duration::from_secs(3),
     };

@@ -31,6 +31,8 @@ impl Cluster {
     }
 
     /// The same without the net below: what arrives was heard, or read because something that was heard was no longer the next.
+    ///
+    /// Redis must not be late then, so whoever uses it takes its turn `alone`.
     pub async fn without_net(instances: usize) -> Self {
         let cluster = Self::with(Redis::start(), instances, &[("REDIS__LOOK_MS", 60_000)]).await;
         cluster.is_whole_within(Duration::from_secs(20)).await;
