@@ -24,8 +24,9 @@ impl MigrationTrait for Migration {
             db.execute_unprepared(&format!("CREATE INDEX {INDEX}")).await?;
             return Ok(());
         }
-        // It waits for every transaction that is open. One that was interrupted has left an index that is good for nothing.
-        for statement in ["SET lock_timeout = 0", "DROP INDEX IF EXISTS chats_altered"] {
+        // One that was interrupted has left an index that is good for nothing.
+        // Both wait for every transaction that is open, and nobody waits for them.
+        for statement in ["SET lock_timeout = 0", "DROP INDEX CONCURRENTLY IF EXISTS chats_altered"] {
             db.execute_unprepared(statement).await?;
         }
         db.execute_unprepared(&format!("CREATE INDEX CONCURRENTLY {INDEX}")).await?;

@@ -17,7 +17,7 @@ use super::room::messages::Command;
 use super::session::frame::{Close, raw_text_frame};
 use super::sessions::Sessions;
 use crate::domain::{ChatroomId, ChatterId};
-use crate::relay::{Hear, State, Told, Worker};
+use crate::relay::{EVERY_INSTANCE, Hear, State, Told, Worker};
 use crate::store::changed::{Ending, Seen, Watch};
 use crate::store::{Store, StoreError};
 
@@ -30,6 +30,8 @@ const BUSY: usize = 20_000;
 const ON_ITS_WAY: Duration = Duration::from_millis(300);
 /// As long as this after Redis is back, everybody hears again.
 const HEALED: Duration = Duration::from_secs(3);
+/// It takes up to so long until it is known that Redis is gone.
+const UNNOTICED: Duration = Duration::from_secs(10);
 /// After so long without a look, what has ended may not be noted any more; half of the time for which it is.
 const FORGOTTEN: Duration = Duration::from_secs(1_800);
 /// Whose tokens could not be looked at is tried again after this.
@@ -77,6 +79,8 @@ impl Cluster {
 
     /// Hears, looks and checks for as long as the instance runs. `watch` began before there were sockets.
     pub async fn run(self: Arc<Self>, hearing: Worker, watch: Watch) {
+        // From the call on, whether or not it is confirmed.
+        drop(self.parts.sessions.relay().listen(EVERY_INSTANCE));
         tokio::join!(hearing.run(self.clone()), self.watch(watch), self.ask());
     }
 
@@ -84,21 +88,11 @@ impl Cluster {
     /// or is back.
     async fn watch(&self, mut watch: Watch) {
         let mut passed = 0;
-        let mut away_at = Some(Instant::now());
-        let mut lost = 0;
+        let mut deaf = Deaf::default();
         let mut looked_at = Instant::now();
         loop {
             let is_up = self.parts.sessions.relay().state() == State::Up;
-            let counters = self.parts.sessions.relay().counters();
-            let lost_before = std::mem::replace(&mut lost, counters.dropped + counters.reconnects);
-            if !is_up || lost > lost_before {
-                away_at = Some(Instant::now());
-            } else if away_at.is_none() {
-                self.parts.receipts.were_heard(HEALED);
-            } else if away_at.is_some_and(|at| at.elapsed() >= HEALED) {
-                self.parts.receipts.tell_late();
-                away_at = None;
-            }
+            self.hear_of_receipts(&mut deaf, is_up);
             // An error is an early end of the pause: somebody has been missing something.
             let _ = timeout(self.pause(is_up, passed), self.missed.notified()).await;
             match self.parts.store.changed(&mut watch).await {
@@ -121,6 +115,30 @@ impl Cluster {
         }
     }
 
+    /// Once all hear again: tells what others have missed of this instance, and asks what it has missed of them.
+    fn hear_of_receipts(&self, deaf: &mut Deaf, is_up: bool) {
+        let Parts { sessions, receipts, .. } = &self.parts;
+        let counters = sessions.relay().counters();
+        let lost = counters.dropped + counters.reconnects;
+        let was_lost = std::mem::replace(&mut deaf.lost, lost) < lost;
+        // Who has not heard yet, and has nobody to hear for, misses nothing.
+        deaf.has_begun |= is_up || sessions.count() > 0;
+        if deaf.has_begun && (!is_up || was_lost) {
+            let now = Instant::now();
+            deaf.since = Some((deaf.since.map_or(now, |(first, _)| first), now));
+        }
+        match deaf.since {
+            None => receipts.were_heard(),
+            Some((first, last)) if last.elapsed() >= HEALED => {
+                deaf.since = None;
+                let within = first.elapsed() + UNNOTICED;
+                receipts.tell_again(within);
+                sessions.relay().tell(Told::Missed { within_s: within.as_secs() + 1 });
+            }
+            Some(_) => {}
+        }
+    }
+
     fn pause(&self, is_up: bool, passed: usize) -> Duration {
         let every = self.parts.look_every;
         match is_up {
@@ -131,10 +149,7 @@ impl Cluster {
     }
 
     async fn bring(&self, seen: Seen) {
-        for changed in seen.rooms {
-            if changed.made {
-                self.tell_of_room(changed.chatroom_id, changed.pair).await;
-            }
+        for changed in &seen.rooms {
             self.parts.sessions.look(changed.chatroom_id, changed.pair, changed.version);
         }
         for ending in seen.endings {
@@ -142,6 +157,10 @@ impl Cluster {
                 Ending::Access(chatter) => self.doubt(chatter),
                 Ending::Room(room, pair) => self.room_gone(room, pair),
             }
+        }
+        // Last, since it asks the database for each.
+        for made in seen.rooms.iter().filter(|room| room.made) {
+            self.tell_of_room(made.chatroom_id, made.pair).await;
         }
     }
 
@@ -212,9 +231,18 @@ impl Cluster {
     }
 }
 
+/// Since when, and until when, this instance was not sure to hear and to be heard.
+#[derive(Default)]
+struct Deaf {
+    since: Option<(Instant, Instant)>,
+    /// Messages and connections that were lost until the last time.
+    lost: u64,
+    has_begun: bool,
+}
+
 impl Hear for Cluster {
     fn told(&self, told: Told) {
-        let Parts { sessions, registry, .. } = &self.parts;
+        let Parts { sessions, registry, receipts, .. } = &self.parts;
         match told {
             Told::Changes(changes) => {
                 // A room that is too busy leaves it to the next look at the database.
@@ -227,6 +255,7 @@ impl Hear for Cluster {
             }
             Told::AccessEnded { chatter_id } => self.doubt(chatter_id),
             Told::RoomGone { chatroom_id, chatters } => self.room_gone(chatroom_id, chatters),
+            Told::Missed { within_s } => receipts.tell_again(Duration::from_secs(within_s)),
         }
     }
 

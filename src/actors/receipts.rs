@@ -25,12 +25,50 @@ pub struct Receipts {
     /// What has to be counted for, by chatter and room: of several steps the last says all.
     to_count: Mutex<HashMap<ChatterId, HashMap<ChatroomId, Moved>>>,
     added: Notify,
-    /// What other instances may not have heard, and since when.
-    late: Mutex<HashMap<(ChatroomId, ChatterId), (Instant, Moved)>>,
+    /// What other instances may not have heard.
+    late: Mutex<Late>,
 }
 
-/// What is kept for other instances to be told later: beyond, their devices see it with the next step or sign-in.
+/// What is kept for other instances to be told again: the newest of each room and chatter, in two halves, so that the older one
+/// can be let go at once. What is no longer kept, their devices see with the next step or sign-in.
+#[derive(Default)]
+struct Late {
+    newer: HashMap<(ChatroomId, ChatterId), (Instant, Moved)>,
+    older: HashMap<(ChatroomId, ChatterId), (Instant, Moved)>,
+    /// When the newer half was begun.
+    since: Option<Instant>,
+}
+
+/// What one half keeps.
 const LATE_MAX: usize = 10_000;
+/// How long a half is added to while the other instances hear: an instance that alone heard nothing for so long is told all.
+const LATE_KEPT: Duration = Duration::from_secs(60);
+
+impl Late {
+    fn keep(&mut self, moved: &Moved) {
+        let now = Instant::now();
+        let key = (moved.chatroom_id, moved.chatter_id);
+        // A step that was only delivered shall not hide one that was read.
+        let before = self.newer.get(&key).or_else(|| self.older.get(&key));
+        let read = moved.read || before.is_some_and(|(_, before)| before.read);
+        if self.newer.len() >= LATE_MAX {
+            self.turn();
+        }
+        self.since.get_or_insert(now);
+        self.older.remove(&key);
+        self.newer.insert(key, (now, Moved { read, ..*moved }));
+    }
+
+    fn turn(&mut self) {
+        self.older = std::mem::take(&mut self.newer);
+        self.since = None;
+    }
+
+    fn of(&self, within: Duration) -> Vec<Moved> {
+        let all = self.older.values().chain(self.newer.values());
+        all.filter(|(at, _)| at.elapsed() <= within).map(|(_, moved)| *moved).collect()
+    }
+}
 
 impl Receipts {
     /// Nothing has moved yet.
@@ -50,26 +88,17 @@ impl Receipts {
         }
     }
 
-    /// Tells the other instances what they may not have heard at its time. Called when they hear again.
-    pub fn tell_late(&self) {
-        let late = std::mem::take(&mut *self.late.lock());
-        if !late.is_empty() {
-            self.moved(late.into_values().map(|(_, moved)| moved).collect());
-        }
+    /// Tells again what moved within this time. Called when other instances hear again that did not, or this one is heard.
+    pub fn tell_again(&self, within: Duration) {
+        let late = self.late.lock().of(within);
+        self.tell(late);
     }
 
-    /// What was told so long ago was heard. Called while the other instances hear.
-    pub fn were_heard(&self, ago: Duration) {
-        self.late.lock().retain(|_, (at, _)| at.elapsed() < ago);
-    }
-
-    fn keep_for_later(&self, moved: &Moved) {
+    /// Lets go of what moved long ago. Called while all instances hear.
+    pub fn were_heard(&self) {
         let mut late = self.late.lock();
-        let key = (moved.chatroom_id, moved.chatter_id);
-        if late.len() < LATE_MAX || late.contains_key(&key) {
-            // A step that was only delivered shall not hide one that was read.
-            let read = moved.read || late.get(&key).is_some_and(|(_, before)| before.read);
-            late.insert(key, (Instant::now(), Moved { read, ..*moved }));
+        if late.since.is_some_and(|since| since.elapsed() >= LATE_KEPT) {
+            late.turn();
         }
     }
 
@@ -97,13 +126,19 @@ impl Receipts {
 
 impl Watcher for Receipts {
     fn moved(&self, moved: Vec<Moved>) {
+        if self.sessions.relay().state() != State::Single {
+            // Also while Redis seems to be there: that it is gone is known a little later.
+            let mut late = self.late.lock();
+            moved.iter().for_each(|moved| late.keep(moved));
+        }
+        self.tell(moved);
+    }
+}
+
+impl Receipts {
+    fn tell(&self, moved: Vec<Moved>) {
         let mut counts = false;
-        // Also while Redis seems to be there: that it is gone is known a little later.
-        let is_alone = self.sessions.relay().state() == State::Single;
         for moved in moved {
-            if !is_alone {
-                self.keep_for_later(&moved);
-            }
             if moved.shown && moved.other_id != moved.chatter_id && self.sessions.may_have_device(moved.other_id) {
                 self.sessions.announce(moved.other_id, &text_frame(&frame(&moved, None)));
             }

@@ -177,9 +177,11 @@ impl Sessions {
             || self.by_chatter.get(&chatter_id).is_some_and(|links| links.iter().any(|link| link.is_device()))
     }
 
-    /// The chatter's sign-ins ended, but for this one: closes their sockets on all instances.
+    /// The chatter's sign-ins ended, but for this one: closes their sockets on all instances. A token without a sign-in
+    /// stands for the chatter alone.
     pub fn signed_out(&self, chatter_id: ChatterId, keep: Option<i64>) {
-        self.close_of(chatter_id, Close::TOKEN_REFUSED, |link| link.sign_in_id() != keep);
+        let ended = |link: &Link| link.sign_in_id().is_some() && link.sign_in_id() != keep;
+        self.close_of(chatter_id, Close::TOKEN_REFUSED, ended);
         self.relay.tell(Told::AccessEnded { chatter_id });
     }
 

@@ -139,7 +139,9 @@ pub async fn change(
     };
     let password_changed = password_hash.is_some();
     let (show_last_seen, show_receipts) = (body.show_last_seen, body.show_receipts);
-    let changed = Changed { nickname, fcm_reg_id: token, password_hash, show_last_seen, show_receipts };
+    let ends_sign_ins_but = password_changed.then_some(viewer.sign_in_id);
+    let changed =
+        Changed { nickname, fcm_reg_id: token, password_hash, ends_sign_ins_but, show_last_seen, show_receipts };
     // Those who were shown it until now.
     let watchers = if show_last_seen == Some(false) { watchers(&state, viewer).await? } else { Vec::new() };
     if state.store.change_chatter(viewer.chatter_id, changed).await?.is_none() {
@@ -154,7 +156,6 @@ pub async fn change(
         state.sessions.shows_again(viewer.chatter_id);
     }
     if password_changed {
-        state.store.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
         state.sessions.signed_out(viewer.chatter_id, viewer.sign_in_id);
     }
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))

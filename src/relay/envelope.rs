@@ -147,6 +147,9 @@ enum Payload<'a> {
         chatroom_id: ChatroomId,
         chatters: [ChatterId; 2],
     },
+    Missed {
+        within_s: u64,
+    },
 }
 
 /// A chat and what happened to it; times in microseconds.
@@ -190,6 +193,7 @@ impl<'a> Payload<'a> {
             Told::RoomMade { chatroom_id, chatters } => Self::RoomMade { chatroom_id, chatters },
             Told::AccessEnded { chatter_id } => Self::AccessEnded { chatter_id },
             Told::RoomGone { chatroom_id, chatters } => Self::RoomGone { chatroom_id, chatters },
+            Told::Missed { within_s } => Self::Missed { within_s },
         }
     }
 
@@ -203,6 +207,7 @@ impl<'a> Payload<'a> {
             Self::RoomMade { chatroom_id, chatters } => Told::RoomMade { chatroom_id, chatters },
             Self::AccessEnded { chatter_id } => Told::AccessEnded { chatter_id },
             Self::RoomGone { chatroom_id, chatters } => Told::RoomGone { chatroom_id, chatters },
+            Self::Missed { within_s } => Told::Missed { within_s },
         }
     }
 }

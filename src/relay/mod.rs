@@ -18,7 +18,7 @@ mod told;
 
 pub use roster::Orphans;
 pub use tally::Counters;
-pub use told::{About, Changes, Told};
+pub use told::{About, Changes, EVERY_INSTANCE, Told};
 
 /// Who hears what other instances tell. Called by the relay's tasks; must not wait.
 pub trait Hear: Send + Sync {

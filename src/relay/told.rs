@@ -21,7 +21,12 @@ pub enum Told {
     AccessEnded { chatter_id: ChatterId },
     /// A room is gone.
     RoomGone { chatroom_id: ChatroomId, chatters: [ChatterId; 2] },
+    /// Who tells this has heard nothing: receipts of so many seconds back shall be told again.
+    Missed { within_s: u64 },
 }
+
+/// No chatter's id, which begin at 1: what is for every instance. Each listens to it from its start.
+pub const EVERY_INSTANCE: ChatterId = 0;
 
 /// What a frame is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +58,7 @@ impl Told {
                 (*first, *second)
             }
             Self::Frame { chatter_id, .. } | Self::AccessEnded { chatter_id } => (*chatter_id, *chatter_id),
+            Self::Missed { .. } => (EVERY_INSTANCE, EVERY_INSTANCE),
         };
         (first, (second != first).then_some(second))
     }
@@ -94,6 +100,7 @@ impl fmt::Debug for Told {
             Self::AccessEnded { chatter_id } => write!(f, "AccessEnded {chatter_id}"),
             Self::RoomMade { chatroom_id, .. } => write!(f, "RoomMade {chatroom_id}"),
             Self::RoomGone { chatroom_id, .. } => write!(f, "RoomGone {chatroom_id}"),
+            Self::Missed { within_s } => write!(f, "Missed {within_s} s"),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Changed {
     /// `Some(None)` removes the token.
     pub fcm_reg_id: Option<Option<String>>,
     pub password_hash: Option<String>,
+    /// Ends every sign-in but this one, if any.
+    pub ends_sign_ins_but: Option<Option<i64>>,
     pub show_last_seen: Option<bool>,
     pub show_receipts: Option<bool>,
 }
@@ -152,6 +154,9 @@ impl Store {
                 }
                 if let Some(token) = &changed.fcm_reg_id {
                     set_account_token(&tx, id, token.as_deref()).await?;
+                }
+                if let Some(keep) = changed.ends_sign_ins_but {
+                    self.end_other_sign_ins(&tx, id, keep).await?;
                 }
                 let row = Entity::find_by_id(id).one(&tx).await?;
                 tx.commit().await?;

@@ -50,7 +50,7 @@ impl Outbox {
         let due = "SELECT chatroom_id, receiver_id FROM push_outbox WHERE due_time <= (SELECT now FROM clock)
             ORDER BY due_time LIMIT $2 {skip_locked}";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.claim("", due, vec![micros(lease).into(), limit.into()], lease).await
+        self.claim("", due, vec![micros(lease).into(), limit.into()], lease, false).await
     }
 
     /// Claims these rows where nobody has claimed them since they became owed, due or not.
@@ -63,7 +63,7 @@ impl Outbox {
         let hurried = format!("hurried (chatroom_id, receiver_id) AS (VALUES {rows}), ");
         let due = "SELECT o.chatroom_id, o.receiver_id FROM push_outbox AS o JOIN hurried AS h
             ON h.chatroom_id = o.chatroom_id AND h.receiver_id = o.receiver_id WHERE o.attempts = 0 {skip_locked_o}";
-        self.claim(&hurried, due, values, lease).await
+        self.claim(&hurried, due, values, lease, true).await
     }
 
     /// One statement, so that no lock is held over a round trip.
@@ -73,6 +73,7 @@ impl Outbox {
         due: &str,
         values: Vec<Value>,
         lease: Duration,
+        hurried: bool,
     ) -> Result<Vec<Lease>, StoreError> {
         let sql = format!(
             "WITH {with}clock AS MATERIALIZED (SELECT {{clock}} AS now), due AS ({due})
@@ -91,7 +92,7 @@ impl Outbox {
         };
         let statement = self.statement(&sql, values);
         let rows = self.writes.run(async |db| db.query_all_raw(statement).await).await?;
-        Ok(rows.iter().map(|row| lease_of(row, lease)).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(|row| lease_of(row, lease, hurried)).collect::<Result<_, _>>()?)
     }
 
     /// What decides over these rows, read after they were claimed. A room that is gone owes nothing.
@@ -221,7 +222,7 @@ fn rows_of<const N: usize>(values: &mut Vec<Value>, rows: impl Iterator<Item = [
     sql
 }
 
-fn lease_of(row: &QueryResult, lease: Duration) -> Result<Lease, DbErr> {
+fn lease_of(row: &QueryResult, lease: Duration, hurried: bool) -> Result<Lease, DbErr> {
     let due_time: i64 = row.try_get("", "due_time")?;
     Ok(Lease {
         key: Key { chatroom_id: row.try_get("", "chatroom_id")?, receiver_id: row.try_get("", "receiver_id")? },
@@ -230,6 +231,7 @@ fn lease_of(row: &QueryResult, lease: Duration) -> Result<Lease, DbErr> {
         due_time: Micros(due_time),
         attempts: row.try_get("", "attempts")?,
         claim_time: Micros(due_time - micros(lease)),
+        hurried,
     })
 }
 

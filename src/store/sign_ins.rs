@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use ::entity::sign_in::{ActiveModel, Column, Entity};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, Set};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, Set,
+};
 
 use super::changed::Ending;
 use super::chatrooms::chatroom_of;
-use super::{Store, StoreError, begin};
+use super::{Store, StoreError};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
@@ -57,19 +59,18 @@ impl Store {
     }
 
     /// Ends every sign-in of the chatter but this one.
-    pub async fn end_other_sign_ins(&self, chatter: ChatterId, keep: Option<i64>) -> Result<(), StoreError> {
+    pub(super) async fn end_other_sign_ins(
+        &self,
+        tx: &DatabaseTransaction,
+        chatter: ChatterId,
+        keep: Option<i64>,
+    ) -> Result<(), DbErr> {
         let mut others = Entity::delete_many().filter(Column::ChatterId.eq(chatter));
         if let Some(keep) = keep {
             others = others.filter(Column::Id.ne(keep));
         }
-        self.writes
-            .run(async |db| {
-                let tx = begin(db).await?;
-                others.exec(&tx).await?;
-                self.note_ending(&tx, Ending::Access(chatter)).await?;
-                tx.commit().await
-            })
-            .await
+        others.exec(tx).await?;
+        self.note_ending(tx, Ending::Access(chatter)).await
     }
 
     /// Whether a token with these claims still counts. Asked for every request and every new socket.

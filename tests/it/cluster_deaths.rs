@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -99,7 +99,9 @@ async fn whenever_an_instance_is_killed_sockets_on_the_others_get_each_chat_with
         let mut hearer = hearer.await.expect("no hearer fails");
         let rows = dump.chats(hearer.room).await;
         let last = rows.last().expect("there are some").seq;
+        let start = Instant::now();
         while hearer.socket.last_seq() < last {
+            assert!(start.elapsed() < TOLD_WITHIN + SLACK, "{} of {last} came", hearer.socket.last_seq());
             hearer.hears_for(Duration::from_millis(20)).await;
             assert!(hearer.came.len() <= rows.len(), "more than is stored");
         }

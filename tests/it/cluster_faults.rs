@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::burst::Burst;
+use crate::support::burst::{Burst, Manner};
 use crate::support::cluster::{Cluster, Crossing, SLACK};
 use crate::support::device_checker::{settle, verify};
 use crate::support::dice::Dice;
@@ -17,6 +17,9 @@ const HEALED: Duration = Duration::from_secs(3);
 /// Across instances with Redis.
 const NEAR: Duration = Duration::from_secs(1);
 
+/// Leaves the machine time for what is measured beside it.
+const PACED: Manner = Manner { pause: Duration::from_millis(10), patience: Duration::from_secs(30) };
+
 /// Senders at any instance, and sockets of both people of each room on both instances.
 struct Traffic {
     burst: Burst,
@@ -25,7 +28,7 @@ struct Traffic {
 
 impl Traffic {
     async fn start(cluster: &Cluster) -> Self {
-        let burst = Burst::start(&cluster.server.api(), 2, 2).await;
+        let burst = Burst::with(PACED, &cluster.server.api(), 2, 2).await;
         let mut open = Vec::new();
         for (room, (left, right)) in burst.rooms.iter().zip(&burst.people) {
             for (instance, person) in [(0, left), (1, left), (0, right), (1, right)] {
@@ -158,7 +161,8 @@ async fn one_instance_is_cut_off_from_redis() {
     under_traffic(&cluster, async |cluster, crossings| {
         cluster.wires[0].cut();
         cluster.says_within(0, "degraded", s(2) + SLACK).await;
-        assert_eq!(cluster.readyz(1).await["status"], "ready", "the other one is not");
+        // The other one is not, but for a moment in which Redis answers it late.
+        cluster.says_within(1, "ready", SLACK).await;
         // The other one does not know that somebody is cut off: it looks at the database all the same.
         for _ in 0..3 {
             arrive(crossings, AWAY).await;

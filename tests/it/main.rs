@@ -15,6 +15,7 @@ mod cluster_faults;
 mod cluster_naive;
 mod cluster_presence;
 mod cluster_races;
+mod cluster_receipts;
 mod cluster_rolling;
 mod demo_browser;
 mod documents;

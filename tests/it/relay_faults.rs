@@ -10,12 +10,16 @@ use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::relay::{Instance, changes, frame};
+use crate::support::cluster::SLACK;
 use crate::support::proxy::Proxy;
 use crate::support::secrets::{JWT_SECRET, MARKER};
 use crate::support::wait::s;
 use crate::support::{Redis, alone, eventually, heavy, until};
 
-const HEALED: Duration = s(3);
+/// Promised: 3 s; the rest is for a loaded machine.
+const HEALED: Duration = s(3).saturating_add(SLACK);
+/// How long listening waits for its confirmation, and the same rest.
+const LISTEN_WITHIN: Duration = Duration::from_millis(500).saturating_add(SLACK);
 
 fn settings(redis: &Redis) -> Settings {
     Settings::new(redis.url().into())
@@ -62,7 +66,7 @@ async fn nobody_waits(instance: &Instance) {
     assert!(start.elapsed() < s(2), "20,000 were told in {:?}", start.elapsed());
     let start = Instant::now();
     assert!(!instance.relay.listen(5).await, "not confirmed");
-    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(start.elapsed() < LISTEN_WITHIN, "{:?}", start.elapsed());
     instance.relay.unlisten(5);
 }
 

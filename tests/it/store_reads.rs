@@ -7,6 +7,7 @@ use hyper_chat::domain::chatroom::{Chatroom, Watermarks};
 use hyper_chat::domain::clock::Micros;
 use hyper_chat::store::changed::Ending;
 use hyper_chat::store::chatrooms::Created;
+use hyper_chat::store::chatters::Changed;
 use hyper_chat::store::unread::{RoomState, Unread};
 use hyper_chat::store::writer::{Move, Moved, Watcher};
 use hyper_chat::store::{Options, Store};
@@ -119,7 +120,8 @@ async fn a_watch_sees_what_is_new_altered_made_and_ended_since_it_began(db: Db) 
     bench.says(loud, 1, 3).await;
     let made = bench.room(4, 4).await.id;
     bench.store.delete_chatroom(gone).await.expect("answers");
-    bench.store.end_other_sign_ins(5, None).await.expect("answers");
+    let signed_out = Changed { ends_sign_ins_but: Some(None), ..Changed::default() };
+    bench.store.change_chatter(5, signed_out).await.expect("answers");
     bench.store.anonymise_chatter(4).await.expect("answers");
     let seen = bench.store.changed(&mut watch).await.expect("answers");
     let changed = |room: i64| seen.rooms.iter().find(|changed| changed.chatroom_id == room);

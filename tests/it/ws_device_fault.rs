@@ -7,11 +7,9 @@ use serde_json::json;
 use crate::support::device_checker::{settle, verify};
 use crate::support::device_socket::{Way, check_problem, cursors, send};
 use crate::support::postgres::Cluster;
+use crate::support::scene::REFUSED_WITHIN;
 use crate::support::wait::s;
 use crate::support::{Db, Device, DeviceSocket, RawSocket, TestServer, eventually, heavy};
-
-/// Promised: 3 s; the rest is for a loaded machine.
-const REFUSED_WITHIN: Duration = Duration::from_millis(3_500);
 
 async fn cluster() -> Cluster {
     tokio::task::spawn_blocking(Cluster::start).await.expect("a cluster of its own")

@@ -108,10 +108,15 @@ async fn a_seed_socket_counts_as_being_there(db: Db) {
     let device = bob.device().await;
     seed.close();
     ann.says(room, "and nobody has gone yet").await;
-    let came = watching.next(s(10)).await.expect("a frame");
+    // An instance that Redis does not answer in time tells once more who came.
+    let mut came = watching.next_event(s(10)).await.expect("a frame");
+    while came["type"] == "presence" {
+        assert_eq!(came["online"], true, "{came}");
+        came = watching.next_event(s(10)).await.expect("a frame");
+    }
     assert_eq!(came["chat"]["content"], "and nobody has gone yet", "{came}");
     device.close();
-    assert_eq!(told_of(&mut watching, &bob).await["online"], false);
+    while told_of(&mut watching, &bob).await["online"] != false {}
 }
 
 async fn who_hides_when_last_seen_is_not_told_about(db: Db) {
@@ -122,7 +127,7 @@ async fn who_hides_when_last_seen_is_not_told_about(db: Db) {
     let mut watching = ann.device().await;
     let mut hidden = bob.device().await;
     hidden.says(room, "a", "here, and nobody was told").await;
-    let came = watching.next(s(10)).await.expect("a frame");
+    let came = watching.next_event(s(10)).await.expect("a frame");
     assert_eq!(came["type"], "chat", "{came}");
     for body in
         [ann.get(&format!("/api/chatters/{}", bob.id)).await.expect(200), ann.room(room).await["opponent"].clone()]

@@ -239,9 +239,16 @@ async fn a_device_that_reads_too_slowly_comes_back_and_misses_nothing(db: Db) {
         match slow.next(s(20)).await {
             Some(frame) if frame.opcode() == CLOSE => break frame.close_code(),
             Some(frame) => {
-                let chat = frame.json();
-                if chat["type"] == "chat" {
-                    assert_eq!(chat["chat"]["version"], last + 1, "in order up to the end");
+                // On an instance that lags behind, it may have to be read.
+                let frame = frame.json();
+                let row = std::slice::from_ref(&frame["chat"]);
+                let rows: &[Value] = match frame["type"].as_str() {
+                    Some("chat") => row,
+                    Some("changes") => frame["changes"].as_array().expect("a list"),
+                    _ => continue,
+                };
+                for version in numbers(rows, "version") {
+                    assert_eq!(version, last + 1, "in order up to the end");
                     last += 1;
                 }
             }
@@ -252,7 +259,8 @@ async fn a_device_that_reads_too_slowly_comes_back_and_misses_nothing(db: Db) {
     assert!(matches!(code, 4508 | 1006), "{code}");
     assert!(last < count, "it was cut off");
     let mut again = bob.device().await;
-    let pages = again.resume(&[(room, last)]).await;
+    let mut pages = again.resume(&[(room, last)]).await;
+    pages.retain(|page| page["type"] == "changes");
     let seqs: Vec<_> = pages.iter().flat_map(|p| numbers(p["changes"].as_array().unwrap(), "seq")).collect();
     assert_eq!(seqs, (last + 1..=count).collect::<Vec<_>>());
 }

@@ -36,7 +36,7 @@ pub(super) struct Recent {
     pub(super) tokens: Vec<DeviceToken>,
 }
 
-/// `live`: whether the receiver has a live socket; asked only within the grace.
+/// `live`: whether the receiver has a live socket here; asked only within the grace.
 pub(super) fn decide(
     owed: Owed,
     live: impl Fn(ChatterId) -> bool,
@@ -53,7 +53,8 @@ pub(super) fn decide(
         return Decision::NoToken;
     }
     let oldest_age = age(owed.oldest_create_time.unwrap_or(newest.create_time), claim_time);
-    if oldest_age < settings.grace && live(owed.lease.key.receiver_id) {
+    // A row is due with its first chat. Where only later ones are unconfirmed, somebody confirms, on any instance.
+    if oldest_age < settings.grace && (!owed.lease.hurried || live(owed.lease.key.receiver_id)) {
         // No attempts: the row can still be hurried when the socket turns out to be dead.
         return Decision::Keep { wait: settings.grace - oldest_age, attempts: 0 };
     }

@@ -62,15 +62,18 @@ impl Room {
                 told.into_iter().for_each(|changes| relay.tell(Told::Changes(changes)));
             }
             let ready = Arc::new(order.take(events));
-            if unknown || retried > order.head().version {
+            let head = order.head().version;
+            let in_doubt = unknown || retried > head;
+            if in_doubt {
                 order.doubt();
-            } else if retried > 0 {
-                // The room begins where the database is; a socket may not have got that far.
-                let both = [room.owner_id, room.opponent_id];
-                self.parts.sessions.look(self.id, both, order.head().version);
             }
+            let both = [room.owner_id, room.opponent_id];
             self.chats_end_typing(&ready.events);
             self.deliver(&ready, push_owed);
+            if retried > 0 && !in_doubt {
+                // The room begins where the database is; a socket may not have got that far.
+                self.parts.sessions.look(self.id, both, head);
+            }
         }
         for (reply, outcome) in answers {
             answer(reply, outcome.map_err(problem_of));

@@ -116,10 +116,17 @@ impl Cursors {
         }
     }
 
-    /// The room is at this version: whether a live socket was given less, and has to read it.
+    /// The room is at this version: whether a live socket was given less, and has to read it. One that is reading it goes
+    /// on until it has got so far.
     pub fn look(&mut self, room: ChatroomId, version: Version) -> bool {
-        let Some(Cursor::Live(sent)) = self.rooms.get(&room) else { return false };
-        let below = *sent < version;
+        let below = match self.rooms.get_mut(&room) {
+            Some(Cursor::Live(sent)) => *sent < version,
+            Some(Cursor::Held(held)) => {
+                held.seen = version.max(held.seen);
+                false
+            }
+            None => false,
+        };
         if below {
             self.still_behind(room);
         }
@@ -211,6 +218,12 @@ impl Cursors {
         }
     }
 
+    /// Whether the socket has to be told of this room. While the rooms are listed nobody knows: the listing says it.
+    #[must_use]
+    pub fn misses(&self, room: ChatroomId) -> bool {
+        !self.listing && !self.gone.contains(&room) && !self.knows(room)
+    }
+
     /// Whether the socket was told of this room, or will be.
     #[must_use]
     pub fn knows(&self, room: ChatroomId) -> bool {
@@ -233,13 +246,15 @@ impl Cursors {
     /// The room is gone; whether the socket may have known it.
     pub fn forget(&mut self, room: ChatroomId) -> bool {
         self.behind.remove(&room);
-        let noted = (self.listing || self.gone.len() < GONE_MAX) && self.gone.insert(room);
-        let is_news = self.listing && noted;
+        // A room that has yet to be listed is said to be gone with the page that names it.
+        if self.listing || self.gone.len() < GONE_MAX {
+            self.gone.insert(room);
+        }
         let known = self.rooms.remove(&room);
         if let Some(Cursor::Held(held)) = &known {
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
         }
-        is_news || known.is_some()
+        known.is_some()
     }
 
     /// How many rooms have to be read.

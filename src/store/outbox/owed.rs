@@ -31,6 +31,8 @@ pub struct Lease {
     pub attempts: i64,
     /// When it was claimed, by the database's clock.
     pub claim_time: Micros,
+    /// Whether it was claimed because its receiver seems to be nowhere, and not because it was due.
+    pub hurried: bool,
 }
 
 /// A push token; its Debug shows nothing.

@@ -5,7 +5,7 @@
 
 mod statements;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::postgres::{PgConnection, PgRow};
@@ -77,10 +77,13 @@ impl Postgres {
                 None => connect(&writes).await?,
             };
             let answer = ask(&mut connection).await;
-            // A refusal by the database leaves the connection sound, unless it ends it (57P01 and its like); nothing else does.
+            // A refusal by the database leaves the connection sound, unless it ends it (57P01 and its like) or its plans are of
+            // a table that has changed since (0A000); nothing else does.
             let sound = match &answer {
                 Ok(_) => true,
-                Err(sqlx::Error::Database(error)) => !error.code().is_some_and(|code| code.starts_with("57P")),
+                Err(sqlx::Error::Database(error)) => {
+                    !error.code().is_some_and(|code| code.starts_with("57P") || code == "0A000")
+                }
                 Err(_) => false,
             };
             if sound {
@@ -110,16 +113,23 @@ async fn batch(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> R
         commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
     let mut appended = append_all(db, &appends, grace_us).await?.into_iter();
     let mut verdicts = Vec::with_capacity(commands.len());
+    // What comes after a command that has to wait, waits too: the lock may be gone by now, and the older one would win.
+    let mut locked = HashSet::new();
     for command in commands {
-        match command {
-            Command::Append(_) => verdicts.extend(appended.next()),
+        let verdict = match command {
+            Command::Append(_) => appended.next().unwrap_or(Verdict::Done(Err(Refusal::Failed))),
+            Command::Alter(alter) if locked.contains(&alter.chatroom_id) => Verdict::Locked,
             // What is committed stays committed, whatever becomes of the changes after it.
-            Command::Alter(alter) => verdicts.push(self::alter(db, alter).await.unwrap_or_else(|error| {
+            Command::Alter(alter) => self::alter(db, alter).await.unwrap_or_else(|error| {
                 let unavailable = is_outage_sqlx(&error);
                 tracing::warn!(error = &error as &dyn std::error::Error, "a chat could not be changed");
                 Verdict::Done(Err(if unavailable { Refusal::Unavailable } else { Refusal::Failed }))
-            })),
+            }),
+        };
+        if matches!(verdict, Verdict::Locked) {
+            locked.insert(command.chatroom_id());
         }
+        verdicts.push(verdict);
     }
     Ok(verdicts)
 }
@@ -189,7 +199,7 @@ async fn insert(db: &mut PgConnection, plan: &Plan<'_>, grace_us: i64) -> Result
 }
 
 /// The chats that are already stored under one of these client_ids. Another instance may store one right after: then the
-/// unique index refuses the batch, and each chat is tried on its own.
+/// unique index refuses the batch, which is tried once more.
 async fn look_up(
     db: &mut PgConnection,
     appends: &[&Append],

@@ -1,6 +1,6 @@
 //! The writer's loop: takes what waits, commits it, tells the rooms; parks what finds its room locked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -210,7 +210,12 @@ impl Loop {
 
 impl Database {
     async fn commit(&mut self, commands: &[&Command]) -> Vec<Verdict> {
-        match self.try_commit(commands).await {
+        let mut tried = self.try_commit(commands).await;
+        // Another instance has stored one of these client_ids since they were looked up: now it is found.
+        if commands.len() > 1 && matches!(&tried, Err(StoreError::Failed(error)) if is_duplicate(error)) {
+            tried = self.try_commit(commands).await;
+        }
+        match tried {
             Ok(verdicts) => verdicts,
             Err(StoreError::Unavailable(error)) => {
                 let error = error.as_ref().map(ToString::to_string);
@@ -223,15 +228,31 @@ impl Database {
                 tracing::error!(error = &error as &dyn std::error::Error, "a chat could not be stored");
                 vec![Verdict::Done(Err(Refusal::Failed))]
             }
-            // One bad row must not fail its neighbours: each on its own.
-            Err(StoreError::Failed(_)) => {
-                let mut verdicts = Vec::with_capacity(commands.len());
-                for command in commands {
-                    verdicts.extend(Box::pin(self.commit(&[command])).await);
-                }
-                verdicts
-            }
+            Err(StoreError::Failed(_)) => self.commit_each(commands).await,
         }
+    }
+
+    /// One bad row must not fail its neighbours: each on its own, for as long as the database answers.
+    async fn commit_each(&mut self, commands: &[&Command]) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(commands.len());
+        let mut locked = HashSet::new();
+        let mut answers = true;
+        for command in commands {
+            let room = command.chatroom_id();
+            let verdict = match answers {
+                false => Verdict::Done(Err(Refusal::Unavailable)),
+                // Behind a command of its room that has to wait.
+                true if locked.contains(&room) => Verdict::Locked,
+                true => Box::pin(self.commit(&[command])).await.remove(0),
+            };
+            match &verdict {
+                Verdict::Locked => drop(locked.insert(room)),
+                Verdict::Done(Err(Refusal::Unavailable)) => answers = false,
+                Verdict::Done(_) => {}
+            }
+            verdicts.push(verdict);
+        }
+        verdicts
     }
 
     async fn try_commit(&mut self, commands: &[&Command]) -> Result<Vec<Verdict>, StoreError> {

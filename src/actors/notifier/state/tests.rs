@@ -20,7 +20,7 @@ fn owed(room: i64, age: Duration, tokens: &[&str]) -> Owed {
     let newest = crate::domain::chat::Chat { chatroom_id: room, receiver_id: 2, seq: 7, create_time, ..chat("hello") };
     let due_time = claim_time.plus(60 * S);
     Owed {
-        lease: Lease { key, to_seq: 7, create_time, due_time, attempts: 1, claim_time },
+        lease: Lease { key, to_seq: 7, create_time, due_time, attempts: 1, claim_time, hurried: true },
         newest: Some(newest),
         oldest_create_time: Some(create_time),
         tokens: tokens.iter().map(|t| DeviceToken::new((*t).to_owned())).collect(),
@@ -72,6 +72,13 @@ fn a_live_socket_moves_the_time_only_within_the_grace() {
     assert_eq!(verdict(owed(1, S, &["t"]), true), rest);
     assert!(matches!(verdict(owed(1, S, &["t"]), false), Decision::Push { .. }));
     assert!(matches!(verdict(owed(1, 3 * S, &["t"]), true), Decision::Push { .. }), "it never cancels");
+}
+
+#[test]
+fn who_confirmed_until_just_now_is_given_the_grace_wherever_they_are() {
+    let mut due = owed(1, S, &["t"]);
+    due.lease.hurried = false;
+    assert_eq!(verdict(due, false), Decision::Keep { wait: 2 * S, attempts: 0 });
 }
 
 #[test]

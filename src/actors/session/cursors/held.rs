@@ -15,6 +15,8 @@ pub(super) struct Held {
     events: Vec<HeldRun>,
     /// Something up to this version was thrown away: what is held is not all, unless the database was read so far.
     pub lost: Version,
+    /// The room has been seen at this version meanwhile: a reading that ended below is not the last.
+    pub seen: Version,
 }
 
 struct HeldRun {
@@ -26,7 +28,7 @@ struct HeldRun {
 impl Held {
     /// Nothing yet, of a room of which the socket has had what is up to here; what is above up to `lost` was thrown away.
     pub fn after(sent: Version, lost: Version) -> Self {
-        Self { sent, lost, events: Vec::new() }
+        Self { sent, lost, events: Vec::new(), seen: 0 }
     }
 
     pub fn bytes(&self) -> usize {
@@ -56,6 +58,7 @@ impl Held {
         if self.lost > version {
             return None;
         }
+        let seen = self.seen;
         let mut sent = version;
         let mut frames = Vec::new();
         for run in self.events {
@@ -65,6 +68,6 @@ impl Held {
             frames.extend(run.frames.into_iter().filter(|(version, _)| *version > sent).map(|(_, frame)| frame));
             sent = sent.max(run.to);
         }
-        Some((frames, sent))
+        (sent >= seen).then_some((frames, sent))
     }
 }

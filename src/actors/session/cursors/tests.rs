@@ -103,6 +103,27 @@ fn a_gap_or_a_large_read_makes_the_room_be_read() {
 }
 
 #[test]
+fn a_room_that_is_seen_ahead_while_it_is_read_is_read_on() {
+    let mut cursors = listed(3);
+    cursors.hold(1);
+    assert!(!cursors.look(1, 5), "it is being read");
+    assert_eq!(cursors.caught_up(1, 4), Release::Again(4));
+    assert_eq!(cursors.caught_up(1, 5), Release::Frames(vec![]));
+    cursors.hold(1);
+    cursors.look(1, 6);
+    cursors.deliver(1, &run(5, 6));
+    assert!(matches!(cursors.caught_up(1, 5), Release::Frames(frames) if versions(frames.clone()) == [6]));
+}
+
+#[test]
+fn what_is_new_or_gone_while_the_rooms_are_listed_is_said_by_the_listing() {
+    let mut cursors = Cursors::default();
+    assert!(!cursors.misses(1) && !cursors.forget(2), "the pages will say it");
+    cursors.all_listed();
+    assert!(cursors.misses(1) && !cursors.misses(2));
+}
+
+#[test]
 fn a_deleted_room_does_not_come_back() {
     let mut cursors = Cursors::default();
     cursors.forget(1);

@@ -146,7 +146,7 @@ impl CatchUp {
         loop {
             self.link.cursors(|cursors| cursors.hold(room.id));
             let Some(page) = self.ask(self.store.changes(room, since, CHANGES_A_PAGE)).await? else {
-                self.link.room_gone(room.id);
+                self.link.room_ended(room.id);
                 return Ok(());
             };
             let mut rest = page.chats.as_slice();
@@ -180,7 +180,7 @@ impl CatchUp {
         }
         self.link.cursors(|cursors| cursors.hold(room.id));
         let Some((chats, version)) = self.ask(self.store.newest(room, RESET_CHATS)).await? else {
-            self.link.room_gone(room.id);
+            self.link.room_ended(room.id);
             return Ok(());
         };
         let fit = fitting(chats.iter().rev());

@@ -24,10 +24,10 @@ impl Link {
         }
     }
 
-    /// Whether it is a device socket that has not heard of this room.
+    /// Whether it is a device socket that has to be told of this room.
     #[must_use]
     pub fn misses_room(&self, room: ChatroomId) -> bool {
-        matches!(&self.kind, Kind::Device(state) if !state.lock().cursors.knows(room))
+        matches!(&self.kind, Kind::Device(state) if state.lock().cursors.misses(room))
     }
 
     /// Queues `ready`, a page of rooms or that one has not changed, and behind it what was held for them.
