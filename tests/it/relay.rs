@@ -10,7 +10,7 @@ use hyper_chat::domain::clock::Micros;
 use hyper_chat::relay::About;
 use hyper_chat::relay::memory::Hub;
 use hyper_chat::relay::redis::Settings;
-use hyper_chat::relay::{Changes, Counters, Hear, Relay, State, Told, Worker};
+use hyper_chat::relay::{Changes, Counters, EVERY_INSTANCE, Hear, Relay, State, Told, Worker};
 use parking_lot::Mutex;
 
 use crate::support::secrets::{JWT_SECRET, MARKER};
@@ -311,6 +311,7 @@ async fn what_is_for_two_reaches_both_and_comes_once_where_both_are(place: Place
 async fn everything_arrives_as_it_was_told(place: Place) {
     let (teller, hearer) = (place.instance().await, place.instance().await);
     hearer.listens(1).await;
+    hearer.listens(EVERY_INSTANCE).await;
     let odd = "\"quotes\" \\ \n\r\t \u{1} \u{7f} 회의 👋🏽 e\u{301} \u{202e}rtl {\"json\": [1]}";
     let mut mixed = changes(&["", odd, &"가나다".repeat(2_666)]);
     mixed.changes[1].0 = ChangeKind::Edited;

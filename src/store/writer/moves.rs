@@ -49,6 +49,11 @@ impl Row {
         Self { chatroom_id, chatter_id, from: 1, delivered: 0, read: 0, sent_at: -1 }
     }
 
+    /// Whether all it says is that the chatter sent something.
+    fn is_sent_only(&self) -> bool {
+        *self == Self { sent_at: 0, ..Self::new(self.chatroom_id, self.chatter_id) }
+    }
+
     /// Takes the step in, or gives it back where one row cannot say both: two proofs with a gap between them.
     fn merge(&mut self, step: Move) -> Result<(), Move> {
         match step {
@@ -123,17 +128,23 @@ impl Moves {
     pub(super) fn take(&self) -> Vec<Row> {
         let mut waiting = self.waiting.lock();
         let mut rows: HashMap<(ChatroomId, ChatterId), Row> = HashMap::new();
-        let mut rest = Vec::new();
-        for row in std::mem::take(&mut waiting.full) {
-            match rows.entry((row.chatroom_id, row.chatter_id)) {
-                Entry::Vacant(free) => drop(free.insert(row)),
-                Entry::Occupied(_) => rest.push(row),
-            }
-        }
-        for (key, row) in std::mem::take(&mut waiting.rows) {
+        let mut rest: Vec<Row> = Vec::new();
+        let mut newest: HashMap<(ChatroomId, ChatterId), usize> = HashMap::new();
+        let (full, newer) = (std::mem::take(&mut waiting.full), std::mem::take(&mut waiting.rows));
+        for row in full.into_iter().chain(newer.into_values()) {
+            let key = (row.chatroom_id, row.chatter_id);
             match rows.entry(key) {
                 Entry::Vacant(free) => drop(free.insert(row)),
-                Entry::Occupied(_) => rest.push(row),
+                // Whoever tries to send while the database is gone leaves many of these.
+                Entry::Occupied(mut first) if row.is_sent_only() => {
+                    let last = newest.get(&key).and_then(|at| rest.get_mut(*at)).unwrap_or(first.get_mut());
+                    let merged = last.merge(Move::Sent);
+                    debug_assert!(merged.is_ok(), "only proofs may not fit");
+                }
+                Entry::Occupied(_) => {
+                    newest.insert(key, rest.len());
+                    rest.push(row);
+                }
             }
         }
         waiting.since = (!rest.is_empty()).then(Instant::now);
@@ -237,6 +248,19 @@ mod tests {
         moves.add(1, 2, Move::Received { from: 8, to: 10 });
         assert_eq!(taken(&moves), [(1, 5, 0, -1)]);
         assert_eq!(taken(&moves), [(8, 10, 0, -1)]);
+    }
+
+    #[test]
+    fn what_was_sent_while_nothing_is_stored_is_one_row_afterwards() {
+        let moves = Moves::default();
+        moves.add(1, 2, Move::Delivered(4));
+        for _ in 0..50 {
+            let tried = moves.take();
+            moves.add(1, 2, Move::Sent);
+            moves.put_back(tried);
+        }
+        assert_eq!(taken(&moves), [(1, 4, 0, 4)]);
+        assert_eq!(taken(&moves), []);
     }
 
     #[test]
