@@ -35,7 +35,9 @@ impl Person {
         let bearer = format!("Bearer {}", self.token);
         let headers = [("authorization", bearer.as_str())];
         let asked = self.api.try_request(method, path, &headers, json);
-        tokio::time::timeout(within, asked).await.ok()?.ok()
+        let answer = tokio::time::timeout(within, asked).await.ok()?.ok()?;
+        // Said of a connection on which nothing had come, when this request was on its way (RFC 9110, 15.5.9).
+        (answer.status != 408).then_some(answer)
     }
 
     pub async fn get(&self, path: &str) -> Answer {
