@@ -53,8 +53,10 @@ pub(super) fn decide(
         return Decision::NoToken;
     }
     let oldest_age = age(owed.oldest_create_time.unwrap_or(newest.create_time), claim_time);
-    // A row is due with its first chat. Where only later ones are unconfirmed, somebody confirms, on any instance.
-    if oldest_age < settings.grace && (!owed.lease.hurried || live(owed.lease.key.receiver_id)) {
+    // A row is due with its first chat. Where only later ones are unconfirmed, somebody confirms, on any instance. One that is
+    // due again after a failure was decided over before.
+    let due_early = !owed.lease.hurried && owed.lease.attempts <= 1;
+    if oldest_age < settings.grace && (due_early || live(owed.lease.key.receiver_id)) {
         // No attempts: the row can still be hurried when the socket turns out to be dead.
         return Decision::Keep { wait: settings.grace - oldest_age, attempts: 0 };
     }

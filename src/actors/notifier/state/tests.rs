@@ -78,7 +78,9 @@ fn a_live_socket_moves_the_time_only_within_the_grace() {
 fn who_confirmed_until_just_now_is_given_the_grace_wherever_they_are() {
     let mut due = owed(1, S, &["t"]);
     due.lease.hurried = false;
-    assert_eq!(verdict(due, false), Decision::Keep { wait: 2 * S, attempts: 0 });
+    assert_eq!(verdict(due.clone(), false), Decision::Keep { wait: 2 * S, attempts: 0 });
+    due.lease.attempts = 2;
+    assert!(matches!(verdict(due, false), Decision::Push { .. }), "after a failure");
 }
 
 #[test]
