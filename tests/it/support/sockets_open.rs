@@ -12,18 +12,22 @@ pub fn memory_bytes(pid: u32) -> u64 {
 
 /// How many of these clients' ports the server on `port` still holds a socket for.
 ///
-/// A connection that the process has closed may linger in the kernel; it has no inode then.
+/// A connection that the process has closed may linger in the kernel; it has no inode then. The kernel's list is read in
+/// pieces, and while others open and close connections a line may come twice, or, seldom, not at all: a number that has
+/// to be reached is waited for.
 pub fn held(port: u16, clients: &HashSet<u16>) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux lists TCP sockets");
-    table.lines().skip(1).filter(|line| is_held(line, port, clients).unwrap_or(false)).count()
+    let held: HashSet<u16> = table.lines().skip(1).filter_map(|line| client_of(line, port)).collect();
+    held.intersection(clients).count()
 }
 
-fn is_held(line: &str, port: u16, clients: &HashSet<u16>) -> Option<bool> {
+/// The client's port where this line is a socket that the server on `port` holds.
+fn client_of(line: &str, port: u16) -> Option<u16> {
     let mut fields = line.split_whitespace();
     let local = port_of(fields.nth(1)?)?;
     let remote = port_of(fields.next()?)?;
     let inode = fields.nth(6)?;
-    Some(local == port && clients.contains(&remote) && inode != "0")
+    (local == port && inode != "0").then_some(remote)
 }
 
 fn port_of(address: &str) -> Option<u16> {
