@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Statement, Value};
 
-use super::{Store, StoreError};
+use super::{IDS_MAX, Store, StoreError};
 use crate::domain::clock::micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Version};
 
@@ -189,16 +189,22 @@ impl Store {
     }
 
     /// Notes what ends with this transaction, for instances that cannot be told.
-    pub(super) async fn note_ending(&self, tx: &DatabaseTransaction, ending: Ending) -> Result<(), DbErr> {
-        let (room, [low, high]) = match ending {
-            Ending::Room(room, pair) => (Some(room), pair),
-            Ending::Access(chatter) => (None, [chatter; 2]),
-        };
-        let sql = format!(
-            "INSERT INTO endings (chatroom_id, pair_low, pair_high, create_time) VALUES ($1, $2, $3, {})",
-            self.now_sql()
-        );
-        tx.execute_raw(self.sql(&sql, [room.into(), low.into(), high.into()])).await.map(drop)
+    pub(super) async fn note_endings(&self, tx: &DatabaseTransaction, endings: &[Ending]) -> Result<(), DbErr> {
+        let now = self.now_sql();
+        for endings in endings.chunks(IDS_MAX) {
+            let place = |at: usize| format!("(${}, ${}, ${}, {now})", 3 * at + 1, 3 * at + 2, 3 * at + 3);
+            let places = (0..endings.len()).map(place).collect::<Vec<_>>().join(", ");
+            let sql = format!("INSERT INTO endings (chatroom_id, pair_low, pair_high, create_time) VALUES {places}");
+            let values = endings.iter().flat_map(|ending| -> [Value; 3] {
+                let (room, [low, high]) = match *ending {
+                    Ending::Room(room, pair) => (Some(room), pair),
+                    Ending::Access(chatter) => (None, [chatter; 2]),
+                };
+                [room.into(), low.into(), high.into()]
+            });
+            tx.execute_raw(self.sql(&sql, values)).await?;
+        }
+        Ok(())
     }
 
     /// Takes away the notes that every instance has seen by now.

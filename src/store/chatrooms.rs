@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use ::entity::chatroom::{Column, Entity, Model};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
-    Statement, Value,
+    QueryResult, Statement, Value,
 };
 
 use super::changed::Ending;
 use super::chats::{chat_of, is_duplicate};
 use super::unread::unread_counts;
-use super::{IDS_MAX, Store, StoreError, begin, id_list};
+use super::{IDS_MAX, Store, StoreError, begin, columns, id_list};
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::{Chatroom, Watermarks};
 use crate::domain::clock::Micros;
@@ -63,8 +63,9 @@ impl Store {
                 let sql = format!(
                     "WITH clock AS (SELECT {} AS now)
                      INSERT INTO chatrooms (owner_id, opponent_id, pair_low, pair_high, create_time, last_chat_time)
-                     SELECT $1, $2, $3, $4, now, now FROM clock RETURNING *",
-                    self.now_sql()
+                     SELECT $1, $2, $3, $4, now, now FROM clock RETURNING {}",
+                    self.now_sql(),
+                    columns::<Entity>("chatrooms")
                 );
                 let values: [Value; 4] = [owner.into(), opponent.into(), low.into(), high.into()];
                 let row = match tx.query_one_raw(self.sql(&sql, values)).await {
@@ -94,7 +95,8 @@ impl Store {
 
     /// One room as its viewer sees it; `None` if it is gone.
     pub async fn room_view(&self, viewer: ChatterId, id: ChatroomId) -> Result<Option<RoomView>, StoreError> {
-        let statement = self.sql("SELECT * FROM chatrooms WHERE id = $1", [id.into()]);
+        let sql = format!("SELECT {} FROM chatrooms r WHERE r.id = $1", columns::<Entity>("r"));
+        let statement = self.sql(&sql, [id.into()]);
         Ok(self.room_views(viewer, statement).await?.pop())
     }
 
@@ -106,11 +108,14 @@ impl Store {
         limit: u64,
     ) -> Result<Vec<RoomView>, StoreError> {
         let after = after.unwrap_or(RoomCursor { last_chat_time: Micros(i64::MAX), id: i64::MAX });
-        let sql = "SELECT r.* FROM chatrooms r JOIN members m ON m.chatroom_id = r.id AND m.chatter_id = $1
-                   WHERE (r.last_chat_time, r.id) < ($2, $3) ORDER BY r.last_chat_time DESC, r.id DESC LIMIT $4";
+        let sql = format!(
+            "SELECT {} FROM chatrooms r JOIN members m ON m.chatroom_id = r.id AND m.chatter_id = $1
+             WHERE (r.last_chat_time, r.id) < ($2, $3) ORDER BY r.last_chat_time DESC, r.id DESC LIMIT $4",
+            columns::<Entity>("r")
+        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let values: [Value; 4] = [viewer.into(), after.last_chat_time.0.into(), after.id.into(), limit.into()];
-        self.room_views(viewer, self.sql(sql, values)).await
+        self.room_views(viewer, self.sql(&sql, values)).await
     }
 
     /// Of these rooms those that are there and that the viewer is in.
@@ -119,7 +124,8 @@ impl Store {
         for ids in ids.chunks(IDS_MAX) {
             let (places, of_ids) = id_list(ids, 1);
             let sql = format!(
-                "SELECT * FROM chatrooms WHERE id IN ({places}) AND (pair_low = $1 OR pair_high = $1) ORDER BY id"
+                "SELECT {} FROM chatrooms r WHERE r.id IN ({places}) AND (r.pair_low = $1 OR r.pair_high = $1) ORDER BY r.id",
+                columns::<Entity>("r")
             );
             let statement = self.sql(&sql, std::iter::once(viewer.into()).chain(of_ids));
             for row in self.rows(statement).await? {
@@ -161,24 +167,39 @@ impl Store {
         self.writes
             .run(async |db| {
                 let tx = begin(db).await?;
-                let deleted = self.delete_rows(&tx, id).await?;
+                let deleted = self.delete_rows(&tx, &[id]).await?;
                 tx.commit().await?;
-                Ok(deleted)
+                Ok(!deleted.is_empty())
             })
             .await
     }
 
-    /// Takes a room's rows away, the room's first: that waits for a batch under way and refuses the next.
-    pub(super) async fn delete_rows(&self, tx: &DatabaseTransaction, id: ChatroomId) -> Result<bool, DbErr> {
-        let room = self.sql("DELETE FROM chatrooms WHERE id = $1 RETURNING pair_low, pair_high", [id.into()]);
-        let Some(row) = tx.query_one_raw(room).await? else { return Ok(false) };
-        for table in ["members", "chats", "push_outbox"] {
-            tx.execute_raw(self.sql(&format!("DELETE FROM {table} WHERE chatroom_id = $1"), [id.into()])).await?;
+    /// Takes away what belongs to these rooms, their own rows first: that waits for a batch under way and refuses the next.
+    /// Who deletes several has locked them in id order. Gives those that were there, each with the two who were in it.
+    pub(super) async fn delete_rows(&self, tx: &DatabaseTransaction, ids: &[ChatroomId]) -> Result<Vec<Room>, DbErr> {
+        let mut deleted = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(IDS_MAX) {
+            let (places, values) = id_list(ids, 0);
+            let rooms = format!("DELETE FROM chatrooms WHERE id IN ({places}) RETURNING id, pair_low, pair_high");
+            for row in tx.query_all_raw(self.sql(&rooms, values.clone())).await? {
+                deleted.push(room_of(&row)?);
+            }
+            for table in ["members", "chats", "push_outbox"] {
+                let of_rooms = format!("DELETE FROM {table} WHERE chatroom_id IN ({places})");
+                tx.execute_raw(self.sql(&of_rooms, values.clone())).await?;
+            }
         }
-        let pair = [row.try_get_by_index(0)?, row.try_get_by_index(1)?];
-        self.note_ending(tx, Ending::Room(id, pair)).await?;
-        Ok(true)
+        let endings: Vec<Ending> = deleted.iter().map(|(room, pair)| Ending::Room(*room, *pair)).collect();
+        self.note_endings(tx, &endings).await?;
+        Ok(deleted)
     }
+}
+
+/// A room's id and the two who are in it, as the first three columns of a row.
+pub(super) type Room = (ChatroomId, [ChatterId; 2]);
+
+pub(super) fn room_of(row: &QueryResult) -> Result<Room, DbErr> {
+    Ok((row.try_get_by_index(0)?, [row.try_get_by_index(1)?, row.try_get_by_index(2)?]))
 }
 
 /// Whether both chatters are there and stay until the end of the transaction.
@@ -196,8 +217,9 @@ async fn last_chats(
 ) -> Result<HashMap<ChatroomId, ::entity::chat::Model>, DbErr> {
     let (places, values) = id_list(ids, 0);
     let sql = format!(
-        "SELECT * FROM chats WHERE id IN (SELECT (SELECT c.id FROM chats c WHERE c.chatroom_id = r.id AND c.delete_time IS NULL
-         ORDER BY c.seq DESC LIMIT 1) FROM chatrooms r WHERE r.id IN ({places}))"
+        "SELECT {} FROM chats l WHERE l.id IN (SELECT (SELECT c.id FROM chats c WHERE c.chatroom_id = r.id AND c.delete_time IS NULL
+         ORDER BY c.seq DESC LIMIT 1) FROM chatrooms r WHERE r.id IN ({places}))",
+        columns::<::entity::chat::Entity>("l")
     );
     let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
     rows.iter()

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use super::writer::{Append, ClientKey, Known};
-use super::{Store, StoreError};
+use super::{Store, StoreError, columns};
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
@@ -123,8 +123,9 @@ impl Store {
         let floor = (before - SEARCH_WINDOW).max(1);
         let find = if self.backend == DbBackend::Postgres { "strpos" } else { "instr" };
         let sql = format!(
-            "SELECT * FROM chats WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
-             AND {find}(coalesce(folded, content), $4) > 0 ORDER BY seq DESC LIMIT $5"
+            "SELECT {} FROM chats WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
+             AND {find}(coalesce(folded, content), $4) > 0 ORDER BY seq DESC LIMIT $5",
+            columns::<Entity>("chats")
         );
         let values: [Value; 5] = [
             room.id.into(),
@@ -149,20 +150,23 @@ impl Store {
             };
             // A chat that was never changed has a version that grows with its seq, so few rows are looked at.
             let untouched_above = head.last_seq - (head.version - since);
-            let sql = "SELECT * FROM (
-                  SELECT * FROM (SELECT * FROM chats WHERE chatroom_id = $1 AND version > $2
+            let all = columns::<Entity>("chats");
+            let sql = format!(
+                "SELECT * FROM (
+                  SELECT * FROM (SELECT {all} FROM chats WHERE chatroom_id = $1 AND version > $2
                     AND (edit_time IS NOT NULL OR delete_time IS NOT NULL) ORDER BY version LIMIT $4) changed
                   UNION ALL
-                  SELECT * FROM (SELECT * FROM chats WHERE chatroom_id = $1 AND seq > $3 AND version > $2
+                  SELECT * FROM (SELECT {all} FROM chats WHERE chatroom_id = $1 AND seq > $3 AND version > $2
                     AND edit_time IS NULL AND delete_time IS NULL ORDER BY seq LIMIT $4) untouched
-                ) rows ORDER BY version LIMIT $4";
+                ) rows ORDER BY version LIMIT $4"
+            );
             let values: [Value; 4] = [
                 room.id.into(),
                 since.into(),
                 untouched_above.into(),
                 i64::try_from(limit + 1).unwrap_or(i64::MAX).into(),
             ];
-            let rows = snapshot.query_all_raw(self.sql(sql, values)).await?;
+            let rows = snapshot.query_all_raw(self.sql(&sql, values)).await?;
             let rows = rows.iter().map(|row| Model::from_query_result(row, "")).collect::<Result<Vec<_>, _>>()?;
             snapshot.commit().await?;
             Ok(Some((rows, head.version)))
@@ -173,6 +177,11 @@ impl Store {
         let version = if has_more { rows.last().map_or(head, |row| row.version) } else { head };
         Ok(Some(Changes { chats: rows.into_iter().map(|row| chat_in(room, row)).collect(), version, has_more }))
     }
+}
+
+/// What finds chats by this condition, for the writer's own connection.
+pub(super) fn find_sql(condition: &str) -> String {
+    format!("SELECT {} FROM chats WHERE {condition}", columns::<Entity>("chats"))
 }
 
 /// A row that the writer's own connection gave.

@@ -10,6 +10,7 @@ use sea_orm::{
 use sha2::{Digest, Sha256};
 
 use super::changed::Ending;
+use super::chatrooms::{Room, room_of};
 use super::chats::is_duplicate;
 use super::{Store, StoreError, begin};
 use crate::domain::chatter::{Chatter, DELETED_NICKNAME, Username, deleted_username};
@@ -171,8 +172,7 @@ impl Store {
         self.writes
             .run(async |db| {
                 let tx = begin(db).await?;
-                let rooms = lock_rooms_of(&tx, id).await?;
-                let Some(row) = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).one(&tx).await? else { return Ok(None) };
+                let Some((row, rooms)) = lock_with_rooms(&tx, id).await? else { return Ok(None) };
                 let now = Micros::now().0;
                 let close = "UPDATE chatrooms SET closed_time = $2 WHERE (pair_low = $1 OR pair_high = $1) AND closed_time IS NULL";
                 tx.execute_raw(self.sql(close, [id.into(), now.into()])).await?;
@@ -185,16 +185,14 @@ impl Store {
                 if tx.execute_raw(self.sql(set, values)).await?.rows_affected() == 0 {
                     return Ok(None);
                 }
-                let notes: Vec<_> = rooms.into_iter().filter(|(_, [low, high])| low == high).collect();
-                for (room, _) in &notes {
-                    self.delete_rows(&tx, *room).await?;
-                }
+                let notes: Vec<_> = rooms.iter().filter(|(_, [low, high])| low == high).map(|(room, _)| *room).collect();
+                let deleted_rooms = self.delete_rows(&tx, &notes).await?;
                 let owed = "DELETE FROM push_outbox WHERE receiver_id = $1 OR chatroom_id IN
                             (SELECT id FROM chatrooms WHERE pair_low = $1 OR pair_high = $1)";
                 tx.execute_raw(self.sql(owed, [id.into()])).await?;
                 self.forget_access(&tx, id).await?;
                 tx.commit().await?;
-                Ok(Some(Gone { deleted_rooms: notes }))
+                Ok(Some(Gone { deleted_rooms }))
             })
             .await
     }
@@ -204,17 +202,13 @@ impl Store {
         self.writes
             .run(async |db| {
                 let tx = begin(db).await?;
-                let rooms = lock_rooms_of(&tx, id).await?;
-                let Some(row) = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).one(&tx).await? else {
-                    return Ok(None);
-                };
-                for (room, _) in &rooms {
-                    self.delete_rows(&tx, *room).await?;
-                }
+                let Some((row, rooms)) = lock_with_rooms(&tx, id).await? else { return Ok(None) };
+                let ids: Vec<_> = rooms.iter().map(|(room, _)| *room).collect();
+                let deleted_rooms = self.delete_rows(&tx, &ids).await?;
                 self.forget_access(&tx, id).await?;
                 Entity::delete_by_id(row.id).exec(&tx).await?;
                 tx.commit().await?;
-                Ok(Some(Gone { deleted_rooms: rooms }))
+                Ok(Some(Gone { deleted_rooms }))
             })
             .await
     }
@@ -222,7 +216,7 @@ impl Store {
     async fn forget_access(&self, tx: &DatabaseTransaction, id: ChatterId) -> Result<(), DbErr> {
         tx.execute_raw(self.sql("DELETE FROM sign_ins WHERE chatter_id = $1", [id.into()])).await?;
         tx.execute_raw(self.sql("DELETE FROM devices WHERE chatter_id = $1", [id.into()])).await?;
-        self.note_ending(tx, Ending::Access(id)).await
+        self.note_endings(tx, &[Ending::Access(id)]).await
     }
 }
 
@@ -233,17 +227,19 @@ fn retired_key(username_key: &str) -> String {
     format!("retired:{hex}")
 }
 
-/// Locks the chatter's rooms in id order, as everything that changes rooms does; each with the two who are in it.
-async fn lock_rooms_of(tx: &DatabaseTransaction, id: ChatterId) -> Result<Vec<(ChatroomId, [ChatterId; 2])>, DbErr> {
+/// Locks an account, so that no room is made with it any more, and its rooms in id order, as everything that changes rooms does;
+/// each with the two who are in it. None if it is gone.
+async fn lock_with_rooms(tx: &DatabaseTransaction, id: ChatterId) -> Result<Option<(Model, Vec<Room>)>, DbErr> {
+    let account = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).lock_exclusive();
+    let Some(account) = account.one(tx).await? else { return Ok(None) };
     let backend = tx.get_database_backend();
     let lock = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
     let sql = format!(
         "SELECT id, pair_low, pair_high FROM chatrooms WHERE pair_low = $1 OR pair_high = $1 ORDER BY id {lock}"
     );
     let rows = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get_by_index(0)?, [row.try_get_by_index(1)?, row.try_get_by_index(2)?])))
-        .collect()
+    let rooms = rows.iter().map(room_of).collect::<Result<_, _>>()?;
+    Ok(Some((account, rooms)))
 }
 
 /// A device that changed hands leaves its former owner: a token is there once.

@@ -20,8 +20,8 @@ pub mod writer;
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    QueryResult, RuntimeErr, Statement, TransactionTrait, Value,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IdenStatic,
+    IsolationLevel, Iterable, QueryResult, RuntimeErr, Statement, TransactionTrait, Value,
 };
 
 pub use connect::{OpenError, Options, is_postgres, sqlite_path};
@@ -135,6 +135,12 @@ async fn to_its_end(
 ) -> Result<DatabaseTransaction, DbErr> {
     let gone = |error: tokio::task::JoinError| DbErr::Conn(RuntimeErr::Internal(error.to_string()));
     tokio::spawn(begin).await.map_err(gone)?
+}
+
+/// All columns of a table by name. Whoever asks for `*` is refused by PostgreSQL (0A000) once a later release's migration adds a
+/// column under statements that are prepared.
+fn columns<E: EntityTrait>(table: &str) -> String {
+    E::Column::iter().map(|column| format!("{table}.{}", column.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 /// The most ids that one statement names.

@@ -14,7 +14,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, S
 pub use self::owed::{DeviceToken, Key, Lease, Owed, Settlement};
 use super::chats::chat_of;
 use super::pool::Pool;
-use super::{StoreError, begin};
+use super::{StoreError, begin, columns};
 use crate::domain::ChatterId;
 use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
@@ -125,9 +125,10 @@ impl Outbox {
             AND u.delete_time IS NULL AND u.create_time >= k.since ORDER BY u.seq";
         let sql = format!(
             "WITH k (chatroom_id, receiver_id, to_seq, since) AS (VALUES {keys})
-            SELECT c.*, k.receiver_id, (SELECT u.create_time {owed} LIMIT 1) AS oldest_create_time
+            SELECT {}, k.receiver_id, (SELECT u.create_time {owed} LIMIT 1) AS oldest_create_time
             FROM k JOIN members AS m ON m.chatroom_id = k.chatroom_id AND m.chatter_id = k.receiver_id
-            JOIN chats AS c ON c.chatroom_id = k.chatroom_id AND c.seq = (SELECT u.seq {owed} DESC LIMIT 1)"
+            JOIN chats AS c ON c.chatroom_id = k.chatroom_id AND c.seq = (SELECT u.seq {owed} DESC LIMIT 1)",
+            columns::<::entity::chat::Entity>("c")
         );
         let statement = self.statement(&sql, values);
         let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;

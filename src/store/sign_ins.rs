@@ -10,7 +10,7 @@ use sea_orm::{
 
 use super::changed::Ending;
 use super::chatrooms::chatroom_of;
-use super::{Store, StoreError};
+use super::{Store, StoreError, columns};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
@@ -47,10 +47,13 @@ impl Store {
         sign_in: Option<i64>,
         chatroom: ChatroomId,
     ) -> Result<(Standing, Option<Chatroom>), StoreError> {
-        let sql = "SELECT r.*, c.id AS chatter_id, EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
-                   FROM chatters c LEFT JOIN chatrooms r ON r.id = $3 AND (r.pair_low = c.id OR r.pair_high = c.id)
-                   WHERE c.id = $1 AND c.delete_time IS NULL";
-        let statement = self.sql(sql, [chatter.into(), sign_in.unwrap_or(0).into(), chatroom.into()]);
+        let sql = format!(
+            "SELECT {}, EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
+             FROM chatters c LEFT JOIN chatrooms r ON r.id = $3 AND (r.pair_low = c.id OR r.pair_high = c.id)
+             WHERE c.id = $1 AND c.delete_time IS NULL",
+            columns::<::entity::chatroom::Entity>("r")
+        );
+        let statement = self.sql(&sql, [chatter.into(), sign_in.unwrap_or(0).into(), chatroom.into()]);
         let row = self.reads.run(async move |db| db.query_one_raw(statement).await).await?;
         let Some(row) = row else { return Ok((Err(Ended::NoChatter), None)) };
         let signed_in: bool = row.try_get("", "signed_in").map_err(StoreError::from)?;
@@ -70,7 +73,7 @@ impl Store {
             others = others.filter(Column::Id.ne(keep));
         }
         others.exec(tx).await?;
-        self.note_ending(tx, Ending::Access(chatter)).await
+        self.note_endings(tx, &[Ending::Access(chatter)]).await
     }
 
     /// Whether a token with these claims still counts. Asked for every request and every new socket.

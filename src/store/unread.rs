@@ -50,7 +50,7 @@ impl Store {
             "SELECT m.chatroom_id, r.version, r.last_seq, CASE WHEN r.last_seq > m.read_seq THEN {UNREAD_OF_M} ELSE 0 END,
                m.delivered_seq, m.read_seq, o.chatter_id, o.delivered_seq, o.read_seq,
                (SELECT p.show_receipts FROM chatters p WHERE p.id = o.chatter_id)
-             FROM (SELECT * FROM members WHERE chatter_id = $1 AND chatroom_id > $2 ORDER BY chatroom_id LIMIT $3) m
+             FROM (SELECT chatroom_id, chatter_id, delivered_seq, read_seq FROM members WHERE chatter_id = $1 AND chatroom_id > $2 ORDER BY chatroom_id LIMIT $3) m
                JOIN chatrooms r ON r.id = m.chatroom_id
                LEFT JOIN members o ON o.chatroom_id = m.chatroom_id AND o.chatter_id <> m.chatter_id
              ORDER BY m.chatroom_id"

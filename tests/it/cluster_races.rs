@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::support::cluster::{Cluster, SLACK};
+use crate::support::database::Dump;
 use crate::support::device_socket::send;
 use crate::support::dice::{Dice, given_seed};
 use crate::support::fcm::{Answer, FcmStandIn};
 use crate::support::wait::s;
-use crate::support::{Db, DeviceSocket, Person, Redis, SeedSocket, TestServer, alone, long, stays, until};
+use crate::support::{Db, DeviceSocket, Person, Redis, SeedSocket, TestServer, alone, eventually, long, stays, until};
 
 /// What a sender was told: when it asked, and the chat or none where it was refused, which was the last.
 type Said = Vec<(Instant, Value)>;
@@ -182,6 +183,33 @@ async fn an_account_that_is_deleted_while_it_is_written_to_and_pushed_to_leaves_
         let row = dump.chatter(bob.id).await.expect("the row stays");
         assert_eq!((row.username, row.password_hash), (format!("deleted-{}", bob.id), None), "I8");
     }
+}
+
+/// Row D3: the two that are closest to each other.
+#[tokio::test]
+async fn a_room_that_is_made_while_an_account_is_deleted_is_gone_with_it_or_refused() {
+    let builder = TestServer::with(Db::Cluster).set("ACCOUNTS__DELETION", "cascade");
+    let cluster = Cluster::built(builder, Redis::start(), 2).await;
+    let (ann, _, room) = cluster.server.api().pair().await;
+    let cem = cluster.server.api().person("cem").await;
+    let dump = Dump::open_single(&cluster.server.database_url).await;
+    dump.run("BEGIN").await;
+    dump.run(&format!("SELECT 1 FROM chatrooms WHERE id = {room} FOR UPDATE")).await;
+    let other = cluster.server.dump().await;
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let (at_one, at_two) = (cluster.at(0, &ann), cluster.at(1, &cem));
+    let deletion = tokio::spawn(async move { at_one.delete("/api/chatters").await });
+    eventually("the deletion waits for the room", s(2), async || (other.number(waiting).await == 1).then_some(()))
+        .await;
+    let body = json!({"opponent_id": ann.id});
+    let making = tokio::spawn(async move { at_two.post("/api/chatrooms", &body).await });
+    let both = async || (making.is_finished() || other.number(waiting).await == 2).then_some(());
+    eventually("who makes a room waits for the deletion", s(2), both).await;
+    dump.run("ROLLBACK").await;
+    deletion.await.expect("answered").expect(200);
+    making.await.expect("answered").invalid("opponent_id");
+    assert_eq!(other.rooms_count().await, 0);
 }
 
 /// Row D7.

@@ -32,6 +32,7 @@ on_all![
     the_name_of_a_deleted_account_is_not_given_again,
     deleting_closes_the_sockets_with_4401,
     deleting_with_cascade_takes_the_rooms_along,
+    deleting_with_cascade_takes_thousands_of_rooms_along,
 ];
 
 async fn signing_up_answers_201_with_the_account(db: Db) {
@@ -347,4 +348,22 @@ async fn deleting_with_cascade_takes_the_rooms_along(db: Db) {
     assert!(dump.chats(room).await.is_empty() && dump.members(room).await.is_empty());
     assert!(dump.outbox(room).await.is_empty());
     assert_eq!(dump.chats_count().await, 1);
+}
+
+async fn deleting_with_cascade_takes_thousands_of_rooms_along(db: Db) {
+    let server = TestServer::with(db).set("ACCOUNTS__DELETION", "cascade").start().await;
+    let (ann, bob, room) = server.api().pair().await;
+    let dump = server.dump().await;
+    let rooms = 10_000..15_000;
+    dump.add_rooms(ann.id, rooms.clone()).await;
+    for room in rooms.clone().step_by(100) {
+        dump.add_chats(room, room, 1..=20).await;
+    }
+    let mut device = bob.device().await;
+    ann.delete("/api/chatters").await.expect(200);
+    assert_eq!(device.expect("chatroom_deleted").await["chatroom_id"], room);
+    assert_eq!(dump.rooms_count().await + dump.chats_count().await, 0);
+    assert_eq!(dump.number("SELECT count(*) FROM members").await, 0);
+    let noted = "SELECT count(DISTINCT chatroom_id) FROM endings";
+    assert_eq!(dump.number(noted).await, rooms.end - rooms.start + 1, "other instances can learn of each");
 }

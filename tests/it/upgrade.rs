@@ -1,12 +1,18 @@
 //! Starting on the schema of another release, and while others bring it up to date (row E20).
 
+use serde_json::json;
+
+use crate::support::account::list;
 use crate::support::database::Dump;
+use crate::support::device_socket::cursors;
+use crate::support::fcm::FcmStandIn;
 use crate::support::postgres::fresh_database;
 use crate::support::wait::s;
-use crate::support::{Db, TestServer, on_both, until};
+use crate::support::{Db, Person, TestServer, on_both, until};
 
 on_both![
     a_server_works_on_the_schema_of_a_later_release,
+    a_column_that_a_later_release_adds_disturbs_no_running_server,
     a_schema_that_is_marked_incompatible_is_refused_with_the_reason,
     tables_that_the_start_shall_not_make_are_named,
 ];
@@ -32,6 +38,58 @@ async fn a_server_works_on_the_schema_of_a_later_release(db: Db) {
     assert!(server.log().contains(LATER), "the log names what is new");
     let (status, _, log) = TestServer::with(db).database_url(&server.database_url).run(&["migrate"]).await;
     assert!(status.success(), "{log}");
+}
+
+/// A migration of the next release runs while this one still serves, which has prepared its statements.
+async fn a_column_that_a_later_release_adds_disturbs_no_running_server(db: Db) {
+    let fcm = FcmStandIn::start();
+    let server = TestServer::with(db)
+        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
+        .set("FCM__BASE_URL", fcm.base_url())
+        .set("PUSH__GRACE_MS", 200)
+        .start()
+        .await;
+    let (ann, bob, room) = server.api().pair().await;
+    bob.put("/api/chatters", &json!({"fcm_reg_id": "the-phone-of-bob"})).await.expect(200);
+    uses_all(&server, [&ann, &bob], room, "before").await;
+    until("a push", s(20), || !fcm.sent_to("the-phone-of-bob").is_empty()).await;
+    let dump = server.dump().await;
+    for table in ["chats", "chatrooms", "members", "chatters", "devices", "sign_ins", "push_outbox", "endings"] {
+        dump.run(&format!("ALTER TABLE {table} ADD COLUMN later TEXT")).await;
+    }
+    let pushed = fcm.sent_to("the-phone-of-bob").len();
+    uses_all(&server, [&ann, &bob], room, "after").await;
+    // A room of their own: nobody is rung for twice because of the same one.
+    let dan = server.api().person("dan").await;
+    dan.says(dan.room_with(&bob).await, "what rings once more").await;
+    until("another push", s(20), || fcm.sent_to("the-phone-of-bob").len() > pushed).await;
+}
+
+/// Asks for all that reads or changes rows.
+async fn uses_all(server: &TestServer, [ann, bob]: [&Person; 2], room: i64, when: &str) {
+    let cem = server.api().person(&format!("cem-{when}")).await;
+    let theirs = cem.room_with(bob).await;
+    let mut socket = bob.joins(theirs).await;
+    cem.says(theirs, when).await;
+    socket.expect_message(when).await;
+    cem.delete(&format!("/api/chatrooms/{theirs}")).await.expect(200);
+    cem.delete("/api/chatters").await.expect(200);
+    let first = ann.says_once(room, &format!("said {when}"), when).await.expect(201);
+    assert_eq!(ann.says_once(room, &format!("said {when}"), when).await.expect(200)["id"], first["id"], "a retry");
+    let edited = json!({"content": format!("changed {when}")});
+    ann.put(&format!("/api/chats/{}", first["id"]), &edited).await.expect(200);
+    let other = ann.says(room, "what goes again").await;
+    ann.delete(&format!("/api/chats/{}", other["id"])).await.expect(200);
+    let changes = bob.get(&format!("/api/chatrooms/{room}/changes?since=0")).await.expect(200);
+    assert!(changes["version"].as_i64() >= Some(4), "{changes}");
+    assert!(!bob.history(room).await.is_empty());
+    assert_eq!(bob.finds(room, "changed").await.first(), Some(&format!("changed {when}")));
+    bob.room(room).await;
+    assert_eq!(list(bob.get("/api/chatrooms").await).len(), 1);
+    let mut device = bob.device().await;
+    device.send_json(&json!({"type": "resume", "ref": 1, "chatrooms": cursors(&[(room, 0)])}));
+    device.expect("changes").await;
+    device.expect("resumed").await;
 }
 
 async fn a_schema_that_is_marked_incompatible_is_refused_with_the_reason(db: Db) {

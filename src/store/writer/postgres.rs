@@ -18,7 +18,7 @@ use super::moves::{MOVE_SQL, Row, moved_of};
 use super::run::Verdict;
 use super::{Alter, Append, Change, Command, Moved, Outcome, Refusal, Stored};
 use crate::domain::clock::{Micros, micros};
-use crate::store::chats::{chat_of, known_of, model_of};
+use crate::store::chats::{chat_of, find_sql, known_of, model_of};
 use crate::store::pool::{Pool, is_outage_sqlx};
 use crate::store::{DEADLINE, StoreError};
 
@@ -209,8 +209,8 @@ async fn look_up(
     if asked.is_empty() {
         return Ok(HashMap::new());
     }
-    let found =
-        sqlx::query("SELECT * FROM chats WHERE client_key = ANY($1::bytea[])").bind(asked).fetch_all(db).await?;
+    let find = sqlx::AssertSqlSafe(find_sql("client_key = ANY($1::bytea[])"));
+    let found = sqlx::query(find).bind(asked).fetch_all(db).await?;
     let rows = found.into_iter().map(model_of).collect::<Result<_, _>>()?;
     Ok(known_of(rows, appends, keys))
 }
@@ -232,7 +232,7 @@ async fn alter(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, sqlx::Er
         Change::Edit(content) => (content.as_str(), content.folded(), false),
         Change::Delete => ("", None, true),
     };
-    let query = sqlx::query(ALTER)
+    let query = sqlx::query(ALTER.as_str())
         .bind(alter.chatroom_id)
         .bind(alter.chat_id)
         .bind(alter.by)

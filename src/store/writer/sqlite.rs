@@ -23,7 +23,7 @@ use super::{Alter, Append, Change, Command, Moved, Outcome, Refusal, Stored};
 use crate::domain::ChatroomId;
 use crate::domain::clock::{Micros, micros};
 use crate::store::StoreError;
-use crate::store::chats::{chat_of, known_of, model_of};
+use crate::store::chats::{chat_of, find_sql, known_of, model_of};
 use crate::store::pool::Pool;
 
 pub(super) struct Sqlite {
@@ -164,7 +164,7 @@ async fn look_up(
     let mut rows = Vec::new();
     for part in asked.chunks(ROWS_MAX) {
         let size = size_for(part.len());
-        let text = format!("SELECT * FROM chats WHERE client_key IN ({})", vec!["?"; size].join(","));
+        let text = find_sql(&format!("client_key IN ({})", vec!["?"; size].join(",")));
         let mut query = sqlx::query(AssertSqlSafe(text));
         for at in 0..size {
             query = query.bind(part.get(at).cloned());
@@ -182,7 +182,8 @@ async fn why_refused(db: &mut SqliteConnection, chatroom_id: i64) -> Result<Refu
 }
 
 async fn alter(db: &mut SqliteConnection, alter: &Alter) -> Result<Outcome, sqlx::Error> {
-    let row = sqlx::query("SELECT * FROM chats WHERE id = ?").bind(alter.chat_id).fetch_optional(&mut *db).await?;
+    let find = sqlx::query(AssertSqlSafe(find_sql("id = ?"))).bind(alter.chat_id);
+    let row = find.fetch_optional(&mut *db).await?;
     let Some(row) = row.map(model_of).transpose()? else { return Ok(Err(Refusal::NoChat)) };
     if row.chatroom_id != alter.chatroom_id || row.delete_time.is_some() {
         return Ok(Err(Refusal::NoChat));

@@ -1,5 +1,9 @@
 //! The SQL texts of the writer on PostgreSQL.
 
+use std::sync::LazyLock;
+
+use crate::store::columns;
+
 /// The statement that stores a batch, without and with what only some chats carry.
 ///
 /// $1 rooms, $2 chats of each, $3 chats of the rooms before it; $4 room, $5 receiver, $6 place of the pushes owed, $7 their
@@ -49,7 +53,9 @@ pub(super) const APPEND_FULL: &str = append_sql!(
 
 /// $1 room, $2 chat, $3 its sender, $4 content, $5 folded, $6 whether it is deleted. The room is locked before the chat, and
 /// takes a version only if there is a chat to change.
-pub(super) const ALTER: &str = "WITH r AS MATERIALIZED (
+pub(super) static ALTER: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH r AS MATERIALIZED (
   SELECT id FROM chatrooms WHERE id = $1 FOR UPDATE SKIP LOCKED
 ), c AS MATERIALIZED (
   SELECT chats.id FROM chats JOIN r ON chats.chatroom_id = r.id
@@ -61,7 +67,10 @@ pub(super) const ALTER: &str = "WITH r AS MATERIALIZED (
 UPDATE chats SET content = $4, folded = $5, version = v.version,
   edit_time = CASE WHEN $6 THEN chats.edit_time ELSE v.now END, delete_time = CASE WHEN $6 THEN v.now END
 FROM v WHERE chats.id = $2
-RETURNING chats.*";
+RETURNING {}",
+        columns::<::entity::chat::Entity>("chats")
+    )
+});
 
 pub(super) const MOVE_INPUT: &str =
     "unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
