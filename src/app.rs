@@ -130,7 +130,9 @@ impl Application {
         });
         let others = match hearing {
             // Before there are sockets: they shall miss nothing.
-            Some(hearing) => Some((others::cluster(config, &state, &receipts), hearing, others::watch(&state).await)),
+            Some(hearing) => {
+                Some((others::cluster(config, &state, &receipts, &presence), hearing, others::watch(&state).await))
+            }
             None => None,
         };
         let server = listen::listen(config, listener, state.clone(), threads, writer)?;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::presence::Presence;
 use super::receipts::Receipts;
 use super::registry::Registry;
 use super::room::messages::Command;
@@ -59,6 +60,7 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     pub sessions: Arc<Sessions>,
     pub receipts: Arc<Receipts>,
+    pub presence: Arc<Presence>,
     pub tell_of_room: TellOfRoom,
     /// How often the database is asked what changed, where that costs little.
     pub look_every: Duration,
@@ -92,7 +94,7 @@ impl Cluster {
         let mut looked_at = Instant::now();
         loop {
             let is_up = self.parts.sessions.relay().state() == State::Up;
-            self.hear_of_receipts(&mut deaf, is_up);
+            self.make_up_for_silence(&mut deaf, is_up);
             // An error is an early end of the pause: somebody has been missing something.
             let _ = timeout(self.pause(is_up, passed), self.missed.notified()).await;
             match self.parts.store.changed(&mut watch).await {
@@ -115,8 +117,9 @@ impl Cluster {
         }
     }
 
-    /// Once all hear again: tells what others have missed of this instance, and asks what it has missed of them.
-    fn hear_of_receipts(&self, deaf: &mut Deaf, is_up: bool) {
+    /// Once all hear again: tells the receipts and the presence that others have missed of this instance, and asks for those
+    /// that it has missed of them.
+    fn make_up_for_silence(&self, deaf: &mut Deaf, is_up: bool) {
         let Parts { sessions, receipts, .. } = &self.parts;
         let counters = sessions.relay().counters();
         let lost = counters.dropped + counters.reconnects;
@@ -132,11 +135,16 @@ impl Cluster {
             Some((first, last)) if last.elapsed() >= HEALED => {
                 deaf.since = None;
                 let within = first.elapsed() + UNNOTICED;
-                receipts.tell_again(within);
+                self.tell_again(within);
                 sessions.relay().tell(Told::Missed { within_s: within.as_secs() + 1 });
             }
             Some(_) => {}
         }
+    }
+
+    fn tell_again(&self, within: Duration) {
+        self.parts.receipts.tell_again(within);
+        self.parts.presence.tell_again(within);
     }
 
     fn pause(&self, is_up: bool, passed: usize) -> Duration {
@@ -242,7 +250,7 @@ struct Deaf {
 
 impl Hear for Cluster {
     fn told(&self, told: Told) {
-        let Parts { sessions, registry, receipts, .. } = &self.parts;
+        let Parts { sessions, registry, .. } = &self.parts;
         match told {
             Told::Changes(changes) => {
                 // A room that is too busy leaves it to the next look at the database.
@@ -255,7 +263,7 @@ impl Hear for Cluster {
             }
             Told::AccessEnded { chatter_id } => self.doubt(chatter_id),
             Told::RoomGone { chatroom_id, chatters } => self.room_gone(chatroom_id, chatters),
-            Told::Missed { within_s } => receipts.tell_again(Duration::from_secs(within_s)),
+            Told::Missed { within_s } => self.tell_again(Duration::from_secs(within_s)),
         }
     }
 

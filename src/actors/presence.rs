@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use self::known::{Known, News};
@@ -39,13 +40,14 @@ pub struct Presence {
     store: Arc<Store>,
     sessions: Arc<Sessions>,
     known: Mutex<Known>,
+    doubted: Notify,
 }
 
 impl Presence {
     /// Nobody is online yet.
     #[must_use]
     pub fn new(store: Arc<Store>, sessions: Arc<Sessions>) -> Arc<Self> {
-        Arc::new(Self { store, sessions, known: Mutex::default() })
+        Arc::new(Self { store, sessions, known: Mutex::default(), doubted: Notify::new() })
     }
 
     /// Tells for as long as the instance runs.
@@ -59,6 +61,7 @@ impl Presence {
             tokio::select! {
                 () = self.sessions.changed() => sleep(GATHER).await,
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+                () = self.doubted.notified() => {}
             }
             if !self.sessions.takes_chats() && self.sessions.relay().state() != State::Single {
                 // Whom a draining instance sends away comes back elsewhere, or is taken off by the others.
@@ -70,6 +73,12 @@ impl Presence {
                 sleep(AGAIN_AFTER).await;
             }
         }
+    }
+
+    /// Tells again who came and went within this time. Called when other instances hear again that did not, or this one is heard.
+    pub fn tell_again(&self, within: Duration) {
+        self.known.lock().was_unheard(within);
+        self.doubted.notify_one();
     }
 
     /// Stores when those were last seen who have not been told of yet; at shutdown, when nobody is left to be told.

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::RunError;
 use crate::actors::cluster::{self, Cluster, TellOfRoom};
+use crate::actors::presence::Presence;
 use crate::actors::receipts::Receipts;
 use crate::config::Config;
 use crate::http::State;
@@ -20,7 +21,12 @@ use crate::store::changed::Watch;
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
 
 /// What hears the other instances.
-pub(super) fn cluster(config: &Config, state: &web::Data<State>, receipts: &Arc<Receipts>) -> Arc<Cluster> {
+pub(super) fn cluster(
+    config: &Config,
+    state: &web::Data<State>,
+    receipts: &Arc<Receipts>,
+    presence: &Arc<Presence>,
+) -> Arc<Cluster> {
     let of_rooms = state.clone();
     let tell_of_room: TellOfRoom = Box::new(move |viewer, room| {
         let state = of_rooms.clone();
@@ -31,6 +37,7 @@ pub(super) fn cluster(config: &Config, state: &web::Data<State>, receipts: &Arc<
         registry: state.registry.clone(),
         sessions: state.sessions.clone(),
         receipts: receipts.clone(),
+        presence: presence.clone(),
         tell_of_room,
         look_every: Duration::from_millis(config.redis.look_ms),
     })

@@ -21,7 +21,7 @@ pub enum Told {
     AccessEnded { chatter_id: ChatterId },
     /// A room is gone.
     RoomGone { chatroom_id: ChatroomId, chatters: [ChatterId; 2] },
-    /// Who tells this has heard nothing: receipts of so many seconds back shall be told again.
+    /// Who tells this has heard nothing: receipts and presence of so many seconds back shall be told again.
     Missed { within_s: u64 },
 }
 

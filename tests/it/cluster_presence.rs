@@ -55,6 +55,16 @@ async fn all_came(socket: &mut DeviceSocket, who: &[&Person], within: Duration) 
     }
 }
 
+/// Reads on until each of these was told of like this, in whatever order.
+async fn told_in_the_end(socket: &mut DeviceSocket, of: &[(&Person, bool)]) {
+    let mut missing = of.to_vec();
+    let start = Instant::now();
+    while !missing.is_empty() {
+        let frame = socket.next(BACK.saturating_sub(start.elapsed())).await.expect("open");
+        missing.retain(|(who, online)| frame["chatter_id"] != who.id || frame["online"] != *online);
+    }
+}
+
 /// What was told of these by now.
 fn told_by_now(socket: &mut DeviceSocket, of: &[&Person]) -> Vec<Value> {
     let is_of = |frame: &Value| frame["type"] == "presence" && of.iter().any(|who| frame["chatter_id"] == who.id);
@@ -214,12 +224,7 @@ async fn presence_is_right_again_when_redis_has_forgotten_everything() {
     tokio::time::sleep(GONE).await;
     assert_eq!(told_by_now(&mut watching, &[&goes, &comes]), Vec::<Value>::new(), "not heard");
     cluster.redis.up();
-    let mut missing = vec![(goes.id, false), (comes.id, true)];
-    let start = Instant::now();
-    while !missing.is_empty() {
-        let frame = watching.next(BACK.saturating_sub(start.elapsed())).await.expect("open");
-        missing.retain(|(id, online)| frame["chatter_id"] != *id || frame["online"] != *online);
-    }
+    told_in_the_end(&mut watching, &[(&goes, false), (&comes, true)]).await;
     for (person, online) in [(&both, true), (&stays_there, true), (&comes, true), (&goes, false)] {
         for here in 0..2 {
             is_shown(&cluster.at(here, &ann), person, online, BACK).await;
@@ -227,6 +232,28 @@ async fn presence_is_right_again_when_redis_has_forgotten_everything() {
     }
     let told = told_by_now(&mut watching, &[&both, &stays_there]);
     assert!(told.iter().all(|frame| frame["online"] == true), "nobody was said to be gone: {told:?}");
+}
+
+/// Row E9, for presence.
+#[tokio::test]
+async fn who_came_and_went_while_one_instance_heard_nothing_is_told_there_when_it_hears_again() {
+    let cluster = Cluster::start(2).await;
+    let [ann, comes, goes] = friends(&cluster, ["ann", "comes", "goes"]).await;
+    know_each_other(&cluster).await;
+    let mut watching = cluster.at(0, &ann).device().await;
+    let leaving = cluster.at(1, &goes).device().await;
+    told_of(&mut watching, &goes, true, s(10)).await;
+    cluster.wires[0].cut();
+    cluster.says_within(0, "degraded", s(10)).await;
+    leaving.close();
+    let _coming = cluster.at(1, &comes).device().await;
+    // Told on their own instance, which hears Redis, and to nobody on the other one.
+    is_shown(&cluster.at(1, &ann), &goes, false, GONE + SLACK).await;
+    is_shown(&cluster.at(1, &ann), &comes, true, SLACK).await;
+    tokio::time::sleep(GONE).await;
+    assert_eq!(told_by_now(&mut watching, &[&goes, &comes]), Vec::<Value>::new(), "not heard");
+    cluster.wires[0].heal();
+    told_in_the_end(&mut watching, &[(&goes, false), (&comes, true)]).await;
 }
 
 #[tokio::test]

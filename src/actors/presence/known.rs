@@ -1,6 +1,6 @@
 //! What was told of whom, and what of that may be wrong elsewhere. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Those of whom is remembered that they may have to be told of again; of more it is left to the next news of them.
 const DOUBTFUL_MAX: usize = 65_536;
+/// What was told last, for other instances that did not hear it.
+const LATELY_MAX: usize = 10_000;
 
 /// See the module.
 #[derive(Default)]
@@ -28,6 +30,8 @@ pub(super) struct Known {
     /// Those who may have to be told of again, and whether others could not hear of them at all.
     doubtful: HashMap<ChatterId, bool>,
     doubt_at: Option<Instant>,
+    /// Of whom others were told, and when.
+    lately: VecDeque<(Instant, ChatterId)>,
 }
 
 /// Somebody who has no socket here any more.
@@ -118,6 +122,7 @@ impl Known {
 
     pub fn told_online(&mut self, chatters: &[ChatterId], unheard: bool) {
         self.online.extend(chatters);
+        self.note(chatters);
         if unheard {
             self.doubt(chatters, true);
         }
@@ -129,8 +134,25 @@ impl Known {
             self.online.remove(id);
             self.leaving.remove(id);
         }
+        self.note(chatters);
         if unheard || !certain {
             self.doubt(chatters, unheard);
+        }
+    }
+
+    fn note(&mut self, chatters: &[ChatterId]) {
+        let now = Instant::now();
+        self.lately.extend(chatters.iter().map(|id| (now, *id)));
+        let over = self.lately.len().saturating_sub(LATELY_MAX);
+        self.lately.drain(..over);
+    }
+
+    /// Some others heard nothing of what was told within this time.
+    pub fn was_unheard(&mut self, within: Duration) {
+        let lately = self.lately.iter().filter(|(at, _)| at.elapsed() <= within);
+        let lately: Vec<ChatterId> = lately.map(|(_, id)| *id).collect();
+        if !lately.is_empty() {
+            self.doubt(&lately, true);
         }
     }
 
@@ -218,5 +240,22 @@ mod tests {
         known.no_longer_doubtful(&[1, 2]);
         known.doubt_again_at(after(0));
         assert_eq!(known.next_at(), None);
+    }
+
+    #[test]
+    fn what_others_have_not_heard_is_doubted_as_far_back_as_they_say_and_as_it_is_kept() {
+        let mut known = Known::default();
+        known.was_unheard(Duration::from_secs(60));
+        assert_eq!(known.next_at(), None, "nothing was told");
+        known.told_online(&[1], false);
+        known.told_gone(&[2], true, false);
+        known.was_unheard(Duration::ZERO);
+        assert_eq!(known.next_at(), None, "nothing so lately");
+        known.was_unheard(Duration::from_secs(60));
+        let mut doubtful = known.doubtful();
+        doubtful.sort_unstable();
+        assert_eq!(doubtful, [(1, true), (2, true)]);
+        known.told_online(&vec![3; 2 * LATELY_MAX], false);
+        assert_eq!(known.lately.len(), LATELY_MAX);
     }
 }
