@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -47,6 +48,8 @@ pub type TellOfRoom = Box<dyn Fn(ChatterId, ChatroomId) -> Pin<Box<dyn Future<Ou
 pub struct Cluster {
     parts: Parts,
     missed: Notify,
+    /// Whether the relay has been unable to hear since that was last asked.
+    was_deaf: AtomicBool,
     /// Whose sign-ins or account have ended: their sockets' tokens have to be looked at.
     doubtful: Mutex<HashSet<ChatterId>>,
     /// Rooms that are new, as others said, and the two in each.
@@ -73,6 +76,7 @@ impl Cluster {
         Arc::new(Self {
             parts,
             missed: Notify::new(),
+            was_deaf: AtomicBool::new(false),
             doubtful: Mutex::default(),
             made: Mutex::default(),
             asked: Notify::new(),
@@ -90,11 +94,11 @@ impl Cluster {
     /// or is back.
     async fn watch(&self, mut watch: Watch) {
         let mut passed = 0;
-        let mut deaf = Deaf::default();
+        let mut silence = Silence::default();
         let mut looked_at = Instant::now();
         loop {
             let is_up = self.parts.sessions.relay().state() == State::Up;
-            self.make_up_for_silence(&mut deaf, is_up);
+            self.make_up_for(&mut silence, is_up);
             // An error is an early end of the pause: somebody has been missing something.
             let _ = timeout(self.pause(is_up, passed), self.missed.notified()).await;
             match self.parts.store.changed(&mut watch).await {
@@ -119,24 +123,31 @@ impl Cluster {
 
     /// Once all hear again: tells the receipts and the presence that others have missed of this instance, and asks for those
     /// that it has missed of them.
-    fn make_up_for_silence(&self, deaf: &mut Deaf, is_up: bool) {
+    fn make_up_for(&self, silence: &mut Silence, is_up: bool) {
         let Parts { sessions, receipts, .. } = &self.parts;
-        let counters = sessions.relay().counters();
-        let lost = counters.dropped + counters.reconnects;
-        let was_lost = std::mem::replace(&mut deaf.lost, lost) < lost;
+        let dropped = sessions.relay().counters().dropped;
+        let was_unheard = std::mem::replace(&mut silence.dropped, dropped) < dropped;
+        let was_deaf = self.was_deaf.swap(false, Ordering::Relaxed) || !is_up;
         // Who has not heard yet, and has nobody to hear for, misses nothing.
-        deaf.has_begun |= is_up || sessions.count() > 0;
-        if deaf.has_begun && (!is_up || was_lost) {
+        silence.has_begun |= is_up || sessions.count() > 0;
+        if silence.has_begun && (was_unheard || was_deaf) {
             let now = Instant::now();
-            deaf.since = Some((deaf.since.map_or(now, |(first, _)| first), now));
+            silence.since = Some((silence.since.map_or(now, |(first, _)| first), now));
+            silence.was_deaf |= was_deaf;
         }
-        match deaf.since {
+        match silence.since {
             None => receipts.were_heard(),
             Some((first, last)) if last.elapsed() >= HEALED => {
-                deaf.since = None;
                 let within = first.elapsed() + UNNOTICED;
+                if silence.was_deaf {
+                    sessions.relay().tell(Told::Missed { within_s: within.as_secs() + 1 });
+                    if sessions.relay().counters().dropped > dropped {
+                        // The question may be among what was dropped: it is asked again.
+                        return;
+                    }
+                }
+                (silence.since, silence.was_deaf) = (None, false);
                 self.tell_again(within);
-                sessions.relay().tell(Told::Missed { within_s: within.as_secs() + 1 });
             }
             Some(_) => {}
         }
@@ -241,10 +252,12 @@ impl Cluster {
 
 /// Since when, and until when, this instance was not sure to hear and to be heard.
 #[derive(Default)]
-struct Deaf {
+struct Silence {
     since: Option<(Instant, Instant)>,
-    /// Messages and connections that were lost until the last time.
-    lost: u64,
+    /// Whether it heard nothing itself; otherwise others only missed what it told.
+    was_deaf: bool,
+    /// Messages that were lost until the last time.
+    dropped: u64,
     has_begun: bool,
 }
 
@@ -272,6 +285,7 @@ impl Hear for Cluster {
     }
 
     fn disconnected(&self) {
+        self.was_deaf.store(true, Ordering::Relaxed);
         self.missed.notify_one();
     }
 

@@ -32,6 +32,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Chatters that the database is asked about at once.
 const CHUNK: usize = 64;
+/// Chunks of those in doubt that are looked at before news are again.
+const DOUBTFUL_CHUNKS: usize = 10;
 /// Watchers that the other instances are asked about at once.
 const WATCHERS: usize = 5_000;
 
@@ -122,7 +124,10 @@ impl Presence {
             let seen = self.store.seen(chunk, Duration::ZERO).await?;
             let told = self.known.lock().told(chunk);
             // Who is connected elsewhere goes on there; but somebody has to have told of them.
-            let what = |id, connected| if connected { (!told.contains(&id)).then_some(true) } else { Some(false) };
+            let what = |id, connected| match connected {
+                Some(true) => (!told.contains(&id)).then_some(true),
+                _ => Some(false),
+            };
             let certain = self.tell_some(chunk, seen, what).await?;
             self.known.lock().told_gone(chunk, certain, self.is_unheard());
         }
@@ -134,23 +139,28 @@ impl Presence {
 
     /// What others could not hear, or what was told without knowing of the other instances, once that has changed.
     async fn tell_doubtful(&self) -> Result<(), StoreError> {
-        let doubtful = self.known.lock().doubtful();
-        for chunk in doubtful.chunks(CHUNK) {
+        let (doubtful, mut pause) = (self.known.lock().doubtful(), AGAIN_AFTER);
+        for (at, chunk) in doubtful.chunks(CHUNK).enumerate() {
+            if at == DOUBTFUL_CHUNKS {
+                pause = Duration::ZERO;
+                break;
+            }
             let ids: Vec<ChatterId> = chunk.iter().map(|(id, _)| *id).collect();
             let unheard: HashSet<ChatterId> = chunk.iter().filter(|(_, unheard)| *unheard).map(|(id, _)| *id).collect();
             if self.is_unheard() || self.sessions.relay().elsewhere(&ids[..1]).await.is_none() {
                 break;
             }
             let seen = self.store.last_seen(&ids).await?;
-            let what = |id, connected| {
+            let what = |id, connected: Option<bool>| {
+                let connected = connected?;
                 let wrong = connected && !self.sessions.is_here(id);
                 (wrong || unheard.contains(&id)).then_some(connected)
             };
             if self.tell_some(&ids, seen, what).await? {
-                self.known.lock().no_longer_doubtful(&ids);
+                self.known.lock().no_longer_doubtful(chunk);
             }
         }
-        self.known.lock().doubt_again_at(Instant::now() + AGAIN_AFTER);
+        self.known.lock().doubt_again_at(Instant::now() + pause);
         Ok(())
     }
 
@@ -179,7 +189,8 @@ impl Presence {
                 let gone: Vec<ChatterId> = chunk.iter().filter(gone).copied().collect();
                 // The last sign of their instance: nobody knows better when they were last seen.
                 let seen = self.store.seen(&gone, orphans.silent).await?;
-                let certain = self.tell_some(&gone, seen, |_, connected| (!connected).then_some(false)).await?;
+                let certain =
+                    self.tell_some(&gone, seen, |_, connected| (connected == Some(false)).then_some(false)).await?;
                 self.known.lock().told_gone(&gone, certain, self.is_unheard());
                 Ok::<_, StoreError>(certain)
             };
@@ -196,13 +207,13 @@ impl Presence {
         self.sessions.relay().settle(orphans).await
     }
 
-    /// Tells those who share a room with these what `what` makes of each and of whether they are connected anywhere.
-    /// False where that is only known of this instance.
+    /// Tells those who share a room with these what `what` makes of each and of whether they are connected anywhere, which is
+    /// none where nobody says so and the other instances did not answer; false is returned then.
     async fn tell_some(
         &self,
         chatters: &[ChatterId],
         seen: Vec<(ChatterId, Micros)>,
-        what: impl Fn(ChatterId, bool) -> Option<bool>,
+        what: impl Fn(ChatterId, Option<bool>) -> Option<bool>,
     ) -> Result<bool, StoreError> {
         if chatters.is_empty() {
             return Ok(true);
@@ -213,14 +224,15 @@ impl Presence {
         let reached = self.reached(&pairs).await;
         // Last, so that nobody comes elsewhere between this and the telling.
         let elsewhere = self.sessions.relay().elsewhere(chatters).await;
-        let is_elsewhere = |id| elsewhere.as_ref().is_some_and(|there| there.contains(&id));
+        let is_elsewhere = |id| elsewhere.as_ref().map(|there| there.contains(&id));
         let mut frames: HashMap<ChatterId, Option<Bytes>> = HashMap::new();
         for (chatter_id, watcher) in pairs {
             if !self.sessions.is_here(watcher) && reached.as_ref().is_some_and(|reached| !reached.contains(&watcher)) {
                 continue;
             }
             let frame = frames.entry(chatter_id).or_insert_with(|| {
-                let online = what(chatter_id, self.sessions.is_here(chatter_id) || is_elsewhere(chatter_id))?;
+                let connected = if self.sessions.is_here(chatter_id) { Some(true) } else { is_elsewhere(chatter_id) };
+                let online = what(chatter_id, connected)?;
                 let last_seen = seen.get(&chatter_id).copied();
                 Some(text_frame(&ServerFrame::Presence { chatter_id, online, last_seen }))
             });

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::session::frame::text_frame;
 use super::sessions::Sessions;
@@ -27,6 +28,9 @@ pub struct Receipts {
     added: Notify,
     /// What other instances may not have heard.
     late: Mutex<Late>,
+    /// How far back they did not, where that has yet to be made up for.
+    unheard: Mutex<Option<Duration>>,
+    asked: Notify,
 }
 
 /// What is kept for other instances to be told again: the newest of each room and chatter, in two halves, so that the older one
@@ -43,6 +47,12 @@ struct Late {
 const LATE_MAX: usize = 10_000;
 /// How long a half is added to while the other instances hear: an instance that alone heard nothing for so long is told all.
 const LATE_KEPT: Duration = Duration::from_secs(60);
+
+/// Several instances may ask at once for what they missed.
+const GATHER: Duration = Duration::from_millis(500);
+/// What is told again at once, and the pause behind it: what is new shall find room in the relay's queue.
+const AGAIN_AT_ONCE: usize = 500;
+const AGAIN_PAUSE: Duration = Duration::from_millis(50);
 
 impl Late {
     fn keep(&mut self, moved: &Moved) {
@@ -74,11 +84,23 @@ impl Receipts {
     /// Nothing has moved yet.
     #[must_use]
     pub fn new(store: Arc<Store>, sessions: Arc<Sessions>) -> Arc<Self> {
-        Arc::new(Self { store, sessions, to_count: Mutex::default(), added: Notify::new(), late: Mutex::default() })
+        Arc::new(Self {
+            store,
+            sessions,
+            to_count: Mutex::default(),
+            added: Notify::new(),
+            late: Mutex::default(),
+            unheard: Mutex::default(),
+            asked: Notify::new(),
+        })
     }
 
-    /// Counts for as long as the instance runs.
+    /// Counts, and tells again, for as long as the instance runs.
     pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.count_for_ever(), self.tell_again_for_ever());
+    }
+
+    async fn count_for_ever(&self) {
         loop {
             self.added.notified().await;
             let all = std::mem::take(&mut *self.to_count.lock());
@@ -90,8 +112,22 @@ impl Receipts {
 
     /// Tells again what moved within this time. Called when other instances hear again that did not, or this one is heard.
     pub fn tell_again(&self, within: Duration) {
-        let late = self.late.lock().of(within);
-        self.tell(late);
+        let mut unheard = self.unheard.lock();
+        *unheard = (*unheard).max(Some(within));
+        self.asked.notify_one();
+    }
+
+    async fn tell_again_for_ever(&self) {
+        loop {
+            self.asked.notified().await;
+            sleep(GATHER).await;
+            let within = self.unheard.lock().take().unwrap_or_default() + GATHER;
+            let late = self.late.lock().of(within);
+            for some in late.chunks(AGAIN_AT_ONCE) {
+                self.tell(some);
+                sleep(AGAIN_PAUSE).await;
+            }
+        }
     }
 
     /// Lets go of what moved long ago. Called while all instances hear.
@@ -131,14 +167,14 @@ impl Watcher for Receipts {
             let mut late = self.late.lock();
             moved.iter().for_each(|moved| late.keep(moved));
         }
-        self.tell(moved);
+        self.tell(&moved);
     }
 }
 
 impl Receipts {
-    fn tell(&self, moved: Vec<Moved>) {
+    fn tell(&self, moved: &[Moved]) {
         let mut counts = false;
-        for moved in moved {
+        for &moved in moved {
             if moved.shown && moved.other_id != moved.chatter_id && self.sessions.may_have_device(moved.other_id) {
                 self.sessions.announce(moved.other_id, &text_frame(&frame(&moved, None)));
             }

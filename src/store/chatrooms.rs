@@ -184,6 +184,13 @@ impl Store {
             for row in tx.query_all_raw(self.sql(&rooms, values.clone())).await? {
                 deleted.push(room_of(&row)?);
             }
+            if self.backend == DbBackend::Postgres {
+                // Watermarks of several rooms move in one statement, in this order.
+                let lock = format!(
+                    "SELECT 1 FROM members WHERE chatroom_id IN ({places}) ORDER BY chatroom_id, chatter_id FOR UPDATE"
+                );
+                tx.execute_raw(self.sql(&lock, values.clone())).await?;
+            }
             for table in ["members", "chats", "push_outbox"] {
                 let of_rooms = format!("DELETE FROM {table} WHERE chatroom_id IN ({places})");
                 tx.execute_raw(self.sql(&of_rooms, values.clone())).await?;

@@ -16,6 +16,8 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const DOUBTFUL_MAX: usize = 65_536;
 /// What was told last, for other instances that did not hear it.
 const LATELY_MAX: usize = 10_000;
+/// Several of them may say so at once.
+const GATHER: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Default)]
@@ -152,6 +154,7 @@ impl Known {
         let lately = self.lately.iter().filter(|(at, _)| at.elapsed() <= within);
         let lately: Vec<ChatterId> = lately.map(|(_, id)| *id).collect();
         if !lately.is_empty() {
+            self.doubt_at = self.doubt_at.or_else(|| Some(Instant::now() + GATHER));
             self.doubt(&lately, true);
         }
     }
@@ -170,9 +173,12 @@ impl Known {
         self.doubtful.iter().map(|(id, unheard)| (*id, *unheard)).collect()
     }
 
-    pub fn no_longer_doubtful(&mut self, chatters: &[ChatterId]) {
-        for id in chatters {
-            self.doubtful.remove(id);
+    /// These are settled, unless something was added to their doubt since.
+    pub fn no_longer_doubtful(&mut self, chatters: &[(ChatterId, bool)]) {
+        for (id, unheard) in chatters {
+            if self.doubtful.get(id) == Some(unheard) {
+                self.doubtful.remove(id);
+            }
         }
     }
 
@@ -237,7 +243,9 @@ mod tests {
         let mut doubtful = known.doubtful();
         doubtful.sort_unstable();
         assert_eq!(doubtful, [(1, true), (2, true)]);
-        known.no_longer_doubtful(&[1, 2]);
+        known.no_longer_doubtful(&[(1, false)]);
+        assert_eq!(known.doubtful().len(), 2, "settled as what it was before");
+        known.no_longer_doubtful(&[(1, true), (2, true)]);
         known.doubt_again_at(after(0));
         assert_eq!(known.next_at(), None);
     }
