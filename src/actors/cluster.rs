@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -17,6 +16,7 @@ use super::receipts::Receipts;
 use super::registry::Registry;
 use super::room::messages::Command;
 use super::session::frame::{Close, raw_text_frame};
+use super::session::link::Made;
 use super::sessions::Sessions;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::relay::{EVERY_INSTANCE, Hear, State, Told, Worker};
@@ -42,7 +42,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 const TOKENS_AT_ONCE: usize = 500;
 
 /// Makes the frame that tells a chatter of a new room; none if it is gone again.
-pub type TellOfRoom = Box<dyn Fn(ChatterId, ChatroomId) -> Pin<Box<dyn Future<Output = Option<Bytes>>>> + Send + Sync>;
+pub type TellOfRoom = Box<dyn Fn(ChatterId, ChatroomId) -> Pin<Box<dyn Future<Output = Option<Made>>>> + Send + Sync>;
 
 /// The ears of an instance, and what it does about what they miss.
 pub struct Cluster {
@@ -187,8 +187,8 @@ impl Cluster {
         for chatter in pair {
             let mut wanted = false;
             self.parts.sessions.each(chatter, |link| wanted |= link.misses_room(room));
-            if wanted && let Some(frame) = (self.parts.tell_of_room)(chatter, room).await {
-                self.parts.sessions.tell_of_room_here(chatter, room, &frame);
+            if wanted && let Some(made) = (self.parts.tell_of_room)(chatter, room).await {
+                self.parts.sessions.tell_of_room_here(chatter, room, &made);
             }
         }
     }

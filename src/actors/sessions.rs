@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use changed::Changed;
 
 use super::session::frame::{Close, text_of};
-use super::session::link::Link;
+use super::session::link::{Link, Made};
 use super::tally::Tally;
 use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::limits::network;
@@ -158,8 +158,8 @@ impl Sessions {
     }
 
     /// Queues on each device socket that this chatter has on this instance that a room is new.
-    pub fn tell_of_room_here(&self, chatter_id: ChatterId, room: ChatroomId, frame: &Bytes) {
-        self.each(chatter_id, |link| link.room_made(room, frame));
+    pub fn tell_of_room_here(&self, chatter_id: ChatterId, room: ChatroomId, made: &Made) {
+        self.each(chatter_id, |link| link.room_made(room, made));
     }
 
     /// Queues a frame on each device socket that this chatter has on this instance.

@@ -13,7 +13,7 @@ use crate::actors::presence::Presence;
 use crate::actors::receipts::Receipts;
 use crate::config::Config;
 use crate::http::State;
-use crate::http::rooms::created_frame;
+use crate::http::rooms::made;
 use crate::relay::{self, Relay};
 use crate::store::changed::Watch;
 
@@ -30,7 +30,7 @@ pub(super) fn cluster(
     let of_rooms = state.clone();
     let tell_of_room: TellOfRoom = Box::new(move |viewer, room| {
         let state = of_rooms.clone();
-        Box::pin(async move { created_frame(&state, viewer, room).await })
+        Box::pin(async move { made(&state, viewer, room).await })
     });
     Cluster::new(cluster::Parts {
         store: state.store.clone(),

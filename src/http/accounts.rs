@@ -58,10 +58,7 @@ pub async fn directory(
 ) -> Result<HttpResponse, Problem> {
     let viewer = viewer_if_any(&request, &state).await?;
     if !state.rules.public_directory && viewer.is_none() {
-        return Err(Problem::new(
-            Code::DirectoryClosed,
-            "Only one's own rooms are shown here; sign in, and ask for one chatter by id.",
-        ));
+        return Err(Problem::new(Code::DirectoryClosed, "Sign in to list chatters."));
     }
     if asked.query.as_deref().is_some_and(|query| query.contains('\0')) {
         return Err(Problem::invalid("query", "It must not have a NUL character."));
@@ -169,7 +166,7 @@ async fn watchers(state: &State, viewer: Viewer) -> Result<Vec<ChatterId>, Probl
 
 /// Delete one's own account
 ///
-/// Its tokens are dead and its sockets closed (4401) when this answers. Unless `accounts.deletion` is `cascade`, the other
+/// Its tokens are dead and its sockets closed (4401) when this answers, those on other instances a moment later. Unless `accounts.deletion` is `cascade`, the other
 /// side keeps the conversations, with somebody called `deleted-N`.
 #[utoipa::path(
     delete, path = "/api/chatters", operation_id = "delete_me", tag = "Accounts",

@@ -183,6 +183,8 @@ fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
     all.gauges("redis_state", "1 at the state that Redis is in; none: this instance is alone", "state", states);
     let away = away.map_or(0.0, |away| away.as_secs_f64());
     all.gauge("redis_away_seconds", "How long Redis has been away", away);
+    let known = f64::from(u8::from(relay.knows_elsewhere()));
+    all.gauge("redis_roster_up", "1 while it is known who is connected to other instances, if there are any", known);
     let told = relay.counters();
     all.counter("redis_reconnects", "Connections to Redis that were made again", told.reconnects);
     let messages = [

@@ -1,11 +1,12 @@
 //! `/api/chatrooms`: making, listing, showing and deleting rooms; receipts.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use super::extract::{Json, Viewer, id};
 use super::openapi::{BODY, Refusals, TOKEN, of};
@@ -13,6 +14,7 @@ use super::paging::{self, STREAM_PAGE};
 use super::{ROOM_DEADLINE, State};
 use crate::actors::room::messages::Command;
 use crate::actors::session::frame::text_frame;
+use crate::actors::session::link::Made;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
@@ -24,6 +26,10 @@ use crate::store::writer::Move;
 use crate::wire::device::server::ServerFrame;
 use crate::wire::requests::{CreateChatroom, Receipt, whole_number};
 use crate::wire::rest::{ChatroomBody, ChatterBody, Message};
+
+/// How often, and how many times, a new room is read that its two could not be told of.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
+const TELLS_MAX: usize = 600;
 
 /// Open the room with somebody, or with oneself
 ///
@@ -43,18 +49,23 @@ pub async fn create(
     match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
         Created::New(room) => {
             let other = room.other(viewer.chatter_id);
-            let of_other = match other != viewer.chatter_id && state.sessions.is_here(other) {
+            let tells_other = other != viewer.chatter_id && state.sessions.is_here(other);
+            let of_other = match tells_other {
                 true => ViewOf::one(&state, other, room.id).await.ok(),
                 false => None,
             };
-            let own = ViewOf::one(&state, viewer.chatter_id, room.id).await?;
-            // The other one first, who else could get a chat before the room it is in.
-            for (chatter, view) in of_other.iter().map(|view| (other, view)).chain([(viewer.chatter_id, &own)]) {
+            let own = ViewOf::one(&state, viewer.chatter_id, room.id).await;
+            for (chatter, view) in
+                of_other.iter().map(|view| (other, view)).chain(own.iter().map(|own| (viewer.chatter_id, own)))
+            {
                 state.sessions.tell_of_room_here(chatter, room.id, &created(view));
+            }
+            if own.is_err() || tells_other && of_other.is_none() {
+                tell_later(state.clone(), [viewer.chatter_id, other], room.id);
             }
             let chatters = [viewer.chatter_id, other];
             state.sessions.relay().tell(Told::RoomMade { chatroom_id: room.id, chatters });
-            Ok(HttpResponse::Created().json(own.body()))
+            Ok(HttpResponse::Created().json(own?.body()))
         }
         Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),
         Created::Exists(id) => {
@@ -64,13 +75,30 @@ pub async fn create(
     }
 }
 
-fn created(view: &ViewOf) -> Bytes {
-    text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() })
+fn created(view: &ViewOf) -> Made {
+    let frame = text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() });
+    Made { frame, version: view.view.room.version }
 }
 
-/// What a chatter's devices are told of a room that another instance has made.
-pub async fn created_frame(state: &State, viewer: ChatterId, room: ChatroomId) -> Option<Bytes> {
+/// What a chatter's devices are told of a new room; none where the room is gone or cannot be read.
+pub async fn made(state: &State, viewer: ChatterId, room: ChatroomId) -> Option<Made> {
     ViewOf::one(state, viewer, room).await.ok().map(|view| created(&view))
+}
+
+/// The database has stored the room and then went away: its two are told once it can be read, as their devices are given
+/// nothing of a room that they do not know.
+fn tell_later(state: web::Data<State>, chatters: [ChatterId; 2], room: ChatroomId) {
+    actix_web::rt::spawn(async move {
+        for chatter in chatters {
+            for _ in 0..TELLS_MAX {
+                if let Some(made) = made(&state, chatter, room).await {
+                    state.sessions.tell_of_room_here(chatter, room, &made);
+                    break;
+                }
+                sleep(TELL_AGAIN).await;
+            }
+        }
+    });
 }
 
 /// How the rooms are asked for.

@@ -119,11 +119,14 @@ pub enum Pusher {
     Fcm(Box<fcm::Fcm>),
     /// To the log, since FCM is not configured.
     Log,
+    /// Nowhere, since the key that is configured cannot be used: what is owed is left to instances whose key can, and to the next
+    /// start.
+    Off,
 }
 
 impl Pusher {
-    /// FCM where it is configured and its key can be used, else the log. A bad key is told to the operator in one
-    /// line and the server runs without pushes. Called once by the composition root.
+    /// FCM where it is configured, else the log. A key that cannot be used is told to the operator in one line and the
+    /// server runs without pushes. Called once by the composition root.
     #[must_use]
     pub fn open(settings: &fcm::Settings) -> Self {
         let Some(path) = &settings.service_account else {
@@ -133,8 +136,11 @@ impl Pusher {
         match fcm::Fcm::open(path, settings) {
             Ok(fcm) => Self::Fcm(Box::new(fcm)),
             Err(error) => {
-                tracing::error!(error = %error, "pushes are disabled: the FCM service account cannot be used");
-                Self::Log
+                tracing::error!(
+                    error = %error,
+                    "pushes are left to other instances and to the next start: the FCM service account cannot be used"
+                );
+                Self::Off
             }
         }
     }
@@ -144,6 +150,10 @@ impl Pusher {
         match self {
             Self::Fcm(fcm) => fcm.send(token, push).await,
             Self::Log => log::send(push),
+            Self::Off => {
+                let reason = "the service account cannot be used".to_owned();
+                Outcome::RetryLater { after: None, pause_all: true, reason }
+            }
         }
     }
 }

@@ -183,6 +183,15 @@ impl Relay {
         }
     }
 
+    /// Whether it is known who is connected to the other instances, if there are any.
+    #[must_use]
+    pub fn knows_elsewhere(&self) -> bool {
+        match &self.0 {
+            Kind::Single | Kind::Memory(_) => true,
+            Kind::Redis(handle) => handle.knows_elsewhere(),
+        }
+    }
+
     /// What came of everything so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -229,6 +229,10 @@ impl Handle {
         self.shared.health.state()
     }
 
+    pub fn knows_elsewhere(&self) -> bool {
+        self.shared.roster.is_kept()
+    }
+
     pub fn counters(&self) -> Counters {
         self.shared.tally.read()
     }

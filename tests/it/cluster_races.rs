@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::support::breakable::Breakable;
 use crate::support::cluster::{Cluster, SLACK};
 use crate::support::device_socket::send;
 use crate::support::dice::{Dice, given_seed};
 use crate::support::fcm::{Answer, FcmStandIn};
+use crate::support::postgres;
 use crate::support::wait::s;
 use crate::support::{Db, DeviceSocket, Person, Redis, SeedSocket, TestServer, alone, eventually, long, stays, until};
 
@@ -212,6 +214,27 @@ async fn a_room_that_is_made_while_an_account_is_deleted_is_gone_with_it_or_refu
     deletion.await.expect("answered").expect(200);
     made.invalid("opponent_id");
     assert_eq!(dump.rooms_count().await, 0);
+}
+
+/// What is told of a room is read from the database first, and chats in it are not.
+#[tokio::test]
+async fn a_device_is_told_of_a_new_room_before_the_first_chat_in_it() {
+    let postgres = tokio::task::spawn_blocking(postgres::Cluster::start).await.expect("a cluster of its own");
+    let at = Breakable::start(&postgres, 2, 1, |builder| builder).await;
+    let api = at.cluster.server.api();
+    let (ann, bob) = (api.person("ann").await, api.person("bob").await);
+    let mut device = at.cluster.at(1, &bob).device().await;
+    at.lines[1].slow(Duration::from_millis(60));
+    let ann = at.cluster.at(0, &ann);
+    let room = ann.room_with(&bob).await;
+    ann.says(room, "the first in it").await;
+    let told = device.expect("chatroom_created").await["chatroom"].clone();
+    assert_eq!(told["id"], room);
+    if told["version"] == 0 {
+        device.expect_chat("the first in it").await;
+    }
+    ann.says(room, "the second").await;
+    device.expect_chat("the second").await;
 }
 
 /// Row D7.

@@ -138,6 +138,8 @@ async fn away_and_back(cluster: &Cluster, redis: &Redis, metrics: impl AsyncFn(u
     redis.kill9();
     cluster.says_within(0, "degraded", s(10)).await;
     assert_eq!((state("up").await, state("away").await), (0.0, 1.0));
+    let roster = async |up: f64| (metrics(0).await.get("redis_roster_up") == up).then_some(());
+    eventually("who is connected elsewhere is not known", s(20), async || roster(0.0).await).await;
     eventually("how long is told", s(10), || async {
         let told = cluster.readyz(0).await;
         let reason = told["reasons"][0].as_str().unwrap_or_default().to_owned();
@@ -148,5 +150,6 @@ async fn away_and_back(cluster: &Cluster, redis: &Redis, metrics: impl AsyncFn(u
     redis.up();
     cluster.is_whole_within(s(10)).await;
     assert_eq!(state("up").await, 1.0);
+    eventually("who is connected elsewhere is known", s(20), async || roster(1.0).await).await;
     assert!(metrics(0).await.get("redis_reconnects_total") >= 1.0);
 }

@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
+use crate::support::fcm::FcmStandIn;
 use crate::support::secrets::PASSWORD;
 use crate::support::wait::s;
-use crate::support::{Db, RawSocket, TestServer, on_both};
+use crate::support::{Db, RawSocket, TestServer, on_both, stays, until};
 
 on_both![
     the_probes_tell_that_it_is_alive_and_ready,
@@ -122,6 +123,26 @@ async fn push_credentials_that_are_none_do_not_stop_the_server() {
         assert!(log.contains("push") || log.contains("fcm"), "the log says so: {path:?}");
         assert!(!log.contains(key));
     }
+}
+
+/// Promise 7, whoever has mislaid the key.
+#[tokio::test]
+async fn what_a_server_without_a_usable_key_owes_is_pushed_by_one_that_has_it() {
+    let fcm = FcmStandIn::start();
+    let mut server = TestServer::with(Db::Sqlite)
+        .set("FCM__SERVICE_ACCOUNT", fcm.directory().join("mislaid.json").display())
+        .set("FCM__BASE_URL", fcm.base_url())
+        .set("PUSH__GRACE_MS", 100)
+        .start()
+        .await;
+    let (ann, bob, room) = server.api().pair().await;
+    bob.put("/api/chatters", &json!({"fcm_reg_id": "the-phone-of-bob"})).await.expect(200);
+    ann.says(room, "owed for as long as nobody can push it").await;
+    let dump = server.dump().await;
+    // Some times as long as it takes to come due and be claimed.
+    stays("it is owed", s(4), async || dump.outbox(room).await.len() == 1).await;
+    server.restart_with("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display()).await;
+    until("the push", s(20), || fcm.sent_to("the-phone-of-bob").len() == 1).await;
 }
 
 #[tokio::test]

@@ -95,7 +95,12 @@ impl Notifier {
         settings: Settings,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { state: State::new(settings.clone(), counters), outbox, pusher, live, settings, drained: Vec::new() }
+        let mut state = State::new(settings.clone(), counters);
+        if matches!(*pusher, Pusher::Off) {
+            // Claims nothing, as if it were about to end.
+            state.drain();
+        }
+        Self { state, outbox, pusher, live, settings, drained: Vec::new() }
     }
 
     /// Begins whatever can be begun; called after every event.

@@ -41,7 +41,8 @@ pub struct Cursors {
     behind: HashSet<ChatroomId>,
     /// Rooms that were deleted: a page that was read before may still name them, and what was stored before may come yet.
     gone: HashSet<ChatroomId>,
-    /// New rooms of which the socket was given a chat before it was told that they are there.
+    /// Rooms of which something came before the socket was told that they are there, neither by the list nor as new ones: it is
+    /// held until then.
     unannounced: HashSet<ChatroomId>,
 }
 
@@ -81,13 +82,9 @@ impl Cursors {
         if self.gone.contains(&room) {
             return Vec::new();
         }
-        // A room that is not listed was made since the sign-in: the socket should have all of it.
-        let cursor = self.rooms.entry(room).or_insert_with(|| match self.listing {
-            true => Cursor::Held(Box::default()),
-            false => {
-                self.unannounced.insert(room);
-                Cursor::Live(0)
-            }
+        let cursor = self.rooms.entry(room).or_insert_with(|| {
+            self.unannounced.insert(room);
+            Cursor::Held(Box::default())
         });
         match cursor {
             Cursor::Live(sent) => {
@@ -141,6 +138,7 @@ impl Cursors {
             if self.gone.contains(&room) {
                 continue;
             }
+            self.unannounced.remove(&room);
             self.rooms.entry(room).or_insert(Cursor::Live(version));
             match self.caught_up(room, version) {
                 Release::Frames(more) => frames.extend(more),
@@ -157,7 +155,7 @@ impl Cursors {
         self.gone.contains(&room)
     }
 
-    /// All rooms were listed. What is still held belongs to rooms that were made meanwhile: their frames.
+    /// All rooms were listed. Of rooms that the socket was told of as new meanwhile: their frames.
     pub fn all_listed(&mut self) -> Vec<Bytes> {
         self.listing = false;
         let sent = |cursor: &Cursor| match cursor {
@@ -165,7 +163,8 @@ impl Cursors {
             Cursor::Live(_) => None,
         };
         let rest: Vec<_> = self.rooms.iter().filter_map(|(room, c)| sent(c).map(|sent| (*room, sent))).collect();
-        let waiting: Vec<_> = rest.into_iter().filter(|(room, _)| !self.behind.contains(room)).collect();
+        let waits = |room: &ChatroomId| !self.behind.contains(room) && !self.unannounced.contains(room);
+        let waiting: Vec<_> = rest.into_iter().filter(|(room, _)| waits(room)).collect();
         self.listed(waiting)
     }
 
@@ -230,17 +229,22 @@ impl Cursors {
         self.rooms.contains_key(&room) && !self.unannounced.contains(&room)
     }
 
-    /// The room is new; false if the socket was told so.
-    pub fn made(&mut self, room: ChatroomId) -> bool {
-        if self.unannounced.remove(&room) {
-            return true;
-        }
+    /// The room is new, and at this version as the socket is told now: the frames that go out behind that, unless it was told
+    /// before. What is missing is noted in [`Cursors::take_behind`].
+    pub fn made(&mut self, room: ChatroomId, version: Version) -> Option<Vec<Bytes>> {
         if self.knows(room) || self.gone.contains(&room) {
-            return false;
+            return None;
         }
-        let cursor = if self.listing { Cursor::Held(Box::default()) } else { Cursor::Live(0) };
-        self.rooms.insert(room, cursor);
-        true
+        if !self.listing {
+            return Some(self.listed([(room, version)]));
+        }
+        // A page may name it yet.
+        self.unannounced.remove(&room);
+        let cursor = self.rooms.entry(room).or_insert_with(|| Cursor::Held(Box::default()));
+        if let Cursor::Held(held) = cursor {
+            held.sent = version.max(held.sent);
+        }
+        Some(Vec::new())
     }
 
     /// The room is gone; whether the socket may have known it.
@@ -254,7 +258,7 @@ impl Cursors {
         if let Some(Cursor::Held(held)) = &known {
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
         }
-        known.is_some()
+        known.is_some() && !self.unannounced.remove(&room)
     }
 
     /// How many rooms have to be read.

@@ -21,6 +21,8 @@ use crate::domain::{ChatroomId, ChatterId, Version};
 use crate::error::Problem;
 use crate::wire::device::Ref;
 
+pub use device::Made;
+
 /// A socket's id.
 pub type LinkId = u64;
 

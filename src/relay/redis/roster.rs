@@ -92,6 +92,11 @@ impl Roster {
         good.then(|| (redis, line.life.clone()))
     }
 
+    /// Whether Redis has lately taken what this instance writes into it.
+    pub fn is_kept(&self) -> bool {
+        self.line(Duration::ZERO).is_some()
+    }
+
     /// Who of these is connected elsewhere; none where that is not known.
     pub async fn elsewhere(&self, chatters: &[ChatterId], within: Duration) -> Option<HashSet<ChatterId>> {
         if chatters.is_empty() {

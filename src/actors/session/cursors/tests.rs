@@ -1,5 +1,7 @@
 //! The cursors of a device socket, by example and against a model of database, rooms and socket.
 
+mod rooms;
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
@@ -77,8 +79,8 @@ fn what_comes_before_the_list_waits_for_it() {
     assert!(cursors.deliver(1, &run(5, 7)).is_empty());
     assert!(cursors.deliver(2, &run(0, 1)).is_empty());
     assert_eq!(versions(cursors.listed([(1, 5)])), [6, 7]);
-    assert_eq!(versions(cursors.all_listed()), [1], "a room that was made meanwhile");
-    assert_eq!(versions(cursors.deliver(3, &run(0, 1))), [1], "or is made later");
+    assert!(cursors.all_listed().is_empty(), "nobody has said yet that there is room 2");
+    assert_eq!(cursors.made(2, 0).map(versions), Some(vec![1]));
 }
 
 #[test]
@@ -113,29 +115,6 @@ fn a_room_that_is_seen_ahead_while_it_is_read_is_read_on() {
     cursors.look(1, 6);
     cursors.deliver(1, &run(5, 6));
     assert!(matches!(cursors.caught_up(1, 5), Release::Frames(frames) if versions(frames.clone()) == [6]));
-}
-
-#[test]
-fn what_is_new_or_gone_while_the_rooms_are_listed_is_said_by_the_listing() {
-    let mut cursors = Cursors::default();
-    assert!(!cursors.misses(1) && !cursors.forget(2), "the pages will say it");
-    cursors.all_listed();
-    assert!(cursors.misses(1) && !cursors.misses(2));
-}
-
-#[test]
-fn a_deleted_room_does_not_come_back() {
-    let mut cursors = Cursors::default();
-    cursors.forget(1);
-    assert!(cursors.listed([(1, 5)]).is_empty() && cursors.is_gone(1), "by a page that was read before");
-    cursors.all_listed();
-    assert!(cursors.deliver(1, &run(5, 6)).is_empty() && !cursors.knows(1), "by what was stored before and comes late");
-    cursors.hold(2);
-    cursors.forget(2);
-    assert_eq!(cursors.caught_up(2, 5), Release::Gone, "nor by a read that was under way");
-    cursors.hold_known(3);
-    cursors.still_behind(3);
-    assert_eq!((cursors.behind(), cursors.rooms.len()), (0, 0), "and what is not the chatter's costs nothing");
 }
 
 #[test]

@@ -12,15 +12,29 @@ use crate::wire::device::Ref;
 use crate::wire::device::server::ServerFrame;
 use crate::wire::rest::ChatBody;
 
+/// What says that a room is new, for one chatter's devices.
+pub struct Made {
+    pub frame: Bytes,
+    /// The room's version as the frame has it.
+    pub version: Version,
+}
+
 impl Link {
-    /// Queues that a room is new, unless the socket knows it already.
-    pub fn room_made(&self, room: ChatroomId, frame: &Bytes) {
+    /// Queues that a room is new, unless the socket knows it already, and behind it what came of the room before.
+    pub fn room_made(&self, room: ChatroomId, made: &Made) {
         let Kind::Device(state) = &self.kind else { return };
         let mut state = state.lock();
-        let waits = !state.cursors.made(room) || self.announce_on(&mut state, frame);
+        let behind = state.cursors.behind();
+        let Some(held) = state.cursors.made(room, made.version) else { return };
+        let waits = self.announce_on(&mut state, &made.frame);
+        self.watch(self.out.push(held));
+        let is_behind = state.cursors.behind() > behind;
         drop(state);
         if !waits {
             self.close(Close::TOO_SLOW);
+        }
+        if is_behind {
+            self.nudge();
         }
     }
 
