@@ -1,12 +1,10 @@
 //! `/api/chatrooms`: making, listing, showing and deleting rooms; receipts.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
 
 use super::extract::{Json, Viewer, id};
 use super::openapi::{BODY, Refusals, TOKEN, of};
@@ -27,10 +25,6 @@ use crate::wire::device::server::ServerFrame;
 use crate::wire::requests::{CreateChatroom, Receipt, whole_number};
 use crate::wire::rest::{ChatroomBody, ChatterBody, Message};
 
-/// How often, and how many times, a new room is read that its two could not be told of.
-const TELL_AGAIN: Duration = Duration::from_secs(1);
-const TELLS_MAX: usize = 600;
-
 /// Open the room with somebody, or with oneself
 ///
 /// Two chatters have one room; if it exists, 409 names it. One's own id opens a room for notes.
@@ -49,8 +43,7 @@ pub async fn create(
     match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
         Created::New(room) => {
             let other = room.other(viewer.chatter_id);
-            let tells_other = other != viewer.chatter_id && state.sessions.is_here(other);
-            let of_other = match tells_other {
+            let of_other = match other != viewer.chatter_id && state.sessions.is_here(other) {
                 true => ViewOf::one(&state, other, room.id).await.ok(),
                 false => None,
             };
@@ -59,9 +52,6 @@ pub async fn create(
                 of_other.iter().map(|view| (other, view)).chain(own.iter().map(|own| (viewer.chatter_id, own)))
             {
                 state.sessions.tell_of_room_here(chatter, room.id, &created(view));
-            }
-            if own.is_err() || tells_other && of_other.is_none() {
-                tell_later(state.clone(), [viewer.chatter_id, other], room.id);
             }
             let chatters = [viewer.chatter_id, other];
             state.sessions.relay().tell(Told::RoomMade { chatroom_id: room.id, chatters });
@@ -83,22 +73,6 @@ fn created(view: &ViewOf) -> Made {
 /// What a chatter's devices are told of a new room; none where the room is gone or cannot be read.
 pub async fn made(state: &State, viewer: ChatterId, room: ChatroomId) -> Option<Made> {
     ViewOf::one(state, viewer, room).await.ok().map(|view| created(&view))
-}
-
-/// The database has stored the room and then went away: its two are told once it can be read, as their devices are given
-/// nothing of a room that they do not know.
-fn tell_later(state: web::Data<State>, chatters: [ChatterId; 2], room: ChatroomId) {
-    actix_web::rt::spawn(async move {
-        for chatter in chatters {
-            for _ in 0..TELLS_MAX {
-                if let Some(made) = made(&state, chatter, room).await {
-                    state.sessions.tell_of_room_here(chatter, room, &made);
-                    break;
-                }
-                sleep(TELL_AGAIN).await;
-            }
-        }
-    });
 }
 
 /// How the rooms are asked for.

@@ -109,3 +109,18 @@ async fn devices_that_write_through_an_outage_lose_and_double_nothing() {
     assert_eq!(dump.chats_count().await, sent, "each is stored once");
     assert!(devices.iter().all(|device| device.tally.later > 0 && device.tally.sockets == 1), "refused, and stayed");
 }
+
+/// Whoever makes a room tells of it; should they be gone before they could, nobody misses what comes of it.
+#[tokio::test]
+async fn a_room_that_nobody_told_of_is_listed_when_something_comes_of_it() {
+    let server = TestServer::spawn(Db::Sqlite).await;
+    let ann = server.api().person("ann").await;
+    let mut device = ann.device().await;
+    let room = 10_000;
+    server.dump().await.add_rooms(ann.id, room..room + 1).await;
+    let chat = ann.says(room, "in a room that nobody has named").await;
+    let told = device.expect("chatrooms").await;
+    assert_eq!((&told["chatrooms"][0]["id"], &told["chatrooms"][0]["version"]), (&json!(room), &chat["version"]));
+    ann.says(room, "now it goes out at once").await;
+    device.expect_chat("now it goes out at once").await;
+}

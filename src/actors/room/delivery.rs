@@ -158,9 +158,15 @@ impl Room {
 
     /// What another instance has stored, if it is news.
     pub(super) fn relayed(&mut self, changes: Changes, ctx: &mut Context<Self>) {
-        let Stage::Open { order, .. } = &mut self.stage else { return };
+        let Stage::Open { room, order } = &mut self.stage else { return };
         self.busy_at = Some(Instant::now());
         self.parts.sessions.tally().heard.add(changes.changes.len());
+        let head = order.head().version;
+        if changes.to <= head {
+            // Stored before this room was read, and told after: no news to the room, but to its sockets.
+            self.parts.sessions.look(self.id, [room.owner_id, room.opponent_id], head);
+            return;
+        }
         let events = changes.changes.into_iter().map(|(kind, chat)| Event::new(kind, chat)).collect();
         let ready = Arc::new(order.take(events));
         self.chats_end_typing(&ready.events);

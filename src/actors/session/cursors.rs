@@ -7,6 +7,7 @@
 mod held;
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -41,9 +42,9 @@ pub struct Cursors {
     behind: HashSet<ChatroomId>,
     /// Rooms that were deleted: a page that was read before may still name them, and what was stored before may come yet.
     gone: HashSet<ChatroomId>,
-    /// Rooms of which something came before the socket was told that they are there, neither by the list nor as new ones: it is
-    /// held until then.
-    unannounced: HashSet<ChatroomId>,
+    /// Rooms of which something came before the socket was told that they are there, neither by the list nor as new ones, and
+    /// when: it is held until then.
+    unannounced: HashMap<ChatroomId, Instant>,
 }
 
 enum Cursor {
@@ -71,7 +72,7 @@ impl Default for Cursors {
             held_bytes: 0,
             behind: HashSet::new(),
             gone: HashSet::new(),
-            unannounced: HashSet::new(),
+            unannounced: HashMap::new(),
         }
     }
 }
@@ -83,7 +84,7 @@ impl Cursors {
             return Vec::new();
         }
         let cursor = self.rooms.entry(room).or_insert_with(|| {
-            self.unannounced.insert(room);
+            self.unannounced.insert(room, Instant::now());
             Cursor::Held(Box::default())
         });
         match cursor {
@@ -163,7 +164,7 @@ impl Cursors {
             Cursor::Live(_) => None,
         };
         let rest: Vec<_> = self.rooms.iter().filter_map(|(room, c)| sent(c).map(|sent| (*room, sent))).collect();
-        let waits = |room: &ChatroomId| !self.behind.contains(room) && !self.unannounced.contains(room);
+        let waits = |room: &ChatroomId| !self.behind.contains(room) && !self.unannounced.contains_key(room);
         let waiting: Vec<_> = rest.into_iter().filter(|(room, _)| waits(room)).collect();
         self.listed(waiting)
     }
@@ -177,6 +178,8 @@ impl Cursors {
 
     /// The database is going to be read for this room: hold what comes from now on until [`Cursors::caught_up`].
     pub fn hold(&mut self, room: ChatroomId) {
+        // Only a client that knows the room has it read.
+        self.unannounced.remove(&room);
         let cursor = self.rooms.entry(room).or_insert(Cursor::Live(0));
         match cursor {
             Cursor::Live(sent) => *cursor = Cursor::Held(Box::new(Held::after(*sent, 0))),
@@ -226,7 +229,7 @@ impl Cursors {
     /// Whether the socket was told of this room, or will be.
     #[must_use]
     pub fn knows(&self, room: ChatroomId) -> bool {
-        self.rooms.contains_key(&room) && !self.unannounced.contains(&room)
+        self.rooms.contains_key(&room) && !self.unannounced.contains_key(&room)
     }
 
     /// The room is new, and at this version as the socket is told now: the frames that go out behind that, unless it was told
@@ -258,13 +261,25 @@ impl Cursors {
         if let Some(Cursor::Held(held)) = &known {
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
         }
-        known.is_some() && !self.unannounced.remove(&room)
+        known.is_some() && self.unannounced.remove(&room).is_none()
+    }
+
+    /// Rooms of which the socket is given nothing, as nobody has told it for so long that they are there.
+    #[must_use]
+    pub fn unannounced(&self, since: Duration) -> Vec<ChatroomId> {
+        self.unannounced.iter().filter(|(_, at)| at.elapsed() >= since).map(|(room, _)| *room).collect()
     }
 
     /// How many rooms have to be read.
     #[must_use]
     pub fn behind(&self) -> usize {
         self.behind.len()
+    }
+
+    /// The same, and those that nobody has told the socket of.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.behind.len() + self.unannounced.len()
     }
 
     /// The rooms that have to be read, with what the socket has had of each.

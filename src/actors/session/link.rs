@@ -129,11 +129,11 @@ impl Link {
             Kind::Seed { .. } => {}
             Kind::Device(state) => {
                 let mut state = state.lock();
-                let behind = state.cursors.behind();
+                let waiting = state.cursors.waiting();
                 let frames = state.cursors.deliver(batch.chatroom_id, &**batch);
                 self.out.tally().delivered.add(frames.len());
                 self.watch(self.out.push(frames));
-                if state.cursors.behind() > behind {
+                if state.cursors.waiting() > waiting {
                     drop(state);
                     self.nudge();
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -29,6 +30,8 @@ const CHANGES_A_PAGE: u64 = 200;
 const PAGE_BYTES: usize = 49_152;
 /// A room that is further behind begins anew.
 const BEHIND_MAX: Version = 1_000;
+/// So long somebody has for telling that a room is new of which changes have come.
+const UNANNOUNCED_MAX: Duration = Duration::from_secs(5);
 /// The chats that it begins anew with.
 const RESET_CHATS: u64 = 50;
 
@@ -99,8 +102,27 @@ impl CatchUp {
         read
     }
 
+    /// Lists rooms of which something is held, since nobody has said that they are there: whoever made them may have gone
+    /// before it could tell.
+    async fn list_unannounced(&self) -> Result<(), StoreError> {
+        for room in self.link.cursors(|cursors| cursors.unannounced(UNANNOUNCED_MAX)) {
+            let found = self.ask(self.store.room_states(self.link.chatter_id, room - 1, 1)).await?;
+            match found.into_iter().find(|found| found.id == room) {
+                Some(found) => {
+                    let version = found.version;
+                    let chatrooms = vec![body_of(found)];
+                    self.link
+                        .list(text_frame(&ServerFrame::Chatrooms { chatrooms, has_more: false }), &[(room, version)]);
+                }
+                None => self.link.room_ended(room),
+            }
+        }
+        Ok(())
+    }
+
     /// Brings the rooms up that the socket is behind in.
     pub(super) async fn fill(&self) -> Result<(), StoreError> {
+        self.list_unannounced().await?;
         let behind = self.link.cursors(Cursors::take_behind);
         self.link.out.tally().socket_reads.add(behind.len());
         for (at, cursors) in behind.chunks(RESUME_ROOMS_MAX).enumerate() {

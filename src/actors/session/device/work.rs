@@ -87,6 +87,8 @@ impl Session {
             Done::Finished => {
                 if self.link.cursors(|cursors| cursors.behind()) > 0 {
                     self.catch_up(ctx);
+                } else {
+                    self.catch_up_later(ctx);
                 }
             }
             Done::Refused(reference, problem) => {
@@ -118,8 +120,8 @@ impl Session {
 
     /// Tries again to bring up what is behind; one timer, however often this is called.
     fn catch_up_later(&mut self, ctx: &mut Context<Self>) {
-        let behind = self.link.cursors(|cursors| cursors.behind()) > 0;
-        let Some(device) = self.device.as_mut().filter(|device| behind && !device.retrying) else { return };
+        let waits = self.link.cursors(|cursors| cursors.waiting()) > 0;
+        let Some(device) = self.device.as_mut().filter(|device| waits && !device.retrying) else { return };
         device.retrying = true;
         ctx.run_later(AGAIN_AFTER, |session, ctx| {
             if let Some(device) = &mut session.device {

@@ -40,6 +40,21 @@ fn nothing_of_a_new_room_goes_out_before_the_socket_is_told_of_it() {
     assert_eq!(versions(cursors.deliver(5, &run(0, 1))), [1]);
     assert!(cursors.deliver(6, &run(0, 1)).is_empty() && !cursors.forget(6), "nor that it is gone");
     assert_eq!(cursors.made(6, 1), None);
+    assert_eq!(cursors.waiting(), 0);
+}
+
+#[test]
+fn who_has_a_room_read_knows_it_and_who_waits_for_news_of_one_is_known() {
+    let mut cursors = listed(4);
+    assert!(cursors.deliver(2, &run(0, 1)).is_empty() && cursors.deliver(3, &run(0, 1)).is_empty());
+    assert!(cursors.unannounced(Duration::from_secs(60)).is_empty());
+    cursors.hold(2);
+    assert_eq!((cursors.unannounced(Duration::ZERO), cursors.made(2, 5)), (vec![3], None));
+    let Release::Frames(frames) = cursors.caught_up(2, 0) else { panic!("read again") };
+    assert_eq!(versions(frames), [1]);
+    assert!(cursors.forget(2));
+    assert_eq!(versions(cursors.listed([(3, 0)])), [1], "it is named by a list after all");
+    assert_eq!(cursors.waiting(), 0);
 }
 
 #[test]
