@@ -87,8 +87,13 @@ async fn devices_that_write_through_an_outage_lose_and_double_nothing() {
                 2 => cluster.up(),
                 _ => {}
             }
-            let until = Instant::now() + Duration::from_millis(1_200);
-            while Instant::now() < until {
+            let start = Instant::now();
+            // As long as it takes to be refused.
+            let goes_on = |devices: &[Device]| {
+                let refused = devices.iter().all(|device| device.tally.later > 0);
+                start.elapsed() < Duration::from_millis(1_200) || outage && !refused && start.elapsed() < s(10)
+            };
+            while goes_on(&devices) {
                 for device in &mut devices {
                     if !device.is_connected() {
                         assert!(!outage, "sockets stay while the database is gone: {:?}", device.wrongs());
