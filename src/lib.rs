@@ -1,21 +1,33 @@
 //! A one-to-one chat server; its architecture is this crate's documentation.
+//!
+//! The modules stand in the order in which they may use each other: each uses those below it only.
 #![doc = include_str!("ARCHITECTURE.md")]
 
-pub mod domain;
-pub mod error;
-pub mod wire;
+pub mod app;
+pub mod http;
+
+pub mod cluster;
+pub mod sessions;
+
+pub mod push;
+pub mod rooms;
+
+pub mod broker;
+pub mod connections;
+pub mod delivery;
+pub mod websocket;
 
 pub mod auth;
 pub mod limits;
-pub mod metrics;
-pub mod push;
-pub mod relay;
+pub mod problem;
+pub mod protocol;
+
 pub mod store;
 
-pub mod actors;
-pub mod http;
-
-pub mod app;
-pub mod config;
+pub mod metrics;
 pub mod telemetry;
+
+pub mod config;
+pub mod domain;
+
 pub mod terminal;

@@ -9,13 +9,13 @@ use actix_web::rt::time::sleep;
 use rand::seq::SliceRandom;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::actors::notifier::keeper::Keeper;
-use crate::actors::notifier::messages::Drain;
-use crate::actors::presence::Presence;
-use crate::actors::session::frame::Close;
-use crate::actors::session::link::Link;
+use crate::broker;
+use crate::cluster::presence::Presence;
+use crate::connections::connection::Link;
 use crate::http::State;
-use crate::relay;
+use crate::push::notifier::messages::Drain;
+use crate::push::notifier::supervisor::Keeper;
+use crate::websocket::framing::Close;
 
 /// How long a client has to answer the close frame of a draining instance.
 const CLOSING_MAX: Duration = Duration::from_secs(3);
@@ -44,7 +44,7 @@ pub(super) async fn drain(
     state.draining.store(true, Ordering::Relaxed);
     let spread = drain_max.mul_f64(SPREAD_PART);
     let linger =
-        if state.sessions.relay().state() == relay::State::Single { Duration::ZERO } else { LINGER.min(spread) };
+        if state.sessions.relay().state() == broker::State::Single { Duration::ZERO } else { LINGER.min(spread) };
     let links = state.sessions.all();
     let spread = spread.min(PER_SOCKET * u32::try_from(links.len()).unwrap_or(u32::MAX));
     let leave = async {

@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::RunError;
-use crate::actors::registry::Threads;
 use crate::config::Config;
 use crate::http::{State, routes};
+use crate::rooms::registry::Threads;
 use crate::store::writer::Loop;
 
 /// Nothing above TCP can free a socket whose peer stopped reading: the kernel does, after so long.

@@ -10,7 +10,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
 use super::State;
-use crate::error::Problem;
+use crate::problem::Problem;
 
 /// Logs at `debug`; server errors at `warn`.
 pub async fn log(

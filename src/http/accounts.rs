@@ -9,17 +9,18 @@ use serde::Deserialize;
 
 use super::extract::{Json, Viewer, id};
 use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
-use super::paging::{self, STREAM_PAGE};
+use super::paging;
+use super::paging::STREAM_PAGE;
 use super::{Deletion, State};
-use crate::actors::room::messages::Command;
-use crate::actors::session::frame::text_frame;
 use crate::domain::ChatterId;
 use crate::domain::chatter::{Chatter, fcm_reg_id, nickname, password, username_key};
-use crate::error::{Code, Problem};
+use crate::problem::{Code, Problem};
+use crate::protocol::device::server::ServerFrame;
+use crate::protocol::requests::{ChangeChatter, whole_number};
+use crate::protocol::rest::{ChatterBody, Message};
+use crate::rooms::command::Command;
 use crate::store::chatters::Changed;
-use crate::wire::device::server::ServerFrame;
-use crate::wire::requests::{ChangeChatter, whole_number};
-use crate::wire::rest::{ChatterBody, Message};
+use crate::websocket::framing::text_frame;
 
 /// How the directory is asked.
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -3,17 +3,18 @@
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::schemas::{self, SCHEMAS};
-use crate::actors::session::frame::Close;
-use crate::error::Problem;
-use crate::wire::device::client::Body;
-use crate::wire::device::server::ServerFrame;
-use crate::wire::seed::{ChatFrame, ClientFrame, ErrorFrame, EventFrame};
+use super::schemas;
+use super::schemas::SCHEMAS;
+use crate::problem::Problem;
+use crate::protocol::chatroom::{ChatFrame, ClientFrame, ErrorFrame, EventFrame};
+use crate::protocol::device::client::Body;
+use crate::protocol::device::server::ServerFrame;
+use crate::websocket::framing::Close;
 
 /// What a client has to know beside the single frames.
-const GUIDE: &str = include_str!("../wire/guide.md");
+const GUIDE: &str = include_str!("../protocol/guide.md");
 /// One example a frame, by the key of its message.
-const EXAMPLES: &str = include_str!("../wire/frames.json");
+const EXAMPLES: &str = include_str!("../protocol/frames.json");
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(Problem, Body, ServerFrame, ClientFrame, ChatFrame, EventFrame, ErrorFrame)))]

@@ -4,17 +4,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::oneshot;
 
 use super::State;
+use super::chatrooms::answered;
 use super::extract::{Json, Viewer, id};
 use super::openapi::{BODY, Refusals, TOKEN, of};
-use super::rooms::answered;
-use crate::actors::room::messages::{Alter, Command, Post, Reply};
 use crate::domain::Broken;
 use crate::domain::chat::{Chat, ClientId, Content};
 use crate::domain::chatroom::Chatroom;
-use crate::error::{Code, Problem};
+use crate::problem::{Code, Problem};
+use crate::protocol::requests::{EditChat, PostChat};
+use crate::protocol::rest::{ChatBody, Message};
+use crate::rooms::command::{Alter, Command, Post, Reply};
 use crate::store::writer::{Change, Stored};
-use crate::wire::requests::{EditChat, PostChat};
-use crate::wire::rest::{ChatBody, Message};
 
 /// Send a chat
 ///

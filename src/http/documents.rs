@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::prepared::Prepared;
+use super::static_text::Prepared;
 use super::{asyncapi, openapi};
 
 /// One page for both documents: it renders the one that belongs to its path.

@@ -17,7 +17,7 @@ use crate::auth::token::Claims;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
-use crate::error::{Code, Problem};
+use crate::problem::{Code, Problem};
 
 /// A body has this long to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);

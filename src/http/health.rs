@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use super::State;
-use crate::relay::State as Relay;
+use crate::broker::State as Relay;
 
 /// Is the process alive
 #[utoipa::path(

@@ -4,19 +4,20 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::State;
+use super::chatrooms::room_of;
 use super::extract::{Json, Viewer};
 use super::openapi::{BODY, Refusals, TOKEN, of};
-use super::paging::{self, STREAM_PAGE};
-use super::rooms::room_of;
-use crate::actors::room::messages::Command;
+use super::paging;
+use super::paging::STREAM_PAGE;
 use crate::domain::Seq;
 use crate::domain::chat::{Chat, fold};
 use crate::domain::chatroom::Chatroom;
-use crate::error::{Code, Problem};
+use crate::problem::{Code, Problem};
+use crate::protocol::requests::{Search, whole_number};
+use crate::protocol::rest::{ChangeBody, ChangesBody, ChatBody};
+use crate::rooms::command::Command;
 use crate::store::chats::Page;
 use crate::store::writer::Move;
-use crate::wire::requests::{Search, whole_number};
-use crate::wire::rest::{ChangeBody, ChangesBody, ChatBody};
 
 /// The longest search, in bytes.
 const QUERY_BYTES_MAX: usize = 1_024;

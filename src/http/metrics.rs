@@ -13,10 +13,10 @@ use prometheus_client::registry::Registry;
 
 use super::State;
 use super::openapi::{Refusals, of};
-use crate::actors::session::link::Link;
-use crate::error::{Code, Problem};
+use crate::broker::State as Relay;
+use crate::connections::connection::Link;
 use crate::metrics::Spread;
-use crate::relay::State as Relay;
+use crate::problem::{Code, Problem};
 
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -183,7 +183,7 @@ fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
     all.gauges("redis_state", "1 at the state that Redis is in; none: this instance is alone", "state", states);
     let away = away.map_or(0.0, |away| away.as_secs_f64());
     all.gauge("redis_away_seconds", "How long Redis has been away", away);
-    let known = f64::from(u8::from(relay.knows_elsewhere()));
+    let known = f64::from(relay.knows_elsewhere());
     all.gauge("redis_roster_up", "1 while it is known who is connected to other instances, if there are any", known);
     let told = relay.counters();
     all.counter("redis_reconnects", "Connections to Redis that were made again", told.reconnects);
@@ -215,7 +215,7 @@ fn pushes(all: &mut Gathered, state: &State) {
 }
 
 fn refusals(all: &mut Gathered, state: &State) {
-    let by = |by: &'static str, refused: &crate::actors::tally::Refused| {
+    let by = |by: &'static str, refused: &crate::metrics::delivery::Refused| {
         let codes = Code::ALL.iter().zip(refused.iter());
         codes.map(|(code, times)| (vec![("by", by.to_owned()), ("code", code.as_str().to_owned())], times)).collect()
     };

@@ -3,6 +3,7 @@
 mod access_log;
 mod accounts;
 mod asyncapi;
+pub mod chatrooms;
 mod chats;
 mod demo;
 pub mod documents;
@@ -13,13 +14,12 @@ mod metrics;
 mod openapi;
 mod origin;
 mod paging;
-mod prepared;
-mod problem;
-pub mod rooms;
+mod problem_response;
 pub mod routes;
 mod schemas;
 mod sign_in;
 mod socket;
+mod static_text;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,14 +27,14 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::actors::notifier::keeper::Keeper;
-use crate::actors::registry::Registry;
-use crate::actors::session;
-use crate::actors::sessions::Sessions;
-use crate::actors::tally::Refused;
 use crate::auth::password::Passwords;
 use crate::auth::token::Tokens;
+use crate::connections::registry::Sessions;
 use crate::limits::Limits;
+use crate::metrics::delivery::Refused;
+use crate::push::notifier::supervisor::Keeper;
+use crate::rooms::registry::Registry;
+use crate::sessions;
 use crate::store::Store;
 
 /// How long a REST request waits for a room before it answers `unavailable`; the store's own deadline is shorter.
@@ -83,8 +83,8 @@ pub struct State {
 }
 
 impl State {
-    fn session_parts(&self) -> session::Parts {
-        session::Parts {
+    fn session_parts(&self) -> sessions::Parts {
+        sessions::Parts {
             store: self.store.clone(),
             registry: self.registry.clone(),
             sessions: self.sessions.clone(),

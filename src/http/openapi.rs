@@ -10,10 +10,10 @@ use utoipa::{IntoResponses, OpenApi};
 
 use super::routes::Operations;
 use super::schemas;
-use crate::error::{Code, Problem, Retry};
+use crate::problem::{Code, Problem, Retry};
 
 /// An example of each schema, by its name.
-const EXAMPLES: &str = include_str!("../wire/examples.json");
+const EXAMPLES: &str = include_str!("../protocol/examples.json");
 
 /// The refusals of whatever asks the database.
 pub const STORE: u64 = of(&[Code::Internal, Code::Unavailable]);

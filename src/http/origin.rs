@@ -4,7 +4,7 @@ use actix_cors::Cors;
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
-use crate::error::{Code, Problem};
+use crate::problem::{Code, Problem};
 
 /// CORS for the listed origins; nobody else gets an `Access-Control-Allow-*`. Tokens travel in a header, so credentials
 /// (cookies) are not allowed at all.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 
-use crate::error::{Code, Problem};
+use crate::problem::{Code, Problem};
 
 /// The most that one page gives.
 const LIMIT_MAX: u64 = 200;

@@ -5,8 +5,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, ResponseError, Route};
 use utoipa::OpenApi;
 
-use super::{accounts, chats, demo, documents, health, history, metrics, rooms, sign_in, socket};
-use crate::error::{Code, Problem};
+use super::{accounts, chatrooms, chats, demo, documents, health, history, metrics, sign_in, socket};
+use crate::problem::{Code, Problem};
 
 pub use super::access_log::log as access_log;
 pub use super::origin::cors;
@@ -33,9 +33,9 @@ table! {
     "/api/chatters" => { POST sign_in::sign_up, GET accounts::directory, PUT accounts::change, DELETE accounts::delete }
     "/api/chatters/me" => { GET accounts::me }
     "/api/chatters/{id}" => { GET accounts::show }
-    "/api/chatrooms" => { POST rooms::create, GET rooms::list }
-    "/api/chatrooms/{id}" => { GET rooms::show, DELETE rooms::delete }
-    "/api/chatrooms/{id}/receipt" => { PUT rooms::receipt }
+    "/api/chatrooms" => { POST chatrooms::create, GET chatrooms::list }
+    "/api/chatrooms/{id}" => { GET chatrooms::show, DELETE chatrooms::delete }
+    "/api/chatrooms/{id}/receipt" => { PUT chatrooms::receipt }
     "/api/chatrooms/{id}/chats" => { POST chats::post, GET history::history }
     "/api/chatrooms/{id}/chats/search" => { POST history::search }
     "/api/chatrooms/{id}/changes" => { GET history::changes }

@@ -9,10 +9,10 @@ use super::extract::{Json, address};
 use super::openapi::{BODY, Refusals, STORE, of};
 use crate::auth::password::Verdict;
 use crate::domain::chatter::{Username, fcm_reg_id, nickname, password};
-use crate::error::{Code, Problem};
+use crate::problem::{Code, Problem};
+use crate::protocol::requests::{SignIn, SignUp};
+use crate::protocol::rest::{ChatterBody, SignedIn};
 use crate::store::chatters::{Changed, NewChatter};
-use crate::wire::requests::{SignIn, SignUp};
-use crate::wire::rest::{ChatterBody, SignedIn};
 
 /// Sign in
 ///

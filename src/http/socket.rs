@@ -12,12 +12,12 @@ use super::State;
 use super::extract::{Viewer, address, bearer, id};
 use super::openapi::{Refusals, STORE, TOKEN, of};
 use super::origin;
-use crate::actors::room::state::Head;
-use crate::actors::session::Session;
-use crate::actors::session::link::Link;
-use crate::actors::session::out_queue::OutQueue;
-use crate::actors::session::socket::{Incoming, Refused, accept};
-use crate::error::{Code, Problem};
+use crate::connections::connection::Link;
+use crate::delivery::order::Head;
+use crate::problem::{Code, Problem};
+use crate::sessions::Session;
+use crate::websocket::out_queue::OutQueue;
+use crate::websocket::transport::{Incoming, Refused, accept};
 
 /// How a seed socket is asked for.
 #[derive(Deserialize, utoipa::IntoParams)]

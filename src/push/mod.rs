@@ -5,6 +5,7 @@
 
 pub mod fcm;
 mod log;
+pub mod notifier;
 
 use std::fmt;
 use std::time::Duration;
@@ -200,8 +201,8 @@ fn json_bytes(c: char) -> usize {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::*;
     use crate::domain::clock::Micros;
+    use crate::*;
 
     pub(crate) fn chat(content: &str) -> Chat {
         Chat {

@@ -8,7 +8,7 @@ use sea_orm::{
     QueryResult, Statement, Value,
 };
 
-use super::changed::Ending;
+use super::change_feed::Ending;
 use super::chats::{chat_of, is_duplicate};
 use super::unread::unread_counts;
 use super::{IDS_MAX, Store, StoreError, begin, columns, id_list};

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use sha2::{Digest, Sha256};
 
-use super::changed::Ending;
+use super::change_feed::Ending;
 use super::chatrooms::{Room, room_of};
 use super::chats::is_duplicate;
 use super::{Store, StoreError, begin};

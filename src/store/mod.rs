@@ -4,7 +4,7 @@
 //! through [`writer`]; everything else that writes is a short transaction on the write pool. Nothing here
 //! waits longer than [`DEADLINE`]: a database that does not answer is an error, not a wait.
 
-pub mod changed;
+pub mod change_feed;
 pub mod chatrooms;
 pub mod chats;
 pub mod chatters;

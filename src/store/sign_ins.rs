@@ -8,7 +8,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, Set,
 };
 
-use super::changed::Ending;
+use super::change_feed::Ending;
 use super::chatrooms::chatroom_of;
 use super::{Store, StoreError, columns};
 use crate::domain::chatroom::Chatroom;

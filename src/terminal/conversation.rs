@@ -14,7 +14,8 @@ use super::api::{Api, Person, Refusal, Stored};
 use super::input::Input;
 use super::outbox::Outbox;
 use super::screen::Screen;
-use super::socket::{self, Broken, Socket, closed, refused, unread};
+use super::socket;
+use super::socket::{Broken, Socket, closed, refused, unread};
 use crate::domain::chat::Content;
 use crate::domain::{ChatroomId, ChatterId, Seq};
 

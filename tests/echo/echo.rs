@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use futures_util::StreamExt;
-use hyper_chat::actors::session::frame::{Close, Message, pong_frame, raw_binary_frame, raw_text_frame};
-use hyper_chat::actors::session::out_queue::OutQueue;
-use hyper_chat::actors::session::socket::{Heard, Incoming, accept};
+use hyper_chat::websocket::framing::{Close, Message, pong_frame, raw_binary_frame, raw_text_frame};
+use hyper_chat::websocket::out_queue::OutQueue;
+use hyper_chat::websocket::transport::{Heard, Incoming, accept};
 use tokio::time::timeout_at;
 
 /// Autobahn's largest messages have 16 MiB.

@@ -56,11 +56,8 @@ async fn whatever_breaks_in_a_cluster_no_promise_does() {
 
 async fn run(postgres: &postgres::Cluster, seed: u64) -> String {
     let fcm = FcmStandIn::start();
-    let pushing = |builder: crate::support::server::ServerBuilder| {
-        let builder = builder.set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display());
-        // Who claims a push may die.
-        builder.set("FCM__BASE_URL", fcm.base_url()).set("PUSH__LEASE_MS", 2_000)
-    };
+    // Who claims a push may die.
+    let pushing = |builder: crate::support::server::ServerBuilder| builder.pushes_to(&fcm).set("PUSH__LEASE_MS", 2_000);
     let mut cluster = Breakable::start(postgres, INSTANCES, seed, pushing).await;
     let traffic = Traffic::start(&cluster, seed).await;
     let mut director = Director::new(&mut cluster, postgres, seed);

@@ -124,10 +124,7 @@ async fn when_all_instances_are_killed_at_once_nothing_acknowledged_is_lost_and_
     let _turn = heavy().await;
     let mut dice = Dice::new(seed(), 0);
     let fcm = FcmStandIn::start();
-    let builder = TestServer::with(Db::Cluster)
-        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
-        .set("FCM__BASE_URL", fcm.base_url())
-        .set("PUSH__LEASE_MS", 2_000);
+    let builder = TestServer::with(Db::Cluster).pushes_to(&fcm).set("PUSH__LEASE_MS", 2_000);
     let mut cluster = Cluster::built(builder, Redis::start(), 3).await;
     let burst = Burst::with(HURRIED, &cluster.server.api(), 3, 1).await;
     let everybody: Vec<Person> = burst.people.iter().flat_map(|(left, right)| [left.clone(), right.clone()]).collect();

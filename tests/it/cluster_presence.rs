@@ -216,15 +216,7 @@ async fn presence_is_right_again_when_redis_has_forgotten_everything() {
     for instance in 0..2 {
         cluster.says_within(instance, "degraded", s(10)).await;
     }
-    // Some of what was told may have been told again.
-    told_by_now(&mut watching, &[]);
-    leaving.close();
-    let _coming = cluster.at(1, &comes).device().await;
-    // Told on their own instance, and to nobody elsewhere.
-    is_shown(&cluster.at(1, &ann), &goes, false, GONE + SLACK).await;
-    is_shown(&cluster.at(1, &ann), &comes, true, SLACK).await;
-    tokio::time::sleep(GONE).await;
-    assert_eq!(told_by_now(&mut watching, &[&goes, &comes]), Vec::<Value>::new(), "not heard");
+    let _coming = one_comes_and_one_goes_unheard(&cluster, &mut watching, &ann, &comes, (&goes, leaving)).await;
     cluster.redis.up();
     told_in_the_end(&mut watching, &[(&goes, false), (&comes, true)]).await;
     for (person, online) in [(&both, true), (&stays_there, true), (&comes, true), (&goes, false)] {
@@ -234,6 +226,26 @@ async fn presence_is_right_again_when_redis_has_forgotten_everything() {
     }
     let told = told_by_now(&mut watching, &[&both, &stays_there]);
     assert!(told.iter().all(|frame| frame["online"] == true), "nobody was said to be gone: {told:?}");
+}
+
+/// Both on the second instance; whoever watches on the first one hears nothing of it.
+async fn one_comes_and_one_goes_unheard(
+    cluster: &Cluster,
+    watching: &mut DeviceSocket,
+    watcher: &Person,
+    comes: &Person,
+    (goes, leaving): (&Person, DeviceSocket),
+) -> DeviceSocket {
+    // Some of what was told may have been told again.
+    told_by_now(watching, &[]);
+    leaving.close();
+    let coming = cluster.at(1, comes).device().await;
+    // Told on their own instance, and to nobody elsewhere.
+    is_shown(&cluster.at(1, watcher), goes, false, GONE + SLACK).await;
+    is_shown(&cluster.at(1, watcher), comes, true, SLACK).await;
+    tokio::time::sleep(GONE).await;
+    assert_eq!(told_by_now(watching, &[goes, comes]), Vec::<Value>::new(), "not heard");
+    coming
 }
 
 /// Row E9, for presence.
@@ -247,14 +259,7 @@ async fn who_came_and_went_while_one_instance_heard_nothing_is_told_there_when_i
     told_of(&mut watching, &goes, true, s(10)).await;
     cluster.wires[0].cut();
     cluster.says_within(0, "degraded", s(10)).await;
-    told_by_now(&mut watching, &[]);
-    leaving.close();
-    let _coming = cluster.at(1, &comes).device().await;
-    // Told on their own instance, which hears Redis, and to nobody on the other one.
-    is_shown(&cluster.at(1, &ann), &goes, false, GONE + SLACK).await;
-    is_shown(&cluster.at(1, &ann), &comes, true, SLACK).await;
-    tokio::time::sleep(GONE).await;
-    assert_eq!(told_by_now(&mut watching, &[&goes, &comes]), Vec::<Value>::new(), "not heard");
+    let _coming = one_comes_and_one_goes_unheard(&cluster, &mut watching, &ann, &comes, (&goes, leaving)).await;
     cluster.wires[0].heal();
     told_in_the_end(&mut watching, &[(&goes, false), (&comes, true)]).await;
 }
@@ -340,8 +345,7 @@ impl Pushing {
     async fn start(device: &str) -> Self {
         let (fcm, redis) = (FcmStandIn::start(), Redis::start());
         let server = TestServer::with(Db::Cluster)
-            .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
-            .set("FCM__BASE_URL", fcm.base_url())
+            .pushes_to(&fcm)
             .set("PUSH__GRACE_MS", GRACE.as_millis())
             .redis_urls((0..3).map(|_| redis.url()))
             .start()

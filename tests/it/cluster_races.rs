@@ -133,11 +133,7 @@ impl Sockets {
 async fn an_account_that_is_deleted_while_it_is_written_to_and_pushed_to_leaves_nothing_behind() {
     let _turn = alone().await;
     let fcm = FcmStandIn::start();
-    let builder = TestServer::with(Db::Cluster)
-        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
-        .set("FCM__BASE_URL", fcm.base_url())
-        .set("PUSH__LEASE_MS", 1_500)
-        .set("PUSH__GRACE_MS", 200);
+    let builder = TestServer::with(Db::Cluster).pushes_to(&fcm).set("PUSH__LEASE_MS", 1_500).set("PUSH__GRACE_MS", 200);
     let cluster = Cluster::built(builder, Redis::start(), 2).await;
     let api = cluster.server.api();
     let cem = api.person("cem").await;

@@ -34,9 +34,7 @@ async fn receipts_that_one_instance_has_missed_are_told_again_when_it_hears_agai
 #[tokio::test]
 async fn who_confirms_on_another_instance_is_not_pushed_to() {
     let (fcm, redis) = (FcmStandIn::start(), Redis::start());
-    let server = TestServer::with(Db::Cluster)
-        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
-        .set("FCM__BASE_URL", fcm.base_url());
+    let server = TestServer::with(Db::Cluster).pushes_to(&fcm);
     let cluster = Cluster::built(server, redis, 2).await;
     cluster.is_whole_within(s(20)).await;
     let (ann, bob, room) = cluster.server.api().pair().await;

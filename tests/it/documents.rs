@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use hyper_chat::actors::session::frame::Close;
 use hyper_chat::http::routes::ROUTES;
-use hyper_chat::wire::device::client::{ClientFrame, Type};
-use hyper_chat::wire::seed;
+use hyper_chat::protocol::chatroom;
+use hyper_chat::protocol::device::client::{ClientFrame, Type};
+use hyper_chat::websocket::framing::Close;
 use reqwest::Method;
 use serde_json::{Value, json};
 

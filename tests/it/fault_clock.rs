@@ -44,8 +44,7 @@ async fn a_clock_that_leaps_changes_no_order_and_ends_no_socket(db: Db) {
     };
     leaps_to(0);
     let server = TestServer::with(db)
-        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
-        .set("FCM__BASE_URL", fcm.base_url())
+        .pushes_to(&fcm)
         .set("PUSH__GRACE_MS", 500)
         .env("LD_PRELOAD", library())
         .env("FAKETIME_TIMESTAMP_FILE", clock.display())
@@ -106,8 +105,7 @@ async fn instances_that_disagree_about_the_time_are_one_service() {
 async fn disagreeing_by(offset: i64) {
     let fcm = FcmStandIn::start();
     let builder = TestServer::with(Db::Cluster)
-        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
-        .set("FCM__BASE_URL", fcm.base_url())
+        .pushes_to(&fcm)
         .env_of(1, "LD_PRELOAD", library())
         .env_of(1, "FAKETIME", format!("{offset:+}"))
         .env_of(1, "FAKETIME_DONT_FAKE_MONOTONIC", "1");

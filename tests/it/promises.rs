@@ -121,12 +121,7 @@ async fn promise_6_a_database_that_is_gone_is_a_clear_refusal() {
 
 /// A server that pushes to the stand-in.
 async fn pushing_server(db: Db, fcm: &FcmStandIn) -> TestServer {
-    TestServer::with(db)
-        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
-        .set("FCM__BASE_URL", fcm.base_url())
-        .set("PUSH__LEASE_MS", 5_000)
-        .start()
-        .await
+    TestServer::with(db).pushes_to(fcm).set("PUSH__LEASE_MS", 5_000).start().await
 }
 
 async fn promise_7_a_device_that_did_not_confirm_is_pushed_to(db: Db) {

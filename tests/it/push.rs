@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
-use hyper_chat::actors::notifier::messages::{Drain, Unreached};
-use hyper_chat::actors::notifier::{Counters, Notifier, Settings};
 use hyper_chat::domain::clock::Micros;
+use hyper_chat::push::notifier::messages::{Drain, Unreached};
+use hyper_chat::push::notifier::{Counters, Notifier, Settings};
 use hyper_chat::push::{Pusher, fcm};
 use hyper_chat::store::outbox::{Key, Settlement};
 use hyper_chat::store::{Options, Store};

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper_chat::broker::About;
+use hyper_chat::broker::memory::Hub;
+use hyper_chat::broker::redis::Settings;
+use hyper_chat::broker::{Changes, Counters, EVERY_INSTANCE, Hear, Relay, State, Told, Worker};
 use hyper_chat::domain::chat::{ChangeKind, Chat};
 use hyper_chat::domain::clock::Micros;
-use hyper_chat::relay::About;
-use hyper_chat::relay::memory::Hub;
-use hyper_chat::relay::redis::Settings;
-use hyper_chat::relay::{Changes, Counters, EVERY_INSTANCE, Hear, Relay, State, Told, Worker};
 use parking_lot::Mutex;
 
 use crate::support::secrets::{JWT_SECRET, MARKER};

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper_chat::relay::redis::Settings;
-use hyper_chat::relay::{Counters, Relay, Told};
+use hyper_chat::broker::redis::Settings;
+use hyper_chat::broker::{Counters, Relay, Told};
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -395,7 +395,7 @@ async fn the_work_ends_with_the_last_handle() {
     let (relay, worker) = Relay::redis(&settings(&redis), JWT_SECRET.as_bytes()).expect("a URL");
     let ear = Arc::new(crate::relay::Ear::default());
     let work = tokio::spawn(worker.run(ear));
-    until("it is connected", s(3), || matches!(relay.state(), hyper_chat::relay::State::Up)).await;
+    until("it is connected", s(3), || matches!(relay.state(), hyper_chat::broker::State::Up)).await;
     let more = relay.clone();
     drop(relay);
     more.tell(frame(1, "the last"));

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use hyper_chat::relay::redis::Settings;
-use hyper_chat::relay::{Orphans, Relay};
+use hyper_chat::broker::redis::Settings;
+use hyper_chat::broker::{Orphans, Relay};
 
 use crate::relay::{Instance, LEASE, Place, on_both_twins};
 use crate::support::proxy::Proxy;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper_chat::domain::chatroom::{Chatroom, Watermarks};
 use hyper_chat::domain::clock::Micros;
-use hyper_chat::store::changed::Ending;
+use hyper_chat::store::change_feed::Ending;
 use hyper_chat::store::chatrooms::Created;
 use hyper_chat::store::chatters::Changed;
 use hyper_chat::store::unread::{RoomState, Unread};

@@ -43,12 +43,7 @@ async fn a_server_works_on_the_schema_of_a_later_release(db: Db) {
 /// A migration of the next release runs while this one still serves, which has prepared its statements.
 async fn a_column_that_a_later_release_adds_disturbs_no_running_server(db: Db) {
     let fcm = FcmStandIn::start();
-    let server = TestServer::with(db)
-        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
-        .set("FCM__BASE_URL", fcm.base_url())
-        .set("PUSH__GRACE_MS", 200)
-        .start()
-        .await;
+    let server = TestServer::with(db).pushes_to(&fcm).set("PUSH__GRACE_MS", 200).start().await;
     let (ann, bob, room) = server.api().pair().await;
     bob.put("/api/chatters", &json!({"fcm_reg_id": "the-phone-of-bob"})).await.expect(200);
     uses_all(&server, [&ann, &bob], room, "before").await;

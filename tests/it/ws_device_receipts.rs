@@ -218,11 +218,7 @@ async fn who_hides_receipts_is_not_told_about(db: Db) {
 /// Row D6.
 async fn who_has_two_devices_stays_while_one_is_there_and_is_not_pushed_to(db: Db) {
     let fcm = FcmStandIn::start();
-    let server = TestServer::with(db)
-        .set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display())
-        .set("FCM__BASE_URL", fcm.base_url())
-        .start()
-        .await;
+    let server = TestServer::with(db).pushes_to(&fcm).start().await;
     let (ann, bob, room) = server.api().pair().await;
     let elsewhere = bob.signed_in_again().await;
     bob.put("/api/chatters", &json!({"fcm_reg_id": "device-of-bob-d6"})).await.expect(200);

@@ -219,7 +219,7 @@ async fn a_silent_peer_is_pinged_and_let_go_after_sixty_seconds() {
     let proxy = Proxy::before(room.server.port).await;
     let gone = RawSocket::open(proxy.port, &room.path(), "").await.expect("a socket");
     let behind = proxy.ports_behind();
-    until("the server holds who is behind the proxy", s(20), || held(room.server.port, &behind) > 0).await;
+    until("the server holds who is behind the proxy", s(20), || held(room.server.port, &behind) == 1).await;
     proxy.hole();
     silent.expect(PING, s(30)).await;
     let code = silent.expect_close(s(75)).await;

@@ -4,13 +4,12 @@
 //! commit, in the order of the room. There is no timer: a batch is what gathered while the last one committed. A
 //! bad row fails alone. Edits, deletions and watermarks go the same way.
 
-mod batch;
-mod moves;
 mod parked;
+mod plan;
 mod postgres;
-mod run;
 mod sqlite;
-mod tally;
+pub(crate) mod task;
+mod watermarks;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,11 +17,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-pub(super) use batch::{ClientKey, Known};
-pub use moves::Move;
-use moves::Moves;
-pub use run::Loop;
-pub use tally::Tally;
+pub use crate::metrics::writer::Tally;
+pub(super) use plan::{ClientKey, Known};
+pub use watermarks::Move;
+use watermarks::Moves;
+pub use task::Loop;
 
 use super::connect::Opened;
 use crate::domain::chat::{Chat, ClientId, Content};

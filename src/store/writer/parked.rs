@@ -80,7 +80,7 @@ impl Parked {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Alter, Change, Command, Home, Outcome};
+    use crate::store::writer::{Alter, Change, Command, Home, Outcome};
     use std::sync::Arc;
 
     use super::*;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::database::{Db, Dump, sqlite_url};
 use super::dice::{Dice, given_seed};
 use super::doors::Doors;
+use super::fcm::FcmStandIn;
 use super::instance::{Instance, READY_WAIT};
 use super::postgres::fresh_database;
 use super::reaper;
@@ -64,6 +65,11 @@ impl ServerBuilder {
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
+    }
+
+    /// Pushes go to this stand-in of FCM, with its key.
+    pub fn pushes_to(self, fcm: &FcmStandIn) -> Self {
+        self.set("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display()).set("FCM__BASE_URL", fcm.base_url())
     }
 
     /// Uses this database instead of a fresh one.

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::store::chats::find_sql;
 use crate::store::columns;
 
 /// The statement that stores a batch, without and with what only some chats carry.
@@ -71,6 +72,9 @@ RETURNING {}",
         columns::<::entity::chat::Entity>("chats")
     )
 });
+
+/// $1 the keys of client_ids: the chats that are stored under them.
+pub(super) static LOOK_UP: LazyLock<String> = LazyLock::new(|| find_sql("client_key = ANY($1::bytea[])"));
 
 pub(super) const MOVE_INPUT: &str =
     "unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])

@@ -7,7 +7,7 @@ use sea_orm::sqlx::{self, Row as _, Sqlite as Driver};
 
 use crate::domain::ChatroomId;
 use crate::domain::clock::Micros;
-use crate::store::writer::batch::{Fresh, Owed, Plan, RoomGot};
+use crate::store::writer::plan::{Fresh, Owed, Plan, RoomGot};
 
 /// Chats that go with one question, and what each room gets of them.
 pub(super) struct Part<'p, 'a> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::store::writer::moves::MOVE_SQL;
+use crate::store::writer::watermarks::MOVE_SQL;
 
 /// The most rows of one text, far below SQLite's 32,766 parameters.
 pub(super) const ROWS_MAX: usize = 64;

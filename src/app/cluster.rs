@@ -1,0 +1,68 @@
+//! What an instance needs where there are others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt::time::sleep;
+use actix_web::web;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::RunError;
+use crate::broker;
+use crate::broker::Relay;
+use crate::cluster;
+use crate::cluster::presence::Presence;
+use crate::cluster::receipts::Receipts;
+use crate::cluster::{Cluster, TellOfRoom};
+use crate::config::Config;
+use crate::http::State;
+use crate::http::chatrooms::made;
+use crate::store::change_feed::Watch;
+
+/// Between two tries to begin.
+const WATCH_AGAIN: Duration = Duration::from_millis(500);
+
+/// What hears the other instances.
+pub(super) fn cluster(
+    config: &Config,
+    state: &web::Data<State>,
+    receipts: &Arc<Receipts>,
+    presence: &Arc<Presence>,
+) -> Arc<Cluster> {
+    let of_rooms = state.clone();
+    let tell_of_room: TellOfRoom = Box::new(move |viewer, room| {
+        let state = of_rooms.clone();
+        Box::pin(async move { made(&state, viewer, room).await })
+    });
+    Cluster::new(cluster::Parts {
+        store: state.store.clone(),
+        registry: state.registry.clone(),
+        sessions: state.sessions.clone(),
+        receipts: receipts.clone(),
+        presence: presence.clone(),
+        tell_of_room,
+        look_every: Duration::from_millis(config.redis.look_ms),
+    })
+}
+
+/// How the other instances are told, and what hears them; without Redis there are none.
+pub(super) fn open_relay(config: &Config, secret: &SecretString) -> Result<(Relay, Option<broker::Worker>), RunError> {
+    let Some(url) = &config.redis.url else { return Ok((Relay::single(), None)) };
+    let (insecure_tls, prefix) = (config.redis.insecure_tls, config.redis.prefix.clone());
+    let settings = broker::redis::Settings { insecure_tls, prefix, ..broker::redis::Settings::new(url.clone()) };
+    let (relay, worker) = Relay::redis(&settings, secret.expose_secret().as_bytes())?;
+    Ok((relay, Some(worker)))
+}
+
+/// Begins to watch what changes; a database that went away again is waited for.
+pub(super) async fn watch(state: &State) -> Watch {
+    loop {
+        match state.store.watch().await {
+            Ok(watch) => return watch,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the start waits for the database");
+                sleep(WATCH_AGAIN).await;
+            }
+        }
+    }
+}

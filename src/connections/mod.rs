@@ -1,0 +1,4 @@
+//! The live sockets of this instance, as everything but their own sessions sees them.
+
+pub mod connection;
+pub mod registry;

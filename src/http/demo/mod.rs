@@ -1,0 +1,84 @@
+//! `/`: the demo client, compiled in. It is a client of the public API like any other.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, Route, web};
+
+use super::static_text::Prepared;
+
+/// Nothing but this server's own files and API, and texts that never become markup.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// One file of the demo and where it is served.
+pub struct File {
+    pub path: &'static str,
+    content_type: &'static str,
+    text: &'static str,
+}
+
+/// A file of the folder `demo`, at the same path below `/demo/`.
+macro_rules! below_demo {
+    ($type:expr, $name:literal) => {
+        File { path: concat!("/demo/", $name), content_type: $type, text: include_str!($name) }
+    };
+}
+
+/// Everything that the page loads.
+pub const FILES: &[File] = &[
+    File { path: "/", content_type: HTML, text: include_str!("index.html") },
+    below_demo!(SVG, "icon.svg"),
+    below_demo!(CSS, "style.css"),
+    below_demo!(JS, "app.js"),
+    below_demo!(JS, "app/account.js"),
+    below_demo!(JS, "app/bubbles.js"),
+    below_demo!(JS, "app/chat-log.js"),
+    below_demo!(JS, "app/chat-pane.js"),
+    below_demo!(JS, "app/composer.js"),
+    below_demo!(JS, "app/dom.js"),
+    below_demo!(JS, "app/room-list.js"),
+    below_demo!(JS, "app/room-search.js"),
+    below_demo!(JS, "app/sign-in.js"),
+    below_demo!(JS, "app/words.js"),
+    below_demo!(JS, "chat-client.js"),
+    below_demo!(JS, "client/connection.js"),
+    below_demo!(JS, "client/outbox.js"),
+    below_demo!(JS, "client/receipts.js"),
+    below_demo!(JS, "client/rest.js"),
+    below_demo!(JS, "client/room.js"),
+    below_demo!(JS, "client/timers.js"),
+];
+
+/// Serves a file.
+pub fn route(file: &'static File) -> Route {
+    let prepared = Arc::new(Prepared::new(file.text, file.content_type, POLICY));
+    web::to(move |request: HttpRequest| ready(prepared.answer(&request)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_that_the_page_names_is_served() {
+        let served = |path: &str| FILES.iter().any(|file| file.path == path);
+        for file in FILES {
+            let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            for quoted in file.text.split('"').skip(1).step_by(2) {
+                let path = match quoted.strip_prefix("./").map(|name| format!("{folder}/{name}")) {
+                    Some(path) => path,
+                    None if quoted.starts_with("../") => quoted.replacen("..", "/demo", 1),
+                    None if quoted.starts_with("/demo/") => quoted.to_owned(),
+                    None => continue,
+                };
+                assert!(served(&path), "{} names {path}", file.path);
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The frames of the seed socket: `{"message": …}` in, chats, errors and (with `&events=1`) changes out.
+
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::chat::Chat;
+use crate::domain::clock::Micros;
+use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
+use crate::problem::Problem;
+
+/// What a client sends. Keys that it does not know are passed over; of a repeated key the last one counts.
+#[derive(ToSchema)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
+#[schema(as = RoomClientFrame)]
+pub struct ClientFrame {
+    #[schema(min_length = 1, max_length = 8000)]
+    pub message: String,
+    /// The sender's own name for the chat: makes it safe to send again.
+    #[schema(min_length = 1, max_length = 64)]
+    pub client_id: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for ClientFrame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FrameVisitor)
+    }
+}
+
+struct FrameVisitor;
+
+impl<'de> Visitor<'de> for FrameVisitor {
+    type Value = ClientFrame;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object like {\"message\": \"text\"}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ClientFrame, A::Error> {
+        let (mut message, mut client_id) = (None, None);
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            match key.as_ref() {
+                "message" => message = Some(map.next_value::<String>()?),
+                "client_id" => client_id = map.next_value::<Option<String>>()?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        let message = message.ok_or_else(|| serde::de::Error::missing_field("message"))?;
+        Ok(ClientFrame { message, client_id })
+    }
+}
+
+/// A new chat, to every socket of the room, the sender's included.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomChat)]
+pub struct ChatFrame<'a> {
+    message: &'a str,
+    id: ChatId,
+    chatroom_id: ChatroomId,
+    sender_id: ChatterId,
+    receiver_id: ChatterId,
+    seq: Seq,
+    version: Version,
+    create_time: Micros,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<&'a str>,
+}
+
+impl<'a> ChatFrame<'a> {
+    /// The frame of this chat.
+    #[must_use]
+    pub fn new(chat: &'a Chat) -> Self {
+        Self {
+            message: &chat.content,
+            id: chat.id,
+            chatroom_id: chat.chatroom_id,
+            sender_id: chat.sender_id,
+            receiver_id: chat.receiver_id,
+            seq: chat.seq,
+            version: chat.version,
+            create_time: chat.create_time,
+            client_id: chat.client_id.as_deref(),
+        }
+    }
+}
+
+/// A changed chat, to the sockets that asked for `&events=1`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomEvent)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum EventFrame<'a> {
+    /// A chat was edited; only with `&events=1`.
+    Edited {
+        message: &'a str,
+        id: ChatId,
+        chatroom_id: ChatroomId,
+        sender_id: ChatterId,
+        receiver_id: ChatterId,
+        seq: Seq,
+        version: Version,
+        create_time: Micros,
+        #[schema(required)]
+        edit_time: Option<Micros>,
+    },
+    /// A chat was deleted; only with `&events=1`.
+    Deleted { id: ChatId, chatroom_id: ChatroomId, seq: Seq, version: Version },
+}
+
+impl<'a> EventFrame<'a> {
+    /// The frame of this edited chat.
+    #[must_use]
+    pub fn edited(chat: &'a Chat) -> Self {
+        Self::Edited {
+            message: &chat.content,
+            id: chat.id,
+            chatroom_id: chat.chatroom_id,
+            sender_id: chat.sender_id,
+            receiver_id: chat.receiver_id,
+            seq: chat.seq,
+            version: chat.version,
+            create_time: chat.create_time,
+            edit_time: chat.edit_time,
+        }
+    }
+
+    /// The frame of this tombstone.
+    #[must_use]
+    pub fn deleted(chat: &Chat) -> Self {
+        Self::Deleted { id: chat.id, chatroom_id: chat.chatroom_id, seq: chat.seq, version: chat.version }
+    }
+}
+
+/// A refused frame; the socket stays open.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoomError)]
+pub struct ErrorFrame<'a> {
+    pub error: &'a Problem,
+    /// Names the chat that was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<&'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ClientFrame, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_key_counts_and_unknown_keys_are_passed_over() {
+        let frame = parse(r#"{"message":"a","x":[{}],"message":"b","client_id":null}"#).unwrap();
+        assert_eq!(frame, ClientFrame { message: "b".into(), client_id: None });
+    }
+
+    #[test]
+    fn depth_that_nobody_reads_costs_nothing() {
+        let deep = format!("{{\"message\":\"a\",\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(parse(&deep).is_ok());
+        assert!(parse(&format!("{{\"message\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000))).is_err());
+    }
+
+    #[test]
+    fn what_is_not_a_frame_is_an_error_and_never_a_panic() {
+        for bad in [
+            "",
+            "x",
+            "[]",
+            "1",
+            "{}",
+            r#"{"message":null}"#,
+            r#"{"message":1}"#,
+            r#"{"message":["a"]}"#,
+            r#"{"message":"\ud800"}"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Edits and deletions on a device socket: their frames name a chat, and the room is the database's to know.
+
+use actix::fut::{ActorFutureExt, wrap_future};
+use actix::{AsyncContext, Context};
+
+use super::Session;
+use crate::connections::connection::Asker;
+use crate::domain::ChatId;
+use crate::problem::{Code, Problem};
+use crate::rooms::command::{Alter, Command, Reply};
+use crate::store::writer::Change;
+
+/// Edits and deletions that wait for their room to be looked up.
+const ALTERS_MAX: usize = 256;
+
+/// An edit or deletion whose room is not known yet.
+pub(super) struct Wish {
+    pub(super) chat_id: ChatId,
+    pub(super) change: Change,
+    pub(super) asker: Asker,
+}
+
+impl Session {
+    /// Looks up the room of a chat and hands the change to it: one after the other, so that they keep their order.
+    pub(super) fn alter(&mut self, wish: Wish, ctx: &mut Context<Self>) -> Result<(), Problem> {
+        self.may_change()?;
+        let Some(device) = &mut self.device else { return Ok(()) };
+        if device.alters.len() >= ALTERS_MAX {
+            return Err(Problem::new(Code::Busy, "Too many changes wait; this one was not made. Try again."));
+        }
+        device.alters.push_back(wish);
+        self.alter_next(ctx);
+        Ok(())
+    }
+
+    fn alter_next(&mut self, ctx: &mut Context<Self>) {
+        let Some(device) = self.device.as_mut().filter(|device| !device.altering) else { return };
+        let Some(Wish { chat_id, change, asker }) = device.alters.pop_front() else { return };
+        device.altering = true;
+        let store = self.parts.store.clone();
+        let look_up = async move { store.chatroom_of_chat(chat_id).await };
+        ctx.spawn(wrap_future::<_, Self>(look_up).map(move |found, session, ctx| {
+            let unavailable = found.is_err();
+            let told = match found {
+                Ok(Some(room)) => {
+                    let reply = Reply::Device(asker.clone());
+                    let alter = Alter { by: session.link.chatter_id, chat_id, change, reply };
+                    session.parts.registry.tell(room, Command::Alter(alter))
+                }
+                Ok(None) => Err(Problem::not_found("chat")),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(problem) = told {
+                asker.refuse(&problem);
+            }
+            if let Some(device) = &mut session.device {
+                device.altering = false;
+                if unavailable {
+                    // Those behind shall not each wait for as long again.
+                    device.alters.drain(..).for_each(|wish| wish.asker.refuse(&Problem::unavailable()));
+                }
+            }
+            session.alter_next(ctx);
+        }));
+    }
+}

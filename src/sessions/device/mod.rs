@@ -1,0 +1,258 @@
+//! What the frames of a device socket mean: signing in, sending and changing chats in any room, receipts, typing, catching up.
+
+mod catch_up;
+mod edits;
+mod jobs;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{AsyncContext, Context};
+use bytes::Bytes;
+
+use super::{Parts, Session};
+use crate::auth::token::Claims;
+use crate::connections::connection::{Asker, Link};
+use crate::domain::chat::{ClientId, Content};
+use crate::domain::clock::Micros;
+use crate::domain::{ChatId, ChatroomId, Seq};
+use crate::limits::Sender;
+use crate::problem::{Code, Problem};
+use crate::protocol::device::client::{Body, ClientFrame, Unreadable};
+use crate::protocol::device::server::ServerFrame;
+use crate::rooms::command::{Command, Reply};
+use crate::store::writer::{Change, Move};
+use crate::websocket::framing::{Close, text_frame};
+use crate::websocket::out_queue::OutQueue;
+use edits::Wish;
+use jobs::Work;
+
+/// Whoever has not signed in by then is sent away.
+const SIGN_IN_MAX: Duration = Duration::from_secs(10);
+/// Frames that are none, within [`FOREIGN_WINDOW`], before the peer is taken for somebody who speaks something else.
+const FOREIGN_MAX: u32 = 10;
+const FOREIGN_WINDOW: Duration = Duration::from_secs(60);
+/// Resumes that wait; a chatter with 5,000 rooms sends ten.
+const WORK_MAX: usize = 64;
+/// Seqs are below it.
+const SEQ_END: Seq = 1 << 53;
+
+/// What only a device socket has.
+pub struct Device {
+    /// The address that an unsigned socket counts against.
+    address: IpAddr,
+    /// What has to be read from the database, one after the other.
+    work: VecDeque<Work>,
+    working: bool,
+    /// A timer will try again to read what could not be read.
+    retrying: bool,
+    alters: VecDeque<Wish>,
+    altering: bool,
+    foreign: u32,
+    foreign_since: Instant,
+}
+
+/// What a frame asks for, its content checked.
+enum Wanted {
+    Chat(ChatroomId, Content, ClientId),
+    Change(ChatId, Change),
+    Other(Body),
+}
+
+impl Session {
+    /// A session for this device socket. `claims` are those of a token that came with the upgrade and is good; none where
+    /// the token is still to come and too many others of this address wait for theirs.
+    #[must_use]
+    pub fn device(out: OutQueue, parts: Parts, address: IpAddr, claims: Option<Claims>) -> Option<Self> {
+        let mut device = Device {
+            address,
+            work: VecDeque::new(),
+            working: false,
+            retrying: false,
+            alters: VecDeque::new(),
+            altering: false,
+            foreign: 0,
+            foreign_since: Instant::now(),
+        };
+        let link = Arc::new(Link::device(0, None, out));
+        let taken = claims.is_some() || parts.sessions.add_unsigned(address, link.clone());
+        device.work.extend(claims.map(|claims| Work::SignIn(claims, None)));
+        taken.then(|| Self::new(link, parts, Micros(i64::MAX), Some(Box::new(device))))
+    }
+
+    /// A token that came with the upgrade signs in now; one that did not has some time to come.
+    pub(super) fn start_device(&mut self, ctx: &mut Context<Self>) {
+        let Some(device) = &mut self.device else { return };
+        match device.work.pop_front() {
+            Some(Work::SignIn(claims, _)) => self.signed_in(claims, ctx),
+            _ => drop(ctx.run_later(SIGN_IN_MAX, |session, ctx| {
+                if !session.is_signed_in() {
+                    session.close(Close::TOKEN_REFUSED, ctx);
+                }
+            })),
+        }
+    }
+
+    pub(super) fn stop_device(&self) {
+        if let Some(device) = &self.device {
+            self.parts.sessions.remove_unsigned(device.address, &self.link);
+        }
+    }
+
+    fn is_signed_in(&self) -> bool {
+        self.link.chatter_id != 0
+    }
+
+    pub(super) fn on_device_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
+        let refused = match ClientFrame::parse(text) {
+            Ok(ClientFrame { reference, body }) => {
+                let asker = Asker { link: self.link.clone(), reference };
+                let problem = match self.checked(body) {
+                    Ok(wish) => self.carry_out(wish, &asker, ctx).err(),
+                    Err(problem) => Some(self.count_frame().err().unwrap_or(problem)),
+                };
+                problem.map(|problem| (asker.reference, problem))
+            }
+            Err(Unreadable { reference, foreign, detail }) => {
+                if foreign && self.count_foreign() {
+                    return self.close(Close::BROKEN, ctx);
+                }
+                let too_fast = self.count_frame().err();
+                Some((reference, too_fast.unwrap_or_else(|| Problem::new(Code::Malformed, detail))))
+            }
+        };
+        if let Some((reference, problem)) = refused {
+            self.link.refuse_frame(reference, &problem);
+            if problem.code == Code::RateLimited {
+                self.count_refusal(ctx);
+            }
+        }
+    }
+
+    /// What a frame asks for, if it may be asked for now. Chats and their changes count against the chatter's rate, however
+    /// they come; everything else against the rate of frames.
+    fn checked(&self, body: Body) -> Result<Wanted, Problem> {
+        if !self.is_signed_in() && !matches!(body, Body::Auth { .. }) {
+            return Err(Problem::new(Code::TokenMissing, "Sign in first: {\"type\": \"auth\", \"token\": \"…\"}."));
+        }
+        Ok(match body {
+            Body::Send { chatroom_id, client_id, content } => {
+                Wanted::Chat(chatroom_id, Content::parse(content)?, ClientId::parse(client_id)?)
+            }
+            Body::Edit { chat_id, content } => Wanted::Change(chat_id, Change::Edit(Content::parse(content)?)),
+            Body::Delete { chat_id } => Wanted::Change(chat_id, Change::Delete),
+            other => Wanted::Other(other),
+        })
+    }
+
+    fn carry_out(&mut self, wanted: Wanted, asker: &Asker, ctx: &mut Context<Self>) -> Result<(), Problem> {
+        let body = match wanted {
+            Wanted::Chat(chatroom_id, content, client_id) => {
+                return self.post(chatroom_id, content, Some(client_id), Reply::Device(asker.clone()));
+            }
+            Wanted::Change(chat_id, change) => return self.alter(Wish { chat_id, change, asker: asker.clone() }, ctx),
+            Wanted::Other(body) => body,
+        };
+        self.count_frame()?;
+        match body {
+            Body::Auth { token } => self.authenticate(&token, asker, ctx),
+            Body::Receipt { chatroom_id, delivered_seq, read_seq } => {
+                self.receipt(chatroom_id, delivered_seq, read_seq, asker)
+            }
+            Body::Typing { chatroom_id, typing } => {
+                let asker = asker.clone();
+                self.parts.registry.tell(chatroom_id, Command::Typing { typing, asker })
+            }
+            Body::Resume { chatrooms } => {
+                let rooms: Vec<ChatroomId> = chatrooms.iter().map(|(room, _)| *room).collect();
+                self.add_work(Work::Resume(asker.reference.clone(), chatrooms), ctx)?;
+                self.link.cursors(|cursors| rooms.iter().for_each(|room| cursors.hold_known(*room)));
+                Ok(())
+            }
+            Body::Ping => {
+                self.link.push(text_frame(&ServerFrame::Pong { reference: asker.reference.clone() }));
+                Ok(())
+            }
+            Body::Send { .. } | Body::Edit { .. } | Body::Delete { .. } => Ok(()),
+        }
+    }
+
+    fn authenticate(&mut self, token: &str, asker: &Asker, ctx: &mut Context<Self>) -> Result<(), Problem> {
+        let claims = match self.parts.tokens.verify(token) {
+            Ok(claims) => claims,
+            Err(error) if self.is_signed_in() => return Err(error.into()),
+            Err(error) => {
+                self.link.refuse_frame(asker.reference.clone(), &error.into());
+                self.close(Close::TOKEN_REFUSED, ctx);
+                return Ok(());
+            }
+        };
+        if self.is_signed_in() && claims.chatter_id != self.link.chatter_id {
+            let detail = "This is somebody else's token; they need a socket of their own.";
+            return Err(Problem::new(Code::TokenInvalid, detail));
+        }
+        if self.is_signed_in() {
+            self.replace_token(claims, asker.clone(), ctx);
+            return Ok(());
+        }
+        // An unsigned socket has no other work.
+        if self.device.as_ref().is_some_and(|device| device.working) {
+            return Err(Problem::new(Code::Busy, "A token is being looked at; wait for the answer."));
+        }
+        self.add_work(Work::Admit(claims, asker.reference.clone()), ctx)
+    }
+
+    /// The token is good: from now on the socket is found by its chatter, and then the database is read.
+    fn signed_in(&mut self, claims: Claims, ctx: &mut Context<Self>) {
+        let unsigned = self.link.clone();
+        let link = Arc::new(Link::device(claims.chatter_id, claims.sign_in_id, unsigned.out.clone()));
+        link.attach(ctx.address());
+        let heard = Box::pin(self.parts.sessions.add(link.clone()));
+        self.stop_device();
+        self.link = link;
+        self.expires_at = claims.expires_at;
+        self.schedule(ctx);
+        if let Some(device) = &mut self.device {
+            device.work.push_front(Work::SignIn(claims, Some(heard)));
+        }
+        self.work_on(ctx);
+    }
+
+    fn receipt(
+        &self,
+        room: ChatroomId,
+        delivered: Option<Seq>,
+        read: Option<Seq>,
+        asker: &Asker,
+    ) -> Result<(), Problem> {
+        for (field, seq) in [("delivered_seq", delivered), ("read_seq", read)] {
+            if seq.is_some_and(|seq| !(0..SEQ_END).contains(&seq)) {
+                return Err(Problem::invalid(field, "It must be the seq of a chat in this room."));
+            }
+        }
+        let (chatter_id, asker) = (self.link.chatter_id, Some(asker.clone()));
+        let steps = [delivered.map(Move::Delivered), read.map(Move::Read)];
+        self.parts.registry.tell(room, Command::Watermark { chatter_id, steps, asker })
+    }
+
+    fn count_frame(&self) -> Result<(), Problem> {
+        let Some(device) = &self.device else { return Ok(()) };
+        let whose =
+            if self.is_signed_in() { Sender::Chatter(self.link.chatter_id) } else { Sender::Address(device.address) };
+        let too_fast =
+            |wait| Problem::new(Code::RateLimited, "Too many frames; wait before the next.").retry_after(wait);
+        self.parts.limits.frame(whose).map_err(too_fast)
+    }
+
+    /// Counts a frame that is none; true for one too many.
+    fn count_foreign(&mut self) -> bool {
+        let Some(device) = &mut self.device else { return false };
+        if device.foreign_since.elapsed() > FOREIGN_WINDOW {
+            (device.foreign, device.foreign_since) = (0, Instant::now());
+        }
+        device.foreign += 1;
+        device.foreign > FOREIGN_MAX
+    }
+}

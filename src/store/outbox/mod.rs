@@ -1,0 +1,245 @@
+//! `push_outbox`: the pushes that are owed, and who may send them now.
+//!
+//! A row exists only while a push is owed. The transaction that stores a chat upserts it: a new row gets the chat's
+//! `create_time` and is due after the grace; an existing one only gets the new `to_seq`. Whoever sends claims the row by
+//! moving its `due_time` a lease ahead, by the database's clock, so that a claim dies with its instance.
+
+mod pending;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
+
+pub use self::pending::{DeviceToken, Key, Lease, Owed, Settlement};
+use super::chats::chat_of;
+use super::pool::Pool;
+use super::{StoreError, begin, columns};
+use crate::domain::ChatterId;
+use crate::domain::chat::Chat;
+use crate::domain::clock::{Micros, micros};
+
+/// PostgreSQL's clock in microseconds, running on within a transaction.
+const POSTGRES_CLOCK: &str = "(extract(epoch from clock_timestamp()) * 1000000)::bigint";
+
+/// A row owes the chats since its `create_time`; older unconfirmed ones were pushed by the row before. This much is
+/// forgiven, so that a row stamped a moment after its chat never loses it.
+const OWED_SINCE_SLACK_MICROS: i64 = 1_000_000;
+
+/// The table, as the notifier uses it.
+#[derive(Clone)]
+pub struct Outbox {
+    reads: Pool,
+    writes: Pool,
+    backend: DbBackend,
+}
+
+impl Outbox {
+    /// `writes` may be a pool of one connection: it is never held longer than a few statements.
+    pub(super) fn new(reads: Pool, writes: Pool, backend: DbBackend) -> Self {
+        Self { reads, writes, backend }
+    }
+
+    /// Claims up to `limit` due rows, the longest due first.
+    pub async fn claim_due(&self, limit: u64, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        let look = self.statement("SELECT 1 AS due FROM push_outbox WHERE due_time <= {clock} LIMIT 1", vec![]);
+        // Most polls find nothing and leave the writing connection alone.
+        if self.reads.run(async |db| db.query_one_raw(look).await).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let due = "SELECT chatroom_id, receiver_id FROM push_outbox WHERE due_time <= (SELECT now FROM clock)
+            ORDER BY due_time LIMIT $2 {skip_locked}";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.claim("", due, vec![micros(lease).into(), limit.into()], lease, false).await
+    }
+
+    /// Claims these rows where nobody has claimed them since they became owed, due or not.
+    pub async fn claim_fresh(&self, keys: &[Key], lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values = vec![micros(lease).into()];
+        let rows = rows_of(&mut values, keys.iter().map(|k| [k.chatroom_id, k.receiver_id]));
+        let hurried = format!("hurried (chatroom_id, receiver_id) AS (VALUES {rows}), ");
+        let due = "SELECT o.chatroom_id, o.receiver_id FROM push_outbox AS o JOIN hurried AS h
+            ON h.chatroom_id = o.chatroom_id AND h.receiver_id = o.receiver_id WHERE o.attempts = 0 {skip_locked_o}";
+        self.claim(&hurried, due, values, lease, true).await
+    }
+
+    /// One statement, so that no lock is held over a round trip.
+    async fn claim(
+        &self,
+        with: &str,
+        due: &str,
+        values: Vec<Value>,
+        lease: Duration,
+        hurried: bool,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let sql = format!(
+            "WITH {with}clock AS MATERIALIZED (SELECT {{clock}} AS now), due AS ({due})
+            UPDATE push_outbox AS t SET due_time = clock.now + $1, attempts = t.attempts + 1 FROM clock, due
+            WHERE t.chatroom_id = due.chatroom_id AND t.receiver_id = due.receiver_id
+            RETURNING chatroom_id, receiver_id, to_seq, create_time, due_time, attempts"
+        );
+        let sql = match self.backend {
+            DbBackend::Postgres => {
+                // Every column is also one of `due`'s.
+                let sql = sql.replace("RETURNING chatroom_id, receiver_id", "RETURNING t.chatroom_id, t.receiver_id");
+                sql.replace("{skip_locked_o}", "FOR UPDATE OF o SKIP LOCKED")
+                    .replace("{skip_locked}", "FOR UPDATE SKIP LOCKED")
+            }
+            _ => sql.replace("{skip_locked_o}", "").replace("{skip_locked}", ""),
+        };
+        let statement = self.statement(&sql, values);
+        let rows = self.writes.run(async |db| db.query_all_raw(statement).await).await?;
+        Ok(rows.iter().map(|row| lease_of(row, lease, hurried)).collect::<Result<_, _>>()?)
+    }
+
+    /// What decides over these rows, read after they were claimed. A room that is gone owes nothing.
+    pub async fn owed(&self, leases: &[Lease]) -> Result<Vec<Owed>, StoreError> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut unconfirmed = self.unconfirmed(leases).await?;
+        let tokens = self.tokens(leases).await?;
+        let owed = leases.iter().map(|lease| {
+            let (newest, oldest) = unconfirmed.remove(&lease.key).unzip();
+            let tokens = newest.as_ref().and_then(|_| tokens.get(&lease.key.receiver_id)).cloned().unwrap_or_default();
+            Owed { lease: *lease, newest, oldest_create_time: oldest, tokens }
+        });
+        Ok(owed.collect())
+    }
+
+    /// Per room and receiver the newest chat that is owed, and when the oldest was stored.
+    async fn unconfirmed(&self, leases: &[Lease]) -> Result<HashMap<Key, (Chat, Micros)>, StoreError> {
+        let mut values = Vec::new();
+        let keys = rows_of(
+            &mut values,
+            leases.iter().map(|l| {
+                let since = l.create_time.0.saturating_sub(OWED_SINCE_SLACK_MICROS);
+                [l.key.chatroom_id, l.key.receiver_id, l.to_seq, since]
+            }),
+        );
+        let owed = "FROM chats AS u WHERE u.chatroom_id = k.chatroom_id AND u.seq <= k.to_seq
+            AND u.seq > m.delivered_seq AND u.seq > m.read_seq AND u.sender_id <> k.receiver_id
+            AND u.delete_time IS NULL AND u.create_time >= k.since ORDER BY u.seq";
+        let sql = format!(
+            "WITH k (chatroom_id, receiver_id, to_seq, since) AS (VALUES {keys})
+            SELECT {}, k.receiver_id, (SELECT u.create_time {owed} LIMIT 1) AS oldest_create_time
+            FROM k JOIN members AS m ON m.chatroom_id = k.chatroom_id AND m.chatter_id = k.receiver_id
+            JOIN chats AS c ON c.chatroom_id = k.chatroom_id AND c.seq = (SELECT u.seq {owed} DESC LIMIT 1)",
+            columns::<::entity::chat::Entity>("c")
+        );
+        let statement = self.statement(&sql, values);
+        let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;
+        Ok(rows.iter().map(unconfirmed_of).collect::<Result<_, _>>()?)
+    }
+
+    async fn tokens(&self, leases: &[Lease]) -> Result<HashMap<ChatterId, Vec<DeviceToken>>, StoreError> {
+        let mut values = Vec::new();
+        let receivers = rows_of(&mut values, leases.iter().map(|l| [l.key.receiver_id]));
+        let sql = format!("SELECT chatter_id, token FROM devices WHERE chatter_id IN (VALUES {receivers}) ORDER BY id");
+        let mut tokens: HashMap<ChatterId, Vec<DeviceToken>> = HashMap::new();
+        let statement = self.statement(&sql, values);
+        for row in self.reads.run(async |db| db.query_all_raw(statement).await).await? {
+            let chatter = row.try_get("", "chatter_id")?;
+            tokens.entry(chatter).or_default().push(DeviceToken::new(row.try_get("", "token")?));
+        }
+        Ok(tokens)
+    }
+
+    /// Writes down what came of claimed rows; doing it twice does no harm.
+    pub async fn settle(&self, settlements: &[Settlement]) -> Result<(), StoreError> {
+        if self.backend == DbBackend::Postgres {
+            // Row by row without a transaction: nobody who stores chats can meet these locks in another order.
+            for settlement in settlements {
+                self.writes.run(async |db| self.settle_one(db, settlement).await).await?;
+            }
+            return Ok(());
+        }
+        // One transaction: each commit costs SQLite a write to the disk.
+        self.writes
+            .run(async |db| {
+                let transaction = begin(db).await?;
+                for settlement in settlements {
+                    self.settle_one(&transaction, settlement).await?;
+                }
+                transaction.commit().await
+            })
+            .await
+    }
+
+    async fn settle_one(&self, on: &impl ConnectionTrait, settlement: &Settlement) -> Result<(), DbErr> {
+        let Settlement { lease, ends, wait, attempts, gone } = settlement;
+        let Key { chatroom_id, receiver_id } = lease.key;
+        for token in gone {
+            // By its value: the owner may have set a new one, or somebody else have it by now.
+            let sql = "DELETE FROM devices WHERE chatter_id = $1 AND token = $2";
+            on.execute_raw(self.statement(sql, vec![receiver_id.into(), token.as_str().into()])).await?;
+        }
+        if *ends {
+            let sql = "DELETE FROM push_outbox WHERE chatroom_id = $1 AND receiver_id = $2 AND to_seq = $3";
+            let values = vec![chatroom_id.into(), receiver_id.into(), lease.to_seq.into()];
+            if on.execute_raw(self.statement(sql, values)).await?.rows_affected() > 0 {
+                return Ok(());
+            }
+        }
+        // Only while the lease is ours: afterwards the row is another's.
+        let sql = "UPDATE push_outbox SET due_time = {clock} + $4, attempts = $5
+            WHERE chatroom_id = $1 AND receiver_id = $2 AND due_time = $3";
+        let wait = micros(*wait);
+        let values = [chatroom_id, receiver_id, lease.due_time.0, wait, *attempts].map(Value::from).to_vec();
+        on.execute_raw(self.statement(sql, values)).await?;
+        Ok(())
+    }
+
+    /// `{clock}` becomes the database's clock; SQLite's is this machine's, given as one more value.
+    fn statement(&self, sql: &str, mut values: Vec<Value>) -> Statement {
+        let backend = self.backend;
+        let sql = match backend {
+            DbBackend::Postgres => sql.replace("{clock}", POSTGRES_CLOCK),
+            _ if sql.contains("{clock}") => {
+                values.push(Micros::now().0.into());
+                sql.replace("{clock}", &format!("${}", values.len()))
+            }
+            _ => sql.to_owned(),
+        };
+        Statement::from_sql_and_values(backend, sql, values)
+    }
+}
+
+/// `(…), (…)` with a placeholder for each number, which goes to the values.
+fn rows_of<const N: usize>(values: &mut Vec<Value>, rows: impl Iterator<Item = [i64; N]>) -> String {
+    let mut sql = String::new();
+    for row in rows {
+        sql.push_str(if sql.is_empty() { "(" } else { ", (" });
+        for (at, number) in row.into_iter().enumerate() {
+            values.push(number.into());
+            let comma = if at == 0 { "" } else { ", " };
+            sql.push_str(&format!("{comma}CAST(${} AS BIGINT)", values.len()));
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+fn lease_of(row: &QueryResult, lease: Duration, hurried: bool) -> Result<Lease, DbErr> {
+    let due_time: i64 = row.try_get("", "due_time")?;
+    Ok(Lease {
+        key: Key { chatroom_id: row.try_get("", "chatroom_id")?, receiver_id: row.try_get("", "receiver_id")? },
+        to_seq: row.try_get("", "to_seq")?,
+        create_time: Micros(row.try_get("", "create_time")?),
+        due_time: Micros(due_time),
+        attempts: row.try_get("", "attempts")?,
+        claim_time: Micros(due_time - micros(lease)),
+        hurried,
+    })
+}
+
+fn unconfirmed_of(row: &QueryResult) -> Result<(Key, (Chat, Micros)), DbErr> {
+    let chat = ::entity::chat::Model::from_query_result(row, "")?;
+    let receiver_id = row.try_get("", "receiver_id")?;
+    let key = Key { chatroom_id: chat.chatroom_id, receiver_id };
+    let chat = chat_of(chat, receiver_id);
+    Ok((key, (chat, Micros(row.try_get("", "oldest_create_time")?))))
+}

@@ -1,7 +1,0 @@
-//! What clients see: REST bodies and socket frames, made from and into `domain` types. No I/O, no decisions.
-
-pub mod device;
-pub mod requests;
-pub mod rest;
-mod schema;
-pub mod seed;
