@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::RunError;
 use crate::broker;
-use crate::broker::Relay;
+use crate::broker::Broker;
 use crate::cluster;
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
@@ -37,7 +37,7 @@ pub(super) fn cluster(
     Cluster::new(cluster::Parts {
         store: state.store.clone(),
         registry: state.registry.clone(),
-        sessions: state.sessions.clone(),
+        connections: state.connections.clone(),
         receipts: receipts.clone(),
         presence: presence.clone(),
         tell_of_room,
@@ -46,12 +46,12 @@ pub(super) fn cluster(
 }
 
 /// How the other instances are told, and what hears them; without Redis there are none.
-pub(super) fn open_relay(config: &Config, secret: &SecretString) -> Result<(Relay, Option<broker::Worker>), RunError> {
-    let Some(url) = &config.redis.url else { return Ok((Relay::single(), None)) };
+pub(super) fn open_relay(config: &Config, secret: &SecretString) -> Result<(Broker, Option<broker::Worker>), RunError> {
+    let Some(url) = &config.redis.url else { return Ok((Broker::single(), None)) };
     let (insecure_tls, prefix) = (config.redis.insecure_tls, config.redis.prefix.clone());
     let settings = broker::redis::Settings { insecure_tls, prefix, ..broker::redis::Settings::new(url.clone()) };
-    let (relay, worker) = Relay::redis(&settings, secret.expose_secret().as_bytes())?;
-    Ok((relay, Some(worker)))
+    let (broker, worker) = Broker::redis(&settings, secret.expose_secret().as_bytes())?;
+    Ok((broker, Some(worker)))
 }
 
 /// Begins to watch what changes; a database that went away again is waited for.

@@ -11,10 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::broker;
 use crate::cluster::presence::Presence;
-use crate::connections::connection::Link;
+use crate::connections::connection::Connection;
 use crate::http::State;
 use crate::push::notifier::messages::Drain;
-use crate::push::notifier::supervisor::Keeper;
+use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::websocket::framing::Close;
 
 /// How long a client has to answer the close frame of a draining instance.
@@ -34,30 +34,30 @@ const LEAVING: Duration = Duration::from_secs(3);
 /// Lets the sockets go one by one, stops taking, finishes what is under way, ends: all within `drain_max` and a little.
 pub(super) async fn drain(
     state: &State,
-    notifier: &Keeper,
+    notifier: &NotifierSupervisor,
     presence: &Presence,
     server: &ServerHandle,
     drain_max: Duration,
 ) {
     let until = Instant::now() + drain_max;
-    tracing::info!(sockets = state.sessions.count(), "draining");
+    tracing::info!(sockets = state.connections.count(), "draining");
     state.draining.store(true, Ordering::Relaxed);
     let spread = drain_max.mul_f64(SPREAD_PART);
     let linger =
-        if state.sessions.relay().state() == broker::State::Single { Duration::ZERO } else { LINGER.min(spread) };
-    let links = state.sessions.all();
-    let spread = spread.min(PER_SOCKET * u32::try_from(links.len()).unwrap_or(u32::MAX));
+        if state.connections.broker().state() == broker::State::Single { Duration::ZERO } else { LINGER.min(spread) };
+    let connections = state.connections.all();
+    let spread = spread.min(PER_SOCKET * u32::try_from(connections.len()).unwrap_or(u32::MAX));
     let leave = async {
         sleep(linger.max(spread).saturating_sub(LEAVING)).await;
-        state.sessions.relay().leave();
+        state.connections.broker().leave_all();
     };
-    tokio::join!(sleep(linger), close_one_by_one(links, spread), leave);
-    state.sessions.stop_taking();
+    tokio::join!(sleep(linger), close_one_by_one(connections, spread), leave);
+    state.connections.stop_taking();
     let in_flight = || state.registry.pending() + state.store.writer().in_flight();
     wait_until(|| in_flight() == 0, until).await;
     // Who came in while the others went.
-    state.sessions.close_all(Close::GOING_AWAY);
-    wait_until(|| state.sessions.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
+    state.connections.close_all(Close::GOING_AWAY);
+    wait_until(|| state.connections.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
     state.store.writer().flush().await;
     presence.note_all((until.max(Instant::now() + NOTING_MAX)).into()).await;
@@ -66,14 +66,14 @@ pub(super) async fn drain(
 }
 
 /// Each at a random moment, so that clients do not come back all at once; few of them are through in no time.
-async fn close_one_by_one(mut links: Vec<Arc<Link>>, spread: Duration) {
-    links.shuffle(&mut rand::rng());
-    let mut moments: Vec<Duration> = links.iter().map(|_| spread.mul_f64(rand::random())).collect();
+async fn close_one_by_one(mut connections: Vec<Arc<Connection>>, spread: Duration) {
+    connections.shuffle(&mut rand::rng());
+    let mut moments: Vec<Duration> = connections.iter().map(|_| spread.mul_f64(rand::random())).collect();
     moments.sort_unstable();
     let begun = Instant::now();
-    for (link, moment) in links.iter().zip(moments) {
+    for (connection, moment) in connections.iter().zip(moments) {
         sleep(moment.saturating_sub(begun.elapsed())).await;
-        link.close(Close::GOING_AWAY);
+        connection.close(Close::GOING_AWAY);
     }
 }
 

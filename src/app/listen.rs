@@ -19,7 +19,7 @@ use super::RunError;
 use crate::config::Config;
 use crate::http::{State, routes};
 use crate::rooms::registry::Threads;
-use crate::store::writer::Loop;
+use crate::store::writer::WriterTask;
 
 /// Nothing above TCP can free a socket whose peer stopped reading: the kernel does, after so long.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ const CONNECTIONS_PER_WORKER: usize = 100_000;
 const BACKLOG: u32 = 4_096;
 
 /// The store's writer, until the first worker takes it.
-pub(super) type Writer = Arc<Mutex<Option<Loop>>>;
+pub(super) type Writer = Arc<Mutex<Option<WriterTask>>>;
 
 /// Binds the address.
 pub(super) fn bind(config: &Config) -> Result<TcpListener, RunError> {
@@ -113,7 +113,7 @@ fn workers(config: &Config) -> usize {
 
 /// Runs the store's writer. Without it nothing can be stored, so should it fail the process ends, for whoever supervises
 /// it to start another: what was acknowledged is in the database.
-async fn write(writer: Loop) {
+async fn write(writer: WriterTask) {
     if AssertUnwindSafe(writer.run()).catch_unwind().await.is_err() {
         tracing::error!("the store's writer failed; the server ends");
         std::process::exit(1);

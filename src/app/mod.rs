@@ -27,13 +27,13 @@ use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
 use crate::config;
 use crate::config::{Config, ConfigError};
-use crate::connections::registry::Sessions;
+use crate::connections::registry::ConnectionRegistry;
 pub use crate::http::documents::{asyncapi_text as asyncapi, openapi_text as openapi};
 use crate::http::{Deletion, Rules, State};
 use crate::limits::Limits;
 use crate::metrics::delivery::Refused;
 use crate::push::notifier;
-use crate::push::notifier::supervisor::Keeper;
+use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::notifier::{Counters, Notifier};
 use crate::push::{Pusher, fcm};
 use crate::rooms::registry::{Registry, RoomParts, Threads};
@@ -56,7 +56,7 @@ pub enum RunError {
     #[error("cannot listen on {address}; is something else there? Set PORT or HYPER_CHAT__SERVER__HOST")]
     Listen { address: String, source: std::io::Error },
     #[error("Redis cannot be used")]
-    Relay(#[from] broker::redis::Refused),
+    Broker(#[from] broker::redis::Refused),
     #[error("a part of the server has failed, as the log says above; start it again")]
     Part,
     #[error("the HTTP server failed")]
@@ -86,7 +86,7 @@ pub async fn migrate(config: Config) -> Result<(), RunError> {
 /// A server that is listening and not yet run.
 struct Application {
     state: web::Data<State>,
-    notifier: Arc<Keeper>,
+    notifier: Arc<NotifierSupervisor>,
     presence: Arc<Presence>,
     receipts: Arc<Receipts>,
     /// Where there are other instances.
@@ -103,19 +103,23 @@ impl Application {
         let secret = config.jwt_secret()?;
         let writer = listen::Writer::default();
         let store = Arc::new(open::open(config, &listener, &writer).await?);
-        let (relay, hearing) = cluster::open_relay(config, &secret)?;
-        let sessions = Arc::new(Sessions::new(config.limits.sockets_per_chatter, relay));
-        let notifier = start_notifier(config, &store, &sessions);
-        let parts =
-            RoomParts { store: store.clone(), sessions: sessions.clone(), notifier: notifier.clone(), idle: ROOM_IDLE };
-        let presence = Presence::new(store.clone(), sessions.clone());
-        let receipts = Receipts::new(store.clone(), sessions.clone());
+        let (broker, hearing) = cluster::open_relay(config, &secret)?;
+        let connections = Arc::new(ConnectionRegistry::new(config.limits.sockets_per_chatter, broker));
+        let notifier = start_notifier(config, &store, &connections);
+        let parts = RoomParts {
+            store: store.clone(),
+            connections: connections.clone(),
+            notifier: notifier.clone(),
+            idle: ROOM_IDLE,
+        };
+        let presence = Presence::new(store.clone(), connections.clone());
+        let receipts = Receipts::new(store.clone(), connections.clone());
         store.writer().watch(receipts.clone());
         let threads = Threads::default();
         let state = web::Data::new(State {
             store,
             registry: Registry::new(parts, threads.clone()),
-            sessions,
+            connections,
             limits: Arc::new(Limits::new(&config.limits)),
             passwords: Passwords::new(&config.auth)?,
             tokens: Arc::new(Tokens::new(
@@ -207,7 +211,7 @@ async fn clean_up(state: web::Data<State>, every: Duration) {
     }
 }
 
-fn start_notifier(config: &Config, store: &Store, sessions: &Arc<Sessions>) -> Arc<Keeper> {
+fn start_notifier(config: &Config, store: &Store, connections: &Arc<ConnectionRegistry>) -> Arc<NotifierSupervisor> {
     let settings = notifier::Settings {
         grace: Duration::from_millis(config.push.grace_ms),
         lease: Duration::from_millis(config.push.lease_ms),
@@ -220,17 +224,17 @@ fn start_notifier(config: &Config, store: &Store, sessions: &Arc<Sessions>) -> A
         ..fcm::Settings::default()
     };
     let (outbox, pusher, counters) = (store.outbox(), Arc::new(Pusher::open(&fcm)), Arc::new(Counters::default()));
-    let (sessions, thread, relay) = (sessions.clone(), Arbiter::current(), sessions.relay().clone());
-    Arc::new(Keeper::new(relay, counters.clone(), move || {
-        let sessions = sessions.clone();
-        let live: notifier::HasLiveSocket = Arc::new(move |chatter| sessions.is_here(chatter));
+    let (connections, thread, broker) = (connections.clone(), Arbiter::current(), connections.broker().clone());
+    Arc::new(NotifierSupervisor::new(broker, counters.clone(), move || {
+        let connections = connections.clone();
+        let live: notifier::HasLiveSocket = Arc::new(move |chatter| connections.is_connected_here(chatter));
         let (outbox, pusher, settings, counters) = (outbox.clone(), pusher.clone(), settings.clone(), counters.clone());
         Notifier::start_in_arbiter(&thread, move |_| Notifier::new(outbox, pusher, live, settings, counters))
     }))
 }
 
 /// Looks now and then whether the notifier is still there.
-async fn keep(notifier: Arc<Keeper>) {
+async fn keep(notifier: Arc<NotifierSupervisor>) {
     let mut timer = actix_web::rt::time::interval(Duration::from_secs(5));
     loop {
         timer.tick().await;

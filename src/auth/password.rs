@@ -31,7 +31,7 @@ pub enum PasswordError {
 
 /// What a verification found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct PasswordCheck {
     pub matches: bool,
     /// The stored hash has other parameters than the configured ones: store a new one now that the password is known.
     pub needs_rehash: bool,
@@ -88,11 +88,11 @@ impl Passwords {
     }
 
     /// Compares with a stored hash; none means that nobody has the name, costs the same and never matches.
-    pub async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<Verdict, PasswordError> {
+    pub async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<PasswordCheck, PasswordError> {
         let (argon2, dummy) = (self.argon2.clone(), Arc::clone(&self.dummy));
         self.in_turn(move || match stored {
             Some(stored) => verified(&argon2, &password, &stored),
-            None => verified(&argon2, &password, &dummy).map(|_| Verdict { matches: false, needs_rehash: false }),
+            None => verified(&argon2, &password, &dummy).map(|_| PasswordCheck { matches: false, needs_rehash: false }),
         })
         .await
     }
@@ -138,7 +138,7 @@ fn hashed(argon2: &Argon2<'_>, password: &SecretString) -> Result<String, Passwo
     Ok(argon2.hash_password(password.expose_secret().as_bytes())?.to_string())
 }
 
-fn verified(argon2: &Argon2<'_>, password: &SecretString, stored: &str) -> Result<Verdict, PasswordError> {
+fn verified(argon2: &Argon2<'_>, password: &SecretString, stored: &str) -> Result<PasswordCheck, PasswordError> {
     let stored = PasswordHash::new(stored).map_err(password_hash::Error::from)?;
     let matches = match argon2.verify_password(password.expose_secret().as_bytes(), &stored) {
         Ok(()) => true,
@@ -149,7 +149,7 @@ fn verified(argon2: &Argon2<'_>, password: &SecretString, stored: &str) -> Resul
     let as_configured = stored.algorithm == Algorithm::Argon2id.ident()
         && stored.version == Some(Version::V0x13.into())
         && (used.m_cost(), used.t_cost(), used.p_cost()) == (wanted.m_cost(), wanted.t_cost(), wanted.p_cost());
-    Ok(Verdict { matches, needs_rehash: !as_configured })
+    Ok(PasswordCheck { matches, needs_rehash: !as_configured })
 }
 
 #[cfg(test)]
@@ -175,7 +175,7 @@ mod tests {
         assert!(stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{stored}");
         for (given, matches) in [(" 비밀번호 🔑 ", true), ("비밀번호 🔑", false), ("", false)] {
             let verdict = passwords.verify(secret(given), Some(stored.clone())).await.unwrap();
-            assert_eq!(verdict, Verdict { matches, needs_rehash: false });
+            assert_eq!(verdict, PasswordCheck { matches, needs_rehash: false });
         }
     }
 
@@ -184,14 +184,14 @@ mod tests {
         let stored = Passwords::new(&auth(64, 1, 1)).unwrap().hash(secret("the password")).await.unwrap();
         let stronger = Passwords::new(&auth(128, 1, 1)).unwrap();
         let verdict = stronger.verify(secret("the password"), Some(stored)).await.unwrap();
-        assert_eq!(verdict, Verdict { matches: true, needs_rehash: true });
+        assert_eq!(verdict, PasswordCheck { matches: true, needs_rehash: true });
     }
 
     #[tokio::test]
     async fn a_name_that_nobody_has_never_matches() {
         let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
         let verdict = passwords.verify(secret("nobody has this password"), None).await.unwrap();
-        assert_eq!(verdict, Verdict { matches: false, needs_rehash: false });
+        assert_eq!(verdict, PasswordCheck { matches: false, needs_rehash: false });
     }
 
     #[tokio::test]

@@ -60,11 +60,11 @@ impl Batch {
 }
 
 impl Here {
-    pub fn came(&self, chatter: ChatterId) {
+    pub fn join(&self, chatter: ChatterId) {
         self.count(chatter, 1);
     }
 
-    pub fn went(&self, chatter: ChatterId) {
+    pub fn leave(&self, chatter: ChatterId) {
         self.count(chatter, -1);
     }
 
@@ -153,7 +153,7 @@ impl Here {
     }
 
     /// From now on nothing is written down any more.
-    pub fn leave(&self) {
+    pub fn leave_all(&self) {
         self.inner.lock().left = true;
         self.changed.notify_one();
     }
@@ -176,16 +176,16 @@ mod tests {
         let here = Here::default();
         here.begin();
         (0..5).for_each(|_| {
-            here.came(1);
-            here.went(1);
+            here.join(1);
+            here.leave(1);
         });
         assert_eq!(here.next_batch(9), batch(&[], &[1]));
-        here.went(2);
-        here.came(2);
-        here.came(2);
+        here.leave(2);
+        here.join(2);
+        here.join(2);
         assert_eq!(here.next_batch(9), batch(&[2], &[]), "a going that overtakes its coming");
-        here.came(2);
-        here.went(2);
+        here.join(2);
+        here.leave(2);
         assert_eq!(here.next_batch(9), batch(&[2], &[]), "still here");
         assert!(here.next_batch(9).is_empty());
     }
@@ -193,12 +193,12 @@ mod tests {
     #[test]
     fn a_new_beginning_writes_all_who_are_here_and_nobody_else() {
         let here = Here::default();
-        (1..=3).for_each(|chatter| here.came(chatter));
+        (1..=3).for_each(|chatter| here.join(chatter));
         assert!(here.next_batch(9).is_empty(), "not before it begins");
         here.begin();
         assert_eq!(here.next_batch(2).here.len(), 2);
         here.pause();
-        here.went(2);
+        here.leave(2);
         here.begin();
         let mut all = here.next_batch(9);
         all.here.sort_unstable();
@@ -208,11 +208,11 @@ mod tests {
     #[test]
     fn who_had_been_elsewhere_is_known_until_they_go() {
         let here = Here::default();
-        here.came(1);
+        here.join(1);
         here.set_joined(&[1, 2], &[1, 2]);
         assert!(here.joined(1) && !here.joined(2));
-        here.went(1);
-        here.came(1);
+        here.leave(1);
+        here.join(1);
         assert!(!here.joined(1));
     }
 }

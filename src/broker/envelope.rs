@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use sha2::digest::InvalidLength;
 
-use super::{About, Changes, Told};
+use super::{Changes, ClusterMessage, Durability};
 use crate::domain::chat::{ChangeKind, Chat};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
@@ -60,24 +60,24 @@ impl Envelope {
     }
 
     /// The message to send.
-    pub fn seal(&self, told: &Told) -> Vec<u8> {
+    pub fn seal(&self, message: &ClusterMessage) -> Vec<u8> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut message = Vec::with_capacity(512);
-        message.extend_from_slice(&MAGIC);
-        message.push(FORMAT);
-        message.extend_from_slice(&self.origin.to_be_bytes());
-        message.extend_from_slice(&number.to_be_bytes());
-        message.extend_from_slice(&[0; MAC]);
+        let mut sealed = Vec::with_capacity(512);
+        sealed.extend_from_slice(&MAGIC);
+        sealed.push(FORMAT);
+        sealed.extend_from_slice(&self.origin.to_be_bytes());
+        sealed.extend_from_slice(&number.to_be_bytes());
+        sealed.extend_from_slice(&[0; MAC]);
         // Numbers and texts always become JSON; what did not would be dropped by who opens it.
-        if serde_json::to_writer(&mut message, &Payload::of(told)).is_err() {
-            message.truncate(HEAD);
+        if serde_json::to_writer(&mut sealed, &Payload::of(message)).is_err() {
+            sealed.truncate(HEAD);
         }
-        if let Told::Frame { text, .. } = told {
-            message.extend_from_slice(text);
+        if let ClusterMessage::Frame { text, .. } = message {
+            sealed.extend_from_slice(text);
         }
-        let mac = self.mac(&message).finalize().into_bytes();
-        message[SIGNED_HEAD..HEAD].copy_from_slice(&mac);
-        message
+        let mac = self.mac(&sealed).finalize().into_bytes();
+        sealed[SIGNED_HEAD..HEAD].copy_from_slice(&mac);
+        sealed
     }
 
     /// Who told it, by its own account: not checked yet.
@@ -99,14 +99,14 @@ impl Envelope {
     }
 
     /// What was told, if it was signed with our key; after `mark`.
-    pub fn open(&self, message: &Bytes) -> Result<Told, Bad> {
+    pub fn open(&self, message: &Bytes) -> Result<ClusterMessage, Bad> {
         let signature = message.get(SIGNED_HEAD..HEAD).ok_or(Bad::Garbled)?;
         self.mac(message).verify_slice(signature).map_err(|_| Bad::Forged)?;
         let body = message.slice(HEAD..);
         let mut values = serde_json::Deserializer::from_slice(&body).into_iter::<Payload<'_>>();
         let Some(Ok(payload)) = values.next() else { return Err(Bad::Garbled) };
         let text = body.slice(values.byte_offset()..);
-        Ok(payload.told(text))
+        Ok(payload.into_message(text))
     }
 
     /// Over all but the place of the signature; the message is as long as a head at least.
@@ -134,7 +134,7 @@ enum Payload<'a> {
     },
     Frame {
         chatter_id: ChatterId,
-        about: About,
+        durability: Durability,
     },
     RoomMade {
         chatroom_id: ChatroomId,
@@ -179,35 +179,35 @@ enum Kind {
 }
 
 impl<'a> Payload<'a> {
-    fn of(told: &'a Told) -> Self {
-        match *told {
-            Told::Changes(ref told) => Self::Changes {
-                chatroom_id: told.chatroom_id,
-                owner_id: told.owner_id,
-                opponent_id: told.opponent_id,
-                from: told.from,
-                to: told.to,
-                changes: told.changes.iter().map(|(kind, chat)| Change::of(*kind, chat)).collect(),
+    fn of(message: &'a ClusterMessage) -> Self {
+        match *message {
+            ClusterMessage::Changes(ref message) => Self::Changes {
+                chatroom_id: message.chatroom_id,
+                owner_id: message.owner_id,
+                opponent_id: message.opponent_id,
+                from: message.from,
+                to: message.to,
+                changes: message.changes.iter().map(|(kind, chat)| Change::of(*kind, chat)).collect(),
             },
-            Told::Frame { chatter_id, about, .. } => Self::Frame { chatter_id, about },
-            Told::RoomMade { chatroom_id, chatters } => Self::RoomMade { chatroom_id, chatters },
-            Told::AccessEnded { chatter_id } => Self::AccessEnded { chatter_id },
-            Told::RoomGone { chatroom_id, chatters } => Self::RoomGone { chatroom_id, chatters },
-            Told::Missed { within_s } => Self::Missed { within_s },
+            ClusterMessage::Frame { chatter_id, durability, .. } => Self::Frame { chatter_id, durability },
+            ClusterMessage::RoomMade { chatroom_id, chatters } => Self::RoomMade { chatroom_id, chatters },
+            ClusterMessage::AccessEnded { chatter_id } => Self::AccessEnded { chatter_id },
+            ClusterMessage::RoomGone { chatroom_id, chatters } => Self::RoomGone { chatroom_id, chatters },
+            ClusterMessage::Missed { within_s } => Self::Missed { within_s },
         }
     }
 
-    fn told(self, text: Bytes) -> Told {
+    fn into_message(self, text: Bytes) -> ClusterMessage {
         match self {
             Self::Changes { chatroom_id, owner_id, opponent_id, from, to, changes } => {
                 let changes = changes.into_iter().map(|change| change.made_in(chatroom_id)).collect();
-                Told::Changes(Changes { chatroom_id, owner_id, opponent_id, from, to, changes })
+                ClusterMessage::Changes(Changes { chatroom_id, owner_id, opponent_id, from, to, changes })
             }
-            Self::Frame { chatter_id, about } => Told::Frame { chatter_id, text, about },
-            Self::RoomMade { chatroom_id, chatters } => Told::RoomMade { chatroom_id, chatters },
-            Self::AccessEnded { chatter_id } => Told::AccessEnded { chatter_id },
-            Self::RoomGone { chatroom_id, chatters } => Told::RoomGone { chatroom_id, chatters },
-            Self::Missed { within_s } => Told::Missed { within_s },
+            Self::Frame { chatter_id, durability } => ClusterMessage::Frame { chatter_id, text, durability },
+            Self::RoomMade { chatroom_id, chatters } => ClusterMessage::RoomMade { chatroom_id, chatters },
+            Self::AccessEnded { chatter_id } => ClusterMessage::AccessEnded { chatter_id },
+            Self::RoomGone { chatroom_id, chatters } => ClusterMessage::RoomGone { chatroom_id, chatters },
+            Self::Missed { within_s } => ClusterMessage::Missed { within_s },
         }
     }
 }
@@ -266,7 +266,7 @@ mod tests {
         Envelope::new(b"a secret of the tests", "here").expect("any bytes are a key")
     }
 
-    fn open(envelope: &Envelope, message: &[u8]) -> Result<Told, Bad> {
+    fn open(envelope: &Envelope, message: &[u8]) -> Result<ClusterMessage, Bad> {
         Envelope::mark(message)?;
         envelope.open(&Bytes::copy_from_slice(message))
     }
@@ -274,15 +274,15 @@ mod tests {
     #[test]
     fn each_message_has_a_mark_of_its_own_and_ones_own_are_known() {
         let (one, other) = (envelope(), envelope());
-        let told = Told::AccessEnded { chatter_id: 1 };
-        let marks = [one.seal(&told), one.seal(&told)].map(|message| Envelope::mark(&message).expect("ours"));
+        let message = ClusterMessage::AccessEnded { chatter_id: 1 };
+        let marks = [one.seal(&message), one.seal(&message)].map(|message| Envelope::mark(&message).expect("ours"));
         assert_ne!(marks[0], marks[1]);
         assert!(one.is_own(marks[0]) && !other.is_own(marks[0]));
     }
 
     #[test]
     fn another_secret_or_purpose_opens_nothing() {
-        let sealed = envelope().seal(&Told::AccessEnded { chatter_id: 1 });
+        let sealed = envelope().seal(&ClusterMessage::AccessEnded { chatter_id: 1 });
         for (secret, purpose) in [(&b"another"[..], "here"), (b"a secret of the tests", "there")] {
             let other = Envelope::new(secret, purpose).expect("any bytes are a key");
             assert_eq!(open(&other, &sealed), Err(Bad::Forged));
@@ -298,9 +298,9 @@ mod tests {
             prop_assert!(open(&envelope, &bytes).is_err());
             let ours = [&MAGIC[..], &[FORMAT], &bytes].concat();
             prop_assert!(matches!(open(&envelope, &ours), Err(Bad::Garbled | Bad::Forged)));
-            let told = Told::Frame { chatter_id: 1, text: Bytes::from(bytes), about: About::Passing };
-            let mut sealed = envelope.seal(&told);
-            prop_assert_eq!(open(&envelope, &sealed), Ok(told));
+            let message = ClusterMessage::Frame { chatter_id: 1, text: Bytes::from(bytes), durability: Durability::Ephemeral };
+            let mut sealed = envelope.seal(&message);
+            prop_assert_eq!(open(&envelope, &sealed), Ok(message));
             let at = at % sealed.len();
             sealed[at] ^= 1 << bit;
             prop_assert!(open(&envelope, &sealed).is_err());

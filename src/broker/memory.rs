@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::directory::{Here, Orphans};
-use super::{Counters, Hear, Kind, Relay, Told, Work, Worker};
+use super::{Broker, BrokerEventHandler, ClusterMessage, Counters, Kind, Work, Worker};
 use crate::domain::ChatterId;
 use crate::metrics::broker::Tally;
 
@@ -40,13 +40,13 @@ pub(super) struct Member {
 struct Seat {
     listens: Mutex<HashMap<ChatterId, usize>>,
     here: Arc<Here>,
-    inbox: mpsc::Sender<Told>,
+    inbox: mpsc::Sender<ClusterMessage>,
     tally: Arc<Tally>,
 }
 
 /// What a member has yet to hear.
 pub(super) struct Inbox {
-    told: mpsc::Receiver<Told>,
+    message: mpsc::Receiver<ClusterMessage>,
     tally: Arc<Tally>,
 }
 
@@ -59,38 +59,39 @@ impl Hub {
 
     /// One more instance; its worker has to be run.
     #[must_use]
-    pub fn join(&self) -> (Relay, Worker) {
-        let (inbox, told) = mpsc::channel(QUEUE);
+    pub fn join(&self) -> (Broker, Worker) {
+        let (inbox, message) = mpsc::channel(QUEUE);
         let tally = Arc::new(Tally::default());
         let here = Arc::new(Here::default());
         let seat = Arc::new(Seat { listens: Mutex::default(), here: here.clone(), inbox, tally: tally.clone() });
         self.0.lock().push(Chair { seat: Arc::downgrade(&seat), here, heir: Weak::new() });
         let member = Member { hub: self.clone(), seat };
-        (Relay(Kind::Memory(member)), Worker(Work::Memory(Inbox { told, tally })))
+        (Broker(Kind::Memory(member)), Worker(Work::Memory(Inbox { message, tally })))
     }
 }
 
 impl Member {
-    pub fn tell(&self, told: &Told) {
-        let (first, second) = told.chatters();
+    pub fn publish(&self, message: &ClusterMessage) {
+        let (first, second) = message.chatters();
         // The lock is held while it is handed out, so that all members hear in one order.
         let chairs = self.hub.0.lock();
         for seat in chairs.iter().filter_map(|chair| chair.seat.upgrade()).filter(|seat| !Arc::ptr_eq(seat, &self.seat))
         {
             let listens = seat.listens.lock();
-            let wanted = listens.contains_key(&first) || second.is_some_and(|second| listens.contains_key(&second));
-            if wanted && seat.inbox.try_send(told.clone()).is_err() {
+            let subscriptions =
+                listens.contains_key(&first) || second.is_some_and(|second| listens.contains_key(&second));
+            if subscriptions && seat.inbox.try_send(message.clone()).is_err() {
                 self.seat.tally.dropped.add(1);
             }
         }
         self.seat.tally.sent.add(1);
     }
 
-    pub fn listen(&self, chatter: ChatterId) {
+    pub fn subscribe(&self, chatter: ChatterId) {
         *self.seat.listens.lock().entry(chatter).or_default() += 1;
     }
 
-    pub fn unlisten(&self, chatter: ChatterId) {
+    pub fn unsubscribe(&self, chatter: ChatterId) {
         let mut listens = self.seat.listens.lock();
         if let Some(count) = listens.get_mut(&chatter) {
             *count -= 1;
@@ -100,24 +101,24 @@ impl Member {
         }
     }
 
-    pub fn came(&self, chatter: ChatterId) {
+    pub fn join(&self, chatter: ChatterId) {
         // The lock is held until it is written, so that of two who come at once one is the first.
         let chairs = self.hub.0.lock();
-        self.seat.here.came(chatter);
+        self.seat.here.join(chatter);
         if self.others(&chairs).any(|here| here.has(chatter)) {
             self.seat.here.set_joined(&[chatter], &[chatter]);
         }
     }
 
-    pub fn went(&self, chatter: ChatterId) {
-        self.seat.here.went(chatter);
+    pub fn leave(&self, chatter: ChatterId) {
+        self.seat.here.leave(chatter);
     }
 
     pub fn joined(&self, chatter: ChatterId) -> bool {
         self.seat.here.joined(chatter)
     }
 
-    pub fn elsewhere(&self, chatters: &[ChatterId]) -> HashSet<ChatterId> {
+    pub fn connected_elsewhere(&self, chatters: &[ChatterId]) -> HashSet<ChatterId> {
         let chairs = self.hub.0.lock();
         chatters.iter().copied().filter(|chatter| self.others(&chairs).any(|here| here.has(*chatter))).collect()
     }
@@ -158,11 +159,11 @@ fn name(here: &Arc<Here>) -> String {
 }
 
 impl Inbox {
-    pub async fn run(mut self, hear: &dyn Hear) {
-        hear.reconnected();
-        while let Some(told) = self.told.recv().await {
+    pub async fn run(mut self, handler: &dyn BrokerEventHandler) {
+        handler.on_reconnected();
+        while let Some(message) = self.message.recv().await {
             self.tally.heard.add(1);
-            hear.told(told);
+            handler.on_message(message);
         }
     }
 }

@@ -10,11 +10,11 @@ use crate::domain::{ChatroomId, ChatterId, Version};
 
 /// What one instance tells the others; addressed to chatters. Its `Debug` leaves contents out.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum ClusterMessage {
     /// Changes of a room: for both people.
     Changes(Changes),
     /// A frame (JSON text of the device socket) for a chatter's device sockets.
-    Frame { chatter_id: ChatterId, text: Bytes, about: About },
+    Frame { chatter_id: ChatterId, text: Bytes, durability: Durability },
     /// A room is new.
     RoomMade { chatroom_id: ChatroomId, chatters: [ChatterId; 2] },
     /// Sign-ins of the chatter have ended, or the account has: their sockets' tokens have to be looked at.
@@ -31,11 +31,11 @@ pub const EVERY_INSTANCE: ChatterId = 0;
 /// What a frame is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum About {
+pub enum Durability {
     /// Something that nobody misses: it is dropped where it would have to wait.
-    Passing,
+    Ephemeral,
     /// Something that shall arrive.
-    Lasting,
+    Durable,
 }
 
 /// Changes of a room after `from` up to `to`, ascending, each version once.
@@ -49,11 +49,11 @@ pub struct Changes {
     pub changes: Vec<(ChangeKind, Chat)>,
 }
 
-impl Told {
+impl ClusterMessage {
     /// Whom it is for; the second one only where it is somebody else.
     pub(super) fn chatters(&self) -> (ChatterId, Option<ChatterId>) {
         let (first, second) = match self {
-            Self::Changes(told) => (told.owner_id, told.opponent_id),
+            Self::Changes(message) => (message.owner_id, message.opponent_id),
             Self::RoomMade { chatters: [first, second], .. } | Self::RoomGone { chatters: [first, second], .. } => {
                 (*first, *second)
             }
@@ -71,16 +71,16 @@ impl Told {
 
     /// The same as two shorter ones, one after the other; none where it cannot be divided.
     pub(super) fn halves(&self) -> Option<[Self; 2]> {
-        let Self::Changes(told) = self else { return None };
-        if told.changes.len() < 2 || !told.changes.is_sorted_by_key(|(_, chat)| chat.version) {
+        let Self::Changes(message) = self else { return None };
+        if message.changes.len() < 2 || !message.changes.is_sorted_by_key(|(_, chat)| chat.version) {
             return None;
         }
-        let (head, tail) = told.changes.split_at(told.changes.len() / 2);
+        let (head, tail) = message.changes.split_at(message.changes.len() / 2);
         let between = head.last()?.1.version;
-        let part = |from, to, changes: &[_]| Changes { from, to, changes: changes.to_vec(), ..told.head() };
+        let part = |from, to, changes: &[_]| Changes { from, to, changes: changes.to_vec(), ..message.head() };
         Some([
-            Self::Changes(part(told.from, between, head)), //
-            Self::Changes(part(between, told.to, tail)),
+            Self::Changes(part(message.from, between, head)), //
+            Self::Changes(part(between, message.to, tail)),
         ])
     }
 }
@@ -92,10 +92,10 @@ impl Changes {
     }
 }
 
-impl fmt::Debug for Told {
+impl fmt::Debug for ClusterMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changes(told) => told.fmt(f),
+            Self::Changes(message) => message.fmt(f),
             Self::Frame { chatter_id, text, .. } => write!(f, "Frame of {} bytes for {chatter_id}", text.len()),
             Self::AccessEnded { chatter_id } => write!(f, "AccessEnded {chatter_id}"),
             Self::RoomMade { chatroom_id, .. } => write!(f, "RoomMade {chatroom_id}"),

@@ -18,19 +18,19 @@ mod message;
 
 pub use crate::metrics::broker::Counters;
 pub use directory::Orphans;
-pub use message::{About, Changes, EVERY_INSTANCE, Told};
+pub use message::{Changes, ClusterMessage, Durability, EVERY_INSTANCE};
 
 /// Who hears what other instances tell. Called by the relay's tasks; must not wait.
-pub trait Hear: Send + Sync {
+pub trait BrokerEventHandler: Send + Sync {
     /// Something for a chatter who is listened to; once, also when it is for two of them. What one instance told comes
     /// in its order.
-    fn told(&self, told: Told);
+    fn on_message(&self, message: ClusterMessage);
     /// The subscription was established, at first or again: things may have been missed.
-    fn reconnected(&self);
+    fn on_reconnected(&self);
     /// The subscription broke: things will be missed.
-    fn disconnected(&self);
+    fn on_disconnected(&self);
     /// The others took this instance for dead: everybody here may count as gone elsewhere.
-    fn presumed_dead(&self);
+    fn on_presumed_dead(&self);
 }
 
 /// Whether the other instances can be reached.
@@ -47,7 +47,7 @@ pub enum State {
 
 /// The handle to tell and to listen with; cheap to clone.
 #[derive(Clone)]
-pub struct Relay(Kind);
+pub struct Broker(Kind);
 
 #[derive(Clone)]
 enum Kind {
@@ -56,7 +56,7 @@ enum Kind {
     Redis(Arc<redis::Handle>),
 }
 
-impl Relay {
+impl Broker {
     /// The relay of an instance that is alone: whatever it tells, nobody is there to hear it.
     #[must_use]
     pub const fn single() -> Self {
@@ -72,26 +72,26 @@ impl Relay {
     }
 
     /// Tells the others. Never waits: where the queue is full or Redis is away it is dropped and counted.
-    pub fn tell(&self, told: Told) {
+    pub fn publish(&self, message: ClusterMessage) {
         match &self.0 {
             Kind::Single => {}
-            Kind::Memory(member) => member.tell(&told),
-            Kind::Redis(handle) => handle.tell(&told),
+            Kind::Memory(member) => member.publish(&message),
+            Kind::Redis(handle) => handle.publish(&message),
         }
     }
 
     /// Listens to what is told to a chatter, from the call on, whether or not it is awaited; true once that is confirmed.
     ///
     /// False after 500 ms or when Redis is away: then it is subscribed as soon as Redis is back, before
-    /// [`Hear::reconnected`]. Each call, whatever it answered, takes one [`Relay::unlisten`] to end.
-    pub fn listen(&self, chatter: ChatterId) -> impl Future<Output = bool> + Send + use<> {
+    /// [`BrokerEventHandler::reconnected`]. Each call, whatever it answered, takes one [`Broker::unsubscribe`] to end.
+    pub fn subscribe(&self, chatter: ChatterId) -> impl Future<Output = bool> + Send + use<> {
         let answer = match &self.0 {
             Kind::Single => None,
             Kind::Memory(member) => {
-                member.listen(chatter);
+                member.subscribe(chatter);
                 None
             }
-            Kind::Redis(handle) => Some(handle.listen(chatter)),
+            Kind::Redis(handle) => Some(handle.subscribe(chatter)),
         };
         async move {
             match answer {
@@ -101,30 +101,30 @@ impl Relay {
         }
     }
 
-    /// Takes one [`Relay::listen`] back.
-    pub fn unlisten(&self, chatter: ChatterId) {
+    /// Takes one [`Broker::listen`] back.
+    pub fn unsubscribe(&self, chatter: ChatterId) {
         match &self.0 {
             Kind::Single => {}
-            Kind::Memory(member) => member.unlisten(chatter),
-            Kind::Redis(handle) => handle.unlisten(chatter),
+            Kind::Memory(member) => member.unsubscribe(chatter),
+            Kind::Redis(handle) => handle.unsubscribe(chatter),
         }
     }
 
     /// A chatter's first socket came here; the others can know it a moment later. Never waits.
-    pub fn came(&self, chatter: ChatterId) {
+    pub fn join(&self, chatter: ChatterId) {
         match &self.0 {
             Kind::Single => {}
-            Kind::Memory(member) => member.came(chatter),
-            Kind::Redis(handle) => handle.came(chatter),
+            Kind::Memory(member) => member.join(chatter),
+            Kind::Redis(handle) => handle.join(chatter),
         }
     }
 
-    /// Takes one [`Relay::came`] back.
-    pub fn went(&self, chatter: ChatterId) {
+    /// Takes one [`Broker::came`] back.
+    pub fn leave(&self, chatter: ChatterId) {
         match &self.0 {
             Kind::Single => {}
-            Kind::Memory(member) => member.went(chatter),
-            Kind::Redis(handle) => handle.went(chatter),
+            Kind::Memory(member) => member.leave(chatter),
+            Kind::Redis(handle) => handle.leave(chatter),
         }
     }
 
@@ -140,11 +140,11 @@ impl Relay {
     }
 
     /// Who of these is connected to another instance: one question, 300 ms at most. None where nobody knows.
-    pub async fn elsewhere(&self, chatters: &[ChatterId]) -> Option<HashSet<ChatterId>> {
+    pub async fn connected_elsewhere(&self, chatters: &[ChatterId]) -> Option<HashSet<ChatterId>> {
         match &self.0 {
             Kind::Single => Some(HashSet::new()),
-            Kind::Memory(member) => Some(member.elsewhere(chatters)),
-            Kind::Redis(handle) => handle.elsewhere(chatters).await,
+            Kind::Memory(member) => Some(member.connected_elsewhere(chatters)),
+            Kind::Redis(handle) => handle.connected_elsewhere(chatters).await,
         }
     }
 
@@ -167,9 +167,9 @@ impl Relay {
     }
 
     /// This instance ends soon: whoever of its chatters has not come back elsewhere by then is left to the others.
-    pub fn leave(&self) {
+    pub fn leave_all(&self) {
         if let Kind::Redis(handle) = &self.0 {
-            handle.leave();
+            handle.leave_all();
         }
     }
 
@@ -185,10 +185,10 @@ impl Relay {
 
     /// Whether it is known who is connected to the other instances, if there are any.
     #[must_use]
-    pub fn knows_elsewhere(&self) -> bool {
+    pub fn directory_is_up(&self) -> bool {
         match &self.0 {
             Kind::Single | Kind::Memory(_) => true,
-            Kind::Redis(handle) => handle.knows_elsewhere(),
+            Kind::Redis(handle) => handle.directory_is_up(),
         }
     }
 
@@ -213,10 +213,10 @@ enum Work {
 
 impl Worker {
     /// Works until the last handle is dropped; on a tokio runtime, where it starts a task for each connection.
-    pub async fn run(self, hear: Arc<dyn Hear>) {
+    pub async fn run(self, handler: Arc<dyn BrokerEventHandler>) {
         match self.0 {
-            Work::Memory(inbox) => inbox.run(&*hear).await,
-            Work::Redis(work) => work.run(hear).await,
+            Work::Memory(inbox) => inbox.run(&*handler).await,
+            Work::Redis(work) => work.run(handler).await,
         }
     }
 }

@@ -14,11 +14,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::broker::{EVERY_INSTANCE, Hear, State, Told, Worker};
+use crate::broker::{BrokerEventHandler, ClusterMessage, EVERY_INSTANCE, State, Worker};
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
 use crate::connections::connection::Made;
-use crate::connections::registry::Sessions;
+use crate::connections::registry::ConnectionRegistry;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::rooms::command::Command;
 use crate::rooms::registry::Registry;
@@ -64,7 +64,7 @@ pub struct Cluster {
 pub struct Parts {
     pub store: Arc<Store>,
     pub registry: Arc<Registry>,
-    pub sessions: Arc<Sessions>,
+    pub connections: Arc<ConnectionRegistry>,
     pub receipts: Arc<Receipts>,
     pub presence: Arc<Presence>,
     pub tell_of_room: TellOfRoom,
@@ -89,7 +89,7 @@ impl Cluster {
     /// Hears, looks and checks for as long as the instance runs. `watch` began before there were sockets.
     pub async fn run(self: Arc<Self>, hearing: Worker, watch: Watch) {
         // From the call on, whether or not it is confirmed.
-        drop(self.parts.sessions.relay().listen(EVERY_INSTANCE));
+        drop(self.parts.connections.broker().subscribe(EVERY_INSTANCE));
         tokio::join!(hearing.run(self.clone()), self.watch(watch), self.ask());
     }
 
@@ -100,7 +100,7 @@ impl Cluster {
         let mut silence = Silence::default();
         let mut looked_at = Instant::now();
         loop {
-            let is_up = self.parts.sessions.relay().state() == State::Up;
+            let is_up = self.parts.connections.broker().state() == State::Up;
             self.make_up_for(&mut silence, is_up);
             // An error is an early end of the pause: somebody has been missing something.
             let _ = timeout(self.pause(is_up, passed), self.missed.notified()).await;
@@ -127,12 +127,12 @@ impl Cluster {
     /// Once all hear again: tells the receipts and the presence that others have missed of this instance, and asks for those
     /// that it has missed of them.
     fn make_up_for(&self, silence: &mut Silence, is_up: bool) {
-        let Parts { sessions, receipts, .. } = &self.parts;
-        let dropped = sessions.relay().counters().dropped;
+        let Parts { connections, receipts, .. } = &self.parts;
+        let dropped = connections.broker().counters().dropped;
         let was_unheard = std::mem::replace(&mut silence.dropped, dropped) < dropped;
         let was_deaf = self.was_deaf.swap(false, Ordering::Relaxed) || !is_up;
         // Who has not heard yet, and has nobody to hear for, misses nothing.
-        silence.has_begun |= is_up || sessions.count() > 0;
+        silence.has_begun |= is_up || connections.count() > 0;
         if silence.has_begun && (was_unheard || was_deaf) {
             let now = Instant::now();
             silence.since = Some((silence.since.map_or(now, |(first, _)| first), now));
@@ -143,8 +143,8 @@ impl Cluster {
             Some((first, last)) if last.elapsed() >= HEALED => {
                 let within = first.elapsed() + UNNOTICED;
                 if silence.was_deaf {
-                    sessions.relay().tell(Told::Missed { within_s: within.as_secs() + 1 });
-                    if sessions.relay().counters().dropped > dropped {
+                    connections.broker().publish(ClusterMessage::Missed { within_s: within.as_secs() + 1 });
+                    if connections.broker().counters().dropped > dropped {
                         // The question may be among what was dropped: it is asked again.
                         return;
                     }
@@ -172,7 +172,7 @@ impl Cluster {
 
     async fn bring(&self, seen: Seen) {
         for changed in &seen.rooms {
-            self.parts.sessions.look(changed.chatroom_id, changed.pair, changed.version);
+            self.parts.connections.look(changed.chatroom_id, changed.pair, changed.version);
         }
         for ending in seen.endings {
             match ending {
@@ -189,26 +189,26 @@ impl Cluster {
     async fn tell_of_room(&self, room: ChatroomId, pair: [ChatterId; 2]) {
         for chatter in pair {
             let mut wanted = false;
-            self.parts.sessions.each(chatter, |link| wanted |= link.misses_room(room));
+            self.parts.connections.for_each(chatter, |connection| wanted |= connection.misses_room(room));
             if wanted && let Some(made) = (self.parts.tell_of_room)(chatter, room).await {
-                self.parts.sessions.tell_of_room_here(chatter, room, &made);
+                self.parts.connections.send_room_created_here(chatter, room, &made);
             }
         }
     }
 
     fn room_gone(&self, room: ChatroomId, pair: [ChatterId; 2]) {
-        self.parts.sessions.close_room_here(room, pair);
-        self.parts.registry.tell_if_running(room, Command::Deleted);
+        self.parts.connections.close_room_here(room, pair);
+        self.parts.registry.send_if_running(room, Command::Deleted);
     }
 
     /// What has ended may have been forgotten again before this look.
     fn doubt_all(&self) {
-        self.doubtful.lock().extend(self.parts.sessions.chatters());
+        self.doubtful.lock().extend(self.parts.connections.chatters());
         self.asked.notify_one();
     }
 
     fn doubt(&self, chatter: ChatterId) {
-        if self.parts.sessions.is_here(chatter) {
+        if self.parts.connections.is_connected_here(chatter) {
             self.doubtful.lock().insert(chatter);
             self.asked.notify_one();
         }
@@ -236,8 +236,8 @@ impl Cluster {
     async fn check_tokens(&self, chatters: &HashSet<ChatterId>) -> Result<(), StoreError> {
         let mut tokens: HashMap<(ChatterId, Option<i64>), Vec<_>> = HashMap::new();
         for chatter in chatters {
-            self.parts.sessions.each(*chatter, |link| {
-                tokens.entry((*chatter, link.sign_in_id())).or_default().push(link.clone());
+            self.parts.connections.for_each(*chatter, |connection| {
+                tokens.entry((*chatter, connection.sign_in_id())).or_default().push(connection.clone());
             });
         }
         let asked: Vec<(ChatterId, Option<i64>)> = tokens.keys().copied().collect();
@@ -245,7 +245,7 @@ impl Cluster {
             for (token, standing) in self.parts.store.standings(some).await? {
                 if standing.is_err() {
                     let over = tokens.remove(&token).unwrap_or_default();
-                    over.iter().for_each(|link| link.close(Close::TOKEN_REFUSED));
+                    over.iter().for_each(|connection| connection.close(Close::TOKEN_REFUSED));
                 }
             }
         }
@@ -264,35 +264,37 @@ struct Silence {
     has_begun: bool,
 }
 
-impl Hear for Cluster {
-    fn told(&self, told: Told) {
-        let Parts { sessions, registry, .. } = &self.parts;
+impl BrokerEventHandler for Cluster {
+    fn on_message(&self, told: ClusterMessage) {
+        let Parts { connections, registry, .. } = &self.parts;
         match told {
-            Told::Changes(changes) => {
+            ClusterMessage::Changes(changes) => {
                 // A room that is too busy leaves it to the next look at the database.
-                let _ = registry.tell(changes.chatroom_id, Command::Relayed(changes));
+                let _ = registry.send(changes.chatroom_id, Command::Relayed(changes));
             }
-            Told::Frame { chatter_id, text, about } => sessions.tell_here(chatter_id, &raw_text_frame(&text), about),
-            Told::RoomMade { chatroom_id, chatters } => {
+            ClusterMessage::Frame { chatter_id, text, durability } => {
+                connections.send_here(chatter_id, &raw_text_frame(&text), durability)
+            }
+            ClusterMessage::RoomMade { chatroom_id, chatters } => {
                 self.made.lock().insert(chatroom_id, chatters);
                 self.asked.notify_one();
             }
-            Told::AccessEnded { chatter_id } => self.doubt(chatter_id),
-            Told::RoomGone { chatroom_id, chatters } => self.room_gone(chatroom_id, chatters),
-            Told::Missed { within_s } => self.tell_again(Duration::from_secs(within_s)),
+            ClusterMessage::AccessEnded { chatter_id } => self.doubt(chatter_id),
+            ClusterMessage::RoomGone { chatroom_id, chatters } => self.room_gone(chatroom_id, chatters),
+            ClusterMessage::Missed { within_s } => self.tell_again(Duration::from_secs(within_s)),
         }
     }
 
-    fn reconnected(&self) {
+    fn on_reconnected(&self) {
         self.missed.notify_one();
     }
 
-    fn disconnected(&self) {
+    fn on_disconnected(&self) {
         self.was_deaf.store(true, Ordering::Relaxed);
         self.missed.notify_one();
     }
 
-    fn presumed_dead(&self) {
-        self.parts.sessions.all_untold();
+    fn on_presumed_dead(&self) {
+        self.parts.connections.all_untold();
     }
 }

@@ -12,19 +12,19 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::broker::State;
-use crate::connections::registry::Sessions;
+use crate::connections::registry::ConnectionRegistry;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::protocol::device::server::{ServerFrame, UnreadBody};
 use crate::store::Store;
-use crate::store::writer::{Moved, Watcher};
+use crate::store::writer::{MovedWatermark, WatermarkObserver};
 use crate::websocket::framing::text_frame;
 
 /// Tells of watermarks that moved.
 pub struct Receipts {
     store: Arc<Store>,
-    sessions: Arc<Sessions>,
+    connections: Arc<ConnectionRegistry>,
     /// What has to be counted for, by chatter and room: of several steps the last says all.
-    to_count: Mutex<HashMap<ChatterId, HashMap<ChatroomId, Moved>>>,
+    to_count: Mutex<HashMap<ChatterId, HashMap<ChatroomId, MovedWatermark>>>,
     added: Notify,
     /// What other instances may not have heard.
     late: Mutex<Late>,
@@ -37,8 +37,8 @@ pub struct Receipts {
 /// can be let go at once. What is no longer kept, their devices see with the next step or sign-in.
 #[derive(Default)]
 struct Late {
-    newer: HashMap<(ChatroomId, ChatterId), (Instant, Moved)>,
-    older: HashMap<(ChatroomId, ChatterId), (Instant, Moved)>,
+    newer: HashMap<(ChatroomId, ChatterId), (Instant, MovedWatermark)>,
+    older: HashMap<(ChatroomId, ChatterId), (Instant, MovedWatermark)>,
     /// When the newer half was begun.
     since: Option<Instant>,
 }
@@ -55,7 +55,7 @@ const AGAIN_AT_ONCE: usize = 500;
 const AGAIN_PAUSE: Duration = Duration::from_millis(50);
 
 impl Late {
-    fn keep(&mut self, moved: &Moved) {
+    fn keep(&mut self, moved: &MovedWatermark) {
         let now = Instant::now();
         let key = (moved.chatroom_id, moved.chatter_id);
         // A step that was only delivered shall not hide one that was read.
@@ -66,7 +66,7 @@ impl Late {
         }
         self.since.get_or_insert(now);
         self.older.remove(&key);
-        self.newer.insert(key, (now, Moved { read, ..*moved }));
+        self.newer.insert(key, (now, MovedWatermark { read, ..*moved }));
     }
 
     fn turn(&mut self) {
@@ -74,7 +74,7 @@ impl Late {
         self.since = None;
     }
 
-    fn of(&self, within: Duration) -> Vec<Moved> {
+    fn of(&self, within: Duration) -> Vec<MovedWatermark> {
         let all = self.older.values().chain(self.newer.values());
         all.filter(|(at, _)| at.elapsed() <= within).map(|(_, moved)| *moved).collect()
     }
@@ -83,10 +83,10 @@ impl Late {
 impl Receipts {
     /// Nothing has moved yet.
     #[must_use]
-    pub fn new(store: Arc<Store>, sessions: Arc<Sessions>) -> Arc<Self> {
+    pub fn new(store: Arc<Store>, connections: Arc<ConnectionRegistry>) -> Arc<Self> {
         Arc::new(Self {
             store,
-            sessions,
+            connections,
             to_count: Mutex::default(),
             added: Notify::new(),
             late: Mutex::default(),
@@ -138,7 +138,7 @@ impl Receipts {
         }
     }
 
-    async fn count(&self, chatter_id: ChatterId, mut moved: HashMap<ChatroomId, Moved>) {
+    async fn count(&self, chatter_id: ChatterId, mut moved: HashMap<ChatroomId, MovedWatermark>) {
         let rooms: Vec<ChatroomId> = moved.keys().copied().collect();
         // Without an answer the client goes by what it can see itself.
         for (room, unread) in self.store.unread(chatter_id, &rooms).await.unwrap_or_default() {
@@ -151,18 +151,18 @@ impl Receipts {
                     version: unread.version,
                     last_seq: unread.last_seq,
                 };
-                self.sessions.announce(chatter_id, &text_frame(&frame(&moved, Some(unread))));
+                self.connections.send_durable(chatter_id, &text_frame(&frame(&moved, Some(unread))));
             }
         }
         for moved in moved.values() {
-            self.sessions.announce(chatter_id, &text_frame(&frame(moved, None)));
+            self.connections.send_durable(chatter_id, &text_frame(&frame(moved, None)));
         }
     }
 }
 
-impl Watcher for Receipts {
-    fn moved(&self, moved: Vec<Moved>) {
-        if self.sessions.relay().state() != State::Single {
+impl WatermarkObserver for Receipts {
+    fn moved(&self, moved: Vec<MovedWatermark>) {
+        if self.connections.broker().state() != State::Single {
             // Also while Redis seems to be there: that it is gone is known a little later.
             let mut late = self.late.lock();
             moved.iter().for_each(|moved| late.keep(moved));
@@ -172,13 +172,13 @@ impl Watcher for Receipts {
 }
 
 impl Receipts {
-    fn tell(&self, moved: &[Moved]) {
+    fn tell(&self, moved: &[MovedWatermark]) {
         let mut counts = false;
         for &moved in moved {
-            if moved.shown && moved.other_id != moved.chatter_id && self.sessions.may_have_device(moved.other_id) {
-                self.sessions.announce(moved.other_id, &text_frame(&frame(&moved, None)));
+            if moved.shown && moved.other_id != moved.chatter_id && self.connections.may_have_device(moved.other_id) {
+                self.connections.send_durable(moved.other_id, &text_frame(&frame(&moved, None)));
             }
-            if moved.read && self.sessions.may_have_device(moved.chatter_id) {
+            if moved.read && self.connections.may_have_device(moved.chatter_id) {
                 counts = true;
                 self.to_count.lock().entry(moved.chatter_id).or_default().insert(moved.chatroom_id, moved);
             }
@@ -189,7 +189,7 @@ impl Receipts {
     }
 }
 
-fn frame(moved: &Moved, unread: Option<UnreadBody>) -> ServerFrame<'static> {
+fn frame(moved: &MovedWatermark, unread: Option<UnreadBody>) -> ServerFrame<'static> {
     ServerFrame::Receipt {
         chatroom_id: moved.chatroom_id,
         chatter_id: moved.chatter_id,

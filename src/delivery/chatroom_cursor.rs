@@ -14,7 +14,7 @@ use crate::domain::chat::ChangeKind;
 const HELD_MAX: usize = 64;
 
 /// The cursor of a seed socket.
-pub struct SeedCursor {
+pub struct ChatroomCursor {
     head: Head,
     stage: Stage,
     held: Vec<Arc<Batch>>,
@@ -43,13 +43,13 @@ pub enum Admitted {
     Behind,
 }
 
-impl Default for SeedCursor {
+impl Default for ChatroomCursor {
     fn default() -> Self {
         Self { head: Head::default(), stage: Stage::Joining, held: Vec::new(), lost: false }
     }
 }
 
-impl SeedCursor {
+impl ChatroomCursor {
     /// What the socket has had.
     #[must_use]
     pub fn head(&self) -> Head {
@@ -132,15 +132,15 @@ mod tests {
         Arc::new(Batch::new(1, from, to, events.collect(), false))
     }
 
-    fn live(version: i64) -> SeedCursor {
-        let mut cursor = SeedCursor::default();
+    fn live(version: i64) -> ChatroomCursor {
+        let mut cursor = ChatroomCursor::default();
         assert!(cursor.joined(Head { version, seq: version }).0.is_empty());
         cursor
     }
 
     #[test]
     fn what_comes_before_the_join_is_known_waits_and_is_not_told_twice() {
-        let mut cursor = SeedCursor::default();
+        let mut cursor = ChatroomCursor::default();
         assert_eq!(cursor.deliver(&run(4, 6)), Admitted::Nothing);
         assert_eq!(cursor.deliver(&run(6, 7)), Admitted::Nothing);
         let (held, again) = cursor.joined(Head { version: 5, seq: 5 });
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn too_much_to_hold_is_read_again() {
-        let mut cursor = SeedCursor::default();
+        let mut cursor = ChatroomCursor::default();
         for version in 0..=HELD_MAX as i64 {
             cursor.deliver(&run(version, version + 1));
         }

@@ -20,7 +20,7 @@ const CHANGES_BYTES_MAX: usize = 16_384;
 pub struct Event {
     pub kind: Kind,
     pub chat: Chat,
-    seed: OnceLock<Bytes>,
+    chatroom: OnceLock<Bytes>,
     device: OnceLock<Bytes>,
 }
 
@@ -28,7 +28,7 @@ impl Event {
     /// Something happened to this chat.
     #[must_use]
     pub fn new(kind: Kind, chat: Chat) -> Self {
-        Self { kind, chat, seed: OnceLock::new(), device: OnceLock::new() }
+        Self { kind, chat, chatroom: OnceLock::new(), device: OnceLock::new() }
     }
 
     /// The number of the change in its room.
@@ -39,13 +39,13 @@ impl Event {
 
     /// The seed socket's frame, with its WebSocket header.
     #[must_use]
-    pub fn seed_frame(&self) -> Bytes {
+    pub fn chatroom_frame(&self) -> Bytes {
         let encode = || match self.kind {
             Kind::Created => text_frame(&ChatFrame::new(&self.chat)),
             Kind::Edited => text_frame(&EventFrame::edited(&self.chat)),
             Kind::Deleted => text_frame(&EventFrame::deleted(&self.chat)),
         };
-        self.seed.get_or_init(encode).clone()
+        self.chatroom.get_or_init(encode).clone()
     }
 
     /// The device socket's frame, with its WebSocket header.

@@ -118,7 +118,7 @@ fn channels(device: &[Frame], room: &[Frame]) -> Value {
         let reference = |key: &str| json!({"$ref": format!("#/components/messages/{channel}.{key}")});
         Value::Object(frames.iter().map(|(key, _)| (key.clone(), reference(key))).collect())
     };
-    let text = |about: &str| json!({"type": "string", "description": about});
+    let text = |durability: &str| json!({"type": "string", "description": durability});
     json!({
         "device": {
             "address": "/ws",

@@ -11,7 +11,7 @@ use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;
 use super::paging::STREAM_PAGE;
 use super::{ROOM_DEADLINE, State};
-use crate::broker::Told;
+use crate::broker::ClusterMessage;
 use crate::connections::connection::Made;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::chatter::Chatter;
@@ -23,7 +23,7 @@ use crate::protocol::requests::{CreateChatroom, Receipt, whole_number};
 use crate::protocol::rest::{ChatroomBody, ChatterBody, Message};
 use crate::rooms::command::Command;
 use crate::store::chatrooms::{Created, RoomCursor, RoomView};
-use crate::store::writer::Move;
+use crate::store::writer::WatermarkUpdate;
 use crate::websocket::framing::text_frame;
 
 /// Open the room with somebody, or with oneself
@@ -44,7 +44,7 @@ pub async fn create(
     match state.store.create_chatroom(viewer.chatter_id, body.opponent_id).await? {
         Created::New(room) => {
             let other = room.other(viewer.chatter_id);
-            let of_other = match other != viewer.chatter_id && state.sessions.is_here(other) {
+            let of_other = match other != viewer.chatter_id && state.connections.is_connected_here(other) {
                 true => ViewOf::one(&state, other, room.id).await.ok(),
                 false => None,
             };
@@ -52,10 +52,10 @@ pub async fn create(
             for (chatter, view) in
                 of_other.iter().map(|view| (other, view)).chain(own.iter().map(|own| (viewer.chatter_id, own)))
             {
-                state.sessions.tell_of_room_here(chatter, room.id, &created(view));
+                state.connections.send_room_created_here(chatter, room.id, &created(view));
             }
             let chatters = [viewer.chatter_id, other];
-            state.sessions.relay().tell(Told::RoomMade { chatroom_id: room.id, chatters });
+            state.connections.broker().publish(ClusterMessage::RoomMade { chatroom_id: room.id, chatters });
             Ok(HttpResponse::Created().json(own?.body()))
         }
         Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),
@@ -156,7 +156,7 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
 pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
     let (reply, answer) = oneshot::channel();
-    state.registry.tell(room.id, Command::Delete { by: viewer.chatter_id, reply })?;
+    state.registry.send(room.id, Command::Delete { by: viewer.chatter_id, reply })?;
     answered(answer).await?;
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chatroom" }))
 }
@@ -181,8 +181,8 @@ pub async fn receipt(
     let room = room_of(&state, viewer, &path).await?;
     check_seq("delivered_seq", body.delivered_seq, &room)?;
     check_seq("read_seq", body.read_seq, &room)?;
-    let steps = [body.delivered_seq.map(Move::Delivered), body.read_seq.map(Move::Read)];
-    state.registry.tell(room.id, Command::Watermark { chatter_id: viewer.chatter_id, steps, asker: None })?;
+    let steps = [body.delivered_seq.map(WatermarkUpdate::Delivered), body.read_seq.map(WatermarkUpdate::Read)];
+    state.registry.send(room.id, Command::Watermark { chatter_id: viewer.chatter_id, steps, asker: None })?;
     Ok(HttpResponse::Ok().json(Message { message: "Success Move Receipt" }))
 }
 
@@ -254,7 +254,7 @@ async fn with_people(state: &State, viewer: ChatterId, views: Vec<RoomView>) -> 
     let others: Vec<ChatterId> = ids.iter().filter(|id| **id != viewer).copied().collect();
     let (people, connected) = tokio::join!(
         async { if ids.is_empty() { Ok(HashMap::new()) } else { state.store.chatters_by_id(ids).await } },
-        state.sessions.connected(&others)
+        state.connections.connected(&others)
     );
     let people = people?;
     let own_token = if views.is_empty() { None } else { state.store.account_token(viewer).await? };

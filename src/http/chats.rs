@@ -13,7 +13,7 @@ use crate::domain::chatroom::Chatroom;
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{EditChat, PostChat};
 use crate::protocol::rest::{ChatBody, Message};
-use crate::rooms::command::{Alter, Command, Post, Reply};
+use crate::rooms::command::{Command, Mutation, Post, Reply};
 use crate::store::writer::{Change, Stored};
 
 /// Send a chat
@@ -54,7 +54,7 @@ pub async fn post(
     let (reply, answer) = oneshot::channel();
     let reply = Reply::Rest(reply);
     let post = Post { sender_id: viewer.chatter_id, receiver_id: body.receiver_id, content, client_id, reply };
-    state.registry.tell(chatroom_id, Command::Post(post))?;
+    state.registry.send(chatroom_id, Command::Post(post))?;
     match answered(answer).await? {
         Stored::New { chat, .. } => Ok(HttpResponse::Created().json(ChatBody::new(&chat))),
         Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat) => {
@@ -140,8 +140,8 @@ async fn altered(state: &State, viewer: Viewer, path: &str, change: Change) -> R
             .retry_after(wait)
     })?;
     let (reply, answer) = oneshot::channel();
-    let alter = Alter { by: viewer.chatter_id, chat_id: chat.id, change, reply: Reply::Rest(reply) };
-    state.registry.tell(room.id, Command::Alter(alter))?;
+    let alter = Mutation { by: viewer.chatter_id, chat_id: chat.id, change, reply: Reply::Rest(reply) };
+    state.registry.send(room.id, Command::Mutation(alter))?;
     match answered(answer).await? {
         Stored::New { chat, .. } | Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat) => Ok(chat),
     }

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use super::State;
-use crate::broker::State as Relay;
+use crate::broker::State as Broker;
 
 /// Is the process alive
 #[utoipa::path(
@@ -36,11 +36,11 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
         return HttpResponse::ServiceUnavailable().json(json!({"status": "draining"}));
     }
     match state.store.ping().await {
-        Ok(()) => HttpResponse::Ok().json(match state.sessions.relay().state() {
-            Relay::Single => json!({"status": "ready", "database": "up"}),
-            Relay::Up => json!({"status": "ready", "database": "up", "redis": "up"}),
+        Ok(()) => HttpResponse::Ok().json(match state.connections.broker().state() {
+            Broker::Single => json!({"status": "ready", "database": "up"}),
+            Broker::Up => json!({"status": "ready", "database": "up", "redis": "up"}),
             // Everything works, but what happens on other instances comes a second late.
-            Relay::Away { since } => {
+            Broker::Away { since } => {
                 let away_s = since.elapsed().as_secs();
                 let reason = format!("Redis has been away for {away_s} s: what happens on other instances comes late.");
                 json!({"status": "degraded", "database": "up", "redis": "away", "reasons": [reason]})

@@ -17,7 +17,7 @@ use crate::protocol::requests::{Search, whole_number};
 use crate::protocol::rest::{ChangeBody, ChangesBody, ChatBody};
 use crate::rooms::command::Command;
 use crate::store::chats::Page;
-use crate::store::writer::Move;
+use crate::store::writer::WatermarkUpdate;
 
 /// The longest search, in bytes.
 const QUERY_BYTES_MAX: usize = 1_024;
@@ -99,8 +99,8 @@ async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) 
 
 /// The viewer has the history up to here; a room that is too busy to hear it loses only a hint.
 fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
-    let (chatter_id, steps) = (viewer.chatter_id, [Some(Move::Delivered(seq)), None]);
-    let _ = state.registry.tell(room.id, Command::Watermark { chatter_id, steps, asker: None });
+    let (chatter_id, steps) = (viewer.chatter_id, [Some(WatermarkUpdate::Delivered(seq)), None]);
+    let _ = state.registry.send(room.id, Command::Watermark { chatter_id, steps, asker: None });
 }
 
 /// How a search is paged.

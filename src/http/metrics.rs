@@ -13,8 +13,8 @@ use prometheus_client::registry::Registry;
 
 use super::State;
 use super::openapi::{Refusals, of};
-use crate::broker::State as Relay;
-use crate::connections::connection::Link;
+use crate::broker::State as Broker;
+use crate::connections::connection::Connection;
 use crate::metrics::Spread;
 use crate::problem::{Code, Problem};
 
@@ -119,15 +119,15 @@ fn gathered(state: &State, database: bool) -> Gathered {
 }
 
 fn sockets_and_rooms(all: &mut Gathered, state: &State) {
-    let links = state.sessions.all();
-    let count = |which: fn(&Link) -> bool| links.iter().filter(|link| which(link)).count();
+    let connections = state.connections.all();
+    let count = |which: fn(&Connection) -> bool| connections.iter().filter(|connection| which(connection)).count();
     let open = [
-        ("chatroom", count(|link| !link.is_device())),
-        ("device", count(|link| link.is_device() && link.chatter_id != 0)),
-        ("unsigned", count(|link| link.chatter_id == 0)),
+        ("chatroom", count(|connection| !connection.is_device())),
+        ("device", count(|connection| connection.is_device() && connection.chatter_id != 0)),
+        ("unsigned", count(|connection| connection.chatter_id == 0)),
     ];
     all.gauges("sockets", "Open sockets: of one room, of a device, and of nobody who has signed in yet", "kind", open);
-    let closes = state.sessions.tally().closes();
+    let closes = state.connections.tally().closes();
     let closes = closes.map(|(close, times)| (vec![("code", close.code.to_string())], times)).collect();
     let help = "Sockets that this instance closed, by close code; 4508: the peer read too slowly";
     all.0.push(Family { name: "sockets_closed", help, values: Values::Counters(closes) });
@@ -147,7 +147,7 @@ fn sockets_and_rooms(all: &mut Gathered, state: &State) {
 }
 
 fn chats(all: &mut Gathered, state: &State) {
-    let (writer, tally) = (state.store.writer().tally(), state.sessions.tally());
+    let (writer, tally) = (state.store.writer().tally(), state.connections.tally());
     all.counter("chats_stored", "New chats in the database", writer.stored.get());
     all.counter("chats_retried", "Chats sent again under a client_id that was stored already", writer.again.get());
     let changed = [("edited", writer.edited.get()), ("deleted", writer.deleted.get())];
@@ -173,19 +173,19 @@ fn chats(all: &mut Gathered, state: &State) {
 
 fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
     all.gauge("database_up", "Whether the database has just answered", f64::from(database));
-    let relay = state.sessions.relay();
-    let (none, up, away) = match relay.state() {
-        Relay::Single => (1, 0, None),
-        Relay::Up => (0, 1, None),
-        Relay::Away { since } => (0, 0, Some(Instant::now().duration_since(since))),
+    let broker = state.connections.broker();
+    let (none, up, away) = match broker.state() {
+        Broker::Single => (1, 0, None),
+        Broker::Up => (0, 1, None),
+        Broker::Away { since } => (0, 0, Some(Instant::now().duration_since(since))),
     };
     let states = [("none", none), ("up", up), ("away", usize::from(away.is_some()))];
     all.gauges("redis_state", "1 at the state that Redis is in; none: this instance is alone", "state", states);
     let away = away.map_or(0.0, |away| away.as_secs_f64());
     all.gauge("redis_away_seconds", "How long Redis has been away", away);
-    let known = f64::from(relay.knows_elsewhere());
+    let known = f64::from(broker.directory_is_up());
     all.gauge("redis_roster_up", "1 while it is known who is connected to other instances, if there are any", known);
-    let told = relay.counters();
+    let told = broker.counters();
     all.counter("redis_reconnects", "Connections to Redis that were made again", told.reconnects);
     let messages = [
         ("sent", told.sent),
@@ -220,7 +220,7 @@ fn refusals(all: &mut Gathered, state: &State) {
         codes.map(|(code, times)| (vec![("by", by.to_owned()), ("code", code.as_str().to_owned())], times)).collect()
     };
     let mut values: Vec<_> = by("http", &state.refused);
-    values.extend::<Vec<_>>(by("socket", &state.sessions.tally().refused));
+    values.extend::<Vec<_>>(by("socket", &state.connections.tally().refused));
     all.0.push(Family {
         name: "refusals",
         help: "Requests and frames that were refused, by code",

@@ -29,10 +29,10 @@ use tokio::sync::Semaphore;
 
 use crate::auth::password::Passwords;
 use crate::auth::token::Tokens;
-use crate::connections::registry::Sessions;
+use crate::connections::registry::ConnectionRegistry;
 use crate::limits::Limits;
 use crate::metrics::delivery::Refused;
-use crate::push::notifier::supervisor::Keeper;
+use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::rooms::registry::Registry;
 use crate::sessions;
 use crate::store::Store;
@@ -67,7 +67,7 @@ pub struct Rules {
 pub struct State {
     pub store: Arc<Store>,
     pub registry: Arc<Registry>,
-    pub sessions: Arc<Sessions>,
+    pub connections: Arc<ConnectionRegistry>,
     pub limits: Arc<Limits>,
     pub passwords: Passwords,
     pub tokens: Arc<Tokens>,
@@ -79,7 +79,7 @@ pub struct State {
     /// Requests that were refused.
     pub refused: Refused,
     /// What became of the pushes.
-    pub notifier: Arc<Keeper>,
+    pub notifier: Arc<NotifierSupervisor>,
 }
 
 impl State {
@@ -87,7 +87,7 @@ impl State {
         sessions::Parts {
             store: self.store.clone(),
             registry: self.registry.clone(),
-            sessions: self.sessions.clone(),
+            connections: self.connections.clone(),
             limits: self.limits.clone(),
             tokens: self.tokens.clone(),
             turns: self.turns.clone(),

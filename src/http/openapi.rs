@@ -146,8 +146,7 @@ fn give_example(body: &mut Value, examples: &Value) {
 }
 
 fn headers() -> Value {
-    let text =
-        |about: &str, example: &str| json!({"description": about, "schema": {"type": "string"}, "example": example});
+    let text = |durability: &str, example: &str| json!({"description": durability, "schema": {"type": "string"}, "example": example});
     json!({
         "Link": text(
             "The next page, while there may be one: only of a page, never of everything.",
@@ -159,7 +158,7 @@ fn headers() -> Value {
 }
 
 fn tags() -> Value {
-    let tag = |name: &str, about: &str| json!({"name": name, "description": about});
+    let tag = |name: &str, durability: &str| json!({"name": name, "description": durability});
     json!([
         tag("Accounts", "Signing up and in, the directory, one's own account."),
         tag("Rooms", "The rooms one is in, and how far one has got in them."),

@@ -41,7 +41,7 @@ table! {
     "/api/chatrooms/{id}/changes" => { GET history::changes }
     "/api/chats/{id}" => { GET chats::show, PUT chats::edit, DELETE chats::delete }
     "/ws" => { GET socket::device }
-    "/ws/chatrooms/{id}/" | "/ws/chatrooms/{id}" => { GET socket::seed }
+    "/ws/chatrooms/{id}/" | "/ws/chatrooms/{id}" => { GET socket::chatroom }
     "/api/openapi.json" => { GET documents::openapi_json }
     "/api/asyncapi.json" => { GET documents::asyncapi_json }
     "/docs" => { GET documents::page }

@@ -7,7 +7,7 @@ use super::State;
 use super::accounts::own;
 use super::extract::{Json, address};
 use super::openapi::{BODY, Refusals, STORE, of};
-use crate::auth::password::Verdict;
+use crate::auth::password::PasswordCheck;
 use crate::domain::chatter::{Username, fcm_reg_id, nickname, password};
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{SignIn, SignUp};
@@ -38,7 +38,7 @@ pub async fn sign_in(
     };
     let (chatter_id, hash) = known.unzip();
     let given = SecretString::from(body.password);
-    let Verdict { matches, needs_rehash } = state.passwords.verify(given.clone(), hash).await?;
+    let PasswordCheck { matches, needs_rehash } = state.passwords.verify(given.clone(), hash).await?;
     let (true, Some(chatter_id)) = (matches, chatter_id) else {
         return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
     };

@@ -12,7 +12,7 @@ use super::State;
 use super::extract::{Viewer, address, bearer, id};
 use super::openapi::{Refusals, STORE, TOKEN, of};
 use super::origin;
-use crate::connections::connection::Link;
+use crate::connections::connection::Connection;
 use crate::delivery::order::Head;
 use crate::problem::{Code, Problem};
 use crate::sessions::Session;
@@ -22,7 +22,7 @@ use crate::websocket::transport::{Incoming, Refused, accept};
 /// How a seed socket is asked for.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct SeedQuery {
+pub struct ChatroomSocketQuery {
     /// The token, where no header can be set (browsers).
     jwt: Option<String>,
     /// `1`: edits and deletions too, as frames with `event`.
@@ -34,7 +34,7 @@ pub struct SeedQuery {
 /// The last slash may be left out. What travels on it stands in `/api/asyncapi.json`, readable at `/docs/socket`.
 #[utoipa::path(
     get, path = "/ws/chatrooms/{id}/", operation_id = "open_chatroom_socket", tag = "Sockets",
-    params(("id" = i64, Path, description = "The room's id."), SeedQuery),
+    params(("id" = i64, Path, description = "The room's id."), ChatroomSocketQuery),
     responses(
         (status = 101, description = "WebSocket from here on."),
         Refusals<{
@@ -43,11 +43,11 @@ pub struct SeedQuery {
         }>
     )
 )]
-pub async fn seed(
+pub async fn chatroom(
     request: HttpRequest,
     state: web::Data<State>,
     path: web::Path<String>,
-    asked: web::Query<SeedQuery>,
+    asked: web::Query<ChatroomSocketQuery>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     may_connect(&request, &state)?;
@@ -57,17 +57,17 @@ pub async fn seed(
     let viewer = Viewer::claimed(&state, &token)?;
     let room = viewer.admitted(&state, id(&path, "chatroom")?).await?;
 
-    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.sessions.tally().clone());
+    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.connections.tally().clone());
     let response = accept(&request, &[], body).map_err(refused)?;
     let events = asked.events.as_deref() == Some("1");
-    let link = Arc::new(Link::seed(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
+    let connection = Arc::new(Connection::chatroom(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
     // Made first: whatever happens from here on, it takes the link out.
-    let session = Session::seed(link.clone(), state.session_parts(), viewer.expires_at);
-    state.sessions.add(link.clone()).await;
+    let session = Session::chatroom(connection.clone(), state.session_parts(), viewer.expires_at);
+    state.connections.add(connection.clone()).await;
     // Signed out, or the room deleted, while this was asked for: then nobody has closed this socket.
     let room = viewer.admitted(&state, room.id).await?;
     // Where it has fallen behind meanwhile, the session reads as it starts.
-    let _ = link.joined(Head { version: room.version, seq: room.last_seq }, None);
+    let _ = connection.joined(Head { version: room.version, seq: room.last_seq }, None);
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
     Session::create(|ctx| {
         Session::add_stream(incoming, ctx);
@@ -127,7 +127,7 @@ pub async fn device(
         None => None,
     };
     let from = address(&request, state.rules.proxy_hops);
-    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.sessions.tally().clone());
+    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.connections.tally().clone());
     let response = accept(&request, &[SUBPROTOCOL], body).map_err(refused)?;
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
     let session = Session::device(out, state.session_parts(), from, claims).ok_or_else(|| {

@@ -30,6 +30,6 @@ counters! {
     satisfied, count_satisfied;
     /// Rows whose receiver has no device.
     no_token, count_no_token;
-    /// `Unreached` that met a full mailbox or queue.
+    /// `PushHint` that met a full mailbox or queue.
     unreached_dropped, count_unreached_dropped;
 }

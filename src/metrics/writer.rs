@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::metrics::{Count, Histogram, Level};
-use crate::store::writer::task::Verdict;
+use crate::store::writer::task::Attempt;
 use crate::store::writer::{Refusal, Stored};
 
 /// Up to the most commands of a batch.
@@ -45,13 +45,13 @@ impl Default for Tally {
 
 impl Tally {
     /// What became of a batch.
-    pub(crate) fn batch(&self, verdicts: &[Verdict], took: Duration) {
-        let count = |which: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| which(verdict)).count();
-        self.stored.add(count(|v| matches!(v, Verdict::Done(Ok(Stored::New { .. })))));
-        self.edited.add(count(|v| matches!(v, Verdict::Done(Ok(Stored::Edited(_))))));
-        self.deleted.add(count(|v| matches!(v, Verdict::Done(Ok(Stored::Deleted(_))))));
-        self.again.add(count(|v| matches!(v, Verdict::Done(Ok(Stored::Again(_))))));
-        self.unanswered.add(count(|v| matches!(v, Verdict::Done(Err(Refusal::Unavailable)))));
+    pub(crate) fn batch(&self, verdicts: &[Attempt], took: Duration) {
+        let count = |which: fn(&Attempt) -> bool| verdicts.iter().filter(|verdict| which(verdict)).count();
+        self.stored.add(count(|v| matches!(v, Attempt::Done(Ok(Stored::New { .. })))));
+        self.edited.add(count(|v| matches!(v, Attempt::Done(Ok(Stored::Edited(_))))));
+        self.deleted.add(count(|v| matches!(v, Attempt::Done(Ok(Stored::Deleted(_))))));
+        self.again.add(count(|v| matches!(v, Attempt::Done(Ok(Stored::Again(_))))));
+        self.unanswered.add(count(|v| matches!(v, Attempt::Done(Err(Refusal::Unavailable)))));
         self.commands.observe(verdicts.len() as f64);
         self.seconds.observe(took.as_secs_f64());
     }

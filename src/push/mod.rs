@@ -201,8 +201,8 @@ fn json_bytes(c: char) -> usize {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::*;
     use crate::domain::clock::Micros;
-    use crate::*;
 
     pub(crate) fn chat(content: &str) -> Chat {
         Chat {

@@ -6,37 +6,37 @@ use actix::Message;
 use tokio::sync::oneshot;
 
 use crate::broker::Changes;
-use crate::connections::connection::{Asker, Link};
+use crate::connections::connection::{Connection, ReplyTo};
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::{ChatId, ChatterId};
 use crate::problem::Problem;
-use crate::rooms::registry::Held;
-use crate::store::writer::{Change, Move, Outcome, Stored};
+use crate::rooms::registry::InFlightGuard;
+use crate::store::writer::{Change, Outcome, Stored, WatermarkUpdate};
 
 /// Sent by [`Registry::tell`](crate::rooms::registry::Registry::tell) for sockets and REST handlers; answered through
 /// the command's own reply, after the commit.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Asked {
+pub struct RoomMessage {
     pub command: Command,
     /// Keeps the room from retiring until this is handled.
-    pub held: Held,
+    pub guard: InFlightGuard,
 }
 
 /// What can be asked of a room.
 pub enum Command {
     Post(Post),
-    Alter(Alter),
+    Mutation(Mutation),
     /// A chatter's watermarks move forward; only a refusal is answered, where somebody asked.
     Watermark {
         chatter_id: ChatterId,
-        steps: [Option<Move>; 2],
-        asker: Option<Asker>,
+        steps: [Option<WatermarkUpdate>; 2],
+        asker: Option<ReplyTo>,
     },
     /// A chatter types, or stops; only a refusal is answered.
     Typing {
         typing: bool,
-        asker: Asker,
+        asker: ReplyTo,
     },
     /// Delete the room; its sockets are closed 4404.
     Delete {
@@ -65,7 +65,7 @@ pub struct Post {
 }
 
 /// Edit or delete a stored chat.
-pub struct Alter {
+pub struct Mutation {
     pub by: ChatterId,
     pub chat_id: ChatId,
     pub change: Change,
@@ -77,12 +77,12 @@ pub enum Reply {
     /// A REST handler waits.
     Rest(oneshot::Sender<Result<Stored, Problem>>),
     /// A seed socket: its echo is the answer, so only refusals and retries are sent; with the refused chat's client_id.
-    Seed(Arc<Link>, Option<Box<str>>),
+    Chatroom(Arc<Connection>, Option<Box<str>>),
     /// A device socket: acknowledged or refused.
-    Device(Asker),
+    Device(ReplyTo),
 }
 
 /// Sent by the store's writer after a commit: what became of commands, by ticket, in the room's order.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Settled(pub Vec<(u64, Outcome)>);
+pub struct Committed(pub Vec<(u64, Outcome)>);

@@ -9,12 +9,12 @@ use actix::{AsyncContext, Context};
 use super::command::Reply;
 use super::reply::{answer, problem_of};
 use super::{Room, Stage, publish};
-use crate::broker::{Changes, State, Told};
+use crate::broker::{Changes, ClusterMessage, State};
 use crate::delivery::event::{Batch, Event};
 use crate::domain::chat::{ChangeKind as Kind, Chat};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::{ChatterId, Version};
-use crate::push::notifier::messages::Unreached;
+use crate::push::notifier::messages::PushHint;
 use crate::store::writer::{Outcome, Refusal, Stored};
 use crate::store::{Store, StoreError};
 
@@ -35,7 +35,7 @@ impl Room {
             let reply = self.waiting.remove(&ticket);
             // A seed socket's answer is the event itself; the others get the chat beside it.
             let told = match (&reply, &outcome) {
-                (Some(Reply::Seed(..)), Ok(Stored::New { .. } | Stored::Edited(_) | Stored::Deleted(_))) => None,
+                (Some(Reply::Chatroom(..)), Ok(Stored::New { .. } | Stored::Edited(_) | Stored::Deleted(_))) => None,
                 _ => Some(outcome.clone()),
             };
             match outcome {
@@ -55,11 +55,11 @@ impl Room {
             answers.extend(reply.zip(told));
         }
         if let Stage::Open { room, order } = &mut self.stage {
-            let relay = self.parts.sessions.relay();
-            if relay.state() != State::Single {
+            let broker = self.parts.connections.broker();
+            if broker.state() != State::Single {
                 let told = publish::runs(room, &events, &again);
-                self.parts.sessions.tally().told.add(told.iter().map(|run| run.changes.len()).sum());
-                told.into_iter().for_each(|changes| relay.tell(Told::Changes(changes)));
+                self.parts.connections.tally().told.add(told.iter().map(|run| run.changes.len()).sum());
+                told.into_iter().for_each(|changes| broker.publish(ClusterMessage::Changes(changes)));
             }
             let ready = Arc::new(order.take(events));
             let head = order.head().version;
@@ -72,7 +72,7 @@ impl Room {
             self.deliver(&ready, push_owed);
             if retried > 0 && !in_doubt {
                 // The room begins where the database is; a socket may not have got that far.
-                self.parts.sessions.look(self.id, both, head);
+                self.parts.connections.look(self.id, both, head);
             }
         }
         for (reply, outcome) in answers {
@@ -86,7 +86,8 @@ impl Room {
         if batch.from == batch.to {
             return;
         }
-        let deliver_to = |chatter: ChatterId| self.parts.sessions.each(chatter, |link| link.deliver(batch));
+        let deliver_to =
+            |chatter: ChatterId| self.parts.connections.for_each(chatter, |connection| connection.deliver(batch));
         deliver_to(room.owner_id);
         if !room.with_oneself() {
             deliver_to(room.opponent_id);
@@ -107,8 +108,8 @@ impl Room {
         receivers.sort_unstable();
         receivers.dedup();
         for receiver_id in receivers {
-            if !self.parts.sessions.is_here(receiver_id) {
-                self.parts.notifier.nudge(Unreached { chatroom_id: self.id, receiver_id });
+            if !self.parts.connections.is_connected_here(receiver_id) {
+                self.parts.notifier.nudge(PushHint { chatroom_id: self.id, receiver_id });
             }
         }
     }
@@ -116,7 +117,7 @@ impl Room {
     pub(super) fn fill_if_needed(&mut self, ctx: &mut Context<Self>) {
         let Stage::Open { order, .. } = &self.stage else { return };
         // With other instances events overtake each other: what is missing is probably on its way.
-        if order.is_out_of_turn() && self.parts.sessions.relay().state() == State::Up {
+        if order.is_out_of_turn() && self.parts.connections.broker().state() == State::Up {
             if !self.patient {
                 self.patient = true;
                 ctx.run_later(PATIENCE, |room, ctx| {
@@ -134,7 +135,7 @@ impl Room {
         if !order.begin_fill() {
             return;
         }
-        self.parts.sessions.tally().room_reads.add(1);
+        self.parts.connections.tally().room_reads.add(1);
         let (store, room, since) = (self.parts.store.clone(), room.clone(), order.head().version);
         let fill = async move { read_changes(&store, &room, since).await };
         ctx.spawn(wrap_future::<_, Self>(fill).map(|filled, room, ctx| room.filled(filled, ctx)));
@@ -160,11 +161,11 @@ impl Room {
     pub(super) fn relayed(&mut self, changes: Changes, ctx: &mut Context<Self>) {
         let Stage::Open { room, order } = &mut self.stage else { return };
         self.busy_at = Some(Instant::now());
-        self.parts.sessions.tally().heard.add(changes.changes.len());
+        self.parts.connections.tally().heard.add(changes.changes.len());
         let head = order.head().version;
         if changes.to <= head {
             // Stored before this room was read, and told after: no news to the room, but to its sockets.
-            self.parts.sessions.look(self.id, [room.owner_id, room.opponent_id], head);
+            self.parts.connections.look(self.id, [room.owner_id, room.opponent_id], head);
             return;
         }
         let events = changes.changes.into_iter().map(|(kind, chat)| Event::new(kind, chat)).collect();

@@ -26,9 +26,9 @@ use crate::domain::{ChatroomId, ChatterId};
 use crate::problem::Problem;
 use crate::rooms::registry::{Delivered, Registry, RoomParts};
 use crate::store::writer;
-use crate::store::writer::{Append, Home, Move, Submission};
-use command::{Alter, Asked, Command, Post, Reply, Settled};
-use outcome_sink::RoomHome;
+use crate::store::writer::{Append, OutcomeSink, Submission, WatermarkUpdate};
+use command::{Command, Committed, Mutation, Post, Reply, RoomMessage};
+use outcome_sink::RoomOutcomeSink;
 use reply::{answer, busy, problem_of_store, refuse};
 use typing::Typing;
 
@@ -48,7 +48,7 @@ pub struct Room {
     stage: Stage,
     waiting: HashMap<u64, Reply>,
     next_ticket: u64,
-    home: Option<Arc<dyn Home>>,
+    home: Option<Arc<dyn OutcomeSink>>,
     /// When somebody who is in the room last wanted something; never, for one that only strangers asked for.
     busy_at: Option<Instant>,
     typing: Typing,
@@ -104,7 +104,7 @@ impl Room {
             }
             Stage::Open { room, order } => match command {
                 Command::Post(post) => self.post(post, ctx),
-                Command::Alter(alter) => self.alter(alter, ctx),
+                Command::Mutation(alter) => self.alter(alter, ctx),
                 Command::Watermark { chatter_id, steps, asker } => {
                     if !room.has(chatter_id) {
                         if let Some(asker) = asker {
@@ -148,20 +148,20 @@ impl Room {
             );
         }
         if !room.with_oneself() {
-            self.parts.store.writer().move_watermark(self.id, sender_id, Move::Sent);
+            self.parts.store.writer().move_watermark(self.id, sender_id, WatermarkUpdate::Sent);
         }
         let append = Append { chatroom_id: self.id, sender_id, receiver_id: other, client_id, content };
         self.submit(writer::Command::Append(append), reply, ctx);
     }
 
-    fn alter(&mut self, alter: Alter, ctx: &mut Context<Self>) {
-        let Alter { by, chat_id, change, reply } = alter;
+    fn alter(&mut self, alter: Mutation, ctx: &mut Context<Self>) {
+        let Mutation { by, chat_id, change, reply } = alter;
         let Stage::Open { room, .. } = &self.stage else { return };
         if !room.has(by) {
             return answer(reply, Err(Problem::not_found("chat")));
         }
-        let alter = writer::Alter { chatroom_id: self.id, chat_id, by, receiver_id: room.other(by), change };
-        self.submit(writer::Command::Alter(alter), reply, ctx);
+        let alter = writer::Mutation { chatroom_id: self.id, chat_id, by, receiver_id: room.other(by), change };
+        self.submit(writer::Command::Mutation(alter), reply, ctx);
     }
 
     fn submit(&mut self, command: writer::Command, reply: Reply, ctx: &mut Context<Self>) {
@@ -170,7 +170,7 @@ impl Room {
         }
         self.busy_at = Some(Instant::now());
         let home = self.home.get_or_insert_with(|| {
-            Arc::new(RoomHome { id: self.id, room: ctx.address(), registry: self.registry.clone() })
+            Arc::new(RoomOutcomeSink { id: self.id, room: ctx.address(), registry: self.registry.clone() })
         });
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -209,7 +209,7 @@ impl Room {
     fn gone(&mut self, ctx: &mut Context<Self>) {
         let gone = Stage::Gone(Problem::not_found("chatroom"));
         if let Stage::Open { room, .. } = std::mem::replace(&mut self.stage, gone) {
-            self.parts.sessions.close_room(self.id, [room.owner_id, room.opponent_id]);
+            self.parts.connections.close_room(self.id, [room.owner_id, room.opponent_id]);
         }
         self.retire(ctx);
     }
@@ -251,20 +251,20 @@ impl Actor for Room {
     }
 }
 
-impl Handler<Asked> for Room {
+impl Handler<RoomMessage> for Room {
     type Result = ();
 
-    fn handle(&mut self, asked: Asked, ctx: &mut Self::Context) {
-        let Asked { command, held } = asked;
+    fn handle(&mut self, asked: RoomMessage, ctx: &mut Self::Context) {
+        let RoomMessage { command, guard } = asked;
         self.carry_out(command, ctx);
-        drop(held);
+        drop(guard);
     }
 }
 
-impl Handler<Settled> for Room {
+impl Handler<Committed> for Room {
     type Result = ();
 
-    fn handle(&mut self, settled: Settled, ctx: &mut Self::Context) {
+    fn handle(&mut self, settled: Committed, ctx: &mut Self::Context) {
         self.settled(settled.0, ctx);
     }
 }

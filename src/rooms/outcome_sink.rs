@@ -5,29 +5,29 @@ use std::sync::Weak;
 use actix::Addr;
 
 use super::Room;
-use super::command::{Command, Settled};
+use super::command::{Command, Committed};
 use crate::domain::ChatroomId;
 use crate::rooms::registry::Registry;
-use crate::store::writer::{Home, Outcome};
+use crate::store::writer::{Outcome, OutcomeSink};
 
 /// How the writer reaches the room.
-pub(super) struct RoomHome {
+pub(super) struct RoomOutcomeSink {
     pub(super) id: ChatroomId,
     pub(super) room: Addr<Room>,
     pub(super) registry: Weak<Registry>,
 }
 
-impl Home for RoomHome {
+impl OutcomeSink for RoomOutcomeSink {
     fn settled(&self, outcomes: Vec<(u64, Outcome)>) {
         if self.room.connected() {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "an outcome must not be lost, and commands in flight are bounded"
             )]
-            self.room.do_send(Settled(outcomes));
+            self.room.do_send(Committed(outcomes));
         } else if let Some(registry) = self.registry.upgrade() {
             // The room failed while its chats were being stored: its successor delivers them.
-            let _ = registry.tell(self.id, Command::CatchUp);
+            let _ = registry.send(self.id, Command::CatchUp);
         }
     }
 }

@@ -14,20 +14,20 @@ use dashmap::mapref::entry::Entry as MapEntry;
 use parking_lot::{Mutex, RwLock};
 
 use super::Room;
-use super::command::{Asked, Command};
-use crate::connections::registry::Sessions;
+use super::command::{Command, RoomMessage};
+use crate::connections::registry::ConnectionRegistry;
 use crate::delivery::order::Head;
 use crate::domain::ChatroomId;
 use crate::problem::{Code, Problem};
-use crate::push::notifier::supervisor::Keeper;
+use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::store::Store;
 
 /// What every room of this instance uses.
 #[derive(Clone)]
 pub struct RoomParts {
     pub store: Arc<Store>,
-    pub sessions: Arc<Sessions>,
-    pub notifier: Arc<Keeper>,
+    pub connections: Arc<ConnectionRegistry>,
+    pub notifier: Arc<NotifierSupervisor>,
     /// A room that had nothing to do for so long retires.
     pub idle: Duration,
 }
@@ -82,16 +82,16 @@ impl Delivered {
 }
 
 /// Counts a command from the moment it is told until the room has handled it; also when that panics.
-pub struct Held(Arc<AtomicUsize>);
+pub struct InFlightGuard(Arc<AtomicUsize>);
 
-impl Held {
+impl InFlightGuard {
     fn new(pending: &Arc<AtomicUsize>) -> Self {
         pending.fetch_add(1, Ordering::AcqRel);
         Self(pending.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -105,9 +105,9 @@ impl Registry {
     }
 
     /// Tells a room something, starting it if need be. Refuses with `busy` when its mailbox is full.
-    pub fn tell(&self, id: ChatroomId, command: Command) -> Result<(), Problem> {
+    pub fn send(&self, id: ChatroomId, command: Command) -> Result<(), Problem> {
         let command = match self.rooms.get(&id) {
-            Some(entry) => match entry.tell(command) {
+            Some(entry) => match entry.send(command) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Full(_)) => return Err(busy()),
                 Err(SendError::Closed(asked)) => asked.command,
@@ -116,18 +116,18 @@ impl Registry {
         };
         match self.rooms.entry(id) {
             MapEntry::Occupied(mut entry) => {
-                let Err(refused) = entry.get().tell(command) else { return Ok(()) };
+                let Err(refused) = entry.get().send(command) else { return Ok(()) };
                 let SendError::Closed(asked) = refused else { return Err(busy()) };
                 // The actor is gone without having retired: it panicked. A new one takes over where it was.
                 let fresh = self.start(id, entry.get().delivered.clone());
                 tracing::error!(chatroom_id = id, "a room actor had failed and was started anew");
-                let told = fresh.tell(asked.command);
+                let told = fresh.send(asked.command);
                 entry.insert(fresh);
                 told.map_err(|_| busy())
             }
             MapEntry::Vacant(entry) => {
                 let fresh = self.start(id, Delivered::default());
-                let told = fresh.tell(command);
+                let told = fresh.send(command);
                 entry.insert(fresh);
                 told.map_err(|_| busy())
             }
@@ -135,10 +135,10 @@ impl Registry {
     }
 
     /// Tells a room something if it is in use; otherwise nobody needs it.
-    pub fn tell_if_running(&self, id: ChatroomId, command: Command) {
+    pub fn send_if_running(&self, id: ChatroomId, command: Command) {
         if let Some(entry) = self.rooms.get(&id) {
             // One that is too busy finds out by itself.
-            let _ = entry.tell(command);
+            let _ = entry.send(command);
         }
     }
 
@@ -172,8 +172,8 @@ impl Registry {
 }
 
 impl Entry {
-    fn tell(&self, command: Command) -> Result<(), SendError<Asked>> {
-        self.room.try_send(Asked { command, held: Held::new(&self.pending) })
+    fn send(&self, command: Command) -> Result<(), SendError<RoomMessage>> {
+        self.room.try_send(RoomMessage { command, guard: InFlightGuard::new(&self.pending) })
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::connections::connection::Link;
+    use crate::connections::connection::Connection;
     use crate::delivery::order::Head;
     use crate::domain::chat::Content;
     use crate::domain::chatter::Username;
@@ -204,7 +204,7 @@ mod tests {
 
     struct Bench {
         registry: Arc<Registry>,
-        sessions: Arc<Sessions>,
+        connections: Arc<ConnectionRegistry>,
         room: ChatroomId,
         _folder: tempfile::TempDir,
     }
@@ -229,21 +229,22 @@ mod tests {
             store.create_chatter(new).await.unwrap();
         }
         let Created::New(room) = store.create_chatroom(1, 2).await.unwrap() else { panic!("no room") };
-        let (sessions, counters) =
-            (Arc::new(Sessions::new(0, crate::broker::Relay::single())), Arc::new(Counters::default()));
+        let (connections, counters) =
+            (Arc::new(ConnectionRegistry::new(0, crate::broker::Broker::single())), Arc::new(Counters::default()));
         let (outbox, pusher) = (store.outbox(), Arc::new(Pusher::open(&fcm::Settings::default())));
         let thread = threads[0].handle();
-        let notifier = Arc::new(Keeper::new(crate::broker::Relay::single(), counters.clone(), move || {
-            let (outbox, pusher, counters) = (outbox.clone(), pusher.clone(), counters.clone());
-            let make = move |_: &mut actix::Context<Notifier>| {
-                Notifier::new(outbox, pusher, Arc::new(|_| false), Settings::default(), counters)
-            };
-            <Notifier as actix::Actor>::start_in_arbiter(&thread, make)
-        }));
-        let parts = RoomParts { store: Arc::new(store), sessions: sessions.clone(), notifier, idle };
+        let notifier =
+            Arc::new(NotifierSupervisor::new(crate::broker::Broker::single(), counters.clone(), move || {
+                let (outbox, pusher, counters) = (outbox.clone(), pusher.clone(), counters.clone());
+                let make = move |_: &mut actix::Context<Notifier>| {
+                    Notifier::new(outbox, pusher, Arc::new(|_| false), Settings::default(), counters)
+                };
+                <Notifier as actix::Actor>::start_in_arbiter(&thread, make)
+            }));
+        let parts = RoomParts { store: Arc::new(store), connections: connections.clone(), notifier, idle };
         let handles = Threads::default();
         threads.iter().for_each(|thread| handles.add(thread.handle()));
-        Bench { registry: Registry::new(parts, handles), sessions, room: room.id, _folder: folder }
+        Bench { registry: Registry::new(parts, handles), connections, room: room.id, _folder: folder }
     }
 
     type Answer = oneshot::Receiver<Result<Stored, Problem>>;
@@ -252,15 +253,15 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         let content = Content::parse(text.to_owned()).unwrap();
         let post = Post { sender_id: 1, receiver_id: None, content, client_id: None, reply: Reply::Rest(reply) };
-        bench.registry.tell(bench.room, Command::Post(post)).map(|()| answer)
+        bench.registry.send(bench.room, Command::Post(post)).map(|()| answer)
     }
 
-    fn socket(bench: &Bench, chatter: i64) -> (Arc<Link>, OutBody) {
+    fn socket(bench: &Bench, chatter: i64) -> (Arc<Connection>, OutBody) {
         let (out, body) = OutQueue::new(1 << 20, Arc::default());
-        let link = Arc::new(Link::seed(chatter, None, bench.room, false, out));
-        drop(bench.sessions.add(link.clone()));
-        assert!(link.joined(Head::default(), None), "there is nothing to read in a new room");
-        (link, body)
+        let connection = Arc::new(Connection::chatroom(chatter, None, bench.room, false, out));
+        drop(bench.connections.add(connection.clone()));
+        assert!(connection.joined(Head::default(), None), "there is nothing to read in a new room");
+        (connection, body)
     }
 
     /// How many chats a socket was sent, once it has so many or time is up.
@@ -297,7 +298,7 @@ mod tests {
         let (_link, mut body) = socket(&bench, 2);
         post(&bench, "before").unwrap().await.unwrap().unwrap();
         let in_flight = post(&bench, "in flight").unwrap();
-        bench.registry.tell(bench.room, Command::Panic).unwrap();
+        bench.registry.send(bench.room, Command::Panic).unwrap();
         // Whether it was stored is not known to who asked; the sockets learn it all the same.
         let _ = in_flight.await;
         let until = Instant::now() + Duration::from_secs(10);

@@ -1,14 +1,16 @@
 //! What a room answers: outcomes and refusals, to a waiting REST handler or into a socket's out-queue.
 
-use super::command::{Alter, Command, Post, Reply};
-use crate::connections::connection::Asker;
+use super::command::{Command, Mutation, Post, Reply};
+use crate::connections::connection::ReplyTo;
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 use crate::store::writer::{Refusal, Stored};
 
 pub(super) fn refuse(command: Command, problem: &Problem) {
     match command {
-        Command::Post(Post { reply, .. }) | Command::Alter(Alter { reply, .. }) => answer(reply, Err(problem.clone())),
+        Command::Post(Post { reply, .. }) | Command::Mutation(Mutation { reply, .. }) => {
+            answer(reply, Err(problem.clone()))
+        }
         Command::Delete { reply, .. } => drop(reply.send(Err(problem.clone()))),
         Command::Watermark { asker: Some(asker), .. } | Command::Typing { asker, .. } => asker.refuse(problem),
         Command::Watermark { asker: None, .. } | Command::Deleted | Command::CatchUp | Command::Relayed(_) => {}
@@ -20,13 +22,13 @@ pub(super) fn refuse(command: Command, problem: &Problem) {
 pub(super) fn answer(reply: Reply, outcome: Result<Stored, Problem>) {
     match (reply, outcome) {
         (Reply::Rest(reply), outcome) => drop(reply.send(outcome)),
-        (Reply::Seed(link, _), Ok(Stored::Again(chat))) => link.again(&chat),
-        (Reply::Seed(..), Ok(_)) => {}
-        (Reply::Seed(link, client_id), Err(problem)) => link.refuse(&problem, client_id.as_deref()),
+        (Reply::Chatroom(connection, _), Ok(Stored::Again(chat))) => connection.again(&chat),
+        (Reply::Chatroom(..), Ok(_)) => {}
+        (Reply::Chatroom(connection, client_id), Err(problem)) => connection.refuse(&problem, client_id.as_deref()),
         (
-            Reply::Device(Asker { link, reference }),
+            Reply::Device(ReplyTo { connection, reference }),
             Ok(Stored::New { chat, .. } | Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat)),
-        ) => link.ack(reference, &chat),
+        ) => connection.ack(reference, &chat),
         (Reply::Device(asker), Err(problem)) => asker.refuse(&problem),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Room, Stage};
-use crate::connections::connection::Asker;
+use crate::connections::connection::ReplyTo;
 use crate::delivery::event::Event;
 use crate::domain::ChatterId;
 use crate::domain::chat::ChangeKind as Kind;
@@ -65,9 +65,9 @@ impl Typing {
 }
 
 impl Room {
-    pub(super) fn types(&mut self, typing: bool, asker: Asker) {
+    pub(super) fn types(&mut self, typing: bool, asker: ReplyTo) {
         let Stage::Open { room, .. } = &self.stage else { return };
-        let chatter_id = asker.link.chatter_id;
+        let chatter_id = asker.connection.chatter_id;
         if !room.has(chatter_id) {
             return asker.refuse(&Problem::not_found("chatroom"));
         }
@@ -95,7 +95,7 @@ impl Room {
     fn tell_typing(&self, chatter_id: ChatterId, typing: bool) {
         let Stage::Open { room, .. } = &self.stage else { return };
         let frame = text_frame(&ServerFrame::Typing { chatroom_id: self.id, chatter_id, typing });
-        self.parts.sessions.mention(room.other(chatter_id), &frame);
+        self.parts.connections.send_ephemeral(room.other(chatter_id), &frame);
     }
 }
 

@@ -27,14 +27,14 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Reads the room of a seed socket that is behind, and gives it what it has not had.
-    pub(super) fn read_seed_room(&mut self, ctx: &mut Context<Self>) {
-        let Some((room, head)) = self.link.seed_room().zip(self.link.seed_head()) else { return };
-        if self.reading || !self.link.is_seed_behind() {
+    pub(super) fn read_chatroom(&mut self, ctx: &mut Context<Self>) {
+        let Some((room, head)) = self.connection.chatroom_id().zip(self.connection.chatroom_head()) else { return };
+        if self.reading || !self.connection.is_chatroom_behind() {
             return;
         }
         self.reading = true;
-        self.link.out.tally().socket_reads.add(1);
-        let (store, turns, chatter) = (self.parts.store.clone(), self.parts.turns.clone(), self.link.chatter_id);
+        self.connection.out.tally().socket_reads.add(1);
+        let (store, turns, chatter) = (self.parts.store.clone(), self.parts.turns.clone(), self.connection.chatter_id);
         let read = async move {
             let _turn = turns.acquire().await;
             read_room(&store, chatter, room, head).await
@@ -43,41 +43,41 @@ impl Session {
             session.reading = false;
             match read {
                 Ok(Read::Changes(batch)) => {
-                    session.link.joined(Head::default(), Some(batch));
-                    session.read_seed_room(ctx);
+                    session.connection.joined(Head::default(), Some(batch));
+                    session.read_chatroom(ctx);
                 }
                 Ok(Read::Gone) => session.close(Close::ROOM_GONE, ctx),
                 Ok(Read::TooMuch) => session.close(Close::TOO_SLOW, ctx),
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "a socket waits for the database");
-                    ctx.run_later(AGAIN_AFTER, |session, ctx| session.read_seed_room(ctx));
+                    ctx.run_later(AGAIN_AFTER, |session, ctx| session.read_chatroom(ctx));
                 }
             }
         }));
     }
 
-    pub(super) fn on_seed_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
+    pub(super) fn on_chatroom_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
         let Ok(frame) = serde_json::from_slice::<ClientFrame>(text) else {
             let detail = "Send {\"message\": \"text\"}, optionally with a \"client_id\".";
-            return self.link.refuse(&Problem::new(Code::Malformed, detail), None);
+            return self.connection.refuse(&Problem::new(Code::Malformed, detail), None);
         };
         let client_id = frame.client_id.clone();
-        if let Err(problem) = self.post_seed(frame) {
-            self.link.refuse(&problem, client_id.as_deref());
+        if let Err(problem) = self.post_on_chatroom(frame) {
+            self.connection.refuse(&problem, client_id.as_deref());
             if problem.code == Code::RateLimited {
                 self.count_refusal(ctx);
             }
         }
     }
 
-    fn post_seed(&self, frame: ClientFrame) -> Result<(), Problem> {
+    fn post_on_chatroom(&self, frame: ClientFrame) -> Result<(), Problem> {
         let field = |e: Broken| {
             Problem::invalid(if e.field == "content" { "message" } else { e.field }, format!("It {}.", e.rule))
         };
         let content = Content::parse(frame.message).map_err(field)?;
         let client_id = frame.client_id.map(ClientId::parse).transpose().map_err(field)?;
-        let Some(chatroom_id) = self.link.seed_room() else { return Ok(()) };
-        let reply = Reply::Seed(self.link.clone(), client_id.as_ref().map(|id| id.as_str().into()));
+        let Some(chatroom_id) = self.connection.chatroom_id() else { return Ok(()) };
+        let reply = Reply::Chatroom(self.connection.clone(), client_id.as_ref().map(|id| id.as_str().into()));
         self.post(chatroom_id, content, client_id, reply)
     }
 }

@@ -2,19 +2,19 @@
 
 use actix::Message;
 
-/// Sent by [`Link`](crate::connections::connection::Link) when a close frame was queued or the queue ran over: the session waits
+/// Sent by [`Connection`](crate::connections::connection::Link) when a close frame was queued or the queue ran over: the session waits
 /// briefly for the peer's close frame, then ends.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Shut;
 
-/// Sent by [`Link`](crate::connections::connection::Link) when chats were queued so soon after the last proof ping that theirs has to
+/// Sent by [`Connection`](crate::connections::connection::Link) when chats were queued so soon after the last proof ping that theirs has to
 /// wait: the session asks for the proof after the pause.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ProofWanted;
 
-/// Sent by [`Link`](crate::connections::connection::Link) when a room has changes that this device socket cannot be given without reading the
+/// Sent by [`Connection`](crate::connections::connection::Link) when a room has changes that this device socket cannot be given without reading the
 /// database: the session reads it.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -1,4 +1,4 @@
-//! One live socket of a chatter: its heartbeat, its limits, its end. What its frames mean is the codec's: [`seed`] or
+//! One live socket of a chatter: its heartbeat, its limits, its end. What its frames mean is the codec's: [`chatroom`] or
 //! [`device`].
 //!
 //! Started by `http::socket` after the upgrade; lives on the worker that accepted the connection. It tells rooms,
@@ -15,8 +15,8 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle, St
 use tokio::sync::Semaphore;
 
 use crate::auth::token::Tokens;
-use crate::connections::connection::Link;
-use crate::connections::registry::Sessions;
+use crate::connections::connection::Connection;
+use crate::connections::registry::ConnectionRegistry;
 use crate::domain::ChatroomId;
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::clock::Micros;
@@ -25,7 +25,7 @@ use crate::problem::{Code, Problem};
 use crate::rooms::command::{Command, Post, Reply};
 use crate::rooms::registry::Registry;
 use crate::store::Store;
-use crate::store::writer::Move;
+use crate::store::writer::WatermarkUpdate;
 use crate::websocket::framing::{Close, Message, pong_frame};
 use crate::websocket::transport::Heard;
 use device::Device;
@@ -48,7 +48,7 @@ const REFUSALS_WINDOW: Duration = Duration::from_secs(10);
 pub struct Parts {
     pub store: Arc<Store>,
     pub registry: Arc<Registry>,
-    pub sessions: Arc<Sessions>,
+    pub connections: Arc<ConnectionRegistry>,
     pub limits: Arc<Limits>,
     pub tokens: Arc<Tokens>,
     /// Turns at reading the database for sockets that sign in or catch up.
@@ -57,7 +57,7 @@ pub struct Parts {
 
 /// One live socket.
 pub struct Session {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     parts: Parts,
     /// When its token ends; far away while there is none.
     expires_at: Micros,
@@ -76,18 +76,18 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session for this seed socket, which takes its link out of `sessions` in the end. The link has to be put in before the
+    /// A session for this seed socket, which takes its link out of `connections` in the end. The link has to be put in before the
     /// database is read for it, so that it misses nothing.
     #[must_use]
-    pub fn seed(link: Arc<Link>, parts: Parts, expires_at: Micros) -> Self {
-        Self::new(link, parts, expires_at, None)
+    pub fn chatroom(connection: Arc<Connection>, parts: Parts, expires_at: Micros) -> Self {
+        Self::new(connection, parts, expires_at, None)
     }
 
-    fn new(link: Arc<Link>, parts: Parts, expires_at: Micros, device: Option<Box<Device>>) -> Self {
+    fn new(connection: Arc<Connection>, parts: Parts, expires_at: Micros, device: Option<Box<Device>>) -> Self {
         let now = Instant::now();
         let (heard, pinged, refusals_since) = (now, now, now);
         Self {
-            link,
+            connection,
             parts,
             expires_at,
             device,
@@ -115,7 +115,7 @@ impl Session {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.next_tick = None;
-        if self.link.out.is_closing() {
+        if self.connection.out.is_closing() {
             return Self::end_soon(ctx);
         }
         if Micros::now() >= self.expires_at {
@@ -126,13 +126,13 @@ impl Session {
         }
         if self.pinged.elapsed() >= HEARTBEAT {
             self.pinged = Instant::now();
-            self.link.out.heartbeat();
+            self.connection.out.heartbeat();
         }
         self.schedule(ctx);
     }
 
     fn close(&self, close: Close, ctx: &mut Context<Self>) {
-        self.link.out.close_for(close);
+        self.connection.out.close_for(close);
         Self::end_soon(ctx);
     }
 
@@ -144,30 +144,30 @@ impl Session {
     fn on_message(&mut self, message: Message, ctx: &mut Context<Self>) {
         match message {
             Message::Close(code) => {
-                self.link.out.close(code.map(|code| (code, "")));
+                self.connection.out.close(code.map(|code| (code, "")));
                 ctx.stop();
             }
-            _ if self.link.out.is_closing() => {}
+            _ if self.connection.out.is_closing() => {}
             Message::Text(text) if self.device.is_some() => self.on_device_text(&text, ctx),
-            Message::Text(text) => self.on_seed_text(&text, ctx),
+            Message::Text(text) => self.on_chatroom_text(&text, ctx),
             Message::Binary(_) => self.close(Close::UNSUPPORTED, ctx),
-            Message::Ping(payload) => self.link.push(pong_frame(&payload)),
+            Message::Ping(payload) => self.connection.push(pong_frame(&payload)),
             Message::Pong(payload) => self.on_pong(&payload, ctx),
         }
     }
 
     fn on_pong(&mut self, payload: &[u8], ctx: &mut Context<Self>) {
-        if let Some((from, to)) = self.link.out.pong(payload)
-            && let Some(chatroom_id) = self.link.seed_room()
+        if let Some((from, to)) = self.connection.out.pong(payload)
+            && let Some(chatroom_id) = self.connection.chatroom_id()
         {
-            let (chatter_id, step) = (self.link.chatter_id, Move::Received { from, to });
+            let (chatter_id, step) = (self.connection.chatter_id, WatermarkUpdate::Received { from, to });
             // A room that is too busy loses only this proof; the next one covers it.
             let _ = self
                 .parts
                 .registry
-                .tell(chatroom_id, Command::Watermark { chatter_id, steps: [Some(step), None], asker: None });
+                .send(chatroom_id, Command::Watermark { chatter_id, steps: [Some(step), None], asker: None });
         }
-        if self.link.out.prove() {
+        if self.connection.out.prove() {
             Self::prove_soon(ctx);
         }
     }
@@ -175,7 +175,7 @@ impl Session {
     /// Pings for a proof have a pause between them; what came meanwhile is asked for after it.
     fn prove_soon(ctx: &mut Context<Self>) {
         ctx.run_later(crate::websocket::ping_proof::PING_PAUSE, |session, ctx| {
-            if session.link.out.prove_after_pause() {
+            if session.connection.out.prove_after_pause() {
                 Self::prove_soon(ctx);
             }
         });
@@ -190,19 +190,19 @@ impl Session {
         reply: Reply,
     ) -> Result<(), Problem> {
         self.may_change()?;
-        let post = Post { sender_id: self.link.chatter_id, receiver_id: None, content, client_id, reply };
-        self.parts.registry.tell(chatroom_id, Command::Post(post))
+        let post = Post { sender_id: self.connection.chatter_id, receiver_id: None, content, client_id, reply };
+        self.parts.registry.send(chatroom_id, Command::Post(post))
     }
 
     /// Whether this chatter may send, edit or delete now.
     fn may_change(&self) -> Result<(), Problem> {
-        if !self.parts.sessions.takes_chats() {
+        if !self.parts.connections.takes_chats() {
             return Err(Problem::new(
                 Code::Draining,
                 "This instance is shutting down; connect again and send the same client_id.",
             ));
         }
-        self.parts.limits.send(self.link.chatter_id).map_err(Problem::sending_too_fast)
+        self.parts.limits.send(self.connection.chatter_id).map_err(Problem::sending_too_fast)
     }
 
     /// A client that does not listen to `rate_limited` costs only itself.
@@ -222,22 +222,22 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(SESSION_MAILBOX);
-        self.link.attach(ctx.address());
-        if self.link.out.is_closing() {
+        self.connection.attach(ctx.address());
+        if self.connection.out.is_closing() {
             Self::end_soon(ctx);
         }
         self.schedule(ctx);
         self.start_device(ctx);
-        self.read_seed_room(ctx);
+        self.read_chatroom(ctx);
     }
 }
 
 /// Also of one that never ran, since its client went while it was let in.
 impl Drop for Session {
     fn drop(&mut self) {
-        self.parts.sessions.remove(&self.link);
+        self.parts.connections.remove(&self.connection);
         self.stop_device();
-        self.link.out.end();
+        self.connection.out.end();
     }
 }
 
@@ -286,6 +286,6 @@ impl Handler<Behind> for Session {
 
     fn handle(&mut self, _: Behind, ctx: &mut Self::Context) {
         self.catch_up(ctx);
-        self.read_seed_room(ctx);
+        self.read_chatroom(ctx);
     }
 }

@@ -49,7 +49,7 @@ impl Store {
     ///
     /// `writer_on` takes the writer's loop, to run it on a thread of rooms, which saves a wake-up per chat. Called once,
     /// by `app`.
-    pub async fn open(options: &Options, writer_on: impl FnOnce(writer::Loop)) -> Result<Self, OpenError> {
+    pub async fn open(options: &Options, writer_on: impl FnOnce(writer::WriterTask)) -> Result<Self, OpenError> {
         let opened = connect::open(options).await?;
         let (writer, run) = writer::new(&opened, options.push_grace);
         writer_on(run);

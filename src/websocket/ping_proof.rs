@@ -15,7 +15,7 @@ pub type Nonce = [u8; 8];
 
 /// What one socket was sent and has proven.
 #[derive(Default)]
-pub struct ReceiptProof {
+pub struct PingProof {
     /// The first chat that was sent on this socket; 0 before any.
     first: Seq,
     newest: Seq,
@@ -30,12 +30,12 @@ pub struct ReceiptProof {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     Ping(Nonce),
-    /// Ask again after [`PING_PAUSE`], with [`ReceiptProof::pause_over`]; said once.
+    /// Ask again after [`PING_PAUSE`], with [`PingProof::pause_over`]; said once.
     Later,
     Nothing,
 }
 
-impl ReceiptProof {
+impl PingProof {
     /// Chats of the other one were sent, from `first` to `newest`.
     pub fn sent(&mut self, first: Seq, newest: Seq) {
         if self.first == 0 {
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_pong_proves_what_was_sent_before_its_ping() {
-        let mut proof = ReceiptProof::default();
+        let mut proof = PingProof::default();
         proof.sent(5, 6);
         let Next::Ping(nonce) = proof.ask() else { panic!("no ping") };
         proof.sent(7, 9);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_with_nothing_new_proves_nothing() {
-        let mut proof = ReceiptProof::default();
+        let mut proof = PingProof::default();
         let nonce = proof.heartbeat_ping().unwrap();
         assert_eq!(proof.pong(&nonce), None);
     }

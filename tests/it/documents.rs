@@ -187,7 +187,7 @@ fn every_example_of_a_client_is_read_as_its_type_and_needs_its_keys() {
             let text = frame.to_string();
             match key.strip_prefix("device.client.") {
                 Some(_) => ClientFrame::parse(text.as_bytes()).is_ok(),
-                None => serde_json::from_str::<seed::ClientFrame>(&text).is_ok(),
+                None => serde_json::from_str::<chatroom::ClientFrame>(&text).is_ok(),
             }
         };
         assert!(reads(example), "{key}: {example}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
 use hyper_chat::domain::clock::Micros;
-use hyper_chat::push::notifier::messages::{Drain, Unreached};
+use hyper_chat::push::notifier::messages::{Drain, PushHint};
 use hyper_chat::push::notifier::{Counters, Notifier, Settings};
 use hyper_chat::push::{Pusher, fcm};
 use hyper_chat::store::outbox::{Key, Settlement};
@@ -150,8 +150,8 @@ impl Bench {
     }
 }
 
-fn unreached(room: i64) -> Unreached {
-    Unreached { chatroom_id: room, receiver_id: RECEIVER }
+fn unreached(room: i64) -> PushHint {
+    PushHint { chatroom_id: room, receiver_id: RECEIVER }
 }
 
 #[actix::test]

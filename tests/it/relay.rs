@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper_chat::broker::About;
+use hyper_chat::broker::Durability;
 use hyper_chat::broker::memory::Hub;
 use hyper_chat::broker::redis::Settings;
-use hyper_chat::broker::{Changes, Counters, EVERY_INSTANCE, Hear, Relay, State, Told, Worker};
+use hyper_chat::broker::{
+    Broker, BrokerEventHandler, Changes, ClusterMessage, Counters, EVERY_INSTANCE, State, Worker,
+};
 use hyper_chat::domain::chat::{ChangeKind, Chat};
 use hyper_chat::domain::clock::Micros;
 use parking_lot::Mutex;
@@ -53,28 +55,28 @@ pub enum Place {
 /// Keeps what was told.
 #[derive(Default)]
 pub struct Ear {
-    told: Mutex<Vec<Told>>,
+    told: Mutex<Vec<ClusterMessage>>,
     reconnected: AtomicUsize,
     presumed_dead: AtomicUsize,
 }
 
 /// One instance: its relay and what it heard.
 pub struct Instance {
-    pub relay: Relay,
+    pub relay: Broker,
     pub ear: Arc<Ear>,
 }
 
-impl Hear for Ear {
-    fn told(&self, told: Told) {
+impl BrokerEventHandler for Ear {
+    fn on_message(&self, told: ClusterMessage) {
         self.told.lock().push(told);
     }
 
-    fn reconnected(&self) {
+    fn on_reconnected(&self) {
         self.reconnected.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn disconnected(&self) {}
-    fn presumed_dead(&self) {
+    fn on_disconnected(&self) {}
+    fn on_presumed_dead(&self) {
         self.presumed_dead.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -100,7 +102,7 @@ impl Place {
 }
 
 impl Instance {
-    fn run(relay: Relay, worker: Worker) -> Self {
+    fn run(relay: Broker, worker: Worker) -> Self {
         let ear = Arc::new(Ear::default());
         tokio::spawn(worker.run(ear.clone()));
         Self { relay, ear }
@@ -108,7 +110,7 @@ impl Instance {
 
     /// One that need not be connected.
     pub fn with(settings: &Settings, secret: &str) -> Self {
-        let (relay, worker) = Relay::redis(settings, secret.as_bytes()).expect("a URL");
+        let (relay, worker) = Broker::redis(settings, secret.as_bytes()).expect("a URL");
         Self::run(relay, worker)
     }
 
@@ -137,9 +139,9 @@ impl Instance {
     /// Listens, with the confirmation; asked for again where a busy machine takes longer than its timeout.
     pub async fn listens(&self, chatter: i64) {
         let confirmed = || async {
-            let confirmed = self.relay.listen(chatter).await;
+            let confirmed = self.relay.subscribe(chatter).await;
             if !confirmed {
-                self.relay.unlisten(chatter);
+                self.relay.unsubscribe(chatter);
             }
             confirmed.then_some(())
         };
@@ -147,27 +149,27 @@ impl Instance {
     }
 
     /// Waits for this many and gives them away.
-    pub async fn hears(&self, count: usize) -> Vec<Told> {
+    pub async fn hears(&self, count: usize) -> Vec<ClusterMessage> {
         until(&format!("{count} things are heard"), s(10), || self.ear.told.lock().len() >= count).await;
         std::mem::take(&mut *self.ear.told.lock())
     }
 
     /// Waits for this one and gives away all that came up to it.
-    pub async fn hears_until(&self, last: &Told) -> Vec<Told> {
+    pub async fn hears_until(&self, last: &ClusterMessage) -> Vec<ClusterMessage> {
         until(&format!("{last:?} is heard"), s(10), || self.ear.told.lock().last() == Some(last)).await;
         std::mem::take(&mut *self.ear.told.lock())
     }
 
     /// Exactly this comes: what was told to these chatters before it was not meant for them.
-    pub async fn hears_only(&self, expected: &[Told]) {
+    pub async fn hears_only(&self, expected: &[ClusterMessage]) {
         assert_eq!(self.hears(expected.len()).await, expected);
     }
 
-    pub fn reconnected(&self) -> usize {
+    pub fn reconnections(&self) -> usize {
         self.ear.reconnected.load(Ordering::SeqCst)
     }
 
-    pub fn presumed_dead(&self) -> usize {
+    pub fn presumptions_of_death(&self) -> usize {
         self.ear.presumed_dead.load(Ordering::SeqCst)
     }
 
@@ -177,8 +179,12 @@ impl Instance {
 }
 
 /// A frame for a chatter.
-pub fn frame(chatter_id: i64, text: &str) -> Told {
-    Told::Frame { chatter_id, text: Bytes::copy_from_slice(text.as_bytes()), about: About::Passing }
+pub fn frame(chatter_id: i64, text: &str) -> ClusterMessage {
+    ClusterMessage::Frame {
+        chatter_id,
+        text: Bytes::copy_from_slice(text.as_bytes()),
+        durability: Durability::Ephemeral,
+    }
 }
 
 /// A chat of a room of 1 and 2.
@@ -209,11 +215,11 @@ async fn who_listens_hears_and_nobody_else(place: Place) {
     let (teller, first, second) = (place.instance().await, place.instance().await, place.instance().await);
     first.listens(1).await;
     second.listens(2).await;
-    teller.relay.tell(frame(1, "for 1"));
-    teller.relay.tell(frame(2, "for 2"));
-    teller.relay.tell(frame(3, "for nobody"));
-    teller.relay.tell(frame(1, "the end of 1"));
-    teller.relay.tell(frame(2, "the end of 2"));
+    teller.relay.publish(frame(1, "for 1"));
+    teller.relay.publish(frame(2, "for 2"));
+    teller.relay.publish(frame(3, "for nobody"));
+    teller.relay.publish(frame(1, "the end of 1"));
+    teller.relay.publish(frame(2, "the end of 2"));
     first.hears_only(&[frame(1, "for 1"), frame(1, "the end of 1")]).await;
     second.hears_only(&[frame(2, "for 2"), frame(2, "the end of 2")]).await;
     until("all is sent", s(3), || teller.counters().sent == 5).await;
@@ -224,9 +230,9 @@ async fn an_instance_does_not_hear_itself(place: Place) {
     let (own, other) = (place.instance().await, place.instance().await);
     own.listens(1).await;
     other.listens(1).await;
-    own.relay.tell(frame(1, "mine"));
+    own.relay.publish(frame(1, "mine"));
     other.hears_only(&[frame(1, "mine")]).await;
-    other.relay.tell(frame(1, "theirs"));
+    other.relay.publish(frame(1, "theirs"));
     own.hears_only(&[frame(1, "theirs")]).await;
 }
 
@@ -235,28 +241,28 @@ async fn listening_is_counted(place: Place) {
     hearer.listens(1).await;
     hearer.listens(1).await;
     hearer.listens(2).await;
-    hearer.relay.unlisten(1);
-    teller.relay.tell(frame(1, "still"));
+    hearer.relay.unsubscribe(1);
+    teller.relay.publish(frame(1, "still"));
     hearer.hears_only(&[frame(1, "still")]).await;
-    hearer.relay.unlisten(1);
-    teller.relay.tell(frame(1, "no more"));
-    teller.relay.tell(frame(2, "the end"));
+    hearer.relay.unsubscribe(1);
+    teller.relay.publish(frame(1, "no more"));
+    teller.relay.publish(frame(2, "the end"));
     hearer.hears_only(&[frame(2, "the end")]).await;
-    hearer.relay.unlisten(1);
-    hearer.relay.unlisten(99);
+    hearer.relay.unsubscribe(1);
+    hearer.relay.unsubscribe(99);
     hearer.listens(1).await;
-    teller.relay.tell(frame(1, "again"));
+    teller.relay.publish(frame(1, "again"));
     hearer.hears_only(&[frame(1, "again")]).await;
 }
 
 async fn many_listen_at_once(place: Place) {
     let (teller, hearer) = (place.instance().await, place.instance().await);
-    let all: Vec<_> = (0..5_000).map(|chatter| tokio::spawn(hearer.relay.listen(chatter % 2_500))).collect();
+    let all: Vec<_> = (0..5_000).map(|chatter| tokio::spawn(hearer.relay.subscribe(chatter % 2_500))).collect();
     for one in all {
         assert!(one.await.expect("no panic"), "confirmed");
     }
     for chatter in [0, 1_234, 2_499] {
-        teller.relay.tell(frame(chatter, "hello"));
+        teller.relay.publish(frame(chatter, "hello"));
     }
     hearer.hears_only(&[frame(0, "hello"), frame(1_234, "hello"), frame(2_499, "hello")]).await;
 }
@@ -268,8 +274,8 @@ async fn what_one_instance_tells_comes_in_its_order(place: Place) {
         hearer.listens(chatter).await;
     }
     for n in 0..EACH {
-        one.relay.tell(frame(n as i64 % 10, &format!("one {n:05}")));
-        two.relay.tell(frame(n as i64 % 10, &format!("two {n:05}")));
+        one.relay.publish(frame(n as i64 % 10, &format!("one {n:05}")));
+        two.relay.publish(frame(n as i64 % 10, &format!("two {n:05}")));
         if n % 100 == 0 {
             tokio::task::yield_now().await;
         }
@@ -282,8 +288,8 @@ async fn what_one_instance_tells_comes_in_its_order(place: Place) {
     }
 }
 
-fn text(told: &Told) -> String {
-    let Told::Frame { text, .. } = told else { panic!("no frame: {told:?}") };
+fn text(told: &ClusterMessage) -> String {
+    let ClusterMessage::Frame { text, .. } = told else { panic!("no frame: {told:?}") };
     String::from_utf8(text.to_vec()).expect("UTF-8")
 }
 
@@ -294,14 +300,14 @@ async fn what_is_for_two_reaches_both_and_comes_once_where_both_are(place: Place
     second.listens(2).await;
     both.listens(1).await;
     both.listens(2).await;
-    let told = Told::Changes(changes(&["hello"]));
-    let gone = Told::RoomGone { chatroom_id: 7, chatters: [2, 1] };
-    let to_oneself = Told::Changes(Changes { opponent_id: 1, ..changes(&["note"]) });
+    let told = ClusterMessage::Changes(changes(&["hello"]));
+    let gone = ClusterMessage::RoomGone { chatroom_id: 7, chatters: [2, 1] };
+    let to_oneself = ClusterMessage::Changes(Changes { opponent_id: 1, ..changes(&["note"]) });
     for told in [&told, &told, &to_oneself, &gone] {
-        teller.relay.tell(told.clone());
+        teller.relay.publish(told.clone());
     }
     for chatter in [1, 2] {
-        teller.relay.tell(frame(chatter, "the end"));
+        teller.relay.publish(frame(chatter, "the end"));
     }
     first.hears_only(&[told.clone(), told.clone(), to_oneself.clone(), gone.clone(), frame(1, "the end")]).await;
     second.hears_only(&[told.clone(), told.clone(), gone.clone(), frame(2, "the end")]).await;
@@ -320,21 +326,25 @@ async fn everything_arrives_as_it_was_told(place: Place) {
     mixed.changes[0].0 = ChangeKind::Deleted;
     mixed.changes[0].1.delete_time = Some(Micros(i64::MAX));
     let mut all = vec![
-        Told::Changes(mixed),
-        Told::Changes(Changes { from: 4, to: 9, ..changes(&[]) }),
+        ClusterMessage::Changes(mixed),
+        ClusterMessage::Changes(Changes { from: 4, to: 9, ..changes(&[]) }),
         frame(1, ""),
         frame(1, odd),
         frame(1, "  {\"frame\": 1}\n"),
         frame(1, &"x".repeat(1_000_000)),
-        Told::Frame { chatter_id: 1, text: Bytes::from_static(&[0, 255, 254]), about: About::Lasting },
-        Told::RoomMade { chatroom_id: i64::MIN, chatters: [1, 2] },
-        Told::AccessEnded { chatter_id: 1 },
-        Told::Missed { within_s: 13 },
-        Told::RoomGone { chatroom_id: (1 << 53) - 1, chatters: [1, 1] },
+        ClusterMessage::Frame {
+            chatter_id: 1,
+            text: Bytes::from_static(&[0, 255, 254]),
+            durability: Durability::Durable,
+        },
+        ClusterMessage::RoomMade { chatroom_id: i64::MIN, chatters: [1, 2] },
+        ClusterMessage::AccessEnded { chatter_id: 1 },
+        ClusterMessage::Missed { within_s: 13 },
+        ClusterMessage::RoomGone { chatroom_id: (1 << 53) - 1, chatters: [1, 1] },
     ];
     all.extend((0..200).map(|n| frame(1, &"y".repeat(n * 37))));
     for told in &all {
-        teller.relay.tell(told.clone());
+        teller.relay.publish(told.clone());
     }
     hearer.hears_only(&all).await;
 }
@@ -344,29 +354,29 @@ async fn who_comes_and_goes_hears_only_while_listening(place: Place) {
     hearer.listens(2).await;
     for n in 0..50 {
         // Asked for and taken back before it is confirmed, and asked for again at once.
-        drop(hearer.relay.listen(1));
-        hearer.relay.unlisten(1);
+        drop(hearer.relay.subscribe(1));
+        hearer.relay.unsubscribe(1);
         hearer.listens(1).await;
-        teller.relay.tell(frame(1, &format!("{n}")));
+        teller.relay.publish(frame(1, &format!("{n}")));
         hearer.hears_only(&[frame(1, &format!("{n}"))]).await;
-        hearer.relay.unlisten(1);
+        hearer.relay.unsubscribe(1);
     }
-    teller.relay.tell(frame(1, "gone"));
-    teller.relay.tell(frame(2, "the end"));
+    teller.relay.publish(frame(1, "gone"));
+    teller.relay.publish(frame(2, "the end"));
     hearer.hears_only(&[frame(2, "the end")]).await;
 }
 
 #[tokio::test]
 async fn an_instance_that_is_alone_tells_nobody_and_waits_for_nothing() {
-    let relay = Relay::single();
-    assert!(relay.listen(1).await);
-    relay.tell(frame(1, "hello"));
-    relay.unlisten(1);
+    let relay = Broker::single();
+    assert!(relay.subscribe(1).await);
+    relay.publish(frame(1, "hello"));
+    relay.unsubscribe(1);
     assert_eq!((relay.state(), relay.counters()), (State::Single, Counters::default()));
 }
 
 #[test]
 fn told_things_show_no_contents() {
-    let told = [frame(1, MARKER), Told::Changes(changes(&[MARKER]))];
+    let told = [frame(1, MARKER), ClusterMessage::Changes(changes(&[MARKER]))];
     assert!(!format!("{told:?}").contains(MARKER));
 }

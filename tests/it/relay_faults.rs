@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper_chat::broker::redis::Settings;
-use hyper_chat::broker::{Counters, Relay, Told};
+use hyper_chat::broker::{Broker, ClusterMessage, Counters};
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -44,7 +44,7 @@ async fn hasty_pair(redis: &Redis) -> (Instance, Instance) {
 
 async fn listening(teller: Instance, hearer: Instance) -> (Instance, Instance) {
     hearer.listens(1).await;
-    assert_eq!(hearer.reconnected(), 1, "the first time counts");
+    assert_eq!(hearer.reconnections(), 1, "the first time counts");
     (teller, hearer)
 }
 
@@ -52,7 +52,7 @@ async fn listening(teller: Instance, hearer: Instance) -> (Instance, Instance) {
 async fn heal(teller: &Instance, hearer: &Instance) {
     let start = Instant::now();
     until("both are up", HEALED, || !teller.is_away() && !hearer.is_away()).await;
-    teller.relay.tell(frame(1, "back"));
+    teller.relay.publish(frame(1, "back"));
     hearer.hears_only(&[frame(1, "back")]).await;
     assert!(start.elapsed() < HEALED, "healed only after {:?}", start.elapsed());
 }
@@ -61,13 +61,13 @@ async fn heal(teller: &Instance, hearer: &Instance) {
 async fn nobody_waits(instance: &Instance) {
     let start = Instant::now();
     for n in 0..20_000 {
-        instance.relay.tell(frame(1, &format!("lost {n}")));
+        instance.relay.publish(frame(1, &format!("lost {n}")));
     }
     assert!(start.elapsed() < s(2), "20,000 were told in {:?}", start.elapsed());
     let start = Instant::now();
-    assert!(!instance.relay.listen(5).await, "not confirmed");
+    assert!(!instance.relay.subscribe(5).await, "not confirmed");
     assert!(start.elapsed() < LISTEN_WITHIN, "{:?}", start.elapsed());
-    instance.relay.unlisten(5);
+    instance.relay.unsubscribe(5);
 }
 
 #[tokio::test]
@@ -77,13 +77,13 @@ async fn redis_dies_and_comes_back_empty() {
     redis.kill9();
     until("both notice", s(5), || teller.is_away() && hearer.is_away()).await;
     nobody_waits(&teller).await;
-    assert!(!hearer.relay.listen(2).await, "not confirmed");
-    teller.relay.tell(frame(1, "lost"));
+    assert!(!hearer.relay.subscribe(2).await, "not confirmed");
+    teller.relay.publish(frame(1, "lost"));
     redis.up();
     heal(&teller, &hearer).await;
-    assert_eq!(hearer.reconnected(), 2);
+    assert_eq!(hearer.reconnections(), 2);
     assert!(teller.counters().dropped > 20_000 && teller.counters().reconnects >= 2, "{:?}", teller.counters());
-    teller.relay.tell(frame(2, "who asked meanwhile"));
+    teller.relay.publish(frame(2, "who asked meanwhile"));
     hearer.hears_only(&[frame(2, "who asked meanwhile")]).await;
 }
 
@@ -125,7 +125,7 @@ async fn the_connections_are_cut_again_and_again() {
     let (teller, hearer) = hasty_pair(&redis).await;
     for round in 2..6 {
         redis.kill_subscribers().await;
-        until("it is subscribed again", HEALED, || hearer.reconnected() == round).await;
+        until("it is subscribed again", HEALED, || hearer.reconnections() == round).await;
         heal(&teller, &hearer).await;
         let before = teller.counters().reconnects;
         let _: usize = redis.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
@@ -141,12 +141,12 @@ async fn redis_is_absent_at_the_start() {
     let redis = Redis::absent(&[]);
     let teller = Instance::with(&settings(&redis), JWT_SECRET);
     let hearer = Instance::with(&settings(&redis), JWT_SECRET);
-    assert!(!hearer.relay.listen(1).await, "not confirmed");
+    assert!(!hearer.relay.subscribe(1).await, "not confirmed");
     nobody_waits(&teller).await;
     assert!(teller.is_away() && hearer.is_away());
     redis.up();
     heal(&teller, &hearer).await;
-    assert_eq!(hearer.reconnected(), 1);
+    assert_eq!(hearer.reconnections(), 1);
 }
 
 #[tokio::test]
@@ -176,12 +176,12 @@ async fn the_log_says_once_that_redis_is_away_and_once_that_it_is_back() {
         redis.kill9();
         until("it notices", s(5), || instance.is_away()).await;
         for _ in 0..10 {
-            instance.relay.tell(frame(1, MARKER));
-            assert!(!instance.relay.listen(2).await);
+            instance.relay.publish(frame(1, MARKER));
+            assert!(!instance.relay.subscribe(2).await);
         }
         redis.up();
         instance.gets_up().await;
-        instance.relay.tell(frame(1, MARKER));
+        instance.relay.publish(frame(1, MARKER));
         assert_eq!((log.lines("WARN").len(), log.lines("INFO").len()), (round, round + 1), "{}", log.text());
     }
     assert!(!log.text().contains(MARKER), "{}", log.text());
@@ -201,7 +201,7 @@ async fn what_is_not_ours_is_dropped_and_counted() {
     later_format[2] = 2;
     let stranger = Instance::with(&settings(&redis), "another-secret-of-more-than-32-bytes");
     stranger.gets_up().await;
-    stranger.relay.tell(frame(1, "from a stranger"));
+    stranger.relay.publish(frame(1, "from a stranger"));
     until("it is sent", s(3), || stranger.counters().sent == 1).await;
     let huge = [&genuine[..], &vec![b'x'; 2 * 1024 * 1024]].concat();
     let bad: [&[u8]; 11] = [
@@ -223,7 +223,7 @@ async fn what_is_not_ours_is_dropped_and_counted() {
     for channel in ["hyper:1:c:", "hyper:1:c:x", "hyper:1:c:-1", "hyper:1:c:99999999999999999999", "other"] {
         assert_eq!(redis.publish(channel, &genuine).await, 0);
     }
-    teller.relay.tell(frame(2, "the end"));
+    teller.relay.publish(frame(2, "the end"));
     hearer.hears_only(&[frame(2, "the end")]).await;
     // Forged: the stranger's, the beginning of one, one for somebody else, one that was changed.
     let expected = Counters { heard: 2, forged: 4, unknown_format: 1, garbled: 7, ..Counters::default() };
@@ -232,13 +232,13 @@ async fn what_is_not_ours_is_dropped_and_counted() {
 }
 
 /// What is published for this, as anybody with access to Redis sees it.
-async fn overhear(redis: &Redis, channel: &str, teller: &Instance, told: Told) -> Vec<u8> {
+async fn overhear(redis: &Redis, channel: &str, teller: &Instance, told: ClusterMessage) -> Vec<u8> {
     let (sender, mut pushes) = tokio::sync::mpsc::unbounded_channel();
     let config = ::redis::AsyncConnectionConfig::new().set_push_sender(sender);
     let client = ::redis::Client::open(format!("{}?protocol=resp3", redis.url())).expect("a URL");
     let mut line = client.get_multiplexed_async_connection_with_config(&config).await.expect("connects");
     line.subscribe(channel).await.expect("subscribed");
-    teller.relay.tell(told);
+    teller.relay.publish(told);
     loop {
         let push = pushes.recv().await.expect("connected");
         if push.kind == ::redis::PushKind::Message {
@@ -254,9 +254,9 @@ async fn services_with_other_prefixes_share_a_redis_unheard() {
     let other = Instance::with(&Settings { prefix: "other".to_owned(), ..settings(&redis) }, JWT_SECRET);
     other.gets_up().await;
     other.listens(1).await;
-    other.relay.tell(frame(1, "other"));
+    other.relay.publish(frame(1, "other"));
     until("it is sent", s(3), || other.counters().sent == 1).await;
-    teller.relay.tell(frame(1, "ours"));
+    teller.relay.publish(frame(1, "ours"));
     hearer.hears_only(&[frame(1, "ours")]).await;
     assert_eq!(other.counters().heard, 0);
 }
@@ -267,16 +267,16 @@ async fn what_is_too_long_for_one_message_comes_in_parts_or_not_at_all() {
     let (teller, hearer) = pair(&redis).await;
     let long = "가".repeat(8_000);
     let told = changes(&vec![&long[..]; 100]);
-    teller.relay.tell(frame(1, &"x".repeat(1024 * 1024)));
-    teller.relay.tell(Told::Changes(told.clone()));
-    teller.relay.tell(frame(1, "the end"));
+    teller.relay.publish(frame(1, &"x".repeat(1024 * 1024)));
+    teller.relay.publish(ClusterMessage::Changes(told.clone()));
+    teller.relay.publish(frame(1, "the end"));
     let mut parts = hearer.hears_until(&frame(1, "the end")).await;
     parts.pop();
     until("all is counted", s(3), || teller.counters().sent == parts.len() as u64 + 1).await;
     assert!(parts.len() >= 3 && teller.counters().dropped == 1, "{:?}", teller.counters());
     let (mut to, mut all) = (told.from, Vec::new());
     for part in parts {
-        let Told::Changes(part) = part else { panic!("no changes: {part:?}") };
+        let ClusterMessage::Changes(part) = part else { panic!("no changes: {part:?}") };
         assert_eq!((part.from, part.to), (to, part.changes.last().expect("never empty").1.version));
         to = part.to;
         all.extend(part.changes);
@@ -288,10 +288,10 @@ async fn what_is_too_long_for_one_message_comes_in_parts_or_not_at_all() {
 async fn what_waits_to_be_told_is_bounded_in_number_and_in_bytes() {
     let redis = Redis::start();
     let (teller, hearer) = pair(&redis).await;
-    let tell = |count: u64, told: &Told| {
+    let tell = |count: u64, told: &ClusterMessage| {
         let before = teller.counters();
         // Without awaiting anything, so nothing is sent meanwhile.
-        (0..count).for_each(|_| teller.relay.tell(told.clone()));
+        (0..count).for_each(|_| teller.relay.publish(told.clone()));
         before
     };
     let before = tell(20_000, &frame(1, "short"));
@@ -301,7 +301,7 @@ async fn what_waits_to_be_told_is_bounded_in_number_and_in_bytes() {
     assert_eq!(teller.counters().dropped - before.dropped, 100 - 16, "16 MiB wait");
     hearer.hears(16).await;
     until("all is counted", s(3), || teller.counters().sent == 8_192 + 16).await;
-    assert_eq!(hearer.reconnected(), 1, "nothing broke");
+    assert_eq!(hearer.reconnections(), 1, "nothing broke");
 }
 
 #[tokio::test]
@@ -309,8 +309,8 @@ async fn a_subscriber_that_redis_finds_too_slow_is_connected_again() {
     let redis = Redis::start();
     let (teller, hearer) = pair(&redis).await;
     let _: () = redis.ask(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 64kb 64kb 1"]).await;
-    teller.relay.tell(frame(1, &"x".repeat(1_000_000)));
-    until("it is subscribed again", HEALED, || hearer.reconnected() == 2).await;
+    teller.relay.publish(frame(1, &"x".repeat(1_000_000)));
+    until("it is subscribed again", HEALED, || hearer.reconnections() == 2).await;
     heal(&teller, &hearer).await;
 }
 
@@ -322,7 +322,7 @@ async fn a_redis_that_takes_no_writes_still_carries_what_is_told() {
     heal(&teller, &hearer).await;
     let _: () = redis.ask(&["REPLICAOF", "127.0.0.1", "1"]).await;
     heal(&teller, &hearer).await;
-    assert_eq!((teller.counters().dropped, hearer.reconnected()), (0, 1));
+    assert_eq!((teller.counters().dropped, hearer.reconnections()), (0, 1));
 }
 
 #[tokio::test]
@@ -347,7 +347,7 @@ async fn ten_thousand_subscriptions_are_there_again_in_time() {
     let _turn = alone().await;
     let redis = Redis::start();
     let (teller, hearer) = pair(&redis).await;
-    let all: Vec<_> = (0..10_000).map(|chatter| hearer.relay.listen(chatter)).collect();
+    let all: Vec<_> = (0..10_000).map(|chatter| hearer.relay.subscribe(chatter)).collect();
     for one in all {
         assert!(one.await, "confirmed");
     }
@@ -359,9 +359,9 @@ async fn ten_thousand_subscriptions_are_there_again_in_time() {
     assert_eq!(subscribed.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [1, 1]);
     let channels: Vec<String> = redis.ask(&["PUBSUB", "CHANNELS"]).await;
     assert_eq!(channels.len(), 10_000);
-    (0..10_000).for_each(|chatter| hearer.relay.unlisten(chatter));
+    (0..10_000).for_each(|chatter| hearer.relay.unsubscribe(chatter));
     hearer.listens(20_000).await;
-    hearer.relay.unlisten(1);
+    hearer.relay.unsubscribe(1);
     eventually("only one is left", s(20), async || {
         let left: Vec<String> = redis.ask(&["PUBSUB", "CHANNELS"]).await;
         (left == ["hyper:1:c:20000"]).then_some(())
@@ -392,13 +392,13 @@ async fn a_self_signed_certificate_is_taken_only_when_asked_for() {
 #[tokio::test]
 async fn the_work_ends_with_the_last_handle() {
     let redis = Redis::start();
-    let (relay, worker) = Relay::redis(&settings(&redis), JWT_SECRET.as_bytes()).expect("a URL");
+    let (relay, worker) = Broker::redis(&settings(&redis), JWT_SECRET.as_bytes()).expect("a URL");
     let ear = Arc::new(crate::relay::Ear::default());
     let work = tokio::spawn(worker.run(ear));
     until("it is connected", s(3), || matches!(relay.state(), hyper_chat::broker::State::Up)).await;
     let more = relay.clone();
     drop(relay);
-    more.tell(frame(1, "the last"));
+    more.publish(frame(1, "the last"));
     drop(more);
     tokio::time::timeout(s(3), work).await.expect("it ends").expect("without a panic");
 }

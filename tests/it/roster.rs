@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use hyper_chat::broker::redis::Settings;
-use hyper_chat::broker::{Orphans, Relay};
+use hyper_chat::broker::{Broker, Orphans};
 
 use crate::relay::{Instance, LEASE, Place, on_both_twins};
 use crate::support::proxy::Proxy;
@@ -24,71 +24,71 @@ on_both_twins![
 ];
 
 /// Waits until exactly these of 1 to 9 are connected elsewhere, as this instance knows it.
-async fn knows(relay: &Relay, expected: &[i64]) {
+async fn knows(relay: &Broker, expected: &[i64]) {
     let (all, expected): (Vec<i64>, HashSet<i64>) = ((1..=9).collect(), expected.iter().copied().collect());
-    let known = || async { (relay.elsewhere(&all).await.as_ref() == Some(&expected)).then_some(()) };
+    let known = || async { (relay.connected_elsewhere(&all).await.as_ref() == Some(&expected)).then_some(()) };
     eventually(&format!("{expected:?} are elsewhere"), SOON, known).await;
 }
 
 /// The next chatters of a dead instance.
-async fn orphans(relay: &Relay) -> Orphans {
+async fn orphans(relay: &Broker) -> Orphans {
     eventually("somebody is dead", SOON, || relay.orphans()).await
 }
 
 async fn who_is_connected_elsewhere_is_known_and_oneself_does_not_count(place: Place) {
     let (one, two, three) = (place.instance().await, place.instance().await, place.instance().await);
-    one.relay.came(1);
-    two.relay.came(2);
-    two.relay.came(3);
-    three.relay.came(3);
+    one.relay.join(1);
+    two.relay.join(2);
+    two.relay.join(3);
+    three.relay.join(3);
     knows(&one.relay, &[2, 3]).await;
     knows(&two.relay, &[1, 3]).await;
     knows(&three.relay, &[1, 2, 3]).await;
-    two.relay.went(3);
-    two.relay.went(2);
+    two.relay.leave(3);
+    two.relay.leave(2);
     knows(&one.relay, &[3]).await;
-    assert_eq!(one.relay.elsewhere(&[]).await, Some(HashSet::new()));
+    assert_eq!(one.relay.connected_elsewhere(&[]).await, Some(HashSet::new()));
 }
 
 async fn coming_and_going_is_counted(place: Place) {
     let (one, two) = (place.instance().await, place.instance().await);
-    one.relay.came(1);
-    one.relay.came(1);
-    one.relay.went(1);
-    one.relay.went(2);
-    one.relay.came(2);
-    one.relay.came(3);
+    one.relay.join(1);
+    one.relay.join(1);
+    one.relay.leave(1);
+    one.relay.leave(2);
+    one.relay.join(2);
+    one.relay.join(3);
     knows(&two.relay, &[1, 3]).await;
-    one.relay.went(1);
+    one.relay.leave(1);
     knows(&two.relay, &[3]).await;
 }
 
 async fn of_two_instances_where_somebody_comes_one_is_the_first(place: Place) {
     let (one, two) = (place.instance().await, place.instance().await);
-    one.relay.came(9);
+    one.relay.join(9);
     knows(&two.relay, &[9]).await;
     for chatter in 1..=8 {
         let (first, second) = if chatter % 2 == 0 { (&one, &two) } else { (&two, &one) };
-        first.relay.came(chatter);
-        second.relay.came(chatter);
+        first.relay.join(chatter);
+        second.relay.join(chatter);
     }
     knows(&one.relay, &[1, 2, 3, 4, 5, 6, 7, 8]).await;
     knows(&two.relay, &[1, 2, 3, 4, 5, 6, 7, 8, 9]).await;
     let decided = || (1..=8).all(|chatter| one.relay.joined(chatter) != two.relay.joined(chatter));
     until("one is the first for each", SOON, decided).await;
     assert!(!one.relay.joined(9), "nobody else had 9");
-    one.relay.went(9);
-    two.relay.came(9);
+    one.relay.leave(9);
+    two.relay.join(9);
     knows(&one.relay, &[1, 2, 3, 4, 5, 6, 7, 8, 9]).await;
-    one.relay.came(9);
+    one.relay.join(9);
     until("two was there before", SOON, || one.relay.joined(9)).await;
 }
 
 async fn thousands_are_known_with_one_question(place: Place) {
     let (one, two) = (place.instance().await, place.instance().await);
     let all: Vec<i64> = (1..=5_000).collect();
-    all.iter().filter(|chatter| **chatter % 3 == 0).for_each(|chatter| one.relay.came(*chatter));
-    let known = || async { two.relay.elsewhere(&all).await.filter(|known| known.len() == 5_000 / 3) };
+    all.iter().filter(|chatter| **chatter % 3 == 0).for_each(|chatter| one.relay.join(*chatter));
+    let known = || async { two.relay.connected_elsewhere(&all).await.filter(|known| known.len() == 5_000 / 3) };
     let known = eventually("all are known", SOON, known).await;
     assert!(known.iter().all(|chatter| chatter % 3 == 0));
 }
@@ -96,10 +96,10 @@ async fn thousands_are_known_with_one_question(place: Place) {
 async fn the_chatters_of_a_dead_instance_are_handed_to_one_at_a_time_until_settled(place: Place) {
     let (one, two, dies) = (place.instance().await, place.instance().await, place.instance().await);
     let all: HashSet<i64> = (1..=700).collect();
-    all.iter().for_each(|chatter| dies.relay.came(*chatter));
-    one.relay.came(8);
+    all.iter().for_each(|chatter| dies.relay.join(*chatter));
+    one.relay.join(8);
     let ids: Vec<i64> = all.iter().copied().collect();
-    let known = || async { two.relay.elsewhere(&ids).await.filter(|known| *known == all) };
+    let known = || async { two.relay.connected_elsewhere(&ids).await.filter(|known| *known == all) };
     eventually("all are known", SOON, known).await;
     assert!(one.relay.orphans().await.is_none(), "nobody is dead");
     drop(dies);
@@ -124,8 +124,8 @@ fn hasty(port: u16) -> Instance {
 
 /// Two who know of each other: 1 is connected to the first, 2 to the second.
 async fn pair(one: Instance, two: Instance) -> (Instance, Instance) {
-    one.relay.came(1);
-    two.relay.came(2);
+    one.relay.join(1);
+    two.relay.join(2);
     know_each_other(&one, &two).await;
     (one, two)
 }
@@ -140,7 +140,7 @@ async fn whoever_takes_over_from_a_dead_one_may_die_as_well() {
     let redis = Redis::start();
     let (heir, other) = pair(hasty(redis.port), hasty(redis.port)).await;
     let dies = hasty(redis.port);
-    (3..=600).for_each(|chatter| dies.relay.came(chatter));
+    (3..=600).for_each(|chatter| dies.relay.join(chatter));
     knows(&other.relay, &[1, 3, 4, 5, 6, 7, 8, 9]).await;
     drop(dies);
     let some = orphans(&heir.relay).await;
@@ -165,18 +165,18 @@ async fn all_is_written_again_when_redis_forgets() {
     let (one, two) = pair(hasty(redis.port), hasty(redis.port)).await;
     for _ in 0..2 {
         let _: () = redis.ask(&["FLUSHALL"]).await;
-        let right = || async { one.relay.elsewhere(&[2]).await.is_none_or(|known| known.contains(&2)) };
+        let right = || async { one.relay.connected_elsewhere(&[2]).await.is_none_or(|known| known.contains(&2)) };
         stays("unknown or right, never wrong", LEASE * 2, right).await;
         know_each_other(&one, &two).await;
     }
     redis.kill9();
-    one.relay.went(1);
-    one.relay.came(3);
-    assert_eq!(one.relay.elsewhere(&[2]).await, None, "not known");
+    one.relay.leave(1);
+    one.relay.join(3);
+    assert_eq!(one.relay.connected_elsewhere(&[2]).await, None, "not known");
     redis.up();
     knows(&two.relay, &[3]).await;
     knows(&one.relay, &[2]).await;
-    assert_eq!((one.presumed_dead(), two.presumed_dead()), (0, 0));
+    assert_eq!((one.presumptions_of_death(), two.presumptions_of_death()), (0, 0));
     let set: Vec<String> = redis.ask(&["KEYS", "hyper:1:at:*"]).await;
     let _: usize = redis.ask(&["SREM", &set[0], "2", "3"]).await;
     knows(&two.relay, &[3]).await;
@@ -190,25 +190,25 @@ async fn a_pause_of_redis_makes_nobody_dead() {
     let (one, two) = pair(hasty(redis.port), hasty(proxy.port)).await;
     redis.freeze();
     let start = Instant::now();
-    assert_eq!(one.relay.elsewhere(&[2]).await, None, "no answer in time");
+    assert_eq!(one.relay.connected_elsewhere(&[2]).await, None, "no answer in time");
     for chatter in 0..20_000 {
-        one.relay.came(100 + chatter);
-        one.relay.went(100 + chatter);
+        one.relay.join(100 + chatter);
+        one.relay.leave(100 + chatter);
     }
-    assert_eq!(one.relay.elsewhere(&[2]).await, None);
+    assert_eq!(one.relay.connected_elsewhere(&[2]).await, None);
     assert!(start.elapsed() < s(2), "nobody waits: {:?}", start.elapsed());
     until("the pause is long", s(20), || start.elapsed() > LEASE * 2).await;
     // The second one is back a little later.
     proxy.cut();
     redis.thaw();
     let nobody = || async { one.relay.orphans().await.is_none() && two.relay.orphans().await.is_none() };
-    let back = || async { one.relay.elsewhere(&[3]).await };
+    let back = || async { one.relay.connected_elsewhere(&[3]).await };
     eventually("the first one is back", SOON, back).await;
     assert!(nobody().await, "nobody is dead");
     proxy.heal();
     stays("nobody is dead", LEASE * 2, nobody).await;
     know_each_other(&one, &two).await;
-    assert_eq!((one.presumed_dead(), two.presumed_dead()), (0, 0));
+    assert_eq!((one.presumptions_of_death(), two.presumptions_of_death()), (0, 0));
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn who_was_cut_off_and_taken_for_dead_learns_it_and_is_back() {
         // Settled in one round, in the middle of it in the other one.
         assert!(round == 1 || other.relay.settle(&left).await);
         proxy.heal();
-        until("it learns that", SOON, || cut_off.presumed_dead() == round).await;
+        until("it learns that", SOON, || cut_off.presumptions_of_death() == round).await;
         know_each_other(&cut_off, &other).await;
         if round == 1 {
             // They are handed out again, and must not be taken for those of the next round.
@@ -234,17 +234,21 @@ async fn who_was_cut_off_and_taken_for_dead_learns_it_and_is_back() {
             assert!(other.relay.settle(&left).await);
         }
     }
-    assert_eq!(other.presumed_dead(), 0);
+    assert_eq!(other.presumptions_of_death(), 0);
 }
 
 #[tokio::test]
 async fn who_leaves_is_dead_soon_and_not_at_once() {
     let redis = Redis::start();
     let (leaves, other) = pair(hasty(redis.port), hasty(redis.port)).await;
-    leaves.relay.leave();
-    leaves.relay.went(1);
+    leaves.relay.leave_all();
+    leaves.relay.leave(1);
     let start = Instant::now();
-    assert_eq!(other.relay.elsewhere(&[1]).await.map(|known| known.len()), Some(1), "may come back elsewhere");
+    assert_eq!(
+        other.relay.connected_elsewhere(&[1]).await.map(|known| known.len()),
+        Some(1),
+        "may come back elsewhere"
+    );
     assert_eq!(orphans(&other.relay).await.chatters, [1]);
     assert!(start.elapsed() < LEASE + s(2), "{:?}", start.elapsed());
 }
@@ -254,7 +258,7 @@ async fn nothing_stays_in_redis_for_ever() {
     let redis = Redis::start();
     let (one, two) = pair(hasty(redis.port), hasty(redis.port)).await;
     let dies = hasty(redis.port);
-    dies.relay.came(3);
+    dies.relay.join(3);
     knows(&one.relay, &[2, 3]).await;
     drop(dies);
     let left = orphans(&two.relay).await;

@@ -9,7 +9,7 @@ use hyper_chat::store::change_feed::Ending;
 use hyper_chat::store::chatrooms::Created;
 use hyper_chat::store::chatters::Changed;
 use hyper_chat::store::unread::{RoomState, Unread};
-use hyper_chat::store::writer::{Move, Moved, Watcher};
+use hyper_chat::store::writer::{MovedWatermark, WatermarkObserver, WatermarkUpdate};
 use hyper_chat::store::{Options, Store};
 use tempfile::TempDir;
 
@@ -313,10 +313,10 @@ async fn sharing_a_room_goes_both_ways(db: Db) {
 
 /// Keeps what it is told.
 #[derive(Default)]
-struct Told(Mutex<Vec<Moved>>);
+struct ClusterMessage(Mutex<Vec<MovedWatermark>>);
 
-impl Watcher for Told {
-    fn moved(&self, moved: Vec<Moved>) {
+impl WatermarkObserver for ClusterMessage {
+    fn moved(&self, moved: Vec<MovedWatermark>) {
         assert!(!moved.is_empty());
         self.0.lock().expect("no panic").extend(moved);
     }
@@ -329,7 +329,7 @@ async fn watermarks_that_moved_are_told_once_and_others_not(db: Db) {
         bench.says(room, 1, 5).await;
     }
     bench.hides(3, "show_receipts").await;
-    let told = Arc::new(Told::default());
+    let told = Arc::new(ClusterMessage::default());
     bench.store.writer().watch(told.clone());
     let writer = bench.store.writer();
     let next = async |count: usize| {
@@ -339,14 +339,21 @@ async fn watermarks_that_moved_are_told_once_and_others_not(db: Db) {
         })
         .await
     };
-    writer.move_watermark(room, 2, Move::Delivered(3));
-    writer.move_watermark(room, 2, Move::Read(2));
-    writer.move_watermark(hidden, 3, Move::Read(9));
+    writer.move_watermark(room, 2, WatermarkUpdate::Delivered(3));
+    writer.move_watermark(room, 2, WatermarkUpdate::Read(2));
+    writer.move_watermark(hidden, 3, WatermarkUpdate::Read(9));
     let mut first = next(2).await;
     first.sort_unstable_by_key(|moved| moved.chatroom_id);
-    let of_two =
-        Moved { chatroom_id: room, chatter_id: 2, other_id: 1, delivered_seq: 3, read_seq: 2, read: true, shown: true };
-    let of_three = Moved {
+    let of_two = MovedWatermark {
+        chatroom_id: room,
+        chatter_id: 2,
+        other_id: 1,
+        delivered_seq: 3,
+        read_seq: 2,
+        read: true,
+        shown: true,
+    };
+    let of_three = MovedWatermark {
         chatroom_id: hidden,
         chatter_id: 3,
         other_id: 1,
@@ -358,14 +365,18 @@ async fn watermarks_that_moved_are_told_once_and_others_not(db: Db) {
     assert_eq!(first, [of_two, of_three]);
     // Stale steps, among more rows than one text of SQLite's has, and one that moves.
     for stranger in 100..300 {
-        writer.move_watermark(room, stranger, Move::Read(1));
+        writer.move_watermark(room, stranger, WatermarkUpdate::Read(1));
     }
-    writer.move_watermark(room, 2, Move::Delivered(1));
-    writer.move_watermark(hidden, 3, Move::Read(5));
-    writer.move_watermark(room, 1, Move::Delivered(4));
-    let moved = Moved { chatter_id: 1, other_id: 2, delivered_seq: 4, read_seq: 0, read: false, ..of_two };
+    writer.move_watermark(room, 2, WatermarkUpdate::Delivered(1));
+    writer.move_watermark(hidden, 3, WatermarkUpdate::Read(5));
+    writer.move_watermark(room, 1, WatermarkUpdate::Delivered(4));
+    let moved = MovedWatermark { chatter_id: 1, other_id: 2, delivered_seq: 4, read_seq: 0, read: false, ..of_two };
     assert_eq!(next(1).await, [moved]);
     writer.flush().await;
-    writer.move_watermark(room, 1, Move::Sent);
-    assert_eq!(next(1).await, [Moved { read_seq: 4, read: true, ..moved }], "sending reads what was delivered");
+    writer.move_watermark(room, 1, WatermarkUpdate::Sent);
+    assert_eq!(
+        next(1).await,
+        [MovedWatermark { read_seq: 4, read: true, ..moved }],
+        "sending reads what was delivered"
+    );
 }

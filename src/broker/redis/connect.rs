@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn a_malformed_url_is_refused_without_being_repeated() {
         for url in ["", "hunter2", "http://:hunter2@h", "redis://:hunter2@", "redis://:hunter2@h:port"] {
-            let told = Connector::new(&Settings::new(url.into())).err().expect(url).to_string();
-            assert!(!told.contains("hunter2"), "{told}");
+            let message = Connector::new(&Settings::new(url.into())).err().expect(url).to_string();
+            assert!(!message.contains("hunter2"), "{message}");
         }
     }
 

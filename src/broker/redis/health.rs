@@ -14,7 +14,7 @@ pub(super) enum Side {
     Publishes,
     Subscribed,
     /// Who is there; no other instance has to do without anything else when it fails.
-    Roster,
+    PresenceDirectory,
 }
 
 pub(super) struct Health {
@@ -61,7 +61,7 @@ impl Health {
     }
 
     pub fn down(&self, side: Side, why: &Failure) {
-        if matches!(side, Side::Roster) {
+        if matches!(side, Side::PresenceDirectory) {
             tracing::debug!(%why, "who is connected elsewhere is not known");
             return;
         }

@@ -11,16 +11,16 @@ use redis::{PushInfo, PushKind, Value};
 
 use super::Shared;
 use crate::broker::envelope::{Bad, Envelope, Mark};
-use crate::broker::{Hear, Told};
+use crate::broker::{BrokerEventHandler, ClusterMessage};
 use crate::domain::ChatterId;
 
 /// How many messages for two chatters are remembered, so that their copies are known.
 const COPIES: usize = 1_024;
 
 /// The ear of one connection.
-pub(super) struct Hearing {
+pub(super) struct Inbound {
     shared: Arc<Shared>,
-    hear: Arc<dyn Hear>,
+    handler: Arc<dyn BrokerEventHandler>,
     /// Grows with each push: a connection on which much comes is alive, even if its answers have to wait.
     traffic: Arc<AtomicU64>,
     /// What was heard that is for two: its copy on the other one's channel is not passed on.
@@ -28,10 +28,10 @@ pub(super) struct Hearing {
     said_bad: AtomicBool,
 }
 
-impl Hearing {
-    pub fn new(shared: Arc<Shared>, hear: Arc<dyn Hear>, traffic: Arc<AtomicU64>) -> Self {
+impl Inbound {
+    pub fn new(shared: Arc<Shared>, handler: Arc<dyn BrokerEventHandler>, traffic: Arc<AtomicU64>) -> Self {
         let copies = Mutex::new(vec![None; COPIES].into_boxed_slice());
-        Self { shared, hear, traffic, copies, said_bad: AtomicBool::new(false) }
+        Self { shared, handler, traffic, copies, said_bad: AtomicBool::new(false) }
     }
 
     /// A push of the server, of any kind.
@@ -44,17 +44,17 @@ impl Hearing {
             return;
         };
         if let Some(chatter) = self.shared.chatter(&channel)
-            && self.shared.wanted.has(chatter)
+            && self.shared.subscriptions.has(chatter)
         {
-            self.message(chatter, &Bytes::from(message));
+            self.on_message(chatter, &Bytes::from(message));
         }
     }
 
-    fn message(&self, chatter: ChatterId, message: &Bytes) {
+    fn on_message(&self, chatter: ChatterId, message: &Bytes) {
         match self.opened(chatter, message) {
-            Ok(Some(told)) => {
+            Ok(Some(message)) => {
                 self.shared.tally.heard.add(1);
-                self.hear.told(told);
+                self.handler.on_message(message);
             }
             Ok(None) => {}
             Err(bad) => self.drop_bad(bad),
@@ -62,19 +62,19 @@ impl Hearing {
     }
 
     /// What it tells; none if it is our own or was heard on another channel.
-    fn opened(&self, chatter: ChatterId, message: &Bytes) -> Result<Option<Told>, Bad> {
+    fn opened(&self, chatter: ChatterId, message: &Bytes) -> Result<Option<ClusterMessage>, Bad> {
         let mark = Envelope::mark(message)?;
         if self.shared.envelope.is_own(mark) || self.copies.lock()[place(mark)] == Some(mark) {
             return Ok(None);
         }
-        let told = self.shared.envelope.open(message)?;
-        if !told.is_for(chatter) {
+        let message = self.shared.envelope.open(message)?;
+        if !message.is_for(chatter) {
             return Err(Bad::Forged);
         }
-        if told.chatters().1.is_some() {
+        if message.chatters().1.is_some() {
             self.copies.lock()[place(mark)] = Some(mark);
         }
-        Ok(Some(told))
+        Ok(Some(message))
     }
 
     fn drop_bad(&self, bad: Bad) {

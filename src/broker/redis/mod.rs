@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::directory::Orphans;
 use super::envelope::{Envelope, FORMAT, MESSAGE_BYTES_MAX};
-use super::{Counters, Hear, State, Told};
+use super::{BrokerEventHandler, ClusterMessage, Counters, State};
 use crate::domain::ChatterId;
 use crate::metrics::broker::Tally;
 
@@ -27,9 +27,9 @@ mod subscribe;
 mod subscriptions;
 
 use connect::Connector;
+use directory::PresenceDirectory;
 use health::Health;
-use directory::Roster;
-use subscriptions::{Answer, Wanted};
+use subscriptions::{Answer, Subscriptions};
 
 /// The most messages that wait to be published, and the most bytes of them.
 const QUEUE: usize = 8_192;
@@ -50,7 +50,7 @@ pub struct Settings {
     pub publish_timeout: Duration,
     /// A ping or a subscription: after that the connection counts as broken.
     pub answer_timeout: Duration,
-    /// How long [`super::Relay::listen`] waits to be confirmed.
+    /// How long [`super::Broker::listen`] waits to be confirmed.
     pub listen_timeout: Duration,
     /// How long an instance counts as alive behind its last sign of life.
     pub lease: Duration,
@@ -95,8 +95,8 @@ struct Shared {
     envelope: Envelope,
     tally: Tally,
     health: Health,
-    wanted: Wanted,
-    roster: Roster,
+    subscriptions: Subscriptions,
+    roster: PresenceDirectory,
     /// Bytes in the queue.
     waiting: AtomicUsize,
     /// What stands before a chatter's id in the name of a channel.
@@ -133,8 +133,8 @@ pub(super) fn open(settings: &Settings, secret: &[u8]) -> Result<(Handle, Work),
         envelope: Envelope::new(secret, &settings.prefix)?,
         tally: Tally::default(),
         health: Health::starting(),
-        wanted: Wanted::default(),
-        roster: Roster::new(settings),
+        subscriptions: Subscriptions::default(),
+        roster: PresenceDirectory::new(settings),
         waiting: AtomicUsize::new(0),
         channels: format!("{}:{FORMAT}:c:", settings.prefix),
         settings: settings.clone(),
@@ -160,17 +160,17 @@ impl Shared {
 }
 
 impl Handle {
-    pub fn tell(&self, told: &Told) {
+    pub fn publish(&self, message: &ClusterMessage) {
         // While Redis is away nothing is sealed: it would not be sent.
         if !self.shared.health.publishes() || self.queue.capacity() == 0 {
             self.shared.tally.dropped.add(1);
             return;
         }
-        let message = self.shared.envelope.seal(told);
-        if message.len() <= MESSAGE_BYTES_MAX {
-            self.send(Outgoing { to: told.chatters(), message });
-        } else if let Some(halves) = told.halves() {
-            halves.iter().for_each(|half| self.tell(half));
+        let sealed = self.shared.envelope.seal(message);
+        if sealed.len() <= MESSAGE_BYTES_MAX {
+            self.send(Outgoing { to: message.chatters(), message: sealed });
+        } else if let Some(halves) = message.halves() {
+            halves.iter().for_each(|half| self.publish(half));
         } else {
             self.shared.tally.dropped.add(1);
         }
@@ -185,32 +185,32 @@ impl Handle {
         }
     }
 
-    pub fn listen(&self, chatter: ChatterId) -> Listening {
-        match self.shared.wanted.add(chatter) {
+    pub fn subscribe(&self, chatter: ChatterId) -> Listening {
+        match self.shared.subscriptions.add(chatter) {
             Answer::Confirmed => Listening::Known(true),
             Answer::Away => Listening::Known(false),
             Answer::Soon(confirmed) => Listening::Soon(confirmed, self.shared.settings.listen_timeout),
         }
     }
 
-    pub fn unlisten(&self, chatter: ChatterId) {
-        self.shared.wanted.remove(chatter);
+    pub fn unsubscribe(&self, chatter: ChatterId) {
+        self.shared.subscriptions.remove(chatter);
     }
 
-    pub fn came(&self, chatter: ChatterId) {
-        self.shared.roster.here.came(chatter);
+    pub fn join(&self, chatter: ChatterId) {
+        self.shared.roster.here.join(chatter);
     }
 
-    pub fn went(&self, chatter: ChatterId) {
-        self.shared.roster.here.went(chatter);
+    pub fn leave(&self, chatter: ChatterId) {
+        self.shared.roster.here.leave(chatter);
     }
 
     pub fn joined(&self, chatter: ChatterId) -> bool {
         self.shared.roster.here.joined(chatter)
     }
 
-    pub async fn elsewhere(&self, chatters: &[ChatterId]) -> Option<HashSet<ChatterId>> {
-        self.shared.roster.elsewhere(chatters, self.shared.settings.publish_timeout).await
+    pub async fn connected_elsewhere(&self, chatters: &[ChatterId]) -> Option<HashSet<ChatterId>> {
+        self.shared.roster.connected_elsewhere(chatters, self.shared.settings.publish_timeout).await
     }
 
     pub async fn orphans(&self) -> Option<Orphans> {
@@ -221,15 +221,15 @@ impl Handle {
         self.shared.roster.settle(orphans, self.shared.settings.answer_timeout).await
     }
 
-    pub fn leave(&self) {
-        self.shared.roster.here.leave();
+    pub fn leave_all(&self) {
+        self.shared.roster.here.leave_all();
     }
 
     pub fn state(&self) -> State {
         self.shared.health.state()
     }
 
-    pub fn knows_elsewhere(&self) -> bool {
+    pub fn directory_is_up(&self) -> bool {
         self.shared.roster.is_kept()
     }
 
@@ -248,12 +248,12 @@ impl Listening {
 }
 
 impl Work {
-    pub async fn run(self, hear: Arc<dyn Hear>) {
+    pub async fn run(self, handler: Arc<dyn BrokerEventHandler>) {
         // Publishing ends with the last handle, and with it the rest.
         tokio::select! {
             () = publish::run(&self.shared, self.queue) => {}
-            () = subscribe::run(&self.shared, &hear) => {}
-            () = directory::run(&self.shared, &*hear) => {}
+            () = subscribe::run(&self.shared, &handler) => {}
+            () = directory::run(&self.shared, &*handler) => {}
         }
     }
 }

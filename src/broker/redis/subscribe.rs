@@ -11,26 +11,26 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::Shared;
 use super::connect::{Connection, Failure, Pace, in_time};
 use super::health::Side;
-use super::inbound::Hearing;
+use super::inbound::Inbound;
 use super::subscriptions::{Round, SUBSCRIBED_AT_ONCE};
-use crate::broker::Hear;
+use crate::broker::BrokerEventHandler;
 use crate::domain::ChatterId;
 
 /// Subscribes for ever.
-pub(super) async fn run(shared: &Arc<Shared>, hear: &Arc<dyn Hear>) {
+pub(super) async fn run(shared: &Arc<Shared>, handler: &Arc<dyn BrokerEventHandler>) {
     let mut pace = Pace::new(shared.settings.backoff);
     let traffic = Arc::new(AtomicU64::new(0));
     loop {
         let ear = || {
-            let hearing = Hearing::new(shared.clone(), hear.clone(), traffic.clone());
+            let hearing = Inbound::new(shared.clone(), handler.clone(), traffic.clone());
             move |push| hearing.pushed(push)
         };
         let connection = pace.connection(shared, Side::Subscribed, ear).await;
         let line = Line { shared, connection, traffic: &traffic };
-        let failure = line.serve(&**hear).await;
-        shared.wanted.disconnected();
+        let failure = line.serve(&**handler).await;
+        shared.subscriptions.disconnected();
         shared.health.down(Side::Subscribed, &failure);
-        hear.disconnected();
+        handler.on_disconnected();
     }
 }
 
@@ -42,25 +42,25 @@ struct Line<'a> {
 
 impl Line<'_> {
     /// Until the connection fails.
-    async fn serve(mut self, hear: &dyn Hear) -> Failure {
-        let Err(failure) = self.try_serve(hear).await;
+    async fn serve(mut self, handler: &dyn BrokerEventHandler) -> Failure {
+        let Err(failure) = self.try_serve(handler).await;
         failure
     }
 
-    async fn try_serve(&mut self, hear: &dyn Hear) -> Result<std::convert::Infallible, Failure> {
+    async fn try_serve(&mut self, handler: &dyn BrokerEventHandler) -> Result<std::convert::Infallible, Failure> {
         // As many rounds as it takes for all that was wanted before; what comes meanwhile is waited for by nobody here.
-        for _ in 0..self.shared.wanted.connected().div_ceil(SUBSCRIBED_AT_ONCE) {
+        for _ in 0..self.shared.subscriptions.connected().div_ceil(SUBSCRIBED_AT_ONCE) {
             self.ask_next_round().await?;
         }
         self.shared.health.up(Side::Subscribed);
-        hear.reconnected();
+        handler.on_reconnected();
         let every = self.shared.settings.ping_interval;
         let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while self.ask_next_round().await? {}
             tokio::select! {
-                () = self.shared.wanted.changed() => {}
+                () = self.shared.subscriptions.changed() => {}
                 _ = ticks.tick() => {
                     let mut redis = self.connection.redis.clone();
                     self.answered(redis::cmd("PING").exec_async(&mut redis)).await?;
@@ -73,11 +73,11 @@ impl Line<'_> {
     /// Whether there was anything to ask.
     async fn ask_next_round(&self) -> Result<bool, Failure> {
         let mut redis = self.connection.redis.clone();
-        match self.shared.wanted.next_round() {
+        match self.shared.subscriptions.next_round() {
             None => return Ok(false),
             Some(Round::Subscribe(chatters)) => {
                 self.answered(redis.subscribe(self.channels(&chatters))).await?;
-                self.shared.wanted.confirmed(&chatters);
+                self.shared.subscriptions.confirmed(&chatters);
             }
             Some(Round::Unsubscribe(chatters)) => {
                 self.answered(redis.unsubscribe(self.channels(&chatters))).await?;

@@ -13,7 +13,7 @@ const UNSUBSCRIBED_AT_ONCE: usize = 200;
 
 /// The subscriptions that are wanted; lost and made again with each connection.
 #[derive(Default)]
-pub(super) struct Wanted {
+pub(super) struct Subscriptions {
     inner: Mutex<Inner>,
     changed: Notify,
 }
@@ -63,7 +63,7 @@ impl Inner {
     }
 }
 
-impl Wanted {
+impl Subscriptions {
     /// One more listens.
     pub fn add(&self, chatter: ChatterId) -> Answer {
         let mut inner = self.inner.lock();
@@ -183,27 +183,27 @@ impl Wanted {
 mod tests {
     use super::*;
 
-    fn connected(chatters: std::ops::Range<ChatterId>) -> Wanted {
-        let wanted = Wanted::default();
-        wanted.connected();
+    fn connected(chatters: std::ops::Range<ChatterId>) -> Subscriptions {
+        let subscriptions = Subscriptions::default();
+        subscriptions.connected();
         for chatter in chatters {
-            drop(wanted.add(chatter));
+            drop(subscriptions.add(chatter));
         }
-        while let Some(Round::Subscribe(chatters)) = wanted.next_round() {
-            wanted.confirmed(&chatters);
+        while let Some(Round::Subscribe(chatters)) = subscriptions.next_round() {
+            subscriptions.confirmed(&chatters);
         }
-        wanted
+        subscriptions
     }
 
     #[test]
     fn who_arrives_does_not_wait_for_those_who_left() {
-        let wanted = connected(0..3_000);
-        (0..3_000).for_each(|chatter| wanted.remove(chatter));
-        assert!(matches!(wanted.next_round(), Some(Round::Unsubscribe(_))));
-        drop(wanted.add(9_000));
-        assert_eq!(wanted.next_round(), Some(Round::Subscribe(vec![9_000])));
+        let subscriptions = connected(0..3_000);
+        (0..3_000).for_each(|chatter| subscriptions.remove(chatter));
+        assert!(matches!(subscriptions.next_round(), Some(Round::Unsubscribe(_))));
+        drop(subscriptions.add(9_000));
+        assert_eq!(subscriptions.next_round(), Some(Round::Subscribe(vec![9_000])));
         let mut left = 3_000 - UNSUBSCRIBED_AT_ONCE;
-        while let Some(Round::Unsubscribe(chatters)) = wanted.next_round() {
+        while let Some(Round::Unsubscribe(chatters)) = subscriptions.next_round() {
             left -= chatters.len();
         }
         assert_eq!(left, 0);
@@ -211,27 +211,27 @@ mod tests {
 
     #[test]
     fn each_is_asked_for_once_however_often_they_come_and_go() {
-        let wanted = connected(1..2);
+        let subscriptions = connected(1..2);
         for _ in 0..5 {
-            wanted.remove(1);
-            drop((wanted.add(1), wanted.add(2)));
-            wanted.remove(2);
+            subscriptions.remove(1);
+            drop((subscriptions.add(1), subscriptions.add(2)));
+            subscriptions.remove(2);
         }
-        assert_eq!(wanted.next_round(), None, "1 is subscribed, 2 is not wanted");
-        wanted.remove(1);
-        assert_eq!(wanted.next_round(), Some(Round::Unsubscribe(vec![1])));
-        drop((wanted.add(1), wanted.add(1)));
-        assert_eq!(wanted.next_round(), Some(Round::Subscribe(vec![1])), "not confirmed any more");
+        assert_eq!(subscriptions.next_round(), None, "1 is subscribed, 2 is not wanted");
+        subscriptions.remove(1);
+        assert_eq!(subscriptions.next_round(), Some(Round::Unsubscribe(vec![1])));
+        drop((subscriptions.add(1), subscriptions.add(1)));
+        assert_eq!(subscriptions.next_round(), Some(Round::Subscribe(vec![1])), "not confirmed any more");
     }
 
     #[test]
     fn a_new_connection_is_asked_for_all_who_are_still_listened_to() {
-        let wanted = connected(1..4);
-        wanted.disconnected();
-        wanted.remove(2);
-        assert!(matches!(wanted.add(5), Answer::Away));
-        assert_eq!(wanted.connected(), 3);
-        let Some(Round::Subscribe(mut all)) = wanted.next_round() else { panic!("nobody is asked for") };
+        let subscriptions = connected(1..4);
+        subscriptions.disconnected();
+        subscriptions.remove(2);
+        assert!(matches!(subscriptions.add(5), Answer::Away));
+        assert_eq!(subscriptions.connected(), 3);
+        let Some(Round::Subscribe(mut all)) = subscriptions.next_round() else { panic!("nobody is asked for") };
         all.sort_unstable();
         assert_eq!(all, [1, 3, 5]);
     }

@@ -21,7 +21,7 @@ const GATHER: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct Announced {
     /// Those whom others were told to be online.
     online: HashSet<ChatterId>,
     came: HashSet<ChatterId>,
@@ -53,7 +53,7 @@ pub(super) struct News {
     pub doubt: bool,
 }
 
-impl Known {
+impl Announced {
     /// Others know nothing of these any more.
     pub fn forget(&mut self, untold: &HashSet<ChatterId>) {
         for id in untold {
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn who_is_back_soon_was_never_gone() {
-        let mut known = Known::default();
+        let mut known = Announced::default();
         known.changed(1, true, false);
         assert_eq!(known.news(after(0)).came, [1]);
         known.told_online(&[1], false);
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn who_was_elsewhere_when_they_came_is_no_news_unless_nobody_knows_of_them() {
-        let mut known = Known::default();
+        let mut known = Announced::default();
         known.changed(1, true, true);
         assert_eq!(known.news(after(0)), News::default());
         assert!(known.told(&[1, 2]).contains(&1));
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn who_went_is_put_off_for_a_while_where_nobody_knows() {
-        let mut known = Known::default();
+        let mut known = Announced::default();
         known.changed(1, false, false);
         assert!(known.put_off(&[1], after(2_100)));
         assert_eq!(known.news(after(2_200)), News::default());
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_was_told_in_the_dark_is_doubted_until_it_is_settled() {
-        let mut known = Known::default();
+        let mut known = Announced::default();
         known.told_gone(&[1], true, false);
         assert!(!known.news(after(0)).doubt, "certain and heard");
         known.told_gone(&[1], false, false);
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_others_have_not_heard_is_doubted_as_far_back_as_they_say_and_as_it_is_kept() {
-        let mut known = Known::default();
+        let mut known = Announced::default();
         known.was_unheard(Duration::from_secs(60));
         assert_eq!(known.next_at(), None, "nothing was told");
         known.told_online(&[1], false);

@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use self::announced::{Known, News};
+use self::announced::{Announced, News};
 use crate::broker::{Orphans, State};
-use crate::connections::registry::Sessions;
+use crate::connections::registry::ConnectionRegistry;
 use crate::domain::ChatterId;
 use crate::domain::clock::Micros;
 use crate::protocol::device::server::ServerFrame;
@@ -40,16 +40,16 @@ const WATCHERS: usize = 5_000;
 /// Tells who came and who went.
 pub struct Presence {
     store: Arc<Store>,
-    sessions: Arc<Sessions>,
-    known: Mutex<Known>,
+    connections: Arc<ConnectionRegistry>,
+    known: Mutex<Announced>,
     doubted: Notify,
 }
 
 impl Presence {
     /// Nobody is online yet.
     #[must_use]
-    pub fn new(store: Arc<Store>, sessions: Arc<Sessions>) -> Arc<Self> {
-        Arc::new(Self { store, sessions, known: Mutex::default(), doubted: Notify::new() })
+    pub fn new(store: Arc<Store>, connections: Arc<ConnectionRegistry>) -> Arc<Self> {
+        Arc::new(Self { store, connections, known: Mutex::default(), doubted: Notify::new() })
     }
 
     /// Tells for as long as the instance runs.
@@ -61,11 +61,11 @@ impl Presence {
         loop {
             let next = self.known.lock().next_at();
             tokio::select! {
-                () = self.sessions.changed() => sleep(GATHER).await,
+                () = self.connections.changed() => sleep(GATHER).await,
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
                 () = self.doubted.notified() => {}
             }
-            if !self.sessions.takes_chats() && self.sessions.relay().state() != State::Single {
+            if !self.connections.takes_chats() && self.connections.broker().state() != State::Single {
                 // Whom a draining instance sends away comes back elsewhere, or is taken off by the others.
                 return;
             }
@@ -96,9 +96,9 @@ impl Presence {
 
     fn news(&self) -> News {
         let mut known = self.known.lock();
-        known.forget(&self.sessions.take_untold());
-        for id in self.sessions.take_changed() {
-            known.changed(id, self.sessions.is_here(id), self.sessions.relay().joined(id));
+        known.forget(&self.connections.take_untold());
+        for id in self.connections.take_changed() {
+            known.changed(id, self.connections.is_connected_here(id), self.connections.broker().joined(id));
         }
         known.news(Instant::now())
     }
@@ -117,7 +117,8 @@ impl Presence {
         }
         for chunk in news.gone.chunks(CHUNK) {
             // Others may have yet to write down who is connected there.
-            let nobody_knows = !self.is_unheard() && self.sessions.relay().elsewhere(chunk).await.is_none();
+            let nobody_knows =
+                !self.is_unheard() && self.connections.broker().connected_elsewhere(chunk).await.is_none();
             if nobody_knows && self.known.lock().put_off(chunk, Instant::now()) {
                 continue;
             }
@@ -147,13 +148,13 @@ impl Presence {
             }
             let ids: Vec<ChatterId> = chunk.iter().map(|(id, _)| *id).collect();
             let unheard: HashSet<ChatterId> = chunk.iter().filter(|(_, unheard)| *unheard).map(|(id, _)| *id).collect();
-            if self.is_unheard() || self.sessions.relay().elsewhere(&ids[..1]).await.is_none() {
+            if self.is_unheard() || self.connections.broker().connected_elsewhere(&ids[..1]).await.is_none() {
                 break;
             }
             let seen = self.store.last_seen(&ids).await?;
             let what = |id, connected: Option<bool>| {
                 let connected = connected?;
-                let wrong = connected && !self.sessions.is_here(id);
+                let wrong = connected && !self.connections.is_connected_here(id);
                 (wrong || unheard.contains(&id)).then_some(connected)
             };
             if self.tell_some(&ids, seen, what).await? {
@@ -166,13 +167,13 @@ impl Presence {
 
     /// Whether the other instances cannot hear what is told.
     fn is_unheard(&self) -> bool {
-        matches!(self.sessions.relay().state(), State::Away { .. })
+        matches!(self.connections.broker().state(), State::Away { .. })
     }
 
     async fn take_off_for_ever(&self) {
         loop {
             sleep(LOOK_EVERY).await;
-            while let Some(orphans) = self.sessions.relay().orphans().await {
+            while let Some(orphans) = self.connections.broker().orphans().await {
                 if !self.take_off(&orphans).await {
                     sleep(AGAIN_AFTER).await;
                 }
@@ -184,8 +185,10 @@ impl Presence {
     async fn take_off(&self, orphans: &Orphans) -> bool {
         for chunk in orphans.chatters.chunks(CHUNK) {
             let told = async {
-                let Some(elsewhere) = self.sessions.relay().elsewhere(chunk).await else { return Ok(false) };
-                let gone = |id: &&ChatterId| !elsewhere.contains(id) && !self.sessions.is_here(**id);
+                let Some(elsewhere) = self.connections.broker().connected_elsewhere(chunk).await else {
+                    return Ok(false);
+                };
+                let gone = |id: &&ChatterId| !elsewhere.contains(id) && !self.connections.is_connected_here(**id);
                 let gone: Vec<ChatterId> = chunk.iter().filter(gone).copied().collect();
                 // The last sign of their instance: nobody knows better when they were last seen.
                 let seen = self.store.seen(&gone, orphans.silent).await?;
@@ -204,7 +207,7 @@ impl Presence {
                 }
             }
         }
-        self.sessions.relay().settle(orphans).await
+        self.connections.broker().settle(orphans).await
     }
 
     /// Tells those who share a room with these what `what` makes of each and of whether they are connected anywhere, which is
@@ -220,24 +223,27 @@ impl Presence {
         }
         let seen: HashMap<ChatterId, Micros> = seen.into_iter().collect();
         let mut pairs = self.store.watchers_of(chatters).await?;
-        pairs.retain(|(_, watcher)| self.sessions.may_have_device(*watcher));
+        pairs.retain(|(_, watcher)| self.connections.may_have_device(*watcher));
         let reached = self.reached(&pairs).await;
         // Last, so that nobody comes elsewhere between this and the telling.
-        let elsewhere = self.sessions.relay().elsewhere(chatters).await;
+        let elsewhere = self.connections.broker().connected_elsewhere(chatters).await;
         let is_elsewhere = |id| elsewhere.as_ref().map(|there| there.contains(&id));
         let mut frames: HashMap<ChatterId, Option<Bytes>> = HashMap::new();
         for (chatter_id, watcher) in pairs {
-            if !self.sessions.is_here(watcher) && reached.as_ref().is_some_and(|reached| !reached.contains(&watcher)) {
+            if !self.connections.is_connected_here(watcher)
+                && reached.as_ref().is_some_and(|reached| !reached.contains(&watcher))
+            {
                 continue;
             }
             let frame = frames.entry(chatter_id).or_insert_with(|| {
-                let connected = if self.sessions.is_here(chatter_id) { Some(true) } else { is_elsewhere(chatter_id) };
+                let connected =
+                    if self.connections.is_connected_here(chatter_id) { Some(true) } else { is_elsewhere(chatter_id) };
                 let online = what(chatter_id, connected)?;
                 let last_seen = seen.get(&chatter_id).copied();
                 Some(text_frame(&ServerFrame::Presence { chatter_id, online, last_seen }))
             });
             if let Some(frame) = frame {
-                self.sessions.announce(watcher, frame);
+                self.connections.send_durable(watcher, frame);
             }
         }
         Ok(elsewhere.is_some())
@@ -246,10 +252,11 @@ impl Presence {
     /// Which of these watchers are connected elsewhere; none where that is not known.
     async fn reached(&self, pairs: &[(ChatterId, ChatterId)]) -> Option<HashSet<ChatterId>> {
         let watchers: HashSet<ChatterId> = pairs.iter().map(|(_, watcher)| *watcher).collect();
-        let away: Vec<ChatterId> = watchers.into_iter().filter(|watcher| !self.sessions.is_here(*watcher)).collect();
+        let away: Vec<ChatterId> =
+            watchers.into_iter().filter(|watcher| !self.connections.is_connected_here(*watcher)).collect();
         let mut reached = HashSet::new();
         for some in away.chunks(WATCHERS) {
-            reached.extend(self.sessions.relay().elsewhere(some).await?);
+            reached.extend(self.connections.broker().connected_elsewhere(some).await?);
         }
         Some(reached)
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Kind, Link};
-use crate::delivery::chatroom_cursor::{Admitted, SeedCursor};
+use super::{Connection, Kind};
+use crate::delivery::chatroom_cursor::{Admitted, ChatroomCursor};
 use crate::delivery::event::{Batch, Event};
 use crate::delivery::order::Head;
 use crate::domain::chat::{ChangeKind, Chat};
@@ -12,13 +12,13 @@ use crate::protocol::chatroom::{ChatFrame, ErrorFrame};
 use crate::sessions::messages::ProofWanted;
 use crate::websocket::framing::text_frame;
 
-impl Link {
+impl Connection {
     /// Queues what a seed socket gets of a run, under its cursor's lock; true if it has to read the database first.
-    pub(super) fn deliver_seed(&self, batch: &Arc<Batch>, all: bool, cursor: &mut SeedCursor) -> bool {
+    pub(super) fn deliver_chatroom(&self, batch: &Arc<Batch>, all: bool, cursor: &mut ChatroomCursor) -> bool {
         match cursor.deliver(batch) {
-            Admitted::All => self.push_seed(batch.events.iter().map(|event| (event, event.kind)), all),
+            Admitted::All => self.push_chatroom(batch.events.iter().map(|event| (event, event.kind)), all),
             Admitted::Some(some) => {
-                self.push_seed(some.into_iter().map(|(at, kind)| (&batch.events[at], kind)), all);
+                self.push_chatroom(some.into_iter().map(|(at, kind)| (&batch.events[at], kind)), all);
             }
             Admitted::Nothing => {}
             Admitted::Behind => return true,
@@ -26,15 +26,15 @@ impl Link {
         false
     }
 
-    fn push_seed<'a>(&self, events: impl Iterator<Item = (&'a Event, ChangeKind)> + Clone, all: bool) {
+    fn push_chatroom<'a>(&self, events: impl Iterator<Item = (&'a Event, ChangeKind)> + Clone, all: bool) {
         let wanted = |(_, kind): &(&Event, ChangeKind)| all || *kind == ChangeKind::Created;
         let received = events
             .clone()
             .filter(|(event, kind)| *kind == ChangeKind::Created && event.chat.sender_id != self.chatter_id)
             .map(|(event, _)| event.chat.seq);
         let frame = |(event, kind): (&Event, ChangeKind)| match kind == event.kind {
-            true => event.seed_frame(),
-            false => Event::new(kind, event.chat.clone()).seed_frame(),
+            true => event.chatroom_frame(),
+            false => Event::new(kind, event.chat.clone()).chatroom_frame(),
         };
         let frames = events.clone().filter(wanted).map(frame);
         self.out.tally().delivered.add(events.clone().filter(wanted).count());
@@ -50,7 +50,7 @@ impl Link {
     /// The database says where the seed socket's room is, or was read up to there with `read`: that goes out, and then what
     /// was held. False if it has to be read once more.
     pub fn joined(&self, head: Head, read: Option<Arc<Batch>>) -> bool {
-        let Kind::Seed { events, cursor, .. } = &self.kind else { return true };
+        let Kind::Chatroom { events, cursor, .. } = &self.kind else { return true };
         let mut cursor = cursor.lock();
         // What was read is delivered as to a live socket, which moves the cursor.
         let head = if read.is_some() { cursor.head() } else { head };
@@ -60,7 +60,7 @@ impl Link {
             drop(cursor.joined(head));
         }
         for batch in read.iter().chain(&held) {
-            again |= self.deliver_seed(batch, *events, &mut cursor);
+            again |= self.deliver_chatroom(batch, *events, &mut cursor);
         }
         if again {
             cursor.fall_behind();
@@ -70,15 +70,15 @@ impl Link {
 
     /// Whether a seed socket has to read the database.
     #[must_use]
-    pub fn is_seed_behind(&self) -> bool {
-        matches!(&self.kind, Kind::Seed { cursor, .. } if cursor.lock().is_behind())
+    pub fn is_chatroom_behind(&self) -> bool {
+        matches!(&self.kind, Kind::Chatroom { cursor, .. } if cursor.lock().is_behind())
     }
 
     /// What a seed socket has had of its room.
     #[must_use]
-    pub fn seed_head(&self) -> Option<Head> {
+    pub fn chatroom_head(&self) -> Option<Head> {
         match &self.kind {
-            Kind::Seed { cursor, .. } => Some(cursor.lock().head()),
+            Kind::Chatroom { cursor, .. } => Some(cursor.lock().head()),
             Kind::Device(_) => None,
         }
     }

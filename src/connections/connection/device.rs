@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Kind, Link};
+use super::{Connection, Kind};
 use crate::delivery::device_cursors::{Cursors, Release};
 use crate::domain::chat::Chat;
 use crate::domain::{ChatroomId, Version};
@@ -19,14 +19,14 @@ pub struct Made {
     pub version: Version,
 }
 
-impl Link {
+impl Connection {
     /// Queues that a room is new, unless the socket knows it already, and behind it what came of the room before.
-    pub fn room_made(&self, room: ChatroomId, made: &Made) {
+    pub fn room_created(&self, room: ChatroomId, made: &Made) {
         let Kind::Device(state) = &self.kind else { return };
         let mut state = state.lock();
         let behind = state.cursors.behind();
         let Some(held) = state.cursors.made(room, made.version) else { return };
-        let waits = self.announce_on(&mut state, &made.frame);
+        let waits = self.send_durable_on(&mut state, &made.frame);
         self.watch(self.out.push(held));
         let is_behind = state.cursors.behind() > behind;
         drop(state);
@@ -79,14 +79,14 @@ impl Link {
     pub fn room_gone(&self, room: ChatroomId) {
         if self.is_device() {
             self.cursors(|cursors| cursors.forget(room));
-            self.announce(&deleted(room));
+            self.send_durable(&deleted(room));
         }
     }
 
     /// The room was deleted, as may be known: says so to a device socket that knew the room.
     pub fn room_ended(&self, room: ChatroomId) {
         if self.cursors(|cursors| cursors.forget(room)) {
-            self.announce(&deleted(room));
+            self.send_durable(&deleted(room));
         }
     }
 

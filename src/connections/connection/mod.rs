@@ -10,7 +10,7 @@ use actix::Addr;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::delivery::chatroom_cursor::SeedCursor;
+use crate::delivery::chatroom_cursor::ChatroomCursor;
 use crate::delivery::device_cursors::Cursors;
 use crate::delivery::event::Batch;
 use crate::domain::{ChatroomId, ChatterId, Version};
@@ -24,7 +24,7 @@ use crate::websocket::out_queue::{OutQueue, Pushed};
 pub use device::Made;
 
 /// A socket's id.
-pub type LinkId = u64;
+pub type ConnectionId = u64;
 
 /// Announcements that wait for `ready`; a client that makes more in that time is not one that can be served.
 const EARLY_MAX: usize = 1_024;
@@ -33,8 +33,8 @@ const EARLY_MAX: usize = 1_024;
 static NEXT_ID: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(u64::from(rand::random::<u32>()) << 20));
 
 /// One live socket of a chatter; 0 stands for a chatter who has not signed in yet.
-pub struct Link {
-    pub id: LinkId,
+pub struct Connection {
+    pub id: ConnectionId,
     pub chatter_id: ChatterId,
     pub out: OutQueue,
     kind: Kind,
@@ -45,11 +45,11 @@ pub struct Link {
 }
 
 enum Kind {
-    Seed {
+    Chatroom {
         chatroom_id: ChatroomId,
         /// Whether it asked for edits and deletions too (`&events=1`).
         events: bool,
-        cursor: Mutex<SeedCursor>,
+        cursor: Mutex<ChatroomCursor>,
     },
     Device(Mutex<DeviceState>),
 }
@@ -62,17 +62,17 @@ struct DeviceState {
     early: Vec<Bytes>,
 }
 
-impl Link {
+impl Connection {
     /// A seed socket that writes to `out`.
     #[must_use]
-    pub fn seed(
+    pub fn chatroom(
         chatter_id: ChatterId,
         sign_in_id: Option<i64>,
         chatroom_id: ChatroomId,
         events: bool,
         out: OutQueue,
     ) -> Self {
-        Self::new(chatter_id, sign_in_id, Kind::Seed { chatroom_id, events, cursor: Mutex::default() }, out)
+        Self::new(chatter_id, sign_in_id, Kind::Chatroom { chatroom_id, events, cursor: Mutex::default() }, out)
     }
 
     /// A device socket that writes to `out`, of this chatter or of nobody yet.
@@ -104,9 +104,9 @@ impl Link {
 
     /// The one room of a seed socket; a device socket has them all.
     #[must_use]
-    pub fn seed_room(&self) -> Option<ChatroomId> {
+    pub fn chatroom_id(&self) -> Option<ChatroomId> {
         match self.kind {
-            Kind::Seed { chatroom_id, .. } => Some(chatroom_id),
+            Kind::Chatroom { chatroom_id, .. } => Some(chatroom_id),
             Kind::Device(_) => None,
         }
     }
@@ -120,13 +120,13 @@ impl Link {
     /// Queues the frames of these changes. Called by the room, once per commit.
     pub fn deliver(&self, batch: &Arc<Batch>) {
         match &self.kind {
-            Kind::Seed { chatroom_id, events, cursor } if *chatroom_id == batch.chatroom_id => {
-                let behind = self.deliver_seed(batch, *events, &mut cursor.lock());
+            Kind::Chatroom { chatroom_id, events, cursor } if *chatroom_id == batch.chatroom_id => {
+                let behind = self.deliver_chatroom(batch, *events, &mut cursor.lock());
                 if behind {
                     self.nudge();
                 }
             }
-            Kind::Seed { .. } => {}
+            Kind::Chatroom { .. } => {}
             Kind::Device(state) => {
                 let mut state = state.lock();
                 let waiting = state.cursors.waiting();
@@ -144,11 +144,11 @@ impl Link {
     /// The room is at this version: a socket that was given less reads the database.
     pub fn look(&self, room: ChatroomId, version: Version) {
         let behind = match &self.kind {
-            Kind::Seed { chatroom_id, cursor, .. } if *chatroom_id == room => {
+            Kind::Chatroom { chatroom_id, cursor, .. } if *chatroom_id == room => {
                 let mut cursor = cursor.lock();
                 cursor.is_below(version) && cursor.fall_behind()
             }
-            Kind::Seed { .. } => false,
+            Kind::Chatroom { .. } => false,
             Kind::Device(state) => state.lock().cursors.look(room, version),
         };
         if behind {
@@ -166,16 +166,16 @@ impl Link {
     }
 
     /// Queues something that is no change of a room, behind `ready`; passed over by seed sockets.
-    pub fn announce(&self, frame: &Bytes) {
+    pub fn send_durable(&self, frame: &Bytes) {
         let Kind::Device(state) = &self.kind else { return };
-        let waits = self.announce_on(&mut state.lock(), frame);
+        let waits = self.send_durable_on(&mut state.lock(), frame);
         if !waits {
             self.close(Close::TOO_SLOW);
         }
     }
 
     /// False where too much waits for `ready`.
-    fn announce_on(&self, state: &mut DeviceState, frame: &Bytes) -> bool {
+    fn send_durable_on(&self, state: &mut DeviceState, frame: &Bytes) -> bool {
         if state.is_ready {
             self.push(frame.clone());
         } else if state.early.len() < EARLY_MAX {
@@ -187,7 +187,7 @@ impl Link {
     }
 
     /// Queues something that nobody misses; dropped under pressure and before `ready`.
-    pub fn mention(&self, frame: &Bytes) {
+    pub fn send_ephemeral(&self, frame: &Bytes) {
         let Kind::Device(state) = &self.kind else { return };
         if state.lock().is_ready {
             self.watch(self.out.push_if_roomy(frame.clone()));
@@ -224,14 +224,14 @@ impl Link {
 
 /// A frame of a device socket and who sent it: where its refusal goes.
 #[derive(Clone)]
-pub struct Asker {
-    pub link: Arc<Link>,
+pub struct ReplyTo {
+    pub connection: Arc<Connection>,
     pub reference: Option<Ref>,
 }
 
-impl Asker {
+impl ReplyTo {
     /// Answers the frame with a refusal.
     pub fn refuse(self, problem: &Problem) {
-        self.link.refuse_frame(self.reference, problem);
+        self.connection.refuse_frame(self.reference, problem);
     }
 }

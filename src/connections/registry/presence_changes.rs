@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Sessions;
+use super::ConnectionRegistry;
 use crate::domain::ChatterId;
 
 /// Chatters whose first socket came or whose last one went.
@@ -17,10 +17,10 @@ pub(super) struct Changed {
     added: Notify,
 }
 
-impl Sessions {
-    /// Notes that these came or went, for [`Sessions::changed`]; also when they could not be told about and have to be
+impl ConnectionRegistry {
+    /// Notes that these came or went, for [`ConnectionRegistry::changed`]; also when they could not be told about and have to be
     /// later.
-    pub fn came_or_went(&self, chatters: impl IntoIterator<Item = ChatterId>) {
+    pub fn presence_changed(&self, chatters: impl IntoIterator<Item = ChatterId>) {
         self.changed.chatters.lock().extend(chatters);
         self.changed.added.notify_one();
     }
@@ -28,14 +28,14 @@ impl Sessions {
     /// Others may see again whether this chatter is there.
     pub fn shows_again(&self, chatter: ChatterId) {
         self.changed.untold.lock().insert(chatter);
-        self.came_or_went([chatter]);
+        self.presence_changed([chatter]);
     }
 
     /// Others may have been told that everybody here was gone.
     pub fn all_untold(&self) {
         let all = self.chatters();
         self.changed.untold.lock().extend(&all);
-        self.came_or_went(all);
+        self.presence_changed(all);
     }
 
     /// Those who show again whether they are there, since the last time.

@@ -9,23 +9,23 @@ use crate::domain::Version;
 pub(super) const HELD_BYTES_MAX: usize = 65_536;
 
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct Buffered {
     /// What the socket has had.
     pub sent: Version,
-    events: Vec<HeldRun>,
+    events: Vec<BufferedRun>,
     /// Something up to this version was thrown away: what is held is not all, unless the database was read so far.
     pub lost: Version,
     /// The room has been seen at this version meanwhile: a reading that ended below is not the last.
     pub seen: Version,
 }
 
-struct HeldRun {
+struct BufferedRun {
     from: Version,
     to: Version,
     frames: Vec<(Version, Bytes)>,
 }
 
-impl Held {
+impl Buffered {
     /// Nothing yet, of a room of which the socket has had what is up to here; what is above up to `lost` was thrown away.
     pub fn after(sent: Version, lost: Version) -> Self {
         Self { sent, lost, events: Vec::new(), seen: 0 }
@@ -44,7 +44,7 @@ impl Held {
         let frames: Vec<_> = if run.is_unbroken() { run.frames().collect() } else { Vec::new() };
         let bytes: usize = frames.iter().map(|(_, frame)| frame.len()).sum();
         if run.is_unbroken() && held_bytes + bytes <= HELD_BYTES_MAX {
-            self.events.push(HeldRun { from: run.from(), to: run.to(), frames });
+            self.events.push(BufferedRun { from: run.from(), to: run.to(), frames });
             return held_bytes + bytes;
         }
         let thrown_away = self.bytes();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use buffered::Held;
+use buffered::Buffered;
 
 use crate::domain::{ChatroomId, Version};
 
@@ -50,7 +50,7 @@ pub struct Cursors {
 enum Cursor {
     /// All up to here was sent, and what comes next goes out at once.
     Live(Version),
-    Held(Box<Held>),
+    Buffered(Box<Buffered>),
 }
 
 /// What to do after the database was read for a room.
@@ -85,7 +85,7 @@ impl Cursors {
         }
         let cursor = self.rooms.entry(room).or_insert_with(|| {
             self.unannounced.insert(room, Instant::now());
-            Cursor::Held(Box::default())
+            Cursor::Buffered(Box::default())
         });
         match cursor {
             Cursor::Live(sent) => {
@@ -100,14 +100,14 @@ impl Cursors {
                     None
                 };
                 let Some(frames) = frames else {
-                    *cursor = Cursor::Held(Box::new(Held::after(*sent, run.to())));
+                    *cursor = Cursor::Buffered(Box::new(Buffered::after(*sent, run.to())));
                     self.behind.insert(room);
                     return Vec::new();
                 };
                 *sent = run.to();
                 frames
             }
-            Cursor::Held(held) => {
+            Cursor::Buffered(held) => {
                 self.held_bytes = held.add(run, self.held_bytes);
                 Vec::new()
             }
@@ -119,7 +119,7 @@ impl Cursors {
     pub fn look(&mut self, room: ChatroomId, version: Version) -> bool {
         let below = match self.rooms.get_mut(&room) {
             Some(Cursor::Live(sent)) => *sent < version,
-            Some(Cursor::Held(held)) => {
+            Some(Cursor::Buffered(held)) => {
                 held.seen = version.max(held.seen);
                 false
             }
@@ -160,7 +160,7 @@ impl Cursors {
     pub fn all_listed(&mut self) -> Vec<Bytes> {
         self.listing = false;
         let sent = |cursor: &Cursor| match cursor {
-            Cursor::Held(held) => Some(held.sent),
+            Cursor::Buffered(held) => Some(held.sent),
             Cursor::Live(_) => None,
         };
         let rest: Vec<_> = self.rooms.iter().filter_map(|(room, c)| sent(c).map(|sent| (*room, sent))).collect();
@@ -182,9 +182,9 @@ impl Cursors {
         self.unannounced.remove(&room);
         let cursor = self.rooms.entry(room).or_insert(Cursor::Live(0));
         match cursor {
-            Cursor::Live(sent) => *cursor = Cursor::Held(Box::new(Held::after(*sent, 0))),
+            Cursor::Live(sent) => *cursor = Cursor::Buffered(Box::new(Buffered::after(*sent, 0))),
             // What was thrown away is in the database by now.
-            Cursor::Held(held) => held.lost = 0,
+            Cursor::Buffered(held) => held.lost = 0,
         }
     }
 
@@ -196,7 +196,7 @@ impl Cursors {
                 *sent = version.max(*sent);
                 return Release::Frames(Vec::new());
             }
-            Some(Cursor::Held(held)) => held,
+            Some(Cursor::Buffered(held)) => held,
         };
         let held = std::mem::take(&mut **held);
         self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
@@ -206,7 +206,7 @@ impl Cursors {
                 Release::Frames(frames)
             }
             None => {
-                self.rooms.insert(room, Cursor::Held(Box::new(Held::after(version, 0))));
+                self.rooms.insert(room, Cursor::Buffered(Box::new(Buffered::after(version, 0))));
                 Release::Again(version)
             }
         }
@@ -243,8 +243,8 @@ impl Cursors {
         }
         // A page may name it yet.
         self.unannounced.remove(&room);
-        let cursor = self.rooms.entry(room).or_insert_with(|| Cursor::Held(Box::default()));
-        if let Cursor::Held(held) = cursor {
+        let cursor = self.rooms.entry(room).or_insert_with(|| Cursor::Buffered(Box::default()));
+        if let Cursor::Buffered(held) = cursor {
             held.sent = version.max(held.sent);
         }
         Some(Vec::new())
@@ -258,7 +258,7 @@ impl Cursors {
             self.gone.insert(room);
         }
         let known = self.rooms.remove(&room);
-        if let Some(Cursor::Held(held)) = &known {
+        if let Some(Cursor::Buffered(held)) = &known {
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
         }
         known.is_some() && self.unannounced.remove(&room).is_none()
@@ -286,7 +286,7 @@ impl Cursors {
     pub fn take_behind(&mut self) -> Vec<(ChatroomId, Version)> {
         let behind = std::mem::take(&mut self.behind);
         let held = |room: ChatroomId| match self.rooms.get(&room) {
-            Some(Cursor::Held(held)) => Some((room, held.sent)),
+            Some(Cursor::Buffered(held)) => Some((room, held.sent)),
             _ => None,
         };
         behind.into_iter().filter_map(held).collect()

@@ -8,7 +8,7 @@ use super::Settings;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatterId, Seq};
 use crate::push::Push;
-use crate::store::outbox::{DeviceToken, Owed};
+use crate::store::outbox::{DeviceToken, PendingPush};
 
 /// The verdict over a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) struct Recent {
 
 /// `live`: whether the receiver has a live socket here; asked only within the grace.
 pub(super) fn decide(
-    owed: Owed,
+    owed: PendingPush,
     live: impl Fn(ChatterId) -> bool,
     recent: Option<&Recent>,
     settings: &Settings,

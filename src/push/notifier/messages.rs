@@ -10,7 +10,7 @@ use crate::domain::{ChatroomId, ChatterId};
 /// itself: count it with `Counters::count_unreached_dropped` and go on.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Unreached {
+pub struct PushHint {
     /// The chat's room.
     pub chatroom_id: ChatroomId,
     /// Whom no socket reached.

@@ -19,13 +19,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use self::effect::{Effect, Job, Retry, Sent};
-use self::messages::{Drain, Unreached};
-use self::outage_log::Teller;
+use self::messages::{Drain, PushHint};
+use self::outage_log::OutageLog;
 use self::state::State;
 use crate::domain::ChatterId;
 pub use crate::metrics::push::Counters;
 use crate::push::{Outcome, Pusher};
-use crate::store::outbox::{Key, Lease, Outbox, Owed, Settlement};
+use crate::store::outbox::{Key, Lease, Outbox, PendingPush, Settlement};
 
 /// The notifier's mailbox.
 pub const NOTIFIER_MAILBOX: usize = 1_024;
@@ -157,10 +157,10 @@ impl Actor for Notifier {
     }
 }
 
-impl Handler<Unreached> for Notifier {
+impl Handler<PushHint> for Notifier {
     type Result = ();
 
-    fn handle(&mut self, message: Unreached, ctx: &mut Self::Context) {
+    fn handle(&mut self, message: PushHint, ctx: &mut Self::Context) {
         let key = Key { chatroom_id: message.chatroom_id, receiver_id: message.receiver_id };
         self.state.unreached(key, Instant::now());
         self.go_on(ctx);
@@ -182,7 +182,7 @@ impl Handler<Drain> for Notifier {
 
 /// What came of a claim.
 enum Claimed {
-    Rows(Vec<Owed>),
+    Rows(Vec<PendingPush>),
     /// Claimed, but then the database went away.
     Unread(Vec<Lease>, String),
     Nothing(String),

@@ -2,12 +2,12 @@
 
 /// What was told last.
 #[derive(Debug, Default)]
-pub(super) struct Teller {
+pub(super) struct OutageLog {
     fcm_fails: bool,
     database_fails: bool,
 }
 
-impl Teller {
+impl OutageLog {
     /// Pushes go through, or why not.
     pub(super) fn fcm(&mut self, failure: Option<&str>) {
         match failure {

@@ -11,31 +11,31 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::NOTIFIER_MAILBOX;
-use super::messages::Unreached;
+use super::messages::PushHint;
 use super::{Counters, Notifier};
-use crate::broker::{Relay, State};
+use crate::broker::{Broker, State};
 use crate::domain::ChatterId;
 
 /// Where rooms nudge the notifier.
-pub struct Keeper {
+pub struct NotifierSupervisor {
     current: RwLock<Addr<Notifier>>,
     start: Box<dyn Fn() -> Addr<Notifier> + Send + Sync>,
     counters: Arc<Counters>,
-    relay: Relay,
+    broker: Broker,
     /// Nudges that wait until the other instances are asked.
-    asking: Mutex<Vec<Unreached>>,
+    asking: Mutex<Vec<PushHint>>,
     asked: Notify,
 }
 
-impl Keeper {
+impl NotifierSupervisor {
     /// Starts the first one.
     pub fn new(
-        relay: Relay,
+        broker: Broker,
         counters: Arc<Counters>,
         start: impl Fn() -> Addr<Notifier> + Send + Sync + 'static,
     ) -> Self {
         let (current, start) = (RwLock::new(start()), Box::new(start));
-        Self { current, start, counters, relay, asking: Mutex::default(), asked: Notify::new() }
+        Self { current, start, counters, broker, asking: Mutex::default(), asked: Notify::new() }
     }
 
     /// What became of the pushes.
@@ -52,8 +52,8 @@ impl Keeper {
 
     /// A chat was committed and its receiver has no live socket here. A full queue drops this, and so does a Redis that
     /// is away: the push is due after the grace anyway.
-    pub fn nudge(&self, unreached: Unreached) {
-        match self.relay.state() {
+    pub fn nudge(&self, unreached: PushHint) {
+        match self.broker.state() {
             State::Single => self.pass_on(unreached),
             State::Away { .. } => {}
             State::Up => {
@@ -76,14 +76,14 @@ impl Keeper {
             let mut receivers: Vec<ChatterId> = nudges.iter().map(|unreached| unreached.receiver_id).collect();
             receivers.sort_unstable();
             receivers.dedup();
-            if let Some(elsewhere) = self.relay.elsewhere(&receivers).await {
+            if let Some(elsewhere) = self.broker.connected_elsewhere(&receivers).await {
                 let nowhere = nudges.into_iter().filter(|unreached| !elsewhere.contains(&unreached.receiver_id));
                 nowhere.for_each(|unreached| self.pass_on(unreached));
             }
         }
     }
 
-    fn pass_on(&self, unreached: Unreached) {
+    fn pass_on(&self, unreached: PushHint) {
         let refused = self.current.read().try_send(unreached);
         match refused {
             Ok(()) => {}

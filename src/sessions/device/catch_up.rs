@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::connections::connection::Link;
+use crate::connections::connection::Connection;
 use crate::delivery::device_cursors::Cursors;
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::Chatroom;
@@ -37,14 +37,14 @@ const RESET_CHATS: u64 = 50;
 
 /// One socket's reading.
 pub(super) struct CatchUp {
-    pub(super) link: Arc<Link>,
+    pub(super) connection: Arc<Connection>,
     pub(super) store: Arc<Store>,
     turns: Arc<Semaphore>,
 }
 
 impl CatchUp {
-    pub(super) fn new(link: Arc<Link>, parts: &Parts) -> Self {
-        Self { link, store: parts.store.clone(), turns: parts.turns.clone() }
+    pub(super) fn new(connection: Arc<Connection>, parts: &Parts) -> Self {
+        Self { connection, store: parts.store.clone(), turns: parts.turns.clone() }
     }
 
     /// Asks the database in turn: when a whole instance's sockets come back at once, they wait for each other here and not
@@ -56,7 +56,7 @@ impl CatchUp {
 
     /// `ready` and the `chatrooms` that follow it.
     pub(super) async fn list_rooms(&self) -> Result<(), Problem> {
-        let viewer = self.link.chatter_id;
+        let viewer = self.connection.chatter_id;
         let chatter = self.ask(self.store.chatter(viewer)).await?.ok_or_else(Problem::account_gone)?;
         let chatter = ChatterBody::own(&chatter, self.ask(self.store.account_token(viewer)).await?);
         let unread_total = self.ask(self.store.unread_total(viewer)).await?;
@@ -71,7 +71,7 @@ impl CatchUp {
             let frame = if std::mem::take(&mut first) {
                 text_frame(&ServerFrame::Ready {
                     chatter: &chatter,
-                    socket_id: self.link.id.to_string(),
+                    socket_id: self.connection.id.to_string(),
                     server_time: Micros::now(),
                     heartbeat_s: HEARTBEAT.as_secs(),
                     unread_total,
@@ -81,15 +81,15 @@ impl CatchUp {
             } else {
                 text_frame(&ServerFrame::Chatrooms { chatrooms, has_more })
             };
-            self.link.list(frame, &versions);
+            self.connection.list(frame, &versions);
             if !has_more {
                 break;
             }
-            if !self.link.out.roomy().await {
+            if !self.connection.out.roomy().await {
                 return Ok(());
             }
         }
-        self.link.all_listed();
+        self.connection.all_listed();
         Ok(())
     }
 
@@ -105,16 +105,16 @@ impl CatchUp {
     /// Lists rooms of which something is held, since nobody has said that they are there: whoever made them may have gone
     /// before it could tell.
     async fn list_unannounced(&self) -> Result<(), StoreError> {
-        for room in self.link.cursors(|cursors| cursors.unannounced(UNANNOUNCED_MAX)) {
-            let found = self.ask(self.store.room_states(self.link.chatter_id, room - 1, 1)).await?;
+        for room in self.connection.cursors(|cursors| cursors.unannounced(UNANNOUNCED_MAX)) {
+            let found = self.ask(self.store.room_states(self.connection.chatter_id, room - 1, 1)).await?;
             match found.into_iter().find(|found| found.id == room) {
                 Some(found) => {
                     let version = found.version;
                     let chatrooms = vec![body_of(found)];
-                    self.link
+                    self.connection
                         .list(text_frame(&ServerFrame::Chatrooms { chatrooms, has_more: false }), &[(room, version)]);
                 }
-                None => self.link.room_ended(room),
+                None => self.connection.room_ended(room),
             }
         }
         Ok(())
@@ -123,8 +123,8 @@ impl CatchUp {
     /// Brings the rooms up that the socket is behind in.
     pub(super) async fn fill(&self) -> Result<(), StoreError> {
         self.list_unannounced().await?;
-        let behind = self.link.cursors(Cursors::take_behind);
-        self.link.out.tally().socket_reads.add(behind.len());
+        let behind = self.connection.cursors(Cursors::take_behind);
+        self.connection.out.tally().socket_reads.add(behind.len());
         for (at, cursors) in behind.chunks(RESUME_ROOMS_MAX).enumerate() {
             if let Err(error) = self.read_rooms(cursors).await {
                 self.still_behind(behind[at * RESUME_ROOMS_MAX..].iter().map(|(room, _)| *room));
@@ -135,19 +135,19 @@ impl CatchUp {
     }
 
     fn still_behind(&self, rooms: impl Iterator<Item = ChatroomId>) {
-        self.link.cursors(|cursors| rooms.for_each(|room| cursors.still_behind(room)));
+        self.connection.cursors(|cursors| rooms.for_each(|room| cursors.still_behind(room)));
     }
 
     async fn read_rooms(&self, cursors: &[(ChatroomId, Version)]) -> Result<(), StoreError> {
         let ids: Vec<ChatroomId> = cursors.iter().map(|(room, _)| *room).collect();
-        self.link.cursors(|cursors| ids.iter().for_each(|room| cursors.hold_known(*room)));
-        let rooms = self.ask(self.store.rooms_among(self.link.chatter_id, &ids)).await?;
+        self.connection.cursors(|cursors| ids.iter().for_each(|room| cursors.hold_known(*room)));
+        let rooms = self.ask(self.store.rooms_among(self.connection.chatter_id, &ids)).await?;
         let rooms: HashMap<ChatroomId, Chatroom> = rooms.into_iter().map(|room| (room.id, room)).collect();
         for (id, since) in cursors {
             match rooms.get(id) {
                 Some(room) if room.version == *since => self.nothing_new(room),
                 Some(room) => self.read_room(room, *since).await?,
-                None => self.link.room_gone(*id),
+                None => self.connection.room_gone(*id),
             }
         }
         Ok(())
@@ -156,7 +156,7 @@ impl CatchUp {
     /// The room has not changed; what was held for it goes out, or is read after all.
     fn nothing_new(&self, room: &Chatroom) {
         let frame = text_frame(&ServerFrame::changes(room.id, room.version, &[], room.version, false));
-        self.link.list(frame, &[(room.id, room.version)]);
+        self.connection.list(frame, &[(room.id, room.version)]);
     }
 
     async fn read_room(&self, room: &Chatroom, since: Version) -> Result<(), StoreError> {
@@ -166,14 +166,14 @@ impl CatchUp {
         }
         let mut since = since;
         loop {
-            self.link.cursors(|cursors| cursors.hold(room.id));
+            self.connection.cursors(|cursors| cursors.hold(room.id));
             let Some(page) = self.ask(self.store.changes(room, since, CHANGES_A_PAGE)).await? else {
-                self.link.room_ended(room.id);
+                self.connection.room_ended(room.id);
                 return Ok(());
             };
             let mut rest = page.chats.as_slice();
             loop {
-                if !self.link.out.roomy().await {
+                if !self.connection.out.roomy().await {
                     return Ok(());
                 }
                 let (chats, more) = rest.split_at(fitting(rest.iter()));
@@ -184,10 +184,10 @@ impl CatchUp {
                 since = version;
                 rest = more;
                 if !has_more {
-                    let Some(again) = self.link.caught_up(room.id, version, frame) else { return Ok(()) };
+                    let Some(again) = self.connection.caught_up(room.id, version, frame) else { return Ok(()) };
                     since = again;
                 } else {
-                    self.link.push(frame);
+                    self.connection.push(frame);
                 }
                 if rest.is_empty() {
                     break;
@@ -197,18 +197,18 @@ impl CatchUp {
     }
 
     async fn reset(&self, room: &Chatroom) -> Result<(), StoreError> {
-        if !self.link.out.roomy().await {
+        if !self.connection.out.roomy().await {
             return Ok(());
         }
-        self.link.cursors(|cursors| cursors.hold(room.id));
+        self.connection.cursors(|cursors| cursors.hold(room.id));
         let Some((chats, version)) = self.ask(self.store.newest(room, RESET_CHATS)).await? else {
-            self.link.room_ended(room.id);
+            self.connection.room_ended(room.id);
             return Ok(());
         };
         let fit = fitting(chats.iter().rev());
         let chats = chats[chats.len() - fit..].iter().map(ChatBody::new).collect();
         let frame: Bytes = text_frame(&ServerFrame::Reset { chatroom_id: room.id, chats, version });
-        if self.link.caught_up(room.id, version, frame).is_some() {
+        if self.connection.caught_up(room.id, version, frame).is_some() {
             self.still_behind(std::iter::once(room.id));
         }
         Ok(())

@@ -4,25 +4,25 @@ use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 
 use super::Session;
-use crate::connections::connection::Asker;
+use crate::connections::connection::ReplyTo;
 use crate::domain::ChatId;
 use crate::problem::{Code, Problem};
-use crate::rooms::command::{Alter, Command, Reply};
+use crate::rooms::command::{Command, Mutation, Reply};
 use crate::store::writer::Change;
 
 /// Edits and deletions that wait for their room to be looked up.
 const ALTERS_MAX: usize = 256;
 
 /// An edit or deletion whose room is not known yet.
-pub(super) struct Wish {
+pub(super) struct PendingEdit {
     pub(super) chat_id: ChatId,
     pub(super) change: Change,
-    pub(super) asker: Asker,
+    pub(super) asker: ReplyTo,
 }
 
 impl Session {
     /// Looks up the room of a chat and hands the change to it: one after the other, so that they keep their order.
-    pub(super) fn alter(&mut self, wish: Wish, ctx: &mut Context<Self>) -> Result<(), Problem> {
+    pub(super) fn alter(&mut self, wish: PendingEdit, ctx: &mut Context<Self>) -> Result<(), Problem> {
         self.may_change()?;
         let Some(device) = &mut self.device else { return Ok(()) };
         if device.alters.len() >= ALTERS_MAX {
@@ -35,7 +35,7 @@ impl Session {
 
     fn alter_next(&mut self, ctx: &mut Context<Self>) {
         let Some(device) = self.device.as_mut().filter(|device| !device.altering) else { return };
-        let Some(Wish { chat_id, change, asker }) = device.alters.pop_front() else { return };
+        let Some(PendingEdit { chat_id, change, asker }) = device.alters.pop_front() else { return };
         device.altering = true;
         let store = self.parts.store.clone();
         let look_up = async move { store.chatroom_of_chat(chat_id).await };
@@ -44,8 +44,8 @@ impl Session {
             let told = match found {
                 Ok(Some(room)) => {
                     let reply = Reply::Device(asker.clone());
-                    let alter = Alter { by: session.link.chatter_id, chat_id, change, reply };
-                    session.parts.registry.tell(room, Command::Alter(alter))
+                    let alter = Mutation { by: session.connection.chatter_id, chat_id, change, reply };
+                    session.parts.registry.send(room, Command::Mutation(alter))
                 }
                 Ok(None) => Err(Problem::not_found("chat")),
                 Err(error) => Err(error.into()),

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{Parts, Session};
 use crate::auth::token::Claims;
-use crate::connections::connection::{Asker, Link};
+use crate::connections::connection::{Connection, ReplyTo};
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, Seq};
@@ -23,11 +23,11 @@ use crate::problem::{Code, Problem};
 use crate::protocol::device::client::{Body, ClientFrame, Unreadable};
 use crate::protocol::device::server::ServerFrame;
 use crate::rooms::command::{Command, Reply};
-use crate::store::writer::{Change, Move};
+use crate::store::writer::{Change, WatermarkUpdate};
 use crate::websocket::framing::{Close, text_frame};
 use crate::websocket::out_queue::OutQueue;
-use edits::Wish;
-use jobs::Work;
+use edits::PendingEdit;
+use jobs::Job;
 
 /// Whoever has not signed in by then is sent away.
 const SIGN_IN_MAX: Duration = Duration::from_secs(10);
@@ -44,18 +44,18 @@ pub struct Device {
     /// The address that an unsigned socket counts against.
     address: IpAddr,
     /// What has to be read from the database, one after the other.
-    work: VecDeque<Work>,
+    work: VecDeque<Job>,
     working: bool,
     /// A timer will try again to read what could not be read.
     retrying: bool,
-    alters: VecDeque<Wish>,
+    alters: VecDeque<PendingEdit>,
     altering: bool,
     foreign: u32,
     foreign_since: Instant,
 }
 
 /// What a frame asks for, its content checked.
-enum Wanted {
+enum DeviceRequest {
     Chat(ChatroomId, Content, ClientId),
     Change(ChatId, Change),
     Other(Body),
@@ -76,17 +76,17 @@ impl Session {
             foreign: 0,
             foreign_since: Instant::now(),
         };
-        let link = Arc::new(Link::device(0, None, out));
-        let taken = claims.is_some() || parts.sessions.add_unsigned(address, link.clone());
-        device.work.extend(claims.map(|claims| Work::SignIn(claims, None)));
-        taken.then(|| Self::new(link, parts, Micros(i64::MAX), Some(Box::new(device))))
+        let connection = Arc::new(Connection::device(0, None, out));
+        let taken = claims.is_some() || parts.connections.add_unsigned(address, connection.clone());
+        device.work.extend(claims.map(|claims| Job::SignIn(claims, None)));
+        taken.then(|| Self::new(connection, parts, Micros(i64::MAX), Some(Box::new(device))))
     }
 
     /// A token that came with the upgrade signs in now; one that did not has some time to come.
     pub(super) fn start_device(&mut self, ctx: &mut Context<Self>) {
         let Some(device) = &mut self.device else { return };
         match device.work.pop_front() {
-            Some(Work::SignIn(claims, _)) => self.signed_in(claims, ctx),
+            Some(Job::SignIn(claims, _)) => self.signed_in(claims, ctx),
             _ => drop(ctx.run_later(SIGN_IN_MAX, |session, ctx| {
                 if !session.is_signed_in() {
                     session.close(Close::TOKEN_REFUSED, ctx);
@@ -97,18 +97,18 @@ impl Session {
 
     pub(super) fn stop_device(&self) {
         if let Some(device) = &self.device {
-            self.parts.sessions.remove_unsigned(device.address, &self.link);
+            self.parts.connections.remove_unsigned(device.address, &self.connection);
         }
     }
 
     fn is_signed_in(&self) -> bool {
-        self.link.chatter_id != 0
+        self.connection.chatter_id != 0
     }
 
     pub(super) fn on_device_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
         let refused = match ClientFrame::parse(text) {
             Ok(ClientFrame { reference, body }) => {
-                let asker = Asker { link: self.link.clone(), reference };
+                let asker = ReplyTo { connection: self.connection.clone(), reference };
                 let problem = match self.checked(body) {
                     Ok(wish) => self.carry_out(wish, &asker, ctx).err(),
                     Err(problem) => Some(self.count_frame().err().unwrap_or(problem)),
@@ -124,7 +124,7 @@ impl Session {
             }
         };
         if let Some((reference, problem)) = refused {
-            self.link.refuse_frame(reference, &problem);
+            self.connection.refuse_frame(reference, &problem);
             if problem.code == Code::RateLimited {
                 self.count_refusal(ctx);
             }
@@ -133,27 +133,29 @@ impl Session {
 
     /// What a frame asks for, if it may be asked for now. Chats and their changes count against the chatter's rate, however
     /// they come; everything else against the rate of frames.
-    fn checked(&self, body: Body) -> Result<Wanted, Problem> {
+    fn checked(&self, body: Body) -> Result<DeviceRequest, Problem> {
         if !self.is_signed_in() && !matches!(body, Body::Auth { .. }) {
             return Err(Problem::new(Code::TokenMissing, "Sign in first: {\"type\": \"auth\", \"token\": \"…\"}."));
         }
         Ok(match body {
             Body::Send { chatroom_id, client_id, content } => {
-                Wanted::Chat(chatroom_id, Content::parse(content)?, ClientId::parse(client_id)?)
+                DeviceRequest::Chat(chatroom_id, Content::parse(content)?, ClientId::parse(client_id)?)
             }
-            Body::Edit { chat_id, content } => Wanted::Change(chat_id, Change::Edit(Content::parse(content)?)),
-            Body::Delete { chat_id } => Wanted::Change(chat_id, Change::Delete),
-            other => Wanted::Other(other),
+            Body::Edit { chat_id, content } => DeviceRequest::Change(chat_id, Change::Edit(Content::parse(content)?)),
+            Body::Delete { chat_id } => DeviceRequest::Change(chat_id, Change::Delete),
+            other => DeviceRequest::Other(other),
         })
     }
 
-    fn carry_out(&mut self, wanted: Wanted, asker: &Asker, ctx: &mut Context<Self>) -> Result<(), Problem> {
+    fn carry_out(&mut self, wanted: DeviceRequest, asker: &ReplyTo, ctx: &mut Context<Self>) -> Result<(), Problem> {
         let body = match wanted {
-            Wanted::Chat(chatroom_id, content, client_id) => {
+            DeviceRequest::Chat(chatroom_id, content, client_id) => {
                 return self.post(chatroom_id, content, Some(client_id), Reply::Device(asker.clone()));
             }
-            Wanted::Change(chat_id, change) => return self.alter(Wish { chat_id, change, asker: asker.clone() }, ctx),
-            Wanted::Other(body) => body,
+            DeviceRequest::Change(chat_id, change) => {
+                return self.alter(PendingEdit { chat_id, change, asker: asker.clone() }, ctx);
+            }
+            DeviceRequest::Other(body) => body,
         };
         self.count_frame()?;
         match body {
@@ -163,33 +165,33 @@ impl Session {
             }
             Body::Typing { chatroom_id, typing } => {
                 let asker = asker.clone();
-                self.parts.registry.tell(chatroom_id, Command::Typing { typing, asker })
+                self.parts.registry.send(chatroom_id, Command::Typing { typing, asker })
             }
             Body::Resume { chatrooms } => {
                 let rooms: Vec<ChatroomId> = chatrooms.iter().map(|(room, _)| *room).collect();
-                self.add_work(Work::Resume(asker.reference.clone(), chatrooms), ctx)?;
-                self.link.cursors(|cursors| rooms.iter().for_each(|room| cursors.hold_known(*room)));
+                self.add_work(Job::Resume(asker.reference.clone(), chatrooms), ctx)?;
+                self.connection.cursors(|cursors| rooms.iter().for_each(|room| cursors.hold_known(*room)));
                 Ok(())
             }
             Body::Ping => {
-                self.link.push(text_frame(&ServerFrame::Pong { reference: asker.reference.clone() }));
+                self.connection.push(text_frame(&ServerFrame::Pong { reference: asker.reference.clone() }));
                 Ok(())
             }
             Body::Send { .. } | Body::Edit { .. } | Body::Delete { .. } => Ok(()),
         }
     }
 
-    fn authenticate(&mut self, token: &str, asker: &Asker, ctx: &mut Context<Self>) -> Result<(), Problem> {
+    fn authenticate(&mut self, token: &str, asker: &ReplyTo, ctx: &mut Context<Self>) -> Result<(), Problem> {
         let claims = match self.parts.tokens.verify(token) {
             Ok(claims) => claims,
             Err(error) if self.is_signed_in() => return Err(error.into()),
             Err(error) => {
-                self.link.refuse_frame(asker.reference.clone(), &error.into());
+                self.connection.refuse_frame(asker.reference.clone(), &error.into());
                 self.close(Close::TOKEN_REFUSED, ctx);
                 return Ok(());
             }
         };
-        if self.is_signed_in() && claims.chatter_id != self.link.chatter_id {
+        if self.is_signed_in() && claims.chatter_id != self.connection.chatter_id {
             let detail = "This is somebody else's token; they need a socket of their own.";
             return Err(Problem::new(Code::TokenInvalid, detail));
         }
@@ -201,21 +203,21 @@ impl Session {
         if self.device.as_ref().is_some_and(|device| device.working) {
             return Err(Problem::new(Code::Busy, "A token is being looked at; wait for the answer."));
         }
-        self.add_work(Work::Admit(claims, asker.reference.clone()), ctx)
+        self.add_work(Job::Admit(claims, asker.reference.clone()), ctx)
     }
 
     /// The token is good: from now on the socket is found by its chatter, and then the database is read.
     fn signed_in(&mut self, claims: Claims, ctx: &mut Context<Self>) {
-        let unsigned = self.link.clone();
-        let link = Arc::new(Link::device(claims.chatter_id, claims.sign_in_id, unsigned.out.clone()));
-        link.attach(ctx.address());
-        let heard = Box::pin(self.parts.sessions.add(link.clone()));
+        let unsigned = self.connection.clone();
+        let connection = Arc::new(Connection::device(claims.chatter_id, claims.sign_in_id, unsigned.out.clone()));
+        connection.attach(ctx.address());
+        let heard = Box::pin(self.parts.connections.add(connection.clone()));
         self.stop_device();
-        self.link = link;
+        self.connection = connection;
         self.expires_at = claims.expires_at;
         self.schedule(ctx);
         if let Some(device) = &mut self.device {
-            device.work.push_front(Work::SignIn(claims, Some(heard)));
+            device.work.push_front(Job::SignIn(claims, Some(heard)));
         }
         self.work_on(ctx);
     }
@@ -225,22 +227,25 @@ impl Session {
         room: ChatroomId,
         delivered: Option<Seq>,
         read: Option<Seq>,
-        asker: &Asker,
+        asker: &ReplyTo,
     ) -> Result<(), Problem> {
         for (field, seq) in [("delivered_seq", delivered), ("read_seq", read)] {
             if seq.is_some_and(|seq| !(0..SEQ_END).contains(&seq)) {
                 return Err(Problem::invalid(field, "It must be the seq of a chat in this room."));
             }
         }
-        let (chatter_id, asker) = (self.link.chatter_id, Some(asker.clone()));
-        let steps = [delivered.map(Move::Delivered), read.map(Move::Read)];
-        self.parts.registry.tell(room, Command::Watermark { chatter_id, steps, asker })
+        let (chatter_id, asker) = (self.connection.chatter_id, Some(asker.clone()));
+        let steps = [delivered.map(WatermarkUpdate::Delivered), read.map(WatermarkUpdate::Read)];
+        self.parts.registry.send(room, Command::Watermark { chatter_id, steps, asker })
     }
 
     fn count_frame(&self) -> Result<(), Problem> {
         let Some(device) = &self.device else { return Ok(()) };
-        let whose =
-            if self.is_signed_in() { Sender::Chatter(self.link.chatter_id) } else { Sender::Address(device.address) };
+        let whose = if self.is_signed_in() {
+            Sender::Chatter(self.connection.chatter_id)
+        } else {
+            Sender::Address(device.address)
+        };
         let too_fast =
             |wait| Problem::new(Code::RateLimited, "Too many frames; wait before the next.").retry_after(wait);
         self.parts.limits.frame(whose).map_err(too_fast)

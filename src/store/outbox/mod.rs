@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 
-pub use self::pending::{DeviceToken, Key, Lease, Owed, Settlement};
+pub use self::pending::{DeviceToken, Key, Lease, PendingPush, Settlement};
 use super::chats::chat_of;
 use super::pool::Pool;
 use super::{StoreError, begin, columns};
@@ -96,7 +96,7 @@ impl Outbox {
     }
 
     /// What decides over these rows, read after they were claimed. A room that is gone owes nothing.
-    pub async fn owed(&self, leases: &[Lease]) -> Result<Vec<Owed>, StoreError> {
+    pub async fn owed(&self, leases: &[Lease]) -> Result<Vec<PendingPush>, StoreError> {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
@@ -105,7 +105,7 @@ impl Outbox {
         let owed = leases.iter().map(|lease| {
             let (newest, oldest) = unconfirmed.remove(&lease.key).unzip();
             let tokens = newest.as_ref().and_then(|_| tokens.get(&lease.key.receiver_id)).cloned().unwrap_or_default();
-            Owed { lease: *lease, newest, oldest_create_time: oldest, tokens }
+            PendingPush { lease: *lease, newest, oldest_create_time: oldest, tokens }
         });
         Ok(owed.collect())
     }

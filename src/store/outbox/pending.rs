@@ -61,7 +61,7 @@ impl fmt::Debug for DeviceToken {
 
 /// A claimed row with all that decides what becomes of it.
 #[derive(Clone)]
-pub struct Owed {
+pub struct PendingPush {
     /// The claim.
     pub lease: Lease,
     /// The newest chat that is neither confirmed nor deleted.

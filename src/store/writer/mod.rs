@@ -1,6 +1,6 @@
 //! The one writer of chats: whatever waits, from all rooms, becomes one transaction (group commit).
 //!
-//! Room actors hand in commands and take the next at once; their [`Home`] hears what became of each after the
+//! Room actors hand in commands and take the next at once; their [`OutcomeSink`] hears what became of each after the
 //! commit, in the order of the room. There is no timer: a batch is what gathered while the last one committed. A
 //! bad row fails alone. Edits, deletions and watermarks go the same way.
 
@@ -19,9 +19,9 @@ use tokio::sync::mpsc;
 
 pub use crate::metrics::writer::Tally;
 pub(super) use plan::{ClientKey, Known};
-pub use watermarks::Move;
-use watermarks::Moves;
-pub use task::Loop;
+pub use task::WriterTask;
+use watermarks::WatermarkQueue;
+pub use watermarks::WatermarkUpdate;
 
 use super::connect::Opened;
 use crate::domain::chat::{Chat, ClientId, Content};
@@ -41,7 +41,7 @@ pub struct Append {
 }
 
 /// A change of a stored chat by its sender.
-pub struct Alter {
+pub struct Mutation {
     pub chatroom_id: ChatroomId,
     pub chat_id: ChatId,
     pub by: ChatterId,
@@ -59,22 +59,22 @@ pub enum Change {
 /// What a room may ask of the writer.
 pub enum Command {
     Append(Append),
-    Alter(Alter),
+    Mutation(Mutation),
 }
 
 impl Command {
     fn chatroom_id(&self) -> ChatroomId {
         match self {
             Self::Append(append) => append.chatroom_id,
-            Self::Alter(alter) => alter.chatroom_id,
+            Self::Mutation(alter) => alter.chatroom_id,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Self::Append(append) => append.content.as_str().len(),
-            Self::Alter(Alter { change: Change::Edit(content), .. }) => content.as_str().len(),
-            Self::Alter(_) => 0,
+            Self::Mutation(Mutation { change: Change::Edit(content), .. }) => content.as_str().len(),
+            Self::Mutation(_) => 0,
         }
     }
 }
@@ -110,14 +110,14 @@ pub enum Refusal {
 pub type Outcome = Result<Stored, Refusal>;
 
 /// Who hears what became of a room's commands: the room actor. Called on the writer's thread, after the commit.
-pub trait Home: Send + Sync {
+pub trait OutcomeSink: Send + Sync {
     /// Outcomes by ticket, in the room's order.
     fn settled(&self, outcomes: Vec<(u64, Outcome)>);
 }
 
 /// Watermarks that moved: where they are now, and whose they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moved {
+pub struct MovedWatermark {
     pub chatroom_id: ChatroomId,
     pub chatter_id: ChatterId,
     /// The other person of the room; the chatter itself in notes to self.
@@ -131,19 +131,19 @@ pub struct Moved {
 }
 
 /// Who hears of watermarks that moved. Called on the writer's thread, after the commit: it must not wait.
-pub trait Watcher: Send + Sync {
+pub trait WatermarkObserver: Send + Sync {
     /// At least one, each with the row as it is now.
-    fn moved(&self, moved: Vec<Moved>);
+    fn moved(&self, moved: Vec<MovedWatermark>);
 }
 
 /// The watcher, once there is one.
-type Watching = Arc<OnceLock<Arc<dyn Watcher>>>;
+type Watching = Arc<OnceLock<Arc<dyn WatermarkObserver>>>;
 
 /// One command on its way.
 pub struct Submission {
     pub ticket: u64,
     pub command: Command,
-    pub home: Arc<dyn Home>,
+    pub home: Arc<dyn OutcomeSink>,
 }
 
 /// The writer's queue is full: refuse with `busy`.
@@ -154,7 +154,7 @@ pub struct Full;
 #[derive(Clone)]
 pub struct WriterHandle {
     queue: mpsc::Sender<Submission>,
-    moves: Arc<Moves>,
+    moves: Arc<WatermarkQueue>,
     watcher: Watching,
     /// Commands that were handed in and not settled yet.
     in_flight: Arc<AtomicUsize>,
@@ -192,12 +192,12 @@ impl WriterHandle {
     }
 
     /// Moves a watermark forward, at most 250 ms later, together with others.
-    pub fn move_watermark(&self, chatroom_id: ChatroomId, chatter_id: ChatterId, by: Move) {
+    pub fn move_watermark(&self, chatroom_id: ChatroomId, chatter_id: ChatterId, by: WatermarkUpdate) {
         self.moves.add(chatroom_id, chatter_id, by);
     }
 
     /// Tells this one from now on of watermarks that moved; there is one, and the first stays.
-    pub fn watch(&self, watcher: Arc<dyn Watcher>) {
+    pub fn watch(&self, watcher: Arc<dyn WatermarkObserver>) {
         if self.watcher.set(watcher).is_err() {
             tracing::error!("watermarks have a watcher already");
         }
@@ -205,10 +205,12 @@ impl WriterHandle {
 }
 
 /// The writer and where to hand in.
-pub(super) fn new(opened: &Opened, push_grace: Duration) -> (WriterHandle, Loop) {
+pub(super) fn new(opened: &Opened, push_grace: Duration) -> (WriterHandle, WriterTask) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
-    let (moves, watcher, in_flight) = (Arc::new(Moves::default()), Watching::default(), Arc::new(AtomicUsize::new(0)));
+    let (moves, watcher, in_flight) =
+        (Arc::new(WatermarkQueue::default()), Watching::default(), Arc::new(AtomicUsize::new(0)));
     let tally = Arc::new(Tally::default());
-    let run = Loop::new(queue, moves.clone(), watcher.clone(), in_flight.clone(), tally.clone(), opened, push_grace);
+    let run =
+        WriterTask::new(queue, moves.clone(), watcher.clone(), in_flight.clone(), tally.clone(), opened, push_grace);
     (WriterHandle { queue: sender, moves, watcher, in_flight, tally }, run)
 }

@@ -80,20 +80,20 @@ impl Parked {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::writer::{Alter, Change, Command, Home, Outcome};
+    use crate::store::writer::{Change, Command, Mutation, Outcome, OutcomeSink};
     use std::sync::Arc;
 
     use super::*;
 
     struct Nobody;
 
-    impl Home for Nobody {
+    impl OutcomeSink for Nobody {
         fn settled(&self, _: Vec<(u64, Outcome)>) {}
     }
 
     fn submission(room: ChatroomId, ticket: u64) -> Submission {
-        let alter = Alter { chatroom_id: room, chat_id: 1, by: 1, receiver_id: 2, change: Change::Delete };
-        Submission { ticket, command: Command::Alter(alter), home: Arc::new(Nobody) }
+        let alter = Mutation { chatroom_id: room, chat_id: 1, by: 1, receiver_id: 2, change: Change::Delete };
+        Submission { ticket, command: Command::Mutation(alter), home: Arc::new(Nobody) }
     }
 
     fn tickets(submissions: &[Submission], room: ChatroomId) -> Vec<u64> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::task::Verdict;
+use super::task::Attempt;
 use super::{Append, Outcome, Refusal, Stored};
 use crate::domain::chat::{Chat, first_hash};
 use crate::domain::clock::Micros;
@@ -39,7 +39,7 @@ pub(super) struct RoomLoad {
 
 /// The newest chat of the batch that a receiver in a room is owed a push for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Owed {
+pub(super) struct PendingPush {
     /// The room's index in [`Plan::rooms`].
     pub(super) room: usize,
     pub(super) receiver_id: ChatterId,
@@ -51,7 +51,7 @@ pub(super) struct Owed {
 pub(super) struct Plan<'a> {
     pub(super) fresh: Vec<Fresh<'a>>,
     pub(super) rooms: Vec<RoomLoad>,
-    pub(super) owed: Vec<Owed>,
+    pub(super) owed: Vec<PendingPush>,
     /// Outcomes that need no row: retries and conflicts, by index among the appends.
     settled: Vec<(usize, Outcome)>,
     /// Appends that repeat a client_id of the same batch: index, and the index into `fresh` that they repeat.
@@ -123,36 +123,36 @@ impl<'a> Plan<'a> {
         }
         match self.owed.iter_mut().rev().find(|o| o.room == room && o.receiver_id == append.receiver_id) {
             Some(owed) => owed.place = place,
-            None => self.owed.push(Owed { room, receiver_id: append.receiver_id, place }),
+            None => self.owed.push(PendingPush { room, receiver_id: append.receiver_id, place }),
         }
     }
 
     /// The verdicts in the order of the appends. `ids` follow `fresh`; they are read only where the room got numbers.
-    pub(super) fn verdicts(self, appends: usize, rooms: &[RoomGot], ids: &[i64], push_owed: bool) -> Vec<Verdict> {
-        let mut verdicts: Vec<Option<Verdict>> = (0..appends).map(|_| None).collect();
+    pub(super) fn verdicts(self, appends: usize, rooms: &[RoomGot], ids: &[i64], push_owed: bool) -> Vec<Attempt> {
+        let mut verdicts: Vec<Option<Attempt>> = (0..appends).map(|_| None).collect();
         let done: Vec<(usize, Result<Chat, Option<Refusal>>)> =
             self.fresh.iter().zip(ids).map(|(fresh, id)| (fresh.at, chat(fresh, *id, rooms[fresh.room]))).collect();
         for (at, of) in self.repeats {
             verdicts[at] = Some(match &done[of].1 {
-                Ok(chat) => Verdict::Done(Ok(Stored::Again(chat.clone()))),
+                Ok(chat) => Attempt::Done(Ok(Stored::Again(chat.clone()))),
                 Err(refusal) => refused(*refusal),
             });
         }
         for (at, result) in done {
             verdicts[at] = Some(match result {
-                Ok(chat) => Verdict::Done(Ok(Stored::New { chat, push_owed })),
+                Ok(chat) => Attempt::Done(Ok(Stored::New { chat, push_owed })),
                 Err(refusal) => refused(refusal),
             });
         }
         for (at, outcome) in self.settled {
-            verdicts[at] = Some(Verdict::Done(outcome));
+            verdicts[at] = Some(Attempt::Done(outcome));
         }
-        verdicts.into_iter().map(|v| v.unwrap_or(Verdict::Done(Err(Refusal::Failed)))).collect()
+        verdicts.into_iter().map(|v| v.unwrap_or(Attempt::Done(Err(Refusal::Failed)))).collect()
     }
 }
 
-fn refused(refusal: Option<Refusal>) -> Verdict {
-    refusal.map_or(Verdict::Locked, |refusal| Verdict::Done(Err(refusal)))
+fn refused(refusal: Option<Refusal>) -> Attempt {
+    refusal.map_or(Attempt::Locked, |refusal| Attempt::Done(Err(refusal)))
 }
 
 fn chat(fresh: &Fresh<'_>, id: i64, got: RoomGot) -> Result<Chat, Option<Refusal>> {
@@ -199,10 +199,10 @@ mod tests {
         plan.verdicts(appends.len(), got, &ids, false)
             .into_iter()
             .map(|verdict| match verdict {
-                Verdict::Done(Ok(Stored::New { chat, .. })) => format!("new {} at {}", chat.seq, chat.id),
-                Verdict::Done(Ok(Stored::Again(chat))) => format!("again {}", chat.seq),
-                Verdict::Done(other) => format!("{other:?}"),
-                Verdict::Locked => "locked".to_owned(),
+                Attempt::Done(Ok(Stored::New { chat, .. })) => format!("new {} at {}", chat.seq, chat.id),
+                Attempt::Done(Ok(Stored::Again(chat))) => format!("again {}", chat.seq),
+                Attempt::Done(other) => format!("{other:?}"),
+                Attempt::Locked => "locked".to_owned(),
             })
             .collect()
     }
@@ -264,7 +264,10 @@ mod tests {
         let batch = [append(1, 1, None, "a"), append(1, 2, None, "b"), append(1, 1, None, "c")];
         let appends: Vec<&Append> = batch.iter().collect();
         let plan = Plan::new(&appends, &client_keys(&appends), &HashMap::new());
-        assert_eq!(plan.owed, [Owed { room: 0, receiver_id: 2, place: 3 }, Owed { room: 0, receiver_id: 1, place: 2 }]);
+        assert_eq!(
+            plan.owed,
+            [PendingPush { room: 0, receiver_id: 2, place: 3 }, PendingPush { room: 0, receiver_id: 1, place: 2 }]
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::parked::Parked;
 use super::watermarks;
-use super::watermarks::Moves;
-use super::{Command, Home, Moved, Outcome, Refusal, Submission, Tally, Watching, postgres, sqlite};
+use super::watermarks::WatermarkQueue;
+use super::{Command, MovedWatermark, Outcome, OutcomeSink, Refusal, Submission, Tally, Watching, postgres, sqlite};
 use crate::domain::ChatroomId;
 use crate::store::StoreError;
 use crate::store::chats::is_duplicate;
@@ -30,9 +30,9 @@ const PARKED_MAX: usize = 4_096;
 const WAITED_MAX: Duration = Duration::from_millis(1_500);
 
 /// The writer's loop; `app` runs it on the thread of the rooms.
-pub struct Loop {
+pub struct WriterTask {
     queue: mpsc::Receiver<Submission>,
-    moves: Arc<Moves>,
+    moves: Arc<WatermarkQueue>,
     watcher: Watching,
     in_flight: Arc<AtomicUsize>,
     tally: Arc<Tally>,
@@ -46,18 +46,18 @@ enum Database {
 }
 
 /// What a room is told after a commit: outcomes by ticket.
-type ForRoom = (Arc<dyn Home>, Vec<(u64, Outcome)>);
+type ForRoom = (Arc<dyn OutcomeSink>, Vec<(u64, Outcome)>);
 
 /// What became of one command of a batch, or that its room is locked by something else.
-pub(crate) enum Verdict {
+pub(crate) enum Attempt {
     Done(Outcome),
     Locked,
 }
 
-impl Loop {
+impl WriterTask {
     pub(super) fn new(
         queue: mpsc::Receiver<Submission>,
-        moves: Arc<Moves>,
+        moves: Arc<WatermarkQueue>,
         watcher: Watching,
         in_flight: Arc<AtomicUsize>,
         tally: Arc<Tally>,
@@ -141,7 +141,7 @@ impl Loop {
         let begun = Instant::now();
         let verdicts = self.database.commit(&commands).await;
         self.tally.batch(&verdicts, begun.elapsed());
-        let outage = verdicts.iter().any(|v| matches!(v, Verdict::Done(Err(Refusal::Unavailable))));
+        let outage = verdicts.iter().any(|v| matches!(v, Attempt::Done(Err(Refusal::Unavailable))));
         let locked = self.settle(batch, verdicts);
         self.parked.again(locked);
         let expired = self.parked.expired();
@@ -180,18 +180,18 @@ impl Loop {
     }
 
     fn refuse(&self, submissions: Vec<Submission>) {
-        let verdicts = submissions.iter().map(|_| Verdict::Done(Err(Refusal::Unavailable))).collect();
+        let verdicts = submissions.iter().map(|_| Attempt::Done(Err(Refusal::Unavailable))).collect();
         self.settle(submissions, verdicts);
     }
 
     /// Tells each room what became of its commands; gives back, in order, those whose rooms were locked.
-    fn settle(&self, batch: Vec<Submission>, verdicts: Vec<Verdict>) -> Vec<Submission> {
+    fn settle(&self, batch: Vec<Submission>, verdicts: Vec<Attempt>) -> Vec<Submission> {
         let mut rooms: Vec<ForRoom> = Vec::new();
         let mut index: HashMap<ChatroomId, usize> = HashMap::new();
         let mut locked = Vec::new();
         let taken = batch.len();
         for (submission, verdict) in batch.into_iter().zip(verdicts) {
-            let Verdict::Done(outcome) = verdict else {
+            let Attempt::Done(outcome) = verdict else {
                 locked.push(submission);
                 continue;
             };
@@ -210,7 +210,7 @@ impl Loop {
 }
 
 impl Database {
-    async fn commit(&mut self, commands: &[&Command]) -> Vec<Verdict> {
+    async fn commit(&mut self, commands: &[&Command]) -> Vec<Attempt> {
         let mut tried = self.try_commit(commands).await;
         // Another instance has stored one of these client_ids since they were looked up: now it is found.
         if commands.len() > 1 && matches!(&tried, Err(StoreError::Failed(error)) if is_duplicate(error)) {
@@ -221,49 +221,53 @@ impl Database {
             Err(StoreError::Unavailable(error)) => {
                 let error = error.as_ref().map(ToString::to_string);
                 tracing::warn!(error, chats = commands.len(), "a batch was not stored: the database does not answer");
-                commands.iter().map(|_| Verdict::Done(Err(Refusal::Unavailable))).collect()
+                commands.iter().map(|_| Attempt::Done(Err(Refusal::Unavailable))).collect()
             }
             // Another instance has stored the same client_id since it was looked up: the next time it is found.
-            Err(StoreError::Failed(error)) if commands.len() == 1 && is_duplicate(&error) => vec![Verdict::Locked],
+            Err(StoreError::Failed(error)) if commands.len() == 1 && is_duplicate(&error) => vec![Attempt::Locked],
             Err(StoreError::Failed(error)) if commands.len() == 1 => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a chat could not be stored");
-                vec![Verdict::Done(Err(Refusal::Failed))]
+                vec![Attempt::Done(Err(Refusal::Failed))]
             }
             Err(StoreError::Failed(_)) => self.commit_each(commands).await,
         }
     }
 
     /// One bad row must not fail its neighbours: each on its own, for as long as the database answers.
-    async fn commit_each(&mut self, commands: &[&Command]) -> Vec<Verdict> {
+    async fn commit_each(&mut self, commands: &[&Command]) -> Vec<Attempt> {
         let mut verdicts = Vec::with_capacity(commands.len());
         let mut locked = HashSet::new();
         let mut answers = true;
         for command in commands {
             let room = command.chatroom_id();
             let verdict = match answers {
-                false => Verdict::Done(Err(Refusal::Unavailable)),
+                false => Attempt::Done(Err(Refusal::Unavailable)),
                 // Behind a command of its room that has to wait.
-                true if locked.contains(&room) => Verdict::Locked,
+                true if locked.contains(&room) => Attempt::Locked,
                 true => Box::pin(self.commit(&[command])).await.remove(0),
             };
             match &verdict {
-                Verdict::Locked => drop(locked.insert(room)),
-                Verdict::Done(Err(Refusal::Unavailable)) => answers = false,
-                Verdict::Done(_) => {}
+                Attempt::Locked => drop(locked.insert(room)),
+                Attempt::Done(Err(Refusal::Unavailable)) => answers = false,
+                Attempt::Done(_) => {}
             }
             verdicts.push(verdict);
         }
         verdicts
     }
 
-    async fn try_commit(&mut self, commands: &[&Command]) -> Result<Vec<Verdict>, StoreError> {
+    async fn try_commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.commit(commands).await,
             Self::Postgres(postgres) => postgres.commit(commands).await,
         }
     }
 
-    async fn move_watermarks(&mut self, rows: &[watermarks::Row], moved: &mut Vec<Moved>) -> Result<(), StoreError> {
+    async fn move_watermarks(
+        &mut self,
+        rows: &[watermarks::Row],
+        moved: &mut Vec<MovedWatermark>,
+    ) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
             Self::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,

@@ -9,7 +9,7 @@ use sea_orm::sqlx;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::Moved;
+use super::MovedWatermark;
 use crate::domain::{ChatroomId, ChatterId, Seq};
 
 /// How long a watermark may wait for company.
@@ -19,7 +19,7 @@ const PUT_BACK_MAX: usize = 100_000;
 
 /// One step of a watermark; forward only, stale steps change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Move {
+pub enum WatermarkUpdate {
     /// A socket proved that its client received every chat from `from` to `to`. Moves `delivered_seq` only if
     /// nothing older is undelivered.
     Received { from: Seq, to: Seq },
@@ -55,18 +55,20 @@ impl Row {
     }
 
     /// Takes the step in, or gives it back where one row cannot say both: two proofs with a gap between them.
-    fn merge(&mut self, step: Move) -> Result<(), Move> {
+    fn merge(&mut self, step: WatermarkUpdate) -> Result<(), WatermarkUpdate> {
         match step {
             // What is delivered after it is not read by it.
-            Move::Sent => self.sent_at = self.delivered.max(self.read),
-            Move::Read(seq) => self.read = self.read.max(seq),
-            Move::Delivered(seq) => (self.from, self.delivered) = (1, self.delivered.max(seq)),
-            Move::Received { from, to } if self.delivered == 0 => (self.from, self.delivered) = (from, to),
-            Move::Received { from, to } if from <= self.delivered.saturating_add(1) && to >= self.from - 1 => {
+            WatermarkUpdate::Sent => self.sent_at = self.delivered.max(self.read),
+            WatermarkUpdate::Read(seq) => self.read = self.read.max(seq),
+            WatermarkUpdate::Delivered(seq) => (self.from, self.delivered) = (1, self.delivered.max(seq)),
+            WatermarkUpdate::Received { from, to } if self.delivered == 0 => (self.from, self.delivered) = (from, to),
+            WatermarkUpdate::Received { from, to }
+                if from <= self.delivered.saturating_add(1) && to >= self.from - 1 =>
+            {
                 self.from = self.from.min(from);
                 self.delivered = self.delivered.max(to);
             }
-            Move::Received { .. } => return Err(step),
+            WatermarkUpdate::Received { .. } => return Err(step),
         }
         Ok(())
     }
@@ -74,7 +76,7 @@ impl Row {
 
 /// The waiting rows, shared by the rooms that add and the writer that takes.
 #[derive(Default)]
-pub(super) struct Moves {
+pub(super) struct WatermarkQueue {
     waiting: Mutex<Waiting>,
     added: Notify,
 }
@@ -87,8 +89,8 @@ struct Waiting {
     since: Option<Instant>,
 }
 
-impl Moves {
-    pub(super) fn add(&self, chatroom_id: ChatroomId, chatter_id: ChatterId, step: Move) {
+impl WatermarkQueue {
+    pub(super) fn add(&self, chatroom_id: ChatroomId, chatter_id: ChatterId, step: WatermarkUpdate) {
         let mut waiting = self.waiting.lock();
         let row = waiting.rows.entry((chatroom_id, chatter_id)).or_insert_with(|| Row::new(chatroom_id, chatter_id));
         if let Err(step) = row.merge(step) {
@@ -138,7 +140,7 @@ impl Moves {
                 // Whoever tries to send while the database is gone leaves many of these.
                 Entry::Occupied(mut first) if row.is_sent_only() => {
                     let last = newest.get(&key).and_then(|at| rest.get_mut(*at)).unwrap_or(first.get_mut());
-                    let merged = last.merge(Move::Sent);
+                    let merged = last.merge(WatermarkUpdate::Sent);
                     debug_assert!(merged.is_ok(), "only proofs may not fit");
                 }
                 Entry::Occupied(_) => {
@@ -191,13 +193,13 @@ RETURNING members.chatroom_id, members.chatter_id,
   coalesce((SELECT c.show_receipts FROM chatters c WHERE c.id = members.chatter_id), FALSE)";
 
 /// A row that [`MOVE_SQL`] gave back.
-pub(in crate::store::writer) fn moved_of<'r, R: sqlx::Row>(row: &'r R) -> Result<Moved, sqlx::Error>
+pub(in crate::store::writer) fn moved_of<'r, R: sqlx::Row>(row: &'r R) -> Result<MovedWatermark, sqlx::Error>
 where
     usize: sqlx::ColumnIndex<R>,
     i64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
     bool: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
 {
-    Ok(Moved {
+    Ok(MovedWatermark {
         chatroom_id: row.try_get(0)?,
         chatter_id: row.try_get(1)?,
         other_id: row.try_get(2)?,
@@ -212,19 +214,19 @@ where
 mod tests {
     use super::*;
 
-    fn taken(moves: &Moves) -> Vec<(Seq, Seq, Seq, Seq)> {
+    fn taken(moves: &WatermarkQueue) -> Vec<(Seq, Seq, Seq, Seq)> {
         moves.take().into_iter().map(|r| (r.from, r.delivered, r.read, r.sent_at)).collect()
     }
 
     #[test]
     fn steps_of_one_chatter_become_one_row() {
-        let moves = Moves::default();
+        let moves = WatermarkQueue::default();
         for step in [
-            Move::Received { from: 5, to: 6 },
-            Move::Received { from: 5, to: 9 },
-            Move::Read(3),
-            Move::Read(2),
-            Move::Sent,
+            WatermarkUpdate::Received { from: 5, to: 6 },
+            WatermarkUpdate::Received { from: 5, to: 9 },
+            WatermarkUpdate::Read(3),
+            WatermarkUpdate::Read(2),
+            WatermarkUpdate::Sent,
         ] {
             moves.add(1, 2, step);
         }
@@ -234,8 +236,8 @@ mod tests {
 
     #[test]
     fn what_is_delivered_after_sending_is_not_read_by_it() {
-        let moves = Moves::default();
-        for step in [Move::Delivered(2), Move::Sent, Move::Delivered(7)] {
+        let moves = WatermarkQueue::default();
+        for step in [WatermarkUpdate::Delivered(2), WatermarkUpdate::Sent, WatermarkUpdate::Delivered(7)] {
             moves.add(1, 2, step);
         }
         assert_eq!(taken(&moves), [(1, 7, 0, 2)]);
@@ -243,20 +245,20 @@ mod tests {
 
     #[test]
     fn two_proofs_with_a_gap_between_them_stay_two() {
-        let moves = Moves::default();
-        moves.add(1, 2, Move::Received { from: 1, to: 5 });
-        moves.add(1, 2, Move::Received { from: 8, to: 10 });
+        let moves = WatermarkQueue::default();
+        moves.add(1, 2, WatermarkUpdate::Received { from: 1, to: 5 });
+        moves.add(1, 2, WatermarkUpdate::Received { from: 8, to: 10 });
         assert_eq!(taken(&moves), [(1, 5, 0, -1)]);
         assert_eq!(taken(&moves), [(8, 10, 0, -1)]);
     }
 
     #[test]
     fn what_was_sent_while_nothing_is_stored_is_one_row_afterwards() {
-        let moves = Moves::default();
-        moves.add(1, 2, Move::Delivered(4));
+        let moves = WatermarkQueue::default();
+        moves.add(1, 2, WatermarkUpdate::Delivered(4));
         for _ in 0..50 {
             let tried = moves.take();
-            moves.add(1, 2, Move::Sent);
+            moves.add(1, 2, WatermarkUpdate::Sent);
             moves.put_back(tried);
         }
         assert_eq!(taken(&moves), [(1, 4, 0, 4)]);
@@ -265,9 +267,9 @@ mod tests {
 
     #[test]
     fn a_claim_needs_no_proof() {
-        let moves = Moves::default();
-        moves.add(1, 2, Move::Received { from: 8, to: 10 });
-        moves.add(1, 2, Move::Delivered(9));
+        let moves = WatermarkQueue::default();
+        moves.add(1, 2, WatermarkUpdate::Received { from: 8, to: 10 });
+        moves.add(1, 2, WatermarkUpdate::Delivered(9));
         assert_eq!(taken(&moves), [(1, 10, 0, -1)], "everything up to 9 is claimed and 8 to 10 proven");
     }
 }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 pub use body::OutBody;
 
 use super::framing::{Close, close_frame, ping_frame};
-use super::ping_proof::{Next, ReceiptProof};
+use super::ping_proof::{Next, PingProof};
 use crate::domain::Seq;
 use crate::metrics::delivery::Tally;
 
@@ -56,7 +56,7 @@ struct Shared {
     reader: Option<Waker>,
     /// The producer that waits for less.
     producer: Option<Waker>,
-    proof: ReceiptProof,
+    proof: PingProof,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl OutQueue {
             state: State::Open,
             reader: None,
             producer: None,
-            proof: ReceiptProof::default(),
+            proof: PingProof::default(),
         };
         let shared = Arc::new(Mutex::new(shared));
         (Self { shared: shared.clone(), bytes_max, tally }, OutBody { shared, bytes_max })

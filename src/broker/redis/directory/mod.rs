@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval_at, sleep};
 use super::connect::{Connection, Failure, Pace, in_time};
 use super::health::Side;
 use super::{FORMAT, Settings, Shared};
-use crate::broker::Hear;
+use crate::broker::BrokerEventHandler;
 use crate::broker::directory::{Batch, Here, Orphans};
 use crate::domain::ChatterId;
 
@@ -31,7 +31,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const KEPT: Duration = Duration::from_secs(3_600);
 
 /// What the handles and the worker share.
-pub(super) struct Roster {
+pub(super) struct PresenceDirectory {
     pub here: Here,
     names: Names,
     lease: Duration,
@@ -61,7 +61,7 @@ struct Life {
     before: String,
 }
 
-impl Roster {
+impl PresenceDirectory {
     pub fn new(settings: &Settings) -> Self {
         let name = |part| format!("{}:{FORMAT}:{part}", settings.prefix);
         let names = Names { leases: name("leases"), since: name("since"), sets: name("at:"), claims: name("claim:") };
@@ -98,7 +98,7 @@ impl Roster {
     }
 
     /// Who of these is connected elsewhere; none where that is not known.
-    pub async fn elsewhere(&self, chatters: &[ChatterId], within: Duration) -> Option<HashSet<ChatterId>> {
+    pub async fn connected_elsewhere(&self, chatters: &[ChatterId], within: Duration) -> Option<HashSet<ChatterId>> {
         if chatters.is_empty() {
             return Some(HashSet::new());
         }
@@ -146,29 +146,29 @@ impl Roster {
 }
 
 /// Keeps the roster for ever.
-pub(super) async fn run(shared: &Shared, hear: &dyn Hear) {
+pub(super) async fn run(shared: &Shared, handler: &dyn BrokerEventHandler) {
     let mut pace = Pace::new(shared.settings.backoff);
     // The last life that Redis knew of.
     let mut before = String::new();
     let mut said = false;
     loop {
-        let connection = pace.connection(shared, Side::Roster, || |_| {}).await;
+        let connection = pace.connection(shared, Side::PresenceDirectory, || |_| {}).await;
         let life = Life { own: format!("{:016x}", rand::random::<u64>()), before: before.clone() };
         let mut keeping = Keeping { shared, roster: &shared.roster, connection, life, written: 0 };
-        let failure = keeping.keep(&mut before, hear).await;
+        let failure = keeping.keep(&mut before, handler).await;
         if matches!(&failure, Failure::Redis(error) if !error.is_io_error()) && !std::mem::replace(&mut said, true) {
             tracing::warn!(why = %failure, "Redis refuses the scripts of the roster: who is connected elsewhere is not known");
         }
         shared.roster.here.pause();
         shared.roster.line.lock().redis = None;
-        shared.health.down(Side::Roster, &failure);
+        shared.health.down(Side::PresenceDirectory, &failure);
     }
 }
 
 /// One life.
 struct Keeping<'a> {
     shared: &'a Shared,
-    roster: &'a Roster,
+    roster: &'a PresenceDirectory,
     connection: Connection,
     life: Life,
     /// How many are in the set.
@@ -177,23 +177,27 @@ struct Keeping<'a> {
 
 impl Keeping<'_> {
     /// Until the connection fails or the life is over.
-    async fn keep(&mut self, before: &mut String, hear: &dyn Hear) -> Failure {
-        let Err(failure) = self.try_keep(before, hear).await;
+    async fn keep(&mut self, before: &mut String, handler: &dyn BrokerEventHandler) -> Failure {
+        let Err(failure) = self.try_keep(before, handler).await;
         failure
     }
 
-    async fn try_keep(&mut self, before: &mut String, hear: &dyn Hear) -> Result<std::convert::Infallible, Failure> {
+    async fn try_keep(
+        &mut self,
+        before: &mut String,
+        handler: &dyn BrokerEventHandler,
+    ) -> Result<std::convert::Infallible, Failure> {
         self.roster.here.begin();
         while self.write_next().await? {}
         let silent = self.roster.line.lock().beat.elapsed();
         let end: i32 = self.ask(self.begin()).await?;
         // A name that nobody knows may have been taken off, if it was silent for long enough; else Redis forgot it.
-        let presumed_dead = end < 0 || (end == 0 && !before.is_empty() && silent >= self.roster.lease);
+        let on_presumed_dead = end < 0 || (end == 0 && !before.is_empty() && silent >= self.roster.lease);
         before.clone_from(&self.life.own);
         self.is_good();
-        if presumed_dead {
+        if on_presumed_dead {
             tracing::warn!("others took this instance for dead; its chatters are told of again");
-            hear.presumed_dead();
+            handler.on_presumed_dead();
         }
         let every = self.shared.settings.ping_interval.min(self.roster.beat_every());
         let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
@@ -206,7 +210,7 @@ impl Keeping<'_> {
                 failure = self.connection.ended() => return Err(failure),
                 () = self.roster.here.changed() => {
                     if self.roster.here.has_left() {
-                        self.leave().await?;
+                        self.leave_all().await?;
                         std::future::pending::<()>().await;
                     }
                     self.write_next().await?;
@@ -267,7 +271,7 @@ impl Keeping<'_> {
         Ok(true)
     }
 
-    async fn leave(&mut self) -> Result<(), Failure> {
+    async fn leave_all(&mut self) -> Result<(), Failure> {
         let mut leave = eval(scripts::LEAVE, &[&self.roster.names.leases]);
         leave.arg(&self.life.own).arg(ms(self.roster.lease - self.roster.beat_every()));
         self.ask(leave).await

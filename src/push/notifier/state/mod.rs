@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::decision::{Decision, Recent, backoff, decide};
 use super::effect::{Effect, Job, Retry, Sent};
-use super::{Settings, Teller};
+use super::{OutageLog, Settings};
 use crate::metrics::push::Counters;
-use crate::store::outbox::{DeviceToken, Key, Lease, Owed, Settlement};
+use crate::store::outbox::{DeviceToken, Key, Lease, PendingPush, Settlement};
 
 /// Hurried rows that may wait for a claim; more are left to their grace.
 const HURRIED_MAX: usize = 1_024;
@@ -24,8 +24,8 @@ const FAILURES_TOLD: u32 = 3;
 pub(super) struct State {
     settings: Settings,
     counters: Arc<Counters>,
-    tell: Teller,
-    /// Rows that `Unreached` made urgent.
+    tell: OutageLog,
+    /// Rows that `PushHint` made urgent.
     hurried: VecDeque<Key>,
     /// The timer, or a full claim, says that due rows may exist.
     look: bool,
@@ -53,7 +53,7 @@ impl State {
         Self {
             settings,
             counters,
-            tell: Teller::default(),
+            tell: OutageLog::default(),
             hurried: VecDeque::new(),
             look: true,
             claiming: false,
@@ -138,7 +138,7 @@ impl State {
     }
 
     /// Rows that are ours now. `live` tells whether a receiver has a live socket; `full`: more may be due.
-    pub(super) fn claimed(&mut self, rows: Vec<Owed>, full: bool, live: impl Fn(i64) -> bool, now: Instant) {
+    pub(super) fn claimed(&mut self, rows: Vec<PendingPush>, full: bool, live: impl Fn(i64) -> bool, now: Instant) {
         self.tell.database(None);
         self.claiming = false;
         self.look |= full;

@@ -13,13 +13,13 @@ fn state() -> State {
 }
 
 /// Claimed `age` after its only chat was stored.
-fn owed(room: i64, age: Duration, tokens: &[&str]) -> Owed {
+fn owed(room: i64, age: Duration, tokens: &[&str]) -> PendingPush {
     let key = Key { chatroom_id: room, receiver_id: 2 };
     let claim_time = Micros(1_000_000_000_000);
     let create_time = Micros(claim_time.0 - micros(age));
     let newest = crate::domain::chat::Chat { chatroom_id: room, receiver_id: 2, seq: 7, create_time, ..chat("hello") };
     let due_time = claim_time.plus(60 * S);
-    Owed {
+    PendingPush {
         lease: Lease { key, to_seq: 7, create_time, due_time, attempts: 1, claim_time, hurried: true },
         newest: Some(newest),
         oldest_create_time: Some(create_time),
@@ -27,12 +27,12 @@ fn owed(room: i64, age: Duration, tokens: &[&str]) -> Owed {
     }
 }
 
-fn verdict(owed: Owed, live: bool) -> Decision {
+fn verdict(owed: PendingPush, live: bool) -> Decision {
     decide(owed, |_| live, None, &Settings::default(), Instant::now())
 }
 
 /// Claims rows and returns the jobs that begin.
-fn jobs(state: &mut State, rows: Vec<Owed>, now: Instant) -> Vec<Job> {
+fn jobs(state: &mut State, rows: Vec<PendingPush>, now: Instant) -> Vec<Job> {
     state.claimed(rows, false, |_| false, now);
     sends(state.effects(now))
 }
@@ -63,7 +63,7 @@ fn claims(state: &mut State, now: Instant) -> bool {
 
 #[test]
 fn what_is_confirmed_ends_the_row() {
-    assert_eq!(verdict(Owed { newest: None, ..owed(1, S, &["t"]) }, true), Decision::Satisfied);
+    assert_eq!(verdict(PendingPush { newest: None, ..owed(1, S, &["t"]) }, true), Decision::Satisfied);
 }
 
 #[test]

@@ -14,9 +14,9 @@ use sea_orm::sqlx::{self, Row as _};
 use statements::{ALTER, APPEND_FULL, APPEND_PLAIN, LOOK_UP, MOVE_INPUT};
 
 use super::plan::{ClientKey, Fresh, Known, Plan, RoomGot, client_keys};
-use super::task::Verdict;
+use super::task::Attempt;
 use super::watermarks::{MOVE_SQL, Row, moved_of};
-use super::{Alter, Append, Change, Command, Moved, Outcome, Refusal, Stored};
+use super::{Append, Change, Command, MovedWatermark, Mutation, Outcome, Refusal, Stored};
 use crate::domain::clock::{Micros, micros};
 use crate::store::chats::{chat_of, known_of, model_of};
 use crate::store::pool::{Pool, is_outage_sqlx};
@@ -39,12 +39,16 @@ impl Postgres {
         }
     }
 
-    pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Verdict>, StoreError> {
+    pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
         let grace_us = self.grace_us;
         self.within_deadline(async |db| batch(db, commands, grace_us).await).await
     }
 
-    pub(super) async fn move_watermarks(&mut self, rows: &[Row], moved: &mut Vec<Moved>) -> Result<(), StoreError> {
+    pub(super) async fn move_watermarks(
+        &mut self,
+        rows: &[Row],
+        moved: &mut Vec<MovedWatermark>,
+    ) -> Result<(), StoreError> {
         let column = |of: fn(&Row) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
         let sql = self.move_sql.clone();
         let found = self.within_deadline(async |db| {
@@ -108,7 +112,7 @@ async fn connect(writes: &Pool) -> Result<PgConnection, sqlx::Error> {
     Ok(connection)
 }
 
-async fn batch(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Vec<Verdict>, sqlx::Error> {
+async fn batch(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Vec<Attempt>, sqlx::Error> {
     let appends: Vec<&Append> =
         commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
     let mut appended = append_all(db, &appends, grace_us).await?.into_iter();
@@ -117,16 +121,16 @@ async fn batch(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> R
     let mut locked = HashSet::new();
     for command in commands {
         let verdict = match command {
-            Command::Append(_) => appended.next().unwrap_or(Verdict::Done(Err(Refusal::Failed))),
-            Command::Alter(alter) if locked.contains(&alter.chatroom_id) => Verdict::Locked,
+            Command::Append(_) => appended.next().unwrap_or(Attempt::Done(Err(Refusal::Failed))),
+            Command::Mutation(alter) if locked.contains(&alter.chatroom_id) => Attempt::Locked,
             // What is committed stays committed, whatever becomes of the changes after it.
-            Command::Alter(alter) => self::alter(db, alter).await.unwrap_or_else(|error| {
+            Command::Mutation(alter) => self::alter(db, alter).await.unwrap_or_else(|error| {
                 let unavailable = is_outage_sqlx(&error);
                 tracing::warn!(error = &error as &dyn std::error::Error, "a chat could not be changed");
-                Verdict::Done(Err(if unavailable { Refusal::Unavailable } else { Refusal::Failed }))
+                Attempt::Done(Err(if unavailable { Refusal::Unavailable } else { Refusal::Failed }))
             }),
         };
-        if matches!(verdict, Verdict::Locked) {
+        if matches!(verdict, Attempt::Locked) {
             locked.insert(command.chatroom_id());
         }
         verdicts.push(verdict);
@@ -134,7 +138,7 @@ async fn batch(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> R
     Ok(verdicts)
 }
 
-async fn append_all(db: &mut PgConnection, appends: &[&Append], grace_us: i64) -> Result<Vec<Verdict>, sqlx::Error> {
+async fn append_all(db: &mut PgConnection, appends: &[&Append], grace_us: i64) -> Result<Vec<Attempt>, sqlx::Error> {
     if appends.is_empty() {
         return Ok(Vec::new());
     }
@@ -226,7 +230,7 @@ async fn why_missing(db: &mut PgConnection, chatroom_id: i64) -> Result<RoomGot,
     })
 }
 
-async fn alter(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, sqlx::Error> {
+async fn alter(db: &mut PgConnection, alter: &Mutation) -> Result<Attempt, sqlx::Error> {
     let (content, folded, deleted) = match &alter.change {
         Change::Edit(content) => (content.as_str(), content.folded(), false),
         Change::Delete => ("", None, true),
@@ -240,17 +244,17 @@ async fn alter(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, sqlx::Er
         .bind(deleted);
     let Some(row) = query.fetch_optional(&mut *db).await? else { return why_unchanged(db, alter).await };
     let chat = chat_of(model_of(row)?, alter.receiver_id);
-    Ok(Verdict::Done(Ok(if deleted { Stored::Deleted(chat) } else { Stored::Edited(chat) })))
+    Ok(Attempt::Done(Ok(if deleted { Stored::Deleted(chat) } else { Stored::Edited(chat) })))
 }
 
-async fn why_unchanged(db: &mut PgConnection, alter: &Alter) -> Result<Verdict, sqlx::Error> {
+async fn why_unchanged(db: &mut PgConnection, alter: &Mutation) -> Result<Attempt, sqlx::Error> {
     let sql = "SELECT sender_id FROM chats WHERE id = $1 AND chatroom_id = $2 AND delete_time IS NULL";
     let row = sqlx::query(sql).bind(alter.chat_id).bind(alter.chatroom_id).fetch_optional(db).await?;
     let refused: Outcome = match row {
         None => Err(Refusal::NoChat),
         Some(row) if row.try_get::<i64, _>(0)? != alter.by => Err(Refusal::NotSender),
         // There, and one's own: its room was locked.
-        Some(_) => return Ok(Verdict::Locked),
+        Some(_) => return Ok(Attempt::Locked),
     };
-    Ok(Verdict::Done(refused))
+    Ok(Attempt::Done(refused))
 }

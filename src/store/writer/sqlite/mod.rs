@@ -17,9 +17,9 @@ use part::Part;
 use statements::{ROWS_MAX, Statements, size_for};
 
 use super::plan::{ClientKey, Known, Plan, RoomGot, client_keys};
-use super::task::Verdict;
+use super::task::Attempt;
 use super::watermarks::{Row, moved_of};
-use super::{Alter, Append, Change, Command, Moved, Outcome, Refusal, Stored};
+use super::{Append, Change, Command, MovedWatermark, Mutation, Outcome, Refusal, Stored};
 use crate::domain::ChatroomId;
 use crate::domain::clock::{Micros, micros};
 use crate::store::StoreError;
@@ -47,14 +47,18 @@ impl Sqlite {
         Self { writes, grace_us: micros(push_grace), statements: Statements::new(), file: DatabaseFile::at(&file) }
     }
 
-    pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Verdict>, StoreError> {
+    pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
         let mut db = self.connection().await?;
         let done = self.batch(&mut db, commands).await;
         Self::leave_no_transaction(db, done.is_err()).await;
         done.map_err(StoreError::from)
     }
 
-    pub(super) async fn move_watermarks(&mut self, rows: &[Row], moved: &mut Vec<Moved>) -> Result<(), StoreError> {
+    pub(super) async fn move_watermarks(
+        &mut self,
+        rows: &[Row],
+        moved: &mut Vec<MovedWatermark>,
+    ) -> Result<(), StoreError> {
         let mut db = self.connection().await?;
         for rows in rows.chunks(ROWS_MAX) {
             let size = size_for(rows.len());
@@ -86,7 +90,7 @@ impl Sqlite {
         }
     }
 
-    async fn batch(&self, db: &mut SqliteConnection, commands: &[&Command]) -> Result<Vec<Verdict>, sqlx::Error> {
+    async fn batch(&self, db: &mut SqliteConnection, commands: &[&Command]) -> Result<Vec<Attempt>, sqlx::Error> {
         let appends: Vec<&Append> =
             commands.iter().filter_map(|c| if let Command::Append(append) = c { Some(append) } else { None }).collect();
         let keys = client_keys(&appends);
@@ -103,7 +107,7 @@ impl Sqlite {
         for command in commands {
             match command {
                 Command::Append(_) => verdicts.extend(appended.next()),
-                Command::Alter(alter) => verdicts.push(Verdict::Done(self::alter(db, alter).await?)),
+                Command::Mutation(alter) => verdicts.push(Attempt::Done(self::alter(db, alter).await?)),
             }
         }
         if !alone {
@@ -181,7 +185,7 @@ async fn why_refused(db: &mut SqliteConnection, chatroom_id: i64) -> Result<Refu
     Ok(if row.is_some() { Refusal::Closed } else { Refusal::NoRoom })
 }
 
-async fn alter(db: &mut SqliteConnection, alter: &Alter) -> Result<Outcome, sqlx::Error> {
+async fn alter(db: &mut SqliteConnection, alter: &Mutation) -> Result<Outcome, sqlx::Error> {
     let find = sqlx::query(AssertSqlSafe(find_sql("id = ?"))).bind(alter.chat_id);
     let row = find.fetch_optional(&mut *db).await?;
     let Some(row) = row.map(model_of).transpose()? else { return Ok(Err(Refusal::NoChat)) };

@@ -7,7 +7,7 @@ use sea_orm::sqlx::{self, Row as _, Sqlite as Driver};
 
 use crate::domain::ChatroomId;
 use crate::domain::clock::Micros;
-use crate::store::writer::plan::{Fresh, Owed, Plan, RoomGot};
+use crate::store::writer::plan::{Fresh, PendingPush, Plan, RoomGot};
 
 /// Chats that go with one question, and what each room gets of them.
 pub(super) struct Part<'p, 'a> {
@@ -59,13 +59,13 @@ impl<'p, 'a> Part<'p, 'a> {
                 .add_chat(self.chats.get(at).map(|fresh| (fresh, self.after(fresh.room, fresh.place).unwrap_or(0))))?;
         }
         // What is owed for the last chat of a room in the whole batch belongs to the part that has that chat.
-        let here = |owed: &&Owed| {
+        let here = |owed: &&PendingPush| {
             self.after(owed.room, owed.place).is_some_and(|after| {
                 let at = self.index[&owed.room];
                 (0..self.rooms[at].1).contains(&after)
             })
         };
-        let owed: Vec<&Owed> = plan.owed.iter().filter(here).collect();
+        let owed: Vec<&PendingPush> = plan.owed.iter().filter(here).collect();
         for at in 0..size {
             let (room, receiver, after) = owed.get(at).map_or((0, 0, 0), |owed| {
                 (plan.rooms[owed.room].id, owed.receiver_id, self.after(owed.room, owed.place).unwrap_or(0))
