@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use migration::{Found, Migrator, MigratorTrait};
+use migration::Found;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::time::Instant;
 
@@ -35,11 +35,11 @@ pub(super) async fn prepare(db: &DatabaseConnection, options: &Options) -> Resul
         // An index of a long table takes its time; a lock that is not to be had is tried for again.
         db.execute_unprepared("SET statement_timeout = 0").await.map_err(OpenError::Connect)?;
     }
-    Migrator::up(db, None).await.map_err(OpenError::Migrate)
+    migration::up(db).await.map_err(OpenError::Migrate)
 }
 
 async fn look(db: &DatabaseConnection) -> Result<Found, OpenError> {
-    let found = Found::look(db).await.map_err(OpenError::Connect)?;
+    let found = Found::read(db).await.map_err(OpenError::Connect)?;
     if let Some(needs) = found.needs {
         return Err(OpenError::Incompatible { needs, newest: migration::names().pop().unwrap_or_default() });
     }

@@ -138,11 +138,10 @@ pub fn sqlite_url(file: &Path) -> String {
 
 #[tokio::test]
 async fn the_dump_reads_what_the_migrations_made_on_both_databases() {
-    use migration::MigratorTrait as _;
     let folder = tempfile::tempdir().expect("a folder");
     for url in [sqlite_url(&folder.path().join("a.db")), super::postgres::fresh_database().await] {
         let dump = Dump::open(&url).await;
-        migration::Migrator::up(&dump.0, None).await.expect("migrates");
+        migration::up(&dump.0).await.expect("migrates");
         dump.run("INSERT INTO chatters (id, username, username_key, nickname, create_time) VALUES (7,'A','a','n',1)")
             .await;
         assert_eq!(dump.chatter(7).await.map(|c| c.username), Some("A".to_owned()));
