@@ -1,11 +1,14 @@
-//! Arguments → configuration → run; decides nothing. Exit code 1: it failed; 2: it was not started as it should be.
+//! Arguments → configuration → run; decides nothing. Exit code 1: the command failed; 2: its settings cannot be used.
+//!
+//! The library runs everything to its end on the calling thread: an `async fn` called from here would be compiled once more,
+//! with all that it awaits, into the binary.
 
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hyper_chat::config::Config;
+use hyper_chat::config::{Config, DEFAULTS};
 use hyper_chat::{app, telemetry, terminal};
 
 /// Keeps what lives as long as a socket apart from what lives as long as a request: a third less memory a socket.
@@ -30,24 +33,26 @@ enum Command {
     Openapi,
     /// Print the AsyncAPI document of the sockets, then end.
     Asyncapi,
-    /// Chat with somebody from this terminal.
+    /// Print every setting with its default and what it does, as a hyper_chat.toml to begin with.
+    Config,
+    /// Chat with another chatter from this terminal.
     Chat(terminal::Arguments),
 }
 
 fn main() -> ExitCode {
-    // Two providers could be compiled in one day; the choice is made here, once.
+    // Dependencies may bring more than one provider of TLS; the choice is made here, once.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        return told("a TLS provider is already installed", 1);
+        return fail("a TLS provider is already installed", 1);
     }
-    let run = actix_web::rt::System::new();
     match Arguments::parse().command {
-        Some(Command::Chat(arguments)) => finish(run.block_on(terminal::chat(arguments))),
+        Some(Command::Chat(arguments)) => finish(terminal::chat(arguments)),
         Some(Command::Openapi) => print(app::openapi()),
         Some(Command::Asyncapi) => print(app::asyncapi()),
+        Some(Command::Config) => print(DEFAULTS),
         command => match configured() {
-            Err(problem) => told(&problem, 2),
-            Ok(config) if matches!(command, Some(Command::Migrate)) => finish(run.block_on(app::migrate(config))),
-            Ok(config) => finish(run.block_on(app::serve(config))),
+            Err(problem) => fail(&problem, 2),
+            Ok(config) if matches!(command, Some(Command::Migrate)) => finish(app::migrate(config)),
+            Ok(config) => finish(app::serve(config)),
         },
     }
 }
@@ -61,7 +66,7 @@ fn configured() -> Result<Config, String> {
 fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => told(&error.to_string(), 1),
+        Err(error) => fail(&error.to_string(), 1),
     }
 }
 
@@ -76,11 +81,11 @@ fn finish<E: Error>(result: Result<(), E>) -> ExitCode {
         }
         cause = deeper.source();
     }
-    told(&text, 1)
+    fail(&text, 1)
 }
 
-fn told(text: &str, code: u8) -> ExitCode {
-    // Nobody to tell where stderr is gone.
+fn fail(text: &str, code: u8) -> ExitCode {
+    // Without stderr there is no place for the text.
     let _ = writeln!(std::io::stderr(), "hyper-chat: {text}");
     ExitCode::from(code)
 }

@@ -1,4 +1,4 @@
-//! What an instance needs where there are others.
+//! The parts of an instance that keep it in step with others: the broker, the cluster, the change feed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::http::State;
 use crate::http::chatrooms::made;
 use crate::store::change_feed::Watch;
 
-/// Between two tries to begin.
+/// Between two attempts to begin.
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
 
-/// What hears the other instances.
+/// The part that receives from the other instances.
 pub(super) fn cluster(
     config: &Config,
     state: &web::Data<State>,
@@ -45,8 +45,11 @@ pub(super) fn cluster(
     })
 }
 
-/// How the other instances are told, and what hears them; without Redis there are none.
-pub(super) fn open_relay(config: &Config, secret: &SecretString) -> Result<(Broker, Option<broker::Worker>), RunError> {
+/// Opens the broker to the other instances, with the worker that receives; a single instance has no worker.
+pub(super) fn open_broker(
+    config: &Config,
+    secret: &SecretString,
+) -> Result<(Broker, Option<broker::Worker>), RunError> {
     let Some(url) = &config.redis.url else { return Ok((Broker::single(), None)) };
     let (insecure_tls, prefix) = (config.redis.insecure_tls, config.redis.prefix.clone());
     let settings = broker::redis::Settings { insecure_tls, prefix, ..broker::redis::Settings::new(url.clone()) };
@@ -54,7 +57,7 @@ pub(super) fn open_relay(config: &Config, secret: &SecretString) -> Result<(Brok
     Ok((broker, Some(worker)))
 }
 
-/// Begins to watch what changes; a database that went away again is waited for.
+/// Begins to follow the change feed; waits where the database has gone away again.
 pub(super) async fn watch(state: &State) -> Watch {
     loop {
         match state.store.watch().await {

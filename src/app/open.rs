@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::listen;
 use super::listen::Writer;
-use super::{RunError, store_options};
+use super::{RunError, settings};
 use crate::config::Config;
 use crate::store::{OpenError, Store, is_postgres};
 
@@ -32,7 +32,7 @@ pub(super) async fn open(config: &Config, listener: &TcpListener, writer: &Write
 
 /// Tries until it is known whether the store can be opened.
 async fn patiently(config: &Config, writer: &Writer) -> Result<Store, OpenError> {
-    let options = store_options(config);
+    let options = settings::store(config);
     let mut pause = PAUSE_MIN;
     let mut said = false;
     loop {

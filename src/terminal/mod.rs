@@ -64,8 +64,12 @@ pub enum ChatError {
 }
 
 /// Runs a conversation until the input ends. `main` calls it.
-pub async fn chat(arguments: Arguments) -> Result<(), ChatError> {
-    // Before any thread is started: the time zone is only read while there is one.
+pub fn chat(arguments: Arguments) -> Result<(), ChatError> {
+    actix_web::rt::System::new().block_on(converse(arguments))
+}
+
+async fn converse(arguments: Arguments) -> Result<(), ChatError> {
+    // The time zone can be read only while the process has one thread, so this comes first.
     let screen = Screen::new();
     let password = match arguments.password {
         Some(password) => password,

@@ -1,0 +1,41 @@
+//! What a server asks of its process: open files, file sizes, a disk that lasts.
+
+use secrecy::ExposeSecret;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+
+/// Open files that a server asks for; each socket is one.
+const OPEN_FILES: u64 = 1_048_576;
+/// SIGXFSZ on Linux and the BSDs.
+const FILE_SIZE_EXCEEDED: i32 = 25;
+
+/// Raises the soft limit of open files as far as the hard limit allows.
+pub(super) fn raise_open_files() {
+    let Ok((soft, hard)) = rlimit::Resource::NOFILE.get() else { return };
+    let wanted = OPEN_FILES.min(hard);
+    if soft < wanted
+        && let Err(error) = rlimit::Resource::NOFILE.set(wanted, hard)
+    {
+        tracing::warn!(%error, soft, "the limit of open files stays as it is; each socket needs one");
+    }
+}
+
+/// Makes a file that may not grow any more (RLIMIT_FSIZE) an error to answer, like a full disk, instead of the end of the
+/// process.
+pub(super) fn survive_file_size_limit() {
+    // A handler replaces the signal's default action for as long as the process lives.
+    if let Err(error) = signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED)) {
+        tracing::debug!(%error, "a limit of file sizes would end the process");
+    }
+}
+
+/// Warns where the database is a file on a disk that the platform throws away with the process.
+pub(super) fn warn_of_lost_disk(config: &Config) {
+    let on_file = crate::store::sqlite_path(config.database.url.expose_secret()).is_some();
+    if on_file && std::env::var_os("DYNO").is_some() {
+        tracing::warn!(
+            "the database is a file on a disk that this platform throws away at every restart: set DATABASE_URL to PostgreSQL"
+        );
+    }
+}
