@@ -81,7 +81,7 @@ pub fn document() -> Value {
         "info": {
             "title": "Hyper Chat",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": INTRODUCTION,
+            "description": GUIDE,
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -95,18 +95,8 @@ pub fn document() -> Value {
     document
 }
 
-const INTRODUCTION: &str = "\
-One-to-one chat over REST. What is acknowledged is stored; a chat with a `client_id` is stored once however often it is \
-sent; a room has one order (`seq`), and one cursor (`version`) gives everything that was missed. The sockets are described \
-in `/api/asyncapi.json`, readable at `/docs/socket`.
-
-Times are RFC 3339 in UTC. Ids are whole numbers below 2^53 and never used twice. What is not one's own to see is 404, like \
-what does not exist. Bodies may have keys that are not described here; so may answers, in later versions.
-
-A list without paging parameters is everything, streamed as it is read; it breaks off without its closing bracket if the \
-database goes away meanwhile. With `limit` or a cursor it is a page, and the header `Link` gives the next one.
-
-A path that does not exist is 404 `not_found`, a method that a path does not take is 405 `method_not_allowed` with `Allow`.";
+/// What a client has to know beside the single operations.
+const GUIDE: &str = concat!(include_str!("../wire/rest_guide.md"), "\n", include_str!("../wire/own_users.md"));
 
 /// Adds to an operation what is the same for all: examples of the bodies, headers.
 fn complete(operation: &mut Value, examples: &Value) {
