@@ -1,4 +1,5 @@
-//! Every configuration key: its default, its place in the layers, its row in the README, and what a mistake is told.
+//! Every configuration key: its default, its explanation, its place in the layers, the README's ten, and what a mistake
+//! is answered with.
 
 #![expect(clippy::expect_used, reason = "what helps a test may fail loudly")]
 
@@ -326,28 +327,38 @@ fn the_program_ends_with_2_and_tells_why() {
     assert!(code == Some(2) && told.contains("server.port in other.toml"), "{code:?} {told}");
 }
 
-/// The table between the markers of README.md.
-fn table() -> String {
-    let mut table = String::from("| key | environment | default | meaning |\n|---|---|---|---|\n");
-    for key in keys() {
-        let short = SHORT_NAMES.iter().find(|(_, long)| *long == key.key);
-        let names = short
-            .map_or_else(|| format!("`{}`", key.variable()), |(name, _)| format!("`{name}` or `{}`", key.variable()));
-        let default = if key.default == "\"\"" { "empty".to_owned() } else { format!("`{}`", key.default) };
-        let meaning = key.meaning.replace('|', "\\|");
-        table.push_str(&format!("| `{}` | {names} | {default} | {meaning} |\n", key.key));
-    }
-    table
+/// The rows of the table between the markers of README.md: key, short name (may be empty) and default.
+fn rows_of_the_readme() -> Vec<[String; 3]> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+    let (begin, end) = ("<!-- config:begin -->\n", "<!-- config:end -->");
+    let table = readme.split_once(begin).and_then(|(_, rest)| rest.split_once(end)).map(|(table, _)| table);
+    let rows = table.expect("a table between the markers").lines().skip(2);
+    let cell = |text: Option<&str>| text.expect("a cell").trim().trim_matches('`').to_owned();
+    rows.map(|row| {
+        let mut cells = row.split('|').skip(1);
+        [cell(cells.next()), cell(cells.next()), cell(cells.next())]
+    })
+    .collect()
 }
 
 #[test]
-fn the_readme_has_every_key() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
-    let (begin, end) = ("<!-- config:begin -->\n", "<!-- config:end -->");
-    let shown = readme.split_once(begin).and_then(|(_, rest)| rest.split_once(end)).map(|(table, _)| table);
-    let wanted = table();
-    assert!(shown == Some(wanted.as_str()), "README.md needs this between {} and {end}:\n{wanted}", begin.trim());
+fn the_ten_settings_of_the_readme_exist_and_have_these_defaults() {
+    let (keys, rows) = (keys(), rows_of_the_readme());
+    assert_eq!(rows.len(), 10, "README.md shows ten settings");
+    for [name, short, default] in &rows {
+        let key = keys.iter().find(|key| key.key == *name);
+        let key = key.unwrap_or_else(|| panic!("README.md: {name} is not in config.default.toml"));
+        let shown = if key.default == "\"\"" { "empty" } else { key.default.as_str() };
+        assert_eq!(default, shown, "README.md: the default of {name}");
+        let known = SHORT_NAMES.iter().find(|(_, long)| long == name).map_or("", |(short, _)| *short);
+        assert_eq!(short, known, "README.md: the short name of {name}");
+    }
+}
+
+#[test]
+fn every_key_stands_once_in_the_defaults_and_is_explained() {
     let keys = keys();
     assert_eq!(keys.iter().map(|key| &key.key).collect::<BTreeSet<_>>().len(), keys.len(), "a key stands twice");
-    assert!(keys.iter().all(|key| !key.meaning.is_empty()), "a key is not explained");
+    let unexplained: Vec<_> = keys.iter().filter(|key| key.meaning.is_empty()).map(|key| &key.key).collect();
+    assert!(unexplained.is_empty(), "config.default.toml does not explain {unexplained:?}");
 }
