@@ -96,7 +96,7 @@ pub fn document() -> Value {
 }
 
 /// What a client has to know beside the single operations.
-const GUIDE: &str = concat!(include_str!("../wire/rest_guide.md"), "\n", include_str!("../wire/own_users.md"));
+const GUIDE: &str = concat!(include_str!("../protocol/rest_guide.md"), "\n", include_str!("../protocol/own_users.md"));
 
 /// Adds to an operation what is the same for all: examples of the bodies, headers.
 fn complete(operation: &mut Value, examples: &Value) {
