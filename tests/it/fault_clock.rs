@@ -62,7 +62,7 @@ async fn a_clock_that_leaps_changes_no_order_and_ends_no_socket(db: Db) {
     for (leap, offset) in LEAPS.into_iter().enumerate() {
         ann.says(with_eve, &format!("before leap {leap}, to who is away")).await;
         leaps_to(offset);
-        // A token may be a minute ahead, and no more: README, "Tokens".
+        // A token may be issued at most a minute ahead (`src/protocol/own_users.md`).
         let answer = signed_in.get("/api/chatters/me").await;
         if offset < 0 {
             answer.problem(401, "token_invalid")
@@ -148,7 +148,7 @@ async fn disagreeing_by(offset: i64) {
     assert_eq!(stored, 40);
 }
 
-/// A token may be a minute ahead, and no more: README, "Tokens".
+/// A token may be issued at most a minute ahead (`src/protocol/own_users.md`).
 async fn tokens_hold_within_a_minute(cluster: &Cluster, ann: &Person, offset: i64) {
     let elsewhere = Person { api: cluster.server.instance(1).api(), ..ann.clone() };
     let late = elsewhere.signed_in_again().await;
