@@ -22,7 +22,7 @@ pub enum TelemetryError {
 pub fn start(config: &Log) -> Result<(), TelemetryError> {
     let filter: EnvFilter = EnvFilter::builder().parse(&config.filter)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Of a line that cannot be written it would tell stderr, which panics where stderr is what cannot be written to.
+    // The library would report an unwritable line on stderr, and panic where stderr itself cannot be written to.
     let lines = lines.log_internal_errors(false);
     match config.format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?,

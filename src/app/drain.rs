@@ -1,4 +1,4 @@
-//! The end of an instance: what SIGTERM sets in motion.
+//! The drain: the orderly end of an instance, from SIGTERM to exit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,19 +19,20 @@ use crate::websocket::framing::Close;
 
 /// How long a client has to answer the close frame of a draining instance.
 const CLOSING_MAX: Duration = Duration::from_secs(3);
-/// Sockets are closed no faster than one in so long on average, so that whoever they come back to is not overrun.
+/// The average time between two closed sockets, so that their clients do not overrun the instance they reconnect to.
 const PER_SOCKET: Duration = Duration::from_millis(5);
-/// The part of the drain time in which sockets are closed; what they still have under way needs the rest.
+/// The part of the drain time in which sockets are closed; work in flight needs the rest.
 const SPREAD_PART: f64 = 0.625;
-/// Of several instances one serves on for so long after `/readyz` has refused: proxies need a moment to see it.
+/// How long one of several instances serves on after `/readyz` has turned 503, so that proxies notice.
 const LINGER: Duration = Duration::from_millis(2_500);
-/// What has to be noted at the end gets so long in any case.
+/// The least time for writing `last_seen` at the end.
 const NOTING_MAX: Duration = Duration::from_secs(1);
-/// Whose socket is closed in the last moments is left to the other instances, who see whether they come back: this one would
-/// have ended before it could tell.
+/// How long before the end this instance leaves the presence directory. For sockets that are closed later, the other
+/// instances announce whether the chatter came back: this one would have ended before it could.
 const LEAVING: Duration = Duration::from_secs(3);
 
-/// Lets the sockets go one by one, stops taking, finishes what is under way, ends: all within `drain_max` and a little.
+/// Closes the sockets one by one, stops accepting chats, finishes work in flight, and stops the server: all within
+/// `drain_max` and about two seconds.
 pub(super) async fn drain(
     state: &State,
     notifier: &NotifierSupervisor,
@@ -55,7 +56,7 @@ pub(super) async fn drain(
     state.connections.stop_taking();
     let in_flight = || state.registry.pending() + state.store.writer().in_flight();
     wait_until(|| in_flight() == 0, until).await;
-    // Who came in while the others went.
+    // Sockets that opened while the others were being closed.
     state.connections.close_all(Close::GOING_AWAY);
     wait_until(|| state.connections.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
@@ -65,7 +66,7 @@ pub(super) async fn drain(
     tracing::info!("stopped");
 }
 
-/// Each at a random moment, so that clients do not come back all at once; few of them are through in no time.
+/// Closes each socket at a random moment, so that clients do not reconnect all at once.
 async fn close_one_by_one(mut connections: Vec<Arc<Connection>>, spread: Duration) {
     connections.shuffle(&mut rand::rng());
     let mut moments: Vec<Duration> = connections.iter().map(|_| spread.mul_f64(rand::random())).collect();
@@ -77,27 +78,31 @@ async fn close_one_by_one(mut connections: Vec<Arc<Connection>>, spread: Duratio
     }
 }
 
-/// Waits for a condition that holds twice in a row, so that a command between two queues is not missed.
+/// Waits until a condition holds twice in a row: a command that passes from one queue to the next is in neither.
 async fn wait_until(holds: impl Fn() -> bool, until: Instant) {
-    let mut held = 0;
-    while held < 2 && Instant::now() < until {
-        held = if holds() { held + 1 } else { 0 };
+    let mut in_a_row = 0;
+    while in_a_row < 2 && Instant::now() < until {
+        in_a_row = if holds() { in_a_row + 1 } else { 0 };
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// SIGTERM and SIGINT; one that comes between two questions is not missed.
+/// SIGTERM and SIGINT. A signal that arrives before [`Stop::requested`] is awaited is not lost.
 pub(super) struct Stop(Option<[Signal; 2]>);
 
 impl Stop {
-    /// Listens from now on.
+    /// Registers the handlers; signals count from now on.
     pub(super) fn listen() -> Self {
         let signals = signal(SignalKind::terminate()).and_then(|term| Ok([term, signal(SignalKind::interrupt())?]));
-        Self(signals.inspect_err(|error| tracing::error!(%error, "signals cannot be listened to")).ok())
+        Self(
+            signals
+                .inspect_err(|error| tracing::error!(%error, "no handler for SIGTERM and SIGINT could be registered"))
+                .ok(),
+        )
     }
 
-    /// Waits until the process shall stop.
-    pub(super) async fn asked(&mut self) {
+    /// Waits for the first of the signals.
+    pub(super) async fn requested(&mut self) {
         match &mut self.0 {
             Some([term, int]) => tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} },
             None => std::future::pending().await,

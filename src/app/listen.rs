@@ -1,4 +1,4 @@
-//! The HTTP server: where it listens, its workers, what the kernel shall do with its sockets.
+//! The HTTP server: its address, its workers, and the options of its TCP sockets.
 
 use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
@@ -21,15 +21,15 @@ use crate::http::{State, routes};
 use crate::rooms::registry::Threads;
 use crate::store::writer::WriterTask;
 
-/// Nothing above TCP can free a socket whose peer stopped reading: the kernel does, after so long.
+/// The kernel cuts a connection whose peer stopped reading after this time; nothing above TCP can free its socket.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request's head has this long to arrive.
+/// The time that a request's head has to arrive.
 const REQUEST_HEAD_MAX: Duration = Duration::from_secs(5);
-/// An idle connection is kept for so long: longer than the pools of the usual proxies keep theirs.
+/// How long an idle connection is kept: longer than the usual proxies keep the ones in their pools.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Connections that one worker holds.
+/// The most connections of one worker.
 const CONNECTIONS_PER_WORKER: usize = 100_000;
-/// Connections that wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
 
 /// The store's writer, until the first worker takes it.
@@ -39,7 +39,7 @@ pub(super) type Writer = Arc<Mutex<Option<WriterTask>>>;
 pub(super) fn bind(config: &Config) -> Result<TcpListener, RunError> {
     let address = format!("{}:{}", config.server.host, config.server.port);
     let listener = TcpListener::bind(&address).and_then(|listener| {
-        // `listen` a second time only to widen the queue of connections that wait.
+        // The second `listen` only widens the queue of connections that wait.
         SockRef::from(&listener).listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
         Ok(listener)
     });
@@ -86,13 +86,13 @@ pub(super) fn listen(
     Ok(server.run())
 }
 
-/// What answers on a listener that has nothing to serve yet: alive, not ready, come back.
-pub(super) fn answer_that_it_waits(config: &Config, listener: &TcpListener) -> Result<ServerHandle, RunError> {
+/// Starts the small server that answers while the store is not open yet: `/healthz` 200, anything else 503.
+pub(super) fn answer_while_opening(config: &Config, listener: &TcpListener) -> Result<ServerHandle, RunError> {
     let origins = config.server.allowed_origins.clone();
     let server = HttpServer::new(move || {
         App::new().wrap(routes::cors(&origins)).wrap(from_fn(routes::access_log)).configure(routes::mount_waiting)
     })
-    // Nobody shall stay who will be served better by what comes after.
+    // A kept connection would stay with this server after the real one has started.
     .keep_alive(KeepAlive::Disabled)
     .client_request_timeout(REQUEST_HEAD_MAX)
     .shutdown_timeout(1)
@@ -105,14 +105,15 @@ pub(super) fn answer_that_it_waits(config: &Config, listener: &TcpListener) -> R
     Ok(handle)
 }
 
-/// Half of the cores, unless configured: the database wants the other half, and fewer threads mean fewer wake-ups a chat.
+/// The number of workers. By default half of the cores: the database needs the other half, and fewer threads mean fewer
+/// wake-ups a chat.
 fn workers(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if config.server.workers > 0 { config.server.workers } else { cores.div_ceil(2) }
 }
 
-/// Runs the store's writer. Without it nothing can be stored, so should it fail the process ends, for whoever supervises
-/// it to start another: what was acknowledged is in the database.
+/// Runs the store's writer. Without it the server can store nothing, so the process ends if the writer fails, and its
+/// supervisor starts another. Acknowledged chats are in the database.
 async fn write(writer: WriterTask) {
     if AssertUnwindSafe(writer.run()).catch_unwind().await.is_err() {
         tracing::error!("the store's writer failed; the server ends");

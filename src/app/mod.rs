@@ -1,5 +1,4 @@
-//! The composition root: reads the configuration, makes every part, gives each its own section, and runs them until they
-//! are told to stop.
+//! The composition root: builds every part from its section of the configuration, and runs them until SIGTERM.
 
 mod cluster;
 mod drain;
@@ -39,12 +38,12 @@ use crate::store::change_feed::Watch;
 use crate::store::{OpenError, Store};
 use tasks::Tasks;
 
-/// A room that had nothing to do for so long gives its memory back.
+/// A room without commands for this long stops and frees its memory.
 const ROOM_IDLE: Duration = Duration::from_secs(60);
-/// Between two looks of the supervisor at the notifier.
+/// How often the supervisor checks that the notifier is alive.
 const SUPERVISE_EVERY: Duration = Duration::from_secs(5);
 
-/// Why the server could not run; each text says what to do.
+/// Why the server could not run, each with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
@@ -72,7 +71,7 @@ pub fn serve(config: Config) -> Result<(), RunError> {
         let listener = listen::bind(&config)?;
         let application = tokio::select! {
             built = Application::build(&config, listener) => built?,
-            () = stop.asked() => return Ok(()),
+            () = stop.requested() => return Ok(()),
         };
         application.run_until(stop).await
     })
@@ -87,7 +86,7 @@ pub fn migrate(config: Config) -> Result<(), RunError> {
     })
 }
 
-/// A server that is listening and not yet run.
+/// A server that listens and does not run yet.
 struct Application {
     state: web::Data<State>,
     notifier: Arc<NotifierSupervisor>,
@@ -101,7 +100,7 @@ struct Application {
 }
 
 impl Application {
-    /// Makes every part and serves the listener.
+    /// Builds every part and starts the HTTP server on the listener.
     async fn build(config: &Config, listener: TcpListener) -> Result<Self, RunError> {
         process::warn_of_lost_disk(config);
         let secret = config.jwt_secret()?;
@@ -166,7 +165,7 @@ impl Application {
         }
         let handle = server.handle();
         let mut drainer = actix_web::rt::spawn(async move {
-            stop.asked().await;
+            stop.requested().await;
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
         });
         let ended = tokio::select! {

@@ -1,4 +1,4 @@
-//! Opening the store, however long that takes: while PostgreSQL is away or another instance migrates, the port answers.
+//! Opens the store, however long that takes. While PostgreSQL is away or another instance migrates, the port answers 503.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -11,41 +11,42 @@ use super::{RunError, settings};
 use crate::config::Config;
 use crate::store::{OpenError, Store, is_postgres};
 
-/// An opening that is done in this time needs nobody to answer meanwhile.
+/// If the store opens within this time, no answering server is started.
 const AT_ONCE: Duration = Duration::from_millis(200);
-/// The first pause between two tries; each is twice as long as the one before.
+/// The first pause between two attempts; each is twice as long as the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest: promised are 3 s from PostgreSQL's return, and a try may have begun just before and take 2 s.
+/// The longest pause: the server promises to serve within 3 s of PostgreSQL's return, and an attempt that began just before
+/// it may take 2 s.
 const PAUSE_MAX: Duration = Duration::from_millis(600);
 
-/// Opens the store; while that takes its time, the listener answers that it waits.
+/// Opens the store. If that takes longer, a small server answers on the listener meanwhile.
 pub(super) async fn open(config: &Config, listener: &TcpListener, writer: &Writer) -> Result<Store, RunError> {
-    let mut opening = std::pin::pin!(patiently(config, writer));
+    let mut opening = std::pin::pin!(open_with_retries(config, writer));
     if let Ok(opened) = timeout(AT_ONCE, &mut opening).await {
         return Ok(opened?);
     }
-    let answering = listen::answer_that_it_waits(config, listener)?;
+    let answering = listen::answer_while_opening(config, listener)?;
     let opened = opening.await;
     answering.stop(true).await;
     Ok(opened?)
 }
 
-/// Tries until it is known whether the store can be opened.
-async fn patiently(config: &Config, writer: &Writer) -> Result<Store, OpenError> {
+/// Tries until the store is open or an error is final.
+async fn open_with_retries(config: &Config, writer: &Writer) -> Result<Store, OpenError> {
     let options = settings::store(config);
     let mut pause = PAUSE_MIN;
-    let mut said = false;
+    let mut logged = false;
     loop {
         match Store::open(&options, |run| *writer.lock() = Some(run)).await {
             Err(error) if is_postgres(&options.url) && error.is_passing() => {
-                if !said {
+                if !logged {
                     tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the database");
-                    said = true;
+                    logged = true;
                 }
             }
             opened => return opened,
         }
-        // With jitter, so that instances which wait together do not come together.
+        // Jitter keeps instances that wait together from trying together.
         sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }

@@ -1,4 +1,4 @@
-//! Which database a URL names, read as its driver reads it.
+//! The database that a URL names, parsed as the driver parses it.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::Database;
 
-/// What the database is.
+/// The kind of database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseKind {
     Sqlite(PathBuf),
@@ -29,7 +29,7 @@ impl Database {
     }
 }
 
-/// As the database driver reads a file name.
+/// Decodes a file name as the database driver does.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,5 +1,5 @@
-//! Which layer says what: reads the defaults, the file and the environment, refuses unknown keys and wrong types,
-//! and remembers how the operator wrote each key, so that every later refusal can name it that way.
+//! The layers of the configuration: reads the defaults, the file and the environment, refuses unknown keys and wrong types,
+//! and remembers how the operator wrote each key, so that every later refusal names it that way.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) struct Setting {
     written: String,
 }
 
-/// What the operator gave, the last layer winning, and what is wrong with it.
+/// The values that the operator gave, the last layer winning, and the problems found in them.
 pub(super) struct Layers {
     defaults: BTreeMap<String, ValueKind>,
     settings: BTreeMap<String, Setting>,
@@ -110,13 +110,13 @@ impl Layers {
         self.shorts.get(name).map(String::as_str)
     }
 
-    /// Notes that a key's value cannot be used, and what to do.
+    /// Notes that a key's value cannot be used, with what to do.
     pub(super) fn problem(&mut self, key: &str, rule: &str) {
         let written = self.settings.get(key).map_or_else(|| variable(key), |s| s.written.clone());
         self.problems.push(format!("{written}: {rule}"));
     }
 
-    /// Ends the start if anything was noted.
+    /// Returns the problems noted so far as one error.
     pub(super) fn refuse(&mut self) -> Result<(), ConfigError> {
         if self.problems.is_empty() {
             return Ok(());
@@ -139,7 +139,7 @@ impl Layers {
     }
 }
 
-/// The variables of this process that concern us. One that is not Unicode is refused.
+/// The process's variables that name settings. A variable that is not Unicode is refused.
 pub(super) fn environment() -> Result<Vec<(String, String)>, ConfigError> {
     let mut env = Vec::new();
     for (name, value) in std::env::vars_os() {

@@ -46,7 +46,7 @@ pub struct Config {
     pub cleanup: Cleanup,
 }
 
-/// Where and how connections are taken.
+/// The HTTP server.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
@@ -57,7 +57,7 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// 0 = half of the cores.
     pub workers: usize,
-    /// That many entries from the right of `X-Forwarded-For` name the client.
+    /// Trusted proxies in front; the client is this many entries from the right of `X-Forwarded-For`.
     pub proxy_hops: usize,
     pub drain_ms: u64,
 }
@@ -74,7 +74,7 @@ pub struct Database {
     pub unsafe_durability: bool,
 }
 
-/// The relay between instances.
+/// The broker between instances.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redis {
@@ -105,7 +105,7 @@ pub struct Auth {
     pub hashes_queued_max: usize,
 }
 
-/// What becomes of an account's rows when it is deleted.
+/// What happens to an account's rows when it is deleted.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Deletion {
@@ -225,7 +225,7 @@ impl Config {
         }
     }
 
-    /// The same from an environment and a file in hand; reads nothing else.
+    /// Like [`Config::load`], from a given environment and file; reads nothing else.
     pub fn from_parts(
         env: impl IntoIterator<Item = (String, String)>,
         file: Option<File<'_>>,
@@ -240,7 +240,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What depends on more than one layer.
+    /// Fills in the values that depend on more than one layer.
     fn fill(&mut self, layers: &layers::Layers) {
         if self.server.host.is_empty() {
             self.server.host = if layers.short("PORT").is_some() { "0.0.0.0" } else { "127.0.0.1" }.to_owned();

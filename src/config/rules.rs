@@ -1,4 +1,4 @@
-//! What each value may be: ranges, choices, forms, and what must hold between two keys.
+//! The rules of the values: ranges, choices, forms, and rules between two keys.
 
 use config::ValueKind;
 use secrecy::{ExposeSecret, SecretString};

@@ -45,14 +45,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Reads the body of a refusal; a body that is none still has a status.
+    /// Reads the body of a refusal. A body that is no problem document still leaves the status.
     pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
         let mut refusal: Self = serde_json::from_slice(body).unwrap_or_default();
         refusal.status = status.as_u16();
         refusal
     }
 
-    /// The wait after which the same may succeed; none if it never will.
+    /// How long to wait before the same request may succeed; `None` if it never will.
     pub(super) fn retry_in(&self) -> Option<Duration> {
         let later = matches!(self.status, 408 | 429) || self.status >= 500;
         later.then(|| Duration::from_secs(self.retry_after_s.unwrap_or(1).clamp(1, 60)))
@@ -68,7 +68,7 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Why a request brought nothing.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     #[error("{0} is not the address of a server, as in http://127.0.0.1:8080")]
@@ -79,12 +79,12 @@ pub enum ApiError {
     Stranger(String),
     #[error("{0}")]
     Refused(Refusal),
-    #[error("the password of {0} is another one")]
+    #[error("the password for {0} is wrong")]
     WrongPassword(String),
 }
 
 impl ApiError {
-    /// The wait after which the same may succeed; none if it never will.
+    /// How long to wait before the same request may succeed; `None` if it never will.
     pub(super) fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::Refused(refusal) => refusal.retry_in(),
@@ -134,20 +134,20 @@ impl Api {
         Ok(Self { http, server, name: name.to_owned(), password, token: None })
     }
 
-    /// Where the room's socket is, and what proves who asks.
+    /// The URL of the room's socket, and the token to open it with.
     pub(super) fn socket(&self, room: ChatroomId) -> (String, Option<&SecretString>) {
         // http becomes ws, https wss.
         (format!("ws{}/ws/chatrooms/{room}/", self.server.trim_start_matches("http")), self.token.as_ref())
     }
 
-    /// Signs in; makes the account first if nobody has the name. Answers whether it is new.
+    /// Signs in, after creating the account if the username is free. Returns whether the account is new.
     pub(super) async fn sign_in_or_up(&mut self) -> Result<bool, ApiError> {
         match self.sign_in().await {
             Err(e) if e.has_code("credentials_wrong") => {}
             other => return other.map(|()| false),
         }
         let body = json!({"username": self.name, "password": self.password.expose_secret(), "nickname": self.name});
-        match self.ask::<Created>(self.http.post(self.url("/api/chatters")).json(&body)).await {
+        match self.request::<Created>(self.http.post(self.url("/api/chatters")).json(&body)).await {
             Ok(Created {}) => self.sign_in().await.map(|()| true),
             Err(e) if e.has_code("username_taken") => Err(ApiError::WrongPassword(self.name.clone())),
             Err(e) => Err(e),
@@ -158,7 +158,7 @@ impl Api {
     pub(super) async fn sign_in(&mut self) -> Result<(), ApiError> {
         let body = json!({"username": self.name, "password": self.password.expose_secret()});
         self.token = None;
-        let signed_in: SignedIn = self.ask(self.http.post(self.url("/api/auth")).json(&body)).await?;
+        let signed_in: SignedIn = self.request(self.http.post(self.url("/api/auth")).json(&body)).await?;
         self.token = Some(signed_in.token);
         Ok(())
     }
@@ -166,14 +166,14 @@ impl Api {
     /// The chatter of exactly this name, in any case.
     pub(super) async fn find(&self, name: &str) -> Result<Option<Person>, ApiError> {
         let request = self.http.get(self.query("/api/chatters", &[("query", name)])?);
-        let people: Vec<Person> = self.ask(request).await?;
+        let people: Vec<Person> = self.request(request).await?;
         Ok(people.into_iter().find(|person| person.username.eq_ignore_ascii_case(name)))
     }
 
-    /// The room of the two, made if there is none.
+    /// The room with this chatter, created if there is none.
     pub(super) async fn chatroom_with(&self, other: ChatterId) -> Result<ChatroomId, ApiError> {
         let request = self.http.post(self.url("/api/chatrooms")).json(&json!({"opponent_id": other}));
-        match self.ask::<Room>(request).await {
+        match self.request::<Room>(request).await {
             Ok(room) => Ok(room.id),
             Err(ApiError::Refused(Refusal { status: 409, chatroom_id: Some(id), .. })) => Ok(id),
             Err(e) => Err(e),
@@ -185,13 +185,13 @@ impl Api {
         self.chats(room, &[("limit", &RECENT.to_string())]).await
     }
 
-    /// A page of what came after a chat, oldest first; empty when there is nothing more.
+    /// A page of the chats after this `seq`, oldest first; empty at the end.
     pub(super) async fn after(&self, room: ChatroomId, seq: Seq) -> Result<Vec<Stored>, ApiError> {
         self.chats(room, &[("after", &seq.to_string()), ("limit", &PAGE.to_string())]).await
     }
 
     async fn chats(&self, room: ChatroomId, page: &[(&str, &str)]) -> Result<Vec<Stored>, ApiError> {
-        self.ask(self.http.get(self.query(&format!("/api/chatrooms/{room}/chats"), page)?)).await
+        self.request(self.http.get(self.query(&format!("/api/chatrooms/{room}/chats"), page)?)).await
     }
 
     fn url(&self, path: &str) -> String {
@@ -202,7 +202,7 @@ impl Api {
         reqwest::Url::parse_with_params(&self.url(path), pairs).map_err(|_| ApiError::Address(clean(&self.server)))
     }
 
-    async fn ask<T: DeserializeOwned>(&self, mut request: RequestBuilder) -> Result<T, ApiError> {
+    async fn request<T: DeserializeOwned>(&self, mut request: RequestBuilder) -> Result<T, ApiError> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }

@@ -1,6 +1,6 @@
-//! The live half of the client: one socket at a time, opened again when it breaks, and what was missed read between.
+//! The live half of the client: one socket at a time. When it breaks, the client opens another and reads the chats between.
 //!
-//! A chat is shown once: everything up to `shown_seq` has been. A line is done when an echo or the history has it.
+//! A chat is shown once: every chat up to `shown_seq` has been. A line is done when an echo or the history contains it.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ use crate::domain::{ChatroomId, ChatterId, Seq};
 
 /// The server pings every 25 s.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// How long the end waits for echoes, counted from the last one.
+/// How long the client waits for echoes after the end of the input, counted from the last echo.
 const FAREWELL: Duration = Duration::from_secs(3);
 const BACK_OFF_MIN: Duration = Duration::from_millis(250);
 const BACK_OFF_MAX: Duration = Duration::from_secs(10);
 
-/// A frame of the seed socket; others are ignored.
+/// A frame of the chatroom socket; frames of other kinds are ignored.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Frame {
@@ -45,9 +45,9 @@ pub(super) struct Conversation {
     shown_seq: Seq,
     /// When the input ended or the last echo after that came.
     closing: Option<Instant>,
-    /// Lines that the server, or a rule, refused for good.
+    /// Lines that the server or a rule of `domain` refused for good.
     refused: usize,
-    /// The person knows that lines are waiting, and why.
+    /// The screen has said that lines are waiting, and why.
     delay_told: bool,
 }
 
@@ -57,7 +57,7 @@ impl Conversation {
         Self { api, screen, room, me, other, outbox, shown_seq: 0, closing: None, refused: 0, delay_told: false }
     }
 
-    /// Talks until the input has ended and all lines are proven, or 3 s have brought no more echo.
+    /// Runs until the input has ended and every line is confirmed, or no echo has come for 3 s.
     pub(super) async fn run(mut self, mut input: Input) -> Result<(), ChatError> {
         let mut back_off = BACK_OFF_MIN;
         let mut lost = false;
@@ -86,7 +86,7 @@ impl Conversation {
                 }
                 Err(broken) => broken,
             };
-            let wait = match self.mend(broken).await? {
+            let wait = match self.recover(broken).await? {
                 None => continue,
                 Some(at_least) => at_least.max(back_off.mul_f64(rand::random_range(0.5..1.0))),
             };
@@ -103,20 +103,20 @@ impl Conversation {
         }
     }
 
-    /// What a broken connection asks for: a wait of at least this long, or none.
-    async fn mend(&mut self, broken: Broken) -> Result<Option<Duration>, ChatError> {
+    /// Decides how to go on after a broken connection: wait at least this long, or end.
+    async fn recover(&mut self, broken: Broken) -> Result<Option<Duration>, ChatError> {
         match broken {
             Broken::For(error) => Err(error),
             Broken::Retry(wait) => Ok(Some(wait)),
             Broken::SignIn => match self.api.sign_in().await {
-                // A wait, so that a server that takes no token at all is not asked in a circle.
+                // The wait bounds the rate of sign-ins against a server that refuses every token.
                 Ok(()) => Ok(Some(BACK_OFF_MIN)),
                 Err(e) => e.retry_in().map(Some).ok_or_else(|| e.into()),
             },
         }
     }
 
-    /// Opens the socket, then shows what was missed: in this order, so that nothing falls between.
+    /// Opens the socket, then shows the chats that were missed. In this order no chat falls between the two.
     async fn open(&mut self) -> Result<Socket, Broken> {
         let (url, token) = self.api.socket(self.room);
         let socket = socket::open(url, token).await?;
@@ -132,7 +132,7 @@ impl Conversation {
         Ok(socket)
     }
 
-    /// Ends well when the conversation is over.
+    /// Exchanges lines and chats until the conversation is over.
     async fn talk(&mut self, socket: &mut Socket, input: &mut Input) -> Result<(), Broken> {
         let mut heard = Instant::now();
         let interrupts = input.interrupts();
@@ -154,12 +154,12 @@ impl Conversation {
                 () = sleep_until(heard + SILENCE_MAX) => return Err(Broken::Retry(Duration::ZERO)),
             }
         }
-        // Politeness; the conversation is over whether the server hears it or not.
+        // The conversation is over whether or not this close frame arrives.
         let _ = timeout(Duration::from_secs(1), socket.close(None)).await;
         Ok(())
     }
 
-    /// Waits for the next try; lines are taken meanwhile.
+    /// Waits before the next attempt, and takes lines meanwhile.
     async fn wait(&mut self, wait: Duration, input: &mut Input) -> Result<(), ChatError> {
         let until = Instant::now() + wait;
         let interrupts = input.interrupts();
@@ -184,7 +184,7 @@ impl Conversation {
         self.closing.map(|since| since + FAREWELL)
     }
 
-    /// Ctrl-C: the first ends the input, the second does not wait for echoes. Answers whether it was the second.
+    /// Ctrl-C: the first ends the input, the second ends the wait for echoes. Returns whether it was the second.
     fn interrupted(&mut self) -> bool {
         self.closing.replace(Instant::now()).is_some()
     }
@@ -222,7 +222,7 @@ impl Conversation {
                 Ok(Frame::Refused { error }) => self.take_refusal(&error).map_err(|e| Broken::For(e.into())),
                 Err(_) => Ok(()),
             },
-            // Pings are answered by the library as it reads on.
+            // The WebSocket library answers pings by itself.
             Some(Ok(Message::Close(frame))) => Err(closed(frame)),
             Some(Ok(_)) => Ok(()),
             Some(Err(e)) => Err(refused(e)),

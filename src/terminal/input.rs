@@ -1,21 +1,21 @@
-//! What the person does: lines of the input, its end, and Ctrl-C.
+//! The input: lines, their end, and Ctrl-C.
 
 use std::io::{BufRead, Read};
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-/// A longer line comes in pieces; no chat may have as many bytes.
+/// A longer line is cut into pieces; no chat may have as many bytes.
 const LINE_BYTES_MAX: u64 = 65_536;
 
-/// The person's side of the terminal.
+/// The reading side of the terminal.
 pub(super) struct Input {
     lines: Option<mpsc::Receiver<String>>,
     interrupts: Arc<Notify>,
 }
 
 impl Input {
-    /// Listens for Ctrl-C from now on; reads nothing before [`Input::line`] is asked.
+    /// Listens for Ctrl-C from now on; reads nothing before the first [`Input::line`].
     pub(super) fn new() -> Self {
         let interrupts = Arc::new(Notify::new());
         let heard = Arc::clone(&interrupts);
@@ -27,7 +27,7 @@ impl Input {
         Self { lines: None, interrupts }
     }
 
-    /// Tells of Ctrl-C while no line is asked for.
+    /// Notified at Ctrl-C, for code that awaits no line.
     pub(super) fn interrupts(&self) -> Arc<Notify> {
         Arc::clone(&self.interrupts)
     }

@@ -1,6 +1,6 @@
 //! The terminal client: `hyper-chat chat`. Speaks only the public API, so it is also an example of a client.
 //!
-//! It signs in (or up), waits for the other one to exist, opens the room's socket and then takes lines until the
+//! It signs in (or up), waits until the other account exists, opens the room's socket and then takes lines until the
 //! input ends. Knows `domain` for its rules; nothing of the server's other parts.
 
 mod api;
@@ -25,24 +25,24 @@ use screen::Screen;
 const POLL_EVERY: Duration = Duration::from_secs(1);
 const POLL_FOR: Duration = Duration::from_secs(600);
 
-/// What `hyper-chat chat` is told.
+/// The arguments of `hyper-chat chat`.
 #[derive(Args)]
 pub struct Arguments {
     /// The server, as http://HOST:PORT or https://HOST.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     server: String,
-    /// Your username; an account is made if there is none.
+    /// Your username; the account is created if there is none.
     #[arg(long = "as", value_name = "NAME")]
     name: String,
     /// The username of the other person; your own for notes to yourself.
     #[arg(long = "with", value_name = "NAME")]
     other: String,
-    /// Your password; asked for if it is not given. Other users of this machine can read arguments: prefer the variable.
+    /// Your password; the terminal prompts for it if it is missing. Other users of this machine can read arguments: prefer the variable.
     #[arg(long, env = "HYPER_CHAT_PASSWORD", hide_env_values = true)]
     password: Option<SecretString>,
 }
 
-/// Why a conversation could not begin or go on, in words for the person at the terminal.
+/// Why a conversation could not begin or go on, in words for the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
     #[error(transparent)]
@@ -52,14 +52,14 @@ pub enum ChatError {
     #[error("the password cannot be read")]
     Password(#[source] std::io::Error),
     #[error("{0} has not signed up within ten minutes")]
-    NobodyCame(String),
+    NeverSignedUp(String),
     #[error("{0}")]
     Ended(String),
     #[error("not all was sent: lines refused: {0}")]
     Refused(usize),
     #[error("{0} of your lines could not be confirmed; they may not have been sent")]
     Unconfirmed(usize),
-    #[error("the terminal is gone")]
+    #[error("the output cannot be written")]
     Output(#[from] std::io::Error),
 }
 
@@ -86,7 +86,7 @@ async fn converse(arguments: Arguments) -> Result<(), ChatError> {
         () = interrupts.notified() => return Ok(()),
     };
     match began.run(input).await {
-        // Whoever read our output has had enough.
+        // The reader of our output has closed it.
         Err(ChatError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         ended => ended,
     }
@@ -129,5 +129,5 @@ async fn find(api: &Api, name: &str, screen: &mut Screen) -> Result<Person, Chat
         }
         tokio::time::sleep(wait).await;
     }
-    Err(ChatError::NobodyCame(name.to_owned()))
+    Err(ChatError::NeverSignedUp(name.to_owned()))
 }

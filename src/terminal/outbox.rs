@@ -1,5 +1,5 @@
-//! Lines on their way, one at a time, so that they keep their order whatever is refused or lost between. Each keeps
-//! its `client_id` until an echo proves it stored, however often it is sent.
+//! Lines on their way, sent one at a time, so that they keep their order across refusals and lost connections. Each line
+//! keeps its `client_id` until an echo proves that it is stored, however often it is sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,7 +18,7 @@ struct Line {
     content: String,
 }
 
-/// Lines that no echo has proven yet, in their order.
+/// Lines that no echo has confirmed yet, in their order.
 pub(super) struct Outbox {
     lines: VecDeque<Line>,
     /// The first line was sent and has no answer yet.

@@ -1,5 +1,5 @@
-//! What the person sees: chats on stdout, notes about the connection on stderr. Nothing that others sent can steer
-//! the terminal.
+//! The output: chats on stdout, notes about the connection on stderr. Chats cannot steer the terminal: control
+//! characters are removed.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -9,10 +9,10 @@ use time::{Date, OffsetDateTime, UtcOffset};
 /// Under `HH:MM `, so that no line of a chat can pose as another chat.
 const INDENT: &str = "\n      ";
 
-/// The terminal, or whatever stands in for it.
+/// The terminal, or the file or pipe in its place.
 pub(super) struct Screen {
     offset: UtcOffset,
-    /// Input and output are the same terminal: what is typed shows, and days are told apart.
+    /// Input and output are the same terminal: typed lines show.
     live: bool,
     day: Option<Date>,
 }
@@ -20,7 +20,7 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn new() -> Self {
         Self {
-            // Unknown where other threads could change it; then times are in UTC.
+            // The time zone is unknown once other threads could change it; then times are in UTC.
             offset: UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC),
             live: io::stdin().is_terminal() && io::stdout().is_terminal(),
             day: None,
@@ -43,7 +43,7 @@ impl Screen {
         out.flush()
     }
 
-    /// A line was typed: it goes away until its echo shows it.
+    /// Removes a typed line, which its echo will show again.
     pub(super) fn typed(&self) -> io::Result<()> {
         if !self.live {
             return Ok(());
@@ -53,7 +53,7 @@ impl Screen {
         out.flush()
     }
 
-    /// About the connection, not part of the conversation.
+    /// Prints a note about the connection, outside the conversation.
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
         writeln!(io::stderr().lock(), "-- {}", clean(text))
     }
@@ -65,7 +65,7 @@ fn line(at: Option<OffsetDateTime>, name: &str, text: &str) -> String {
     format!("{clock} {}: {}", clean(name), text.join(INDENT))
 }
 
-/// Without anything that moves the cursor, changes colours or reorders the text around it.
+/// The text without characters that move the cursor, change colours or reorder the text around them.
 pub(super) fn clean(text: &str) -> String {
     let steers = |c: char| {
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,4 +1,4 @@
-//! The room's socket: how it is opened, and what its end asks for.
+//! The room's socket: how to open it, and how to go on after it has ended.
 
 use std::time::Duration;
 
@@ -22,15 +22,15 @@ const FRAME_BYTES_MAX: usize = 1 << 20;
 
 /// Why a socket ended or could not be opened.
 pub(super) enum Broken {
-    /// Try again, after this long at least.
+    /// Try again, after this wait or a longer one.
     Retry(Duration),
-    /// The token is not taken any more.
+    /// The server refuses the token.
     SignIn,
-    /// It would not help.
+    /// Trying again would not help.
     For(ChatError),
 }
 
-/// Opens it with the token in a header, where no log of addresses shows it.
+/// Opens the socket with the token in a header, which access logs do not show.
 pub(super) async fn open(url: String, token: Option<&SecretString>) -> Result<Socket, Broken> {
     let mut request = url.into_client_request().map_err(refused)?;
     if let Some(token) = token {
@@ -47,28 +47,28 @@ pub(super) async fn open(url: String, token: Option<&SecretString>) -> Result<So
     }
 }
 
-/// What a close code asks for.
+/// How to go on after a close code.
 pub(super) fn closed(frame: Option<CloseFrame>) -> Broken {
     let Some(frame) = frame else { return Broken::Retry(Duration::ZERO) };
-    let told = |text: &str| Broken::For(ChatError::Ended(text.to_owned()));
+    let ended = |text: &str| Broken::For(ChatError::Ended(text.to_owned()));
     match u16::from(frame.code) {
         4401 => Broken::SignIn,
-        4404 => told("the room is gone: one of you deleted it"),
-        4409 => told("you have opened too many conversations; this oldest one was closed"),
-        code @ (4400 | 4403) => told(&format!("the server closed the connection ({code}): {}", clean(&frame.reason))),
+        4404 => ended("the room was deleted by one of you"),
+        4409 => ended("you have opened too many conversations; this oldest one was closed"),
+        code @ (4400 | 4403) => ended(&format!("the server closed the connection ({code}): {}", clean(&frame.reason))),
         4429 | 4503 => Broken::Retry(Duration::from_secs(2)),
         _ => Broken::Retry(Duration::ZERO),
     }
 }
 
-/// What a socket that failed or was refused asks for.
+/// How to go on after a socket failed or was refused.
 pub(super) fn refused(error: SocketError) -> Broken {
     let SocketError::Http(answer) = error else { return Broken::Retry(Duration::ZERO) };
     let status = StatusCode::from_u16(answer.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     unread(ApiError::Refused(Refusal::read(status, answer.body().as_deref().unwrap_or_default())))
 }
 
-/// What a request that failed asks for.
+/// How to go on after a request failed.
 pub(super) fn unread(error: ApiError) -> Broken {
     match error {
         ApiError::Refused(refusal) if refusal.status == 401 => Broken::SignIn,
