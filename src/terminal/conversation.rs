@@ -54,7 +54,18 @@ pub(super) struct Conversation {
 impl Conversation {
     pub(super) fn new(api: Api, screen: Screen, room: ChatroomId, me: Person, other: Person) -> Self {
         let outbox = Outbox::new(Instant::now());
-        Self { api, screen, room, me, other, outbox, shown_seq: 0, closing: None, refused: 0, delay_told: false }
+        Self {
+            api,
+            screen,
+            room,
+            me,
+            other,
+            outbox,
+            shown_seq: Seq::ZERO,
+            closing: None,
+            refused: 0,
+            delay_told: false,
+        }
     }
 
     /// Talks until the input has ended and all lines are proven, or 3 s have brought no more echo.
