@@ -159,18 +159,18 @@ mod tests {
     #[test]
     fn a_burst_is_three_times_the_rate_and_the_wait_is_told() {
         let limits = limits(|_| {});
-        assert_eq!(passed(40, || limits.send(1)), 30);
-        assert_eq!(limits.send(1), Err(Duration::from_millis(100)));
-        assert_eq!(limits.send(2), Ok(()), "another chatter has a burst of their own");
+        assert_eq!(passed(40, || limits.send(ChatterId::new(1))), 30);
+        assert_eq!(limits.send(ChatterId::new(1)), Err(Duration::from_millis(100)));
+        assert_eq!(limits.send(ChatterId::new(2)), Ok(()), "another chatter has a burst of their own");
         limits.clock.advance(Duration::from_millis(500));
-        assert_eq!(passed(40, || limits.send(1)), 5);
+        assert_eq!(passed(40, || limits.send(ChatterId::new(1))), 5);
     }
 
     #[test]
     fn zero_is_no_limit() {
         let limits = limits(|l| (l.send_per_s, l.sign_in_per_min, l.sign_up_per_min) = (0, 0, 0));
         let home = address("127.0.0.1");
-        assert_eq!(passed(5_000, || limits.send(1)), 5_000);
+        assert_eq!(passed(5_000, || limits.send(ChatterId::new(1))), 5_000);
         assert_eq!(passed(5_000, || limits.sign_in(home, "a").and_then(|()| limits.sign_up(home))), 5_000);
     }
 
@@ -210,14 +210,14 @@ mod tests {
     #[test]
     fn the_idle_are_forgotten_and_the_busy_are_not() {
         let limits = limits(|_| {});
-        assert_eq!(passed(100, || limits.send(1)), 30);
+        assert_eq!(passed(100, || limits.send(ChatterId::new(1))), 30);
         limits.clock.advance(Duration::from_secs(2));
-        assert_eq!(limits.send(2), Ok(()));
+        assert_eq!(limits.send(ChatterId::new(2)), Ok(()));
         limits.clock.advance(Duration::from_millis(1500));
         limits.forget_idle();
         assert_eq!(limits.send.0.as_ref().unwrap().len(), 0);
-        assert_eq!(passed(100, || limits.send(3)), 30);
+        assert_eq!(passed(100, || limits.send(ChatterId::new(3))), 30);
         limits.forget_idle();
-        assert!(limits.send(3).is_err());
+        assert!(limits.send(ChatterId::new(3)).is_err());
     }
 }

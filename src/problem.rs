@@ -7,6 +7,8 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use crate::domain::ChatroomId;
+
 /// What a client should do after a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
@@ -84,7 +86,7 @@ pub struct Problem {
     /// The field that breaks the rule.
     pub field: Option<&'static str>,
     /// The room that already exists.
-    pub chatroom_id: Option<i64>,
+    pub chatroom_id: Option<ChatroomId>,
     /// Seconds to wait; sent as `Retry-After`.
     pub retry_after_s: Option<u64>,
 }

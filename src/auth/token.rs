@@ -10,8 +10,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ChatterId;
 use crate::domain::clock::Micros;
+use crate::domain::{ChatterId, SignInId};
 
 /// A longer token is refused before any work; ours have some 300 bytes.
 const TOKEN_BYTES_MAX: usize = 4096;
@@ -36,7 +36,7 @@ pub enum TokenError {
 pub struct Claims {
     pub chatter_id: ChatterId,
     /// The sign-in that it was issued for; none in a token that a team's own backend minted.
-    pub sign_in_id: Option<i64>,
+    pub sign_in_id: Option<SignInId>,
     pub expires_at: Micros,
 }
 
@@ -94,7 +94,7 @@ impl Tokens {
     }
 
     /// A token for a sign-in, and when it expires.
-    pub fn issue(&self, chatter_id: ChatterId, sign_in_id: i64) -> Result<(String, Micros), TokenError> {
+    pub fn issue(&self, chatter_id: ChatterId, sign_in_id: SignInId) -> Result<(String, Micros), TokenError> {
         let now = now_s();
         let exp = now.saturating_add(i64::try_from(self.ttl.as_secs()).unwrap_or(ID_MAX)).min(ID_MAX);
         let payload = Issued {
@@ -133,8 +133,8 @@ fn claims(presented: &Presented, now_s: i64) -> Result<Claims, TokenError> {
     if presented.iat.is_some_and(|iat| iat > (now_s + ISSUED_AHEAD_S_MAX) as f64) {
         return Err(TokenError::Invalid);
     }
-    let sign_in_id = presented.sid.as_deref().map(id).transpose()?;
-    Ok(Claims { chatter_id: id(&presented.sub)?, sign_in_id, expires_at: expires_at(exp) })
+    let sign_in_id = presented.sid.as_deref().map(id).transpose()?.map(SignInId::new);
+    Ok(Claims { chatter_id: ChatterId::new(id(&presented.sub)?), sign_in_id, expires_at: expires_at(exp) })
 }
 
 /// A decimal id as we write it: no sign, no leading zero, 1 to 2^53 - 1.
@@ -203,15 +203,18 @@ mod tests {
 
     #[test]
     fn a_token_stands_for_whom_it_was_issued() {
-        let (token, expires_at) = tokens().issue(7, 9).unwrap();
-        assert_eq!(tokens().verify(&token), Ok(Claims { chatter_id: 7, sign_in_id: Some(9), expires_at }));
+        let (token, expires_at) = tokens().issue(ChatterId::new(7), SignInId::new(9)).unwrap();
+        assert_eq!(
+            tokens().verify(&token),
+            Ok(Claims { chatter_id: 7.into(), sign_in_id: Some(9.into()), expires_at })
+        );
         assert!(expires_at > Micros::now());
     }
 
     #[test]
     fn a_token_that_the_teams_backend_minted_has_no_sign_in() {
         let claims = minted(&payload().to_string()).unwrap();
-        assert_eq!((claims.chatter_id, claims.sign_in_id), (7, None));
+        assert_eq!((claims.chatter_id, claims.sign_in_id), (ChatterId::new(7), None));
         assert!(minted(&with("aud", json!(["other", "hyper-chat"]))).is_ok());
         assert!(tokens().verify(&signed(r#"{"alg":"HS256"}"#, &payload().to_string())).is_ok());
     }
@@ -227,7 +230,7 @@ mod tests {
         }
         let token = signed("{}", &payload().to_string());
         assert_eq!(tokens().verify(&token), Err(TokenError::Invalid), "no alg");
-        let (token, _) = tokens().issue(7, 9).unwrap();
+        let (token, _) = tokens().issue(ChatterId::new(7), SignInId::new(9)).unwrap();
         let (message, _) = token.rsplit_once('.').unwrap();
         assert_eq!(tokens().verify(&format!("{message}.")), Err(TokenError::Invalid), "empty signature");
         assert_eq!(tokens().verify(message), Err(TokenError::Invalid), "no signature");
@@ -236,7 +239,7 @@ mod tests {
     /// B2.
     #[test]
     fn a_bit_flipped_anywhere_breaks_it() {
-        let (token, _) = tokens().issue(7, 9).unwrap();
+        let (token, _) = tokens().issue(ChatterId::new(7), SignInId::new(9)).unwrap();
         for at in 0..token.len() {
             for bit in 0..7 {
                 let mut bytes = token.clone().into_bytes();
@@ -253,7 +256,10 @@ mod tests {
     fn another_key_and_monstrous_tokens_are_refused() {
         let other =
             Tokens::new(&SecretString::from("x".repeat(32)), "hyper-chat", "hyper-chat", Duration::from_secs(60));
-        assert_eq!(tokens().verify(&other.issue(7, 9).unwrap().0), Err(TokenError::Invalid));
+        assert_eq!(
+            tokens().verify(&other.issue(ChatterId::new(7), SignInId::new(9)).unwrap().0),
+            Err(TokenError::Invalid)
+        );
         for monster in ["x".repeat(1 << 20), ".".repeat(10_000), ".".repeat(4_000), "..".to_owned(), "é.é.é".to_owned()]
         {
             assert_eq!(tokens().verify(&monster), Err(TokenError::Invalid));

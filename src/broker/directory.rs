@@ -167,8 +167,9 @@ impl Here {
 mod tests {
     use super::*;
 
-    fn batch(here: &[ChatterId], gone: &[ChatterId]) -> Batch {
-        Batch { here: here.to_vec(), gone: gone.to_vec() }
+    fn batch(here: &[i64], gone: &[i64]) -> Batch {
+        let chatters = |ids: &[i64]| ids.iter().copied().map(ChatterId::new).collect();
+        Batch { here: chatters(here), gone: chatters(gone) }
     }
 
     #[test]
@@ -176,16 +177,16 @@ mod tests {
         let here = Here::default();
         here.begin();
         (0..5).for_each(|_| {
-            here.join(1);
-            here.leave(1);
+            here.join(ChatterId::new(1));
+            here.leave(ChatterId::new(1));
         });
         assert_eq!(here.next_batch(9), batch(&[], &[1]));
-        here.leave(2);
-        here.join(2);
-        here.join(2);
+        here.leave(ChatterId::new(2));
+        here.join(ChatterId::new(2));
+        here.join(ChatterId::new(2));
         assert_eq!(here.next_batch(9), batch(&[2], &[]), "a going that overtakes its coming");
-        here.join(2);
-        here.leave(2);
+        here.join(ChatterId::new(2));
+        here.leave(ChatterId::new(2));
         assert_eq!(here.next_batch(9), batch(&[2], &[]), "still here");
         assert!(here.next_batch(9).is_empty());
     }
@@ -193,12 +194,12 @@ mod tests {
     #[test]
     fn a_new_beginning_writes_all_who_are_here_and_nobody_else() {
         let here = Here::default();
-        (1..=3).for_each(|chatter| here.join(chatter));
+        (1..=3).map(ChatterId::new).for_each(|chatter| here.join(chatter));
         assert!(here.next_batch(9).is_empty(), "not before it begins");
         here.begin();
         assert_eq!(here.next_batch(2).here.len(), 2);
         here.pause();
-        here.leave(2);
+        here.leave(ChatterId::new(2));
         here.begin();
         let mut all = here.next_batch(9);
         all.here.sort_unstable();
@@ -208,11 +209,12 @@ mod tests {
     #[test]
     fn who_had_been_elsewhere_is_known_until_they_go() {
         let here = Here::default();
-        here.join(1);
-        here.set_joined(&[1, 2], &[1, 2]);
-        assert!(here.joined(1) && !here.joined(2));
-        here.leave(1);
-        here.join(1);
-        assert!(!here.joined(1));
+        here.join(ChatterId::new(1));
+        let both = [1, 2].map(ChatterId::new);
+        here.set_joined(&both, &both);
+        assert!(here.joined(ChatterId::new(1)) && !here.joined(ChatterId::new(2)));
+        here.leave(ChatterId::new(1));
+        here.join(ChatterId::new(1));
+        assert!(!here.joined(ChatterId::new(1)));
     }
 }

@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn each_message_has_a_mark_of_its_own_and_ones_own_are_known() {
         let (one, other) = (envelope(), envelope());
-        let message = ClusterMessage::AccessEnded { chatter_id: 1 };
+        let message = ClusterMessage::AccessEnded { chatter_id: 1.into() };
         let marks = [one.seal(&message), one.seal(&message)].map(|message| Envelope::mark(&message).expect("ours"));
         assert_ne!(marks[0], marks[1]);
         assert!(one.is_own(marks[0]) && !other.is_own(marks[0]));
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn another_secret_or_purpose_opens_nothing() {
-        let sealed = envelope().seal(&ClusterMessage::AccessEnded { chatter_id: 1 });
+        let sealed = envelope().seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
         for (secret, purpose) in [(&b"another"[..], "here"), (b"a secret of the tests", "there")] {
             let other = Envelope::new(secret, purpose).expect("any bytes are a key");
             assert_eq!(open(&other, &sealed), Err(Bad::Forged));
@@ -298,7 +298,7 @@ mod tests {
             prop_assert!(open(&envelope, &bytes).is_err());
             let ours = [&MAGIC[..], &[FORMAT], &bytes].concat();
             prop_assert!(matches!(open(&envelope, &ours), Err(Bad::Garbled | Bad::Forged)));
-            let message = ClusterMessage::Frame { chatter_id: 1, text: Bytes::from(bytes), durability: Durability::Ephemeral };
+            let message = ClusterMessage::Frame { chatter_id: 1.into(), text: Bytes::from(bytes), durability: Durability::Ephemeral };
             let mut sealed = envelope.seal(&message);
             prop_assert_eq!(open(&envelope, &sealed), Ok(message));
             let at = at % sealed.len();

@@ -26,7 +26,7 @@ pub enum ClusterMessage {
 }
 
 /// No chatter's id, which begin at 1: what is for every instance. Each listens to it from its start.
-pub const EVERY_INSTANCE: ChatterId = 0;
+pub const EVERY_INSTANCE: ChatterId = ChatterId::new(0);
 
 /// What a frame is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

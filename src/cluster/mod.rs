@@ -19,7 +19,7 @@ use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
 use crate::connections::connection::Made;
 use crate::connections::registry::ConnectionRegistry;
-use crate::domain::{ChatroomId, ChatterId};
+use crate::domain::{ChatroomId, ChatterId, SignInId};
 use crate::rooms::command::Command;
 use crate::rooms::registry::Registry;
 use crate::store::change_feed::{Ending, Seen, Watch};
@@ -234,13 +234,13 @@ impl Cluster {
     }
 
     async fn check_tokens(&self, chatters: &HashSet<ChatterId>) -> Result<(), StoreError> {
-        let mut tokens: HashMap<(ChatterId, Option<i64>), Vec<_>> = HashMap::new();
+        let mut tokens: HashMap<(ChatterId, Option<SignInId>), Vec<_>> = HashMap::new();
         for chatter in chatters {
             self.parts.connections.for_each(*chatter, |connection| {
                 tokens.entry((*chatter, connection.sign_in_id())).or_default().push(connection.clone());
             });
         }
-        let asked: Vec<(ChatterId, Option<i64>)> = tokens.keys().copied().collect();
+        let asked: Vec<(ChatterId, Option<SignInId>)> = tokens.keys().copied().collect();
         for some in asked.chunks(TOKENS_AT_ONCE) {
             for (token, standing) in self.parts.store.standings(some).await? {
                 if standing.is_err() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::device_cursors::Run;
 use super::event::{Batch, Event};
 use crate::delivery::order::Head;
+use crate::domain::Version;
 use crate::domain::chat::ChangeKind;
 
 /// Runs that one socket may have held; beyond, the room is read again.
@@ -58,7 +59,7 @@ impl ChatroomCursor {
 
     /// Whether there is something above this version that the socket was not given.
     #[must_use]
-    pub fn is_below(&self, version: i64) -> bool {
+    pub fn is_below(&self, version: Version) -> bool {
         self.stage == Stage::Live && self.head.version < version
     }
 
@@ -97,7 +98,7 @@ impl ChatroomCursor {
         // What a room has read is new or old by what the room knew; a socket may know less.
         let as_it_is = run.is_unbroken() && run.from == self.head.version;
         let admitted = if as_it_is { Admitted::All } else { self.rest_of(run) };
-        let newest = run.events.iter().map(|event| event.chat.seq).max().unwrap_or(0);
+        let newest = run.events.iter().map(|event| event.chat.seq).max().unwrap_or_default();
         self.head = Head { version: run.to, seq: self.head.seq.max(newest) };
         admitted
     }
@@ -126,15 +127,21 @@ impl ChatroomCursor {
 mod tests {
     use super::*;
     use crate::domain::chat::Chat;
+    use crate::domain::{ChatroomId, Seq};
 
     fn run(from: i64, to: i64) -> Arc<Batch> {
-        let events = (from + 1..=to).map(|version| Event::new(ChangeKind::Created, Chat::example(version, version)));
-        Arc::new(Batch::new(1, from, to, events.collect(), false))
+        let events = (from + 1..=to)
+            .map(|version| Event::new(ChangeKind::Created, Chat::example(Seq::new(version), Version::new(version))));
+        Arc::new(Batch::new(ChatroomId::new(1), from.into(), to.into(), events.collect(), false))
+    }
+
+    fn head(number: i64) -> Head {
+        Head { version: number.into(), seq: number.into() }
     }
 
     fn live(version: i64) -> ChatroomCursor {
         let mut cursor = ChatroomCursor::default();
-        assert!(cursor.joined(Head { version, seq: version }).0.is_empty());
+        assert!(cursor.joined(head(version)).0.is_empty());
         cursor
     }
 
@@ -143,7 +150,7 @@ mod tests {
         let mut cursor = ChatroomCursor::default();
         assert_eq!(cursor.deliver(&run(4, 6)), Admitted::Nothing);
         assert_eq!(cursor.deliver(&run(6, 7)), Admitted::Nothing);
-        let (held, again) = cursor.joined(Head { version: 5, seq: 5 });
+        let (held, again) = cursor.joined(head(5));
         assert!(!again);
         assert_eq!(cursor.deliver(&held[0]), Admitted::Some(vec![(1, ChangeKind::Created)]));
         assert_eq!(cursor.deliver(&held[1]), Admitted::All);
@@ -155,10 +162,10 @@ mod tests {
         let mut cursor = live(4);
         assert_eq!(cursor.deliver(&run(6, 7)), Admitted::Behind);
         assert_eq!(cursor.deliver(&run(7, 8)), Admitted::Nothing);
-        let (held, again) = cursor.joined(Head { version: 7, seq: 7 });
+        let (held, again) = cursor.joined(head(7));
         assert!(!again);
         assert_eq!(cursor.deliver(&held[0]), Admitted::All);
-        assert_eq!(cursor.head(), Head { version: 8, seq: 8 });
+        assert_eq!(cursor.head(), head(8));
     }
 
     #[test]
@@ -167,18 +174,18 @@ mod tests {
         for version in 0..=HELD_MAX as i64 {
             cursor.deliver(&run(version, version + 1));
         }
-        assert!(cursor.joined(Head { version: 1, seq: 1 }).1);
-        assert!(!cursor.joined(Head { version: 65, seq: 65 }).1);
+        assert!(cursor.joined(head(1)).1);
+        assert!(!cursor.joined(head(65)).1);
     }
 
     #[test]
     fn what_was_read_says_of_each_chat_what_it_is_to_this_socket() {
         let mut cursor = live(6);
         let events = vec![
-            Event::new(ChangeKind::Created, Chat::example(5, 7)),
-            Event::new(ChangeKind::Edited, Chat::example(7, 8)),
+            Event::new(ChangeKind::Created, Chat::example(5.into(), 7.into())),
+            Event::new(ChangeKind::Edited, Chat::example(7.into(), 8.into())),
         ];
-        let read = Arc::new(Batch::new(1, 4, 8, events, true));
+        let read = Arc::new(Batch::new(ChatroomId::new(1), 4.into(), 8.into(), events, true));
         let expected = Admitted::Some(vec![(0, ChangeKind::Edited), (1, ChangeKind::Created)]);
         assert_eq!(cursor.deliver(&read), expected);
     }

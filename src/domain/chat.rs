@@ -143,7 +143,7 @@ impl ClientId {
     /// What the unique index holds: 16 bytes of SHA-256 over sender and client_id.
     #[must_use]
     pub fn key(&self, sender: ChatterId) -> [u8; 16] {
-        let digest = Sha256::new().chain_update(sender.to_be_bytes()).chain_update(&self.0).finalize();
+        let digest = Sha256::new().chain_update(sender.get().to_be_bytes()).chain_update(&self.0).finalize();
         let mut key = [0; 16];
         key.copy_from_slice(&digest[..16]);
         key
@@ -153,7 +153,7 @@ impl ClientId {
 /// Tells a retry from a second use of a client_id: a hash of room and content as first sent.
 #[must_use]
 pub fn first_hash(chatroom: ChatroomId, content: &str) -> i64 {
-    let digest = Sha256::new().chain_update(chatroom.to_be_bytes()).chain_update(content).finalize();
+    let digest = Sha256::new().chain_update(chatroom.get().to_be_bytes()).chain_update(content).finalize();
     let mut head = [0; 8];
     head.copy_from_slice(&digest[..8]);
     i64::from_be_bytes(head)
@@ -164,12 +164,12 @@ impl Chat {
     /// A chat of chatter 1 to 2 in room 1.
     pub(crate) fn example(seq: Seq, version: Version) -> Self {
         Self {
-            id: seq,
-            chatroom_id: 1,
+            id: seq.get().into(),
+            chatroom_id: 1.into(),
             seq,
             version,
-            sender_id: 1,
-            receiver_id: 2,
+            sender_id: 1.into(),
+            receiver_id: 2.into(),
             content: "x".into(),
             client_id: None,
             create_time: Micros(0),

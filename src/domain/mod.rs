@@ -6,17 +6,9 @@ pub mod chat;
 pub mod chatroom;
 pub mod chatter;
 pub mod clock;
+pub mod ids;
 
-/// A chatter's id, below 2^53.
-pub type ChatterId = i64;
-/// A chatroom's id, below 2^53.
-pub type ChatroomId = i64;
-/// A chat's id, below 2^53.
-pub type ChatId = i64;
-/// A chat's place in its room: 1, 2, 3 …
-pub type Seq = i64;
-/// The number of a change in a room: 1, 2, 3 …
-pub type Version = i64;
+pub use ids::{ChatId, ChatroomId, ChatterId, Seq, SignInId, Version};
 
 /// A value that breaks a rule: which field, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -33,7 +33,7 @@ pub struct DirectoryQuery {
     limit: Option<i64>,
     /// The id of the last chatter that is known.
     #[serde(default, deserialize_with = "whole_number")]
-    after: Option<i64>,
+    after: Option<ChatterId>,
 }
 
 /// List everybody, or those whose username begins with `query`
@@ -67,18 +67,18 @@ pub async fn directory(
     let prefix = asked.query.as_deref().map(username_key);
     if asked.limit.is_some() || asked.after.is_some() {
         let limit = paging::limit(asked.limit)?;
-        let found = state.store.directory(prefix.as_deref(), asked.after.unwrap_or(0), limit).await?;
+        let found = state.store.directory(prefix.as_deref(), asked.after, limit).await?;
         let full = found.len() as u64 == limit;
         let query = asked.query.as_deref().map(|q| format!("&query={}", escape(q))).unwrap_or_default();
         let next = found.last().filter(|_| full).map(|last| format!("after={}{query}", last.id));
         let bodies = bodies_for(&state, viewer, &found).await?;
         return Ok(paging::page(&request, &bodies, limit, next));
     }
-    paging::everything(0, move |after| {
+    paging::everything(None, move |after| {
         let (state, prefix) = (state.clone(), prefix.clone());
         async move {
             let found = state.store.directory(prefix.as_deref(), after, STREAM_PAGE).await?;
-            let next = found.last().filter(|_| found.len() as u64 == STREAM_PAGE).map(|last| last.id);
+            let next = found.last().filter(|_| found.len() as u64 == STREAM_PAGE).map(|last| Some(last.id));
             Ok((bodies_for(&state, viewer, &found).await?.iter().map(paging::encode).collect(), next))
         }
     })
@@ -104,7 +104,7 @@ pub async fn me(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse,
     )
 )]
 pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let asked = id(&path, "chatter")?;
+    let asked: ChatterId = id(&path, "chatter")?;
     if asked == viewer.chatter_id {
         return me(state, viewer).await;
     }

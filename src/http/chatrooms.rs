@@ -203,7 +203,7 @@ pub async fn answered<T>(answer: oneshot::Receiver<Result<T, Problem>>) -> Resul
 
 fn check_seq(field: &'static str, seq: Option<Seq>, room: &Chatroom) -> Result<(), Problem> {
     match seq {
-        Some(seq) if seq < 0 || seq > room.last_seq => {
+        Some(seq) if seq < Seq::ZERO || seq > room.last_seq => {
             Err(Problem::invalid(field, "It must be the seq of a chat in this room."))
         }
         _ => Ok(()),

@@ -16,7 +16,7 @@ use super::State;
 use crate::auth::token::Claims;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
-use crate::domain::{ChatroomId, ChatterId};
+use crate::domain::{ChatroomId, ChatterId, SignInId};
 use crate::problem::{Code, Problem};
 
 /// A body has this long to arrive.
@@ -28,7 +28,7 @@ type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 #[derive(Clone, Copy, Debug)]
 pub struct Viewer {
     pub chatter_id: ChatterId,
-    pub sign_in_id: Option<i64>,
+    pub sign_in_id: Option<SignInId>,
     pub expires_at: Micros,
 }
 
@@ -90,10 +90,10 @@ pub fn state_of(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
 }
 
 /// An id in the path: what is no id is nobody's, so it is not found.
-pub fn id(text: &str, what: &str) -> Result<i64, Problem> {
+pub fn id<Id: From<i64>>(text: &str, what: &str) -> Result<Id, Problem> {
     let digits = !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit());
     let id = if digits { text.parse().unwrap_or(0) } else { 0 };
-    if id > 0 { Ok(id) } else { Err(Problem::not_found(what)) }
+    if id > 0 { Ok(id.into()) } else { Err(Problem::not_found(what)) }
 }
 
 /// A JSON body, bounded in size and time.
@@ -175,13 +175,14 @@ pub fn address(request: &HttpRequest, proxy_hops: usize) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ChatId;
     use actix_web::test::TestRequest;
 
     #[test]
     fn what_is_no_id_is_not_found() {
-        assert_eq!(id("7", "chat"), Ok(7));
+        assert_eq!(id("7", "chat"), Ok(ChatId::new(7)));
         for bad in ["", "0", "-1", "+1", "1e3", "٣", "9223372036854775808", "1 ", "\0"] {
-            assert!(id(bad, "chat").is_err(), "{bad}");
+            assert!(id::<ChatId>(bad, "chat").is_err(), "{bad}");
         }
     }
 

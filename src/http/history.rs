@@ -9,9 +9,9 @@ use super::extract::{Json, Viewer};
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;
 use super::paging::STREAM_PAGE;
-use crate::domain::Seq;
 use crate::domain::chat::{Chat, fold};
 use crate::domain::chatroom::Chatroom;
+use crate::domain::{Seq, Version};
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{Search, whole_number};
 use crate::protocol::rest::{ChangeBody, ChangesBody, ChatBody};
@@ -83,7 +83,7 @@ pub async fn history(
 }
 
 async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) -> Result<HttpResponse, Problem> {
-    paging::everything(0, move |after| {
+    paging::everything(Seq::ZERO, move |after| {
         let (state, room) = (state.clone(), room.clone());
         async move {
             let chats = state.store.history(&room, Page::After(after), STREAM_PAGE).await?;
@@ -183,7 +183,7 @@ async fn search_page(
 pub struct ChangesQuery {
     /// The version that is known; 0 for everything.
     #[serde(default, deserialize_with = "whole_number")]
-    since: Option<i64>,
+    since: Option<Version>,
     /// Changes on a page; more than 200 gives 200.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
@@ -208,8 +208,8 @@ pub async fn changes(
     asked: web::Query<ChangesQuery>,
 ) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
-    let since = asked.since.unwrap_or(0);
-    if since < 0 {
+    let since = asked.since.unwrap_or_default();
+    if since < Version::ZERO {
         return Err(Problem::new(Code::Malformed, "since must be a version of this room, or 0."));
     }
     let found = state.store.changes(&room, since, paging::limit(asked.limit)?).await?;

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use super::State;
 use super::openapi::{Refusals, of};
 use crate::broker::State as Broker;
-use crate::connections::connection::Connection;
+use crate::connections::connection::{Connection, NOT_SIGNED_IN};
 use crate::metrics::Spread;
 use crate::problem::{Code, Problem};
 
@@ -123,8 +123,8 @@ fn sockets_and_rooms(all: &mut Gathered, state: &State) {
     let count = |which: fn(&Connection) -> bool| connections.iter().filter(|connection| which(connection)).count();
     let open = [
         ("chatroom", count(|connection| !connection.is_device())),
-        ("device", count(|connection| connection.is_device() && connection.chatter_id != 0)),
-        ("unsigned", count(|connection| connection.chatter_id == 0)),
+        ("device", count(|connection| connection.is_device() && connection.chatter_id != NOT_SIGNED_IN)),
+        ("unsigned", count(|connection| connection.chatter_id == NOT_SIGNED_IN)),
     ];
     all.gauges("sockets", "Open sockets: of one room, of a device, and of nobody who has signed in yet", "kind", open);
     let closes = state.connections.tally().closes();

@@ -164,7 +164,7 @@ fn example(code: Code) -> Value {
     let mut problem = Problem::new(code, what_to_do(code));
     match code {
         Code::Invalid => problem.field = Some("content"),
-        Code::ChatroomExists => problem.chatroom_id = Some(7),
+        Code::ChatroomExists => problem.chatroom_id = Some(7.into()),
         _ => {}
     }
     json!({"summary": code.title(), "value": problem})

@@ -27,7 +27,7 @@ pub fn tidy(document: &mut Value) {
     }
 }
 
-/// `i64` and its like come as references, since our ids are aliases of it.
+/// `i64` and its like come as references, since our ids take its name.
 fn spell_out(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(spell_out),

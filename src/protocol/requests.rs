@@ -1,5 +1,7 @@
 //! What REST is asked with: JSON bodies, and numbers in query strings.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
@@ -99,7 +101,7 @@ pub struct Receipt {
 }
 
 /// A whole number in a query string; refused with a clear text otherwise.
-pub fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+pub fn whole_number<'de, D: Deserializer<'de>, N: FromStr>(deserializer: D) -> Result<Option<N>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| text.parse().map_err(|_| serde::de::Error::custom("must be a whole number"))).transpose()
 }

@@ -206,12 +206,12 @@ pub(crate) mod tests {
 
     pub(crate) fn chat(content: &str) -> Chat {
         Chat {
-            id: 9_007_199_254_740_991,
-            chatroom_id: 9_007_199_254_740_990,
-            seq: 9_007_199_254_740_989,
-            version: 1,
-            sender_id: 9_007_199_254_740_988,
-            receiver_id: 9_007_199_254_740_987,
+            id: 9_007_199_254_740_991.into(),
+            chatroom_id: 9_007_199_254_740_990.into(),
+            seq: 9_007_199_254_740_989.into(),
+            version: 1.into(),
+            sender_id: 9_007_199_254_740_988.into(),
+            receiver_id: 9_007_199_254_740_987.into(),
             content: content.to_owned(),
             client_id: None,
             create_time: Micros(0),

@@ -30,7 +30,7 @@ impl Room {
         self.busy_at = Some(Instant::now());
         let mut events = Vec::with_capacity(outcomes.len());
         let mut answers = Vec::new();
-        let (mut unknown, mut push_owed, mut retried, mut again) = (false, false, 0, Vec::new());
+        let (mut unknown, mut push_owed, mut retried, mut again) = (false, false, Version::ZERO, Vec::new());
         for (ticket, outcome) in outcomes {
             let reply = self.waiting.remove(&ticket);
             // A seed socket's answer is the event itself; the others get the chat beside it.
@@ -70,7 +70,7 @@ impl Room {
             let both = [room.owner_id, room.opponent_id];
             self.chats_end_typing(&ready.events);
             self.deliver(&ready, push_owed);
-            if retried > 0 && !in_doubt {
+            if retried > Version::ZERO && !in_doubt {
                 // The room begins where the database is; a socket may not have got that far.
                 self.parts.connections.look(self.id, both, head);
             }

@@ -5,14 +5,14 @@ use actix::Context;
 use super::command::Command;
 use super::{Room, Stage};
 use crate::delivery::order::{Head, Order};
-use crate::domain::Version;
+use crate::domain::Seq;
 use crate::domain::chat::ChangeKind;
 use crate::domain::chatroom::Chatroom;
 use crate::problem::Problem;
 use crate::store::StoreError;
 
 /// An event of another instance that is older than so many changes does not set a room back.
-const REWIND_MAX: Version = 1_000;
+const REWIND_MAX: i64 = 1_000;
 
 impl Room {
     /// The room's row was read, or could not be: what has waited is carried out.
@@ -29,7 +29,7 @@ impl Room {
             Ok(None) => Stage::Gone(Problem::not_found("chatroom")),
             Err(error) => {
                 tracing::warn!(
-                    chatroom_id = self.id,
+                    chatroom_id = self.id.get(),
                     error = &error as &dyn std::error::Error,
                     "a room could not be read"
                 );
@@ -62,7 +62,7 @@ impl Room {
                     let first = created.map(|(_, chat)| chat.seq - 1).min().unwrap_or(head.seq);
                     // Each change since may have been a new chat.
                     let least = room.last_seq - (room.version - changes.from);
-                    head = Head { version: changes.from, seq: first.min(head.seq).min(least).max(0) };
+                    head = Head { version: changes.from, seq: first.min(head.seq).min(least).max(Seq::ZERO) };
                 }
             }
         }

@@ -53,7 +53,7 @@ impl Threads {
 
     fn of(&self, id: ChatroomId) -> Option<ArbiterHandle> {
         let threads = self.0.read();
-        let at = usize::try_from(id).unwrap_or(0).checked_rem(threads.len())?;
+        let at = usize::try_from(id.get()).unwrap_or(0).checked_rem(threads.len())?;
         threads.get(at).cloned()
     }
 }
@@ -120,7 +120,7 @@ impl Registry {
                 let SendError::Closed(asked) = refused else { return Err(busy()) };
                 // The actor is gone without having retired: it panicked. A new one takes over where it was.
                 let fresh = self.start(id, entry.get().delivered.clone());
-                tracing::error!(chatroom_id = id, "a room actor had failed and was started anew");
+                tracing::error!(chatroom_id = id.get(), "a room actor had failed and was started anew");
                 let told = fresh.send(asked.command);
                 entry.insert(fresh);
                 told.map_err(|_| busy())
@@ -191,6 +191,7 @@ mod tests {
     use super::*;
     use crate::connections::connection::Connection;
     use crate::delivery::order::Head;
+    use crate::domain::ChatterId;
     use crate::domain::chat::Content;
     use crate::domain::chatter::Username;
     use crate::push::notifier::{Counters, Notifier, Settings};
@@ -228,7 +229,9 @@ mod tests {
             let new = NewChatter { username, nickname: name.into(), password_hash: String::new(), fcm_reg_id: None };
             store.create_chatter(new).await.unwrap();
         }
-        let Created::New(room) = store.create_chatroom(1, 2).await.unwrap() else { panic!("no room") };
+        let Created::New(room) = store.create_chatroom(ChatterId::new(1), ChatterId::new(2)).await.unwrap() else {
+            panic!("no room")
+        };
         let (connections, counters) =
             (Arc::new(ConnectionRegistry::new(0, crate::broker::Broker::single())), Arc::new(Counters::default()));
         let (outbox, pusher) = (store.outbox(), Arc::new(Pusher::open(&fcm::Settings::default())));
@@ -252,13 +255,13 @@ mod tests {
     fn post(bench: &Bench, text: &str) -> Result<Answer, Problem> {
         let (reply, answer) = oneshot::channel();
         let content = Content::parse(text.to_owned()).unwrap();
-        let post = Post { sender_id: 1, receiver_id: None, content, client_id: None, reply: Reply::Rest(reply) };
+        let post = Post { sender_id: 1.into(), receiver_id: None, content, client_id: None, reply: Reply::Rest(reply) };
         bench.registry.send(bench.room, Command::Post(post)).map(|()| answer)
     }
 
     fn socket(bench: &Bench, chatter: i64) -> (Arc<Connection>, OutBody) {
         let (out, body) = OutQueue::new(1 << 20, Arc::default());
-        let connection = Arc::new(Connection::chatroom(chatter, None, bench.room, false, out));
+        let connection = Arc::new(Connection::chatroom(chatter.into(), None, bench.room, false, out));
         drop(bench.connections.add(connection.clone()));
         assert!(connection.joined(Head::default(), None), "there is nothing to read in a new room");
         (connection, body)
@@ -284,7 +287,7 @@ mod tests {
         for n in 0..300 {
             starts += usize::from(bench.registry.count() == 0);
             let answer = post(&bench, &format!("chat {n}")).unwrap();
-            assert!(matches!(answer.await, Ok(Ok(Stored::New { chat, .. })) if chat.seq == n + 1));
+            assert!(matches!(answer.await, Ok(Ok(Stored::New { chat, .. })) if chat.seq.get() == n + 1));
             // Around the moment at which the idle room looks whether it may go.
             tokio::time::sleep(Duration::from_micros(u64::try_from(n * 37 % 2_500).unwrap())).await;
         }
@@ -310,7 +313,7 @@ mod tests {
             }
             assert!(Instant::now() < until, "the room does not come back");
         };
-        let stored = usize::try_from(after.seq).unwrap();
+        let stored = usize::try_from(after.seq.get()).unwrap();
         assert_eq!(chats_sent(&mut body, stored).await, stored, "each chat that is stored is delivered once");
         assert_eq!(bench.registry.pending(), 0);
     }

@@ -103,17 +103,19 @@ impl Room {
 mod tests {
     use super::*;
 
+    const ANN: ChatterId = ChatterId::new(1);
+
     #[test]
     fn typing_is_told_once_in_a_while_and_ends_by_itself() {
         let (mut typing, start) = (Typing::default(), Instant::now());
         let at = |ms: u64| start + Duration::from_millis(ms);
-        assert!(typing.changed(1, true, at(0)));
-        assert!(!typing.changed(1, true, at(1_000)), "told already");
-        assert!(typing.changed(1, true, at(3_000)), "for devices that came meanwhile");
+        assert!(typing.changed(ANN, true, at(0)));
+        assert!(!typing.changed(ANN, true, at(1_000)), "told already");
+        assert!(typing.changed(ANN, true, at(3_000)), "for devices that came meanwhile");
         assert!(typing.stale(at(8_900)).is_empty());
-        assert_eq!(typing.stale(at(9_000)), [1]);
-        assert!(!typing.changed(1, false, at(9_001)), "over already");
-        assert!(typing.changed(1, true, at(9_002)) && typing.changed(1, false, at(9_003)));
+        assert_eq!(typing.stale(at(9_000)), [ANN]);
+        assert!(!typing.changed(ANN, false, at(9_001)), "over already");
+        assert!(typing.changed(ANN, true, at(9_002)) && typing.changed(ANN, false, at(9_003)));
         assert!(typing.is_empty());
     }
 }

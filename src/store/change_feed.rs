@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Statemen
 
 use super::{IDS_MAX, Store, StoreError};
 use crate::domain::clock::micros;
-use crate::domain::{ChatId, ChatroomId, ChatterId, Version};
+use crate::domain::{ChatroomId, ChatterId, Version};
 
 /// A commit is not later than this after its ids were drawn, or its change was timed.
 const LATE_MAX: Duration = Duration::from_secs(10);
@@ -29,17 +29,18 @@ pub struct Watch {
     /// What was newest at some moments, the oldest of them longer ago than any commit takes.
     newest: VecDeque<(Instant, Newest)>,
     /// The chat up to which a look got that could not pass over all.
-    page: Option<ChatId>,
+    page: Option<i64>,
     /// The database's clock at the last look, in microseconds.
     at: i64,
     /// The most chats that the next look passes over.
     most: i64,
 }
 
+/// The newest ids, as bare numbers: a look begins so many below them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Newest {
-    chat: ChatId,
-    room: ChatroomId,
+    chat: i64,
+    room: i64,
     ending: i64,
 }
 
@@ -128,7 +129,7 @@ impl Store {
                 let snapshot = self.snapshot(db).await?;
                 let row = snapshot.query_one_raw(bounds).await?;
                 let row = row.ok_or_else(|| DbErr::RecordNotFound("numbers".to_owned()))?;
-                let (count, chat): (i64, ChatId) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+                let (count, chat): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
                 let newest = Newest { chat, ..others_newest(&row, 2)? };
                 let has_more = count == most;
                 let rooms = self.rooms_changed(&snapshot, from, chat, altered).await?;
@@ -156,7 +157,7 @@ impl Store {
         &self,
         snapshot: &DatabaseTransaction,
         from: Newest,
-        to: ChatId,
+        to: i64,
         altered: i64,
     ) -> Result<Vec<Changed>, DbErr> {
         let sql = "SELECT r.id, r.pair_low, r.pair_high, r.version, r.id > $3 FROM chatrooms r WHERE r.id IN (

@@ -49,7 +49,7 @@ pub struct RoomCursor {
 impl Store {
     /// One room's own row.
     pub async fn chatroom(&self, id: ChatroomId) -> Result<Option<Chatroom>, StoreError> {
-        let row = self.reads.run(async |db| Entity::find_by_id(id).one(db).await).await?;
+        let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
         Ok(row.map(chatroom_of))
     }
 
@@ -90,7 +90,7 @@ impl Store {
         let of_pair = Entity::find().filter(Column::PairLow.eq(low)).filter(Column::PairHigh.eq(high));
         let row = self.writes.run(async |db| of_pair.one(db).await).await?;
         // Deleted in between: as if it had never been.
-        row.map_or_else(|| Err(StoreError::Unavailable(None)), |row| Ok(Created::Exists(row.id)))
+        row.map_or_else(|| Err(StoreError::Unavailable(None)), |row| Ok(Created::Exists(row.id.into())))
     }
 
     /// One room as its viewer sees it; `None` if it is gone.
@@ -107,7 +107,7 @@ impl Store {
         after: Option<RoomCursor>,
         limit: u64,
     ) -> Result<Vec<RoomView>, StoreError> {
-        let after = after.unwrap_or(RoomCursor { last_chat_time: Micros(i64::MAX), id: i64::MAX });
+        let after = after.unwrap_or(RoomCursor { last_chat_time: Micros(i64::MAX), id: ChatroomId::new(i64::MAX) });
         let sql = format!(
             "SELECT {} FROM chatrooms r JOIN members m ON m.chatroom_id = r.id AND m.chatter_id = $1
              WHERE (r.last_chat_time, r.id) < ($2, $3) ORDER BY r.last_chat_time DESC, r.id DESC LIMIT $4",
@@ -142,7 +142,7 @@ impl Store {
                 let snapshot = self.snapshot(db).await?;
                 let rows = snapshot.query_all_raw(rooms).await?;
                 let rows = rows.iter().map(|row| Model::from_query_result(row, "")).collect::<Result<Vec<_>, _>>()?;
-                let ids: Vec<ChatroomId> = rows.iter().map(|row| row.id).collect();
+                let ids: Vec<ChatroomId> = rows.iter().map(|row| row.id.into()).collect();
                 let mut last = last_chats(&snapshot, &ids).await?;
                 let mut receipts = watermarks(&snapshot, viewer, &ids).await?;
                 let mut unread = unread_counts(&snapshot, viewer, &ids).await?;
@@ -150,7 +150,7 @@ impl Store {
                 let view = |row: Model| {
                     let room = chatroom_of(row);
                     let last_chat = last.remove(&room.id).map(|chat| {
-                        let receiver = room.other(chat.sender_id);
+                        let receiver = room.other(chat.sender_id.into());
                         chat_of(chat, receiver)
                     });
                     let unread_count = unread.remove(&room.id).unwrap_or(0);
@@ -230,7 +230,7 @@ async fn last_chats(
     );
     let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
     rows.iter()
-        .map(|row| ::entity::chat::Model::from_query_result(row, "").map(|chat| (chat.chatroom_id, chat)))
+        .map(|row| ::entity::chat::Model::from_query_result(row, "").map(|chat| (chat.chatroom_id.into(), chat)))
         .collect()
 }
 
@@ -259,13 +259,13 @@ async fn watermarks(
 /// A row as the rest of the program knows it.
 pub(super) fn chatroom_of(row: Model) -> Chatroom {
     Chatroom {
-        id: row.id,
-        owner_id: row.owner_id,
-        opponent_id: row.opponent_id,
+        id: row.id.into(),
+        owner_id: row.owner_id.into(),
+        opponent_id: row.opponent_id.into(),
         create_time: Micros(row.create_time),
         last_chat_time: Micros(row.last_chat_time),
-        last_seq: row.last_seq,
-        version: row.version,
+        last_seq: row.last_seq.into(),
+        version: row.version.into(),
         closed: row.closed_time.is_some(),
     }
 }

@@ -55,12 +55,12 @@ impl Store {
     pub async fn chat(&self, id: ChatId) -> Result<Option<(Chat, Chatroom)>, StoreError> {
         self.reads
             .run(async |db| {
-                let Some(row) = Entity::find_by_id(id).one(db).await? else { return Ok(None) };
+                let Some(row) = Entity::find_by_id(id.get()).one(db).await? else { return Ok(None) };
                 let Some(room) = ::entity::chatroom::Entity::find_by_id(row.chatroom_id).one(db).await? else {
                     return Ok(None);
                 };
                 let room = super::chatrooms::chatroom_of(room);
-                let receiver = room.other(row.sender_id);
+                let receiver = room.other(row.sender_id.into());
                 Ok(Some((chat_of(row, receiver), room)))
             })
             .await
@@ -93,12 +93,12 @@ impl Store {
         let of_room = Entity::find().filter(Column::ChatroomId.eq(room.id)).filter(Column::DeleteTime.is_null());
         let answer = self.reads.run(async |db| {
             let snapshot = self.snapshot(db).await?;
-            let Some(head) = ::entity::chatroom::Entity::find_by_id(room.id).one(&snapshot).await? else {
+            let Some(head) = ::entity::chatroom::Entity::find_by_id(room.id.get()).one(&snapshot).await? else {
                 return Ok(None);
             };
             let rows = of_room.order_by_desc(Column::Seq).limit(limit).all(&snapshot).await?;
             snapshot.commit().await?;
-            Ok(Some((reversed(rows), head.version)))
+            Ok(Some((reversed(rows), Version::new(head.version))))
         });
         let Some((rows, version)) = answer.await? else { return Ok(None) };
         Ok(Some((rows.into_iter().map(|row| chat_in(room, row)).collect(), version)))
@@ -119,8 +119,8 @@ impl Store {
         before: Option<Seq>,
         limit: u64,
     ) -> Result<Found, StoreError> {
-        let before = before.unwrap_or(room.last_seq + 1).min(room.last_seq + 1);
-        let floor = (before - SEARCH_WINDOW).max(1);
+        let before = before.unwrap_or(room.last_seq.next()).min(room.last_seq.next());
+        let floor = (before - SEARCH_WINDOW).max(Seq::FIRST);
         let find = if self.backend == DbBackend::Postgres { "strpos" } else { "instr" };
         let sql = format!(
             "SELECT {} FROM chats WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
@@ -137,7 +137,7 @@ impl Store {
         let statement = self.sql(&sql, values);
         let rows = self.reads.run(async move |db| Entity::find().from_raw_sql(statement.clone()).all(db).await).await?;
         let full = rows.len() as u64 >= limit;
-        let next = if full { rows.last().map(|row| row.seq) } else { (floor > 1).then_some(floor) };
+        let next = if full { rows.last().map(|row| Seq::new(row.seq)) } else { (floor > Seq::FIRST).then_some(floor) };
         Ok(Found { chats: rows.into_iter().map(|row| chat_in(room, row)).collect(), before: next })
     }
 
@@ -145,11 +145,11 @@ impl Store {
     pub async fn changes(&self, room: &Chatroom, since: Version, limit: u64) -> Result<Option<Changes>, StoreError> {
         let answer = self.reads.run(async |db| {
             let snapshot = self.snapshot(db).await?;
-            let Some(head) = ::entity::chatroom::Entity::find_by_id(room.id).one(&snapshot).await? else {
+            let Some(head) = ::entity::chatroom::Entity::find_by_id(room.id.get()).one(&snapshot).await? else {
                 return Ok(None);
             };
             // A chat that was never changed has a version that grows with its seq, so few rows are looked at.
-            let untouched_above = head.last_seq - (head.version - since);
+            let untouched_above = head.last_seq - (head.version - since.get());
             let all = columns::<Entity>("chats");
             let sql = format!(
                 "SELECT * FROM (
@@ -174,7 +174,7 @@ impl Store {
         let Some((mut rows, head)) = answer.await? else { return Ok(None) };
         let has_more = rows.len() as u64 > limit;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        let version = if has_more { rows.last().map_or(head, |row| row.version) } else { head };
+        let version = Version::new(if has_more { rows.last().map_or(head, |row| row.version) } else { head });
         Ok(Some(Changes { chats: rows.into_iter().map(|row| chat_in(room, row)).collect(), version, has_more }))
     }
 }
@@ -192,11 +192,11 @@ pub(super) fn model_of(row: impl Into<QueryResult>) -> Result<Model, sqlx::Error
 /// A row as the rest of the program knows it.
 pub(super) fn chat_of(row: Model, receiver_id: ChatterId) -> Chat {
     Chat {
-        id: row.id,
-        chatroom_id: row.chatroom_id,
-        seq: row.seq,
-        version: row.version,
-        sender_id: row.sender_id,
+        id: row.id.into(),
+        chatroom_id: row.chatroom_id.into(),
+        seq: row.seq.into(),
+        version: row.version.into(),
+        sender_id: row.sender_id.into(),
         receiver_id,
         content: row.content,
         client_id: row.client_id,
@@ -207,7 +207,7 @@ pub(super) fn chat_of(row: Model, receiver_id: ChatterId) -> Chat {
 }
 
 fn chat_in(room: &Chatroom, row: Model) -> Chat {
-    let receiver = room.other(row.sender_id);
+    let receiver = room.other(row.sender_id.into());
     chat_of(row, receiver)
 }
 

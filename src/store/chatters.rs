@@ -15,7 +15,7 @@ use super::chats::is_duplicate;
 use super::{Store, StoreError, begin};
 use crate::domain::chatter::{Chatter, DELETED_NICKNAME, Username, deleted_username};
 use crate::domain::clock::Micros;
-use crate::domain::{ChatroomId, ChatterId};
+use crate::domain::{ChatroomId, ChatterId, SignInId};
 
 /// What signing up needs.
 pub struct NewChatter {
@@ -33,7 +33,7 @@ pub struct Changed {
     pub fcm_reg_id: Option<Option<String>>,
     pub password_hash: Option<String>,
     /// Ends every sign-in but this one, if any.
-    pub ends_sign_ins_but: Option<Option<i64>>,
+    pub ends_sign_ins_but: Option<Option<SignInId>>,
     pub show_last_seen: Option<bool>,
     pub show_receipts: Option<bool>,
 }
@@ -62,7 +62,7 @@ impl Store {
                     ..Default::default()
                 };
                 let id = match Entity::insert(row).exec(&tx).await {
-                    Ok(inserted) => inserted.last_insert_id,
+                    Ok(inserted) => ChatterId::new(inserted.last_insert_id),
                     Err(error) if is_duplicate(&error) => return Ok(None),
                     Err(error) => return Err(error),
                 };
@@ -88,34 +88,35 @@ impl Store {
             .reads
             .run(async |db| Entity::find().filter(Column::UsernameKey.eq(username_key)).one(db).await)
             .await?;
-        Ok(found.and_then(|row| row.password_hash.map(|hash| (row.id, hash))))
+        Ok(found.and_then(|row| row.password_hash.map(|hash| (row.id.into(), hash))))
     }
 
     /// A chatter's own password hash, to check it before it is changed.
     pub async fn password_hash(&self, id: ChatterId) -> Result<Option<String>, StoreError> {
-        let row = self.reads.run(async |db| Entity::find_by_id(id).one(db).await).await?;
+        let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
         Ok(row.and_then(|row| row.password_hash))
     }
 
     /// One account; deleted ones are there too.
     pub async fn chatter(&self, id: ChatterId) -> Result<Option<Chatter>, StoreError> {
-        let row = self.reads.run(async |db| Entity::find_by_id(id).one(db).await).await?;
+        let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
         Ok(row.map(chatter_of))
     }
 
     /// Several accounts by id.
     pub async fn chatters_by_id(&self, ids: Vec<ChatterId>) -> Result<HashMap<ChatterId, Chatter>, StoreError> {
         let rows = self.reads.run(async |db| Entity::find().filter(Column::Id.is_in(ids)).all(db).await).await?;
-        Ok(rows.into_iter().map(|row| (row.id, chatter_of(row))).collect())
+        Ok(rows.into_iter().map(|row| (row.id.into(), chatter_of(row))).collect())
     }
 
     /// One page of the directory by id, without deleted accounts; `prefix` is a folded beginning of usernames.
     pub async fn directory(
         &self,
         prefix: Option<&str>,
-        after: ChatterId,
+        after: Option<ChatterId>,
         limit: u64,
     ) -> Result<Vec<Chatter>, StoreError> {
+        let after = after.map_or(0, ChatterId::get);
         let mut page = Entity::find().filter(Column::DeleteTime.is_null()).filter(Column::Id.gt(after));
         if let Some(prefix) = prefix {
             // Usernames are ASCII, so the key that follows all with this prefix is the prefix and DEL.
@@ -159,7 +160,7 @@ impl Store {
                 if let Some(keep) = changed.ends_sign_ins_but {
                     self.end_other_sign_ins(&tx, id, keep).await?;
                 }
-                let row = Entity::find_by_id(id).one(&tx).await?;
+                let row = Entity::find_by_id(id.get()).one(&tx).await?;
                 tx.commit().await?;
                 Ok(row)
             })
@@ -230,7 +231,7 @@ fn retired_key(username_key: &str) -> String {
 /// Locks an account, so that no room is made with it any more, and its rooms in id order, as everything that changes rooms does;
 /// each with the two who are in it. None if it is gone.
 async fn lock_with_rooms(tx: &DatabaseTransaction, id: ChatterId) -> Result<Option<(Model, Vec<Room>)>, DbErr> {
-    let account = Entity::find_by_id(id).filter(Column::DeleteTime.is_null()).lock_exclusive();
+    let account = Entity::find_by_id(id.get()).filter(Column::DeleteTime.is_null()).lock_exclusive();
     let Some(account) = account.one(tx).await? else { return Ok(None) };
     let backend = tx.get_database_backend();
     let lock = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
@@ -249,7 +250,7 @@ async fn set_account_token(tx: &DatabaseTransaction, id: ChatterId, token: Optio
     let Some(token) = token else { return Ok(()) };
     Entity::delete_many().filter(Column::Token.eq(token)).exec(tx).await?;
     let row = ActiveModel {
-        chatter_id: Set(id),
+        chatter_id: Set(id.get()),
         sign_in_id: Set(None),
         token: Set(token.to_owned()),
         create_time: Set(Micros::now().0),
@@ -265,6 +266,6 @@ fn chatter_of(row: Model) -> Chatter {
         last_seen: row.last_seen.map(Micros),
         show_last_seen: row.show_last_seen,
         show_receipts: row.show_receipts,
-        ..Chatter::new(row.id, row.username, row.nickname)
+        ..Chatter::new(row.id.into(), row.username, row.nickname)
     }
 }

@@ -148,9 +148,9 @@ const IDS_MAX: usize = 500;
 
 /// `$1, $2, …` for these ids after the first `taken` parameters, and their values. Filled up with 0, which is nobody's id, to a
 /// power of two, so that a few prepared texts serve lists of any length.
-fn id_list(ids: &[i64], taken: usize) -> (String, Vec<Value>) {
+fn id_list<Id: Copy + Into<Value>>(ids: &[Id], taken: usize) -> (String, Vec<Value>) {
     let size = ids.len().next_power_of_two();
     let places = (taken + 1..=taken + size).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
-    let filler = std::iter::repeat_n(0, size - ids.len());
-    (places, ids.iter().copied().chain(filler).map(Value::from).collect())
+    let filler = std::iter::repeat_n(Value::from(0_i64), size - ids.len());
+    (places, ids.iter().map(|id| (*id).into()).chain(filler).collect())
 }

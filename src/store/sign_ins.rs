@@ -13,7 +13,7 @@ use super::chatrooms::chatroom_of;
 use super::{Store, StoreError, columns};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
-use crate::domain::{ChatroomId, ChatterId};
+use crate::domain::{ChatroomId, ChatterId, SignInId};
 
 /// Why a token counts no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +29,22 @@ pub type Standing = Result<(), Ended>;
 
 impl Store {
     /// Opens a sign-in that ends when its token does; gives its id.
-    pub async fn open_sign_in(&self, chatter: ChatterId, ttl: Duration) -> Result<i64, StoreError> {
+    pub async fn open_sign_in(&self, chatter: ChatterId, ttl: Duration) -> Result<SignInId, StoreError> {
         let now = Micros::now();
         let row = ActiveModel {
-            chatter_id: Set(chatter),
+            chatter_id: Set(chatter.get()),
             create_time: Set(now.0),
             expire_time: Set(now.plus(ttl).0),
             ..Default::default()
         };
-        self.writes.run(async |db| Ok(Entity::insert(row).exec(db).await?.last_insert_id)).await
+        self.writes.run(async |db| Ok(Entity::insert(row).exec(db).await?.last_insert_id.into())).await
     }
 
     /// The same for a socket, with the room it wants: `None` where the chatter is not in it.
     pub async fn admission(
         &self,
         chatter: ChatterId,
-        sign_in: Option<i64>,
+        sign_in: Option<SignInId>,
         chatroom: ChatroomId,
     ) -> Result<(Standing, Option<Chatroom>), StoreError> {
         let sql = format!(
@@ -53,7 +53,7 @@ impl Store {
              WHERE c.id = $1 AND c.delete_time IS NULL",
             columns::<::entity::chatroom::Entity>("r")
         );
-        let statement = self.sql(&sql, [chatter.into(), sign_in.unwrap_or(0).into(), chatroom.into()]);
+        let statement = self.sql(&sql, [chatter.into(), sign_in.map_or(0, SignInId::get).into(), chatroom.into()]);
         let row = self.reads.run(async move |db| db.query_one_raw(statement).await).await?;
         let Some(row) = row else { return Ok((Err(Ended::NoChatter), None)) };
         let signed_in: bool = row.try_get("", "signed_in").map_err(StoreError::from)?;
@@ -66,7 +66,7 @@ impl Store {
         &self,
         tx: &DatabaseTransaction,
         chatter: ChatterId,
-        keep: Option<i64>,
+        keep: Option<SignInId>,
     ) -> Result<(), DbErr> {
         let mut others = Entity::delete_many().filter(Column::ChatterId.eq(chatter));
         if let Some(keep) = keep {
@@ -77,10 +77,10 @@ impl Store {
     }
 
     /// Whether a token with these claims still counts. Asked for every request and every new socket.
-    pub async fn standing(&self, chatter: ChatterId, sign_in: Option<i64>) -> Result<Standing, StoreError> {
+    pub async fn standing(&self, chatter: ChatterId, sign_in: Option<SignInId>) -> Result<Standing, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
                    FROM chatters c WHERE c.id = $1 AND c.delete_time IS NULL";
-        let statement = self.sql(sql, [chatter.into(), sign_in.unwrap_or(0).into()]);
+        let statement = self.sql(sql, [chatter.into(), sign_in.map_or(0, SignInId::get).into()]);
         let row = self.reads.run(async move |db| db.query_one_raw(statement.clone()).await).await?;
         let Some(row) = row else { return Ok(Err(Ended::NoChatter)) };
         let signed_in: bool = row.try_get_by_index(0).map_err(StoreError::from)?;
@@ -90,10 +90,10 @@ impl Store {
     /// The same for many tokens.
     pub async fn standings(
         &self,
-        tokens: &[(ChatterId, Option<i64>)],
-    ) -> Result<Vec<((ChatterId, Option<i64>), Standing)>, StoreError> {
+        tokens: &[(ChatterId, Option<SignInId>)],
+    ) -> Result<Vec<((ChatterId, Option<SignInId>), Standing)>, StoreError> {
         let chatters: Vec<ChatterId> = tokens.iter().map(|(chatter, _)| *chatter).collect();
-        let sign_ins: Vec<i64> = tokens.iter().filter_map(|(_, sign_in)| *sign_in).collect();
+        let sign_ins: Vec<SignInId> = tokens.iter().filter_map(|(_, sign_in)| *sign_in).collect();
         let (chatters, sign_ins) = self
             .reads
             .run(async |db| {
@@ -104,9 +104,10 @@ impl Store {
                 Ok((there, open))
             })
             .await?;
-        let there: HashSet<ChatterId> = chatters.into_iter().map(|row| row.id).collect();
-        let open: HashSet<(i64, ChatterId)> = sign_ins.into_iter().map(|row| (row.id, row.chatter_id)).collect();
-        let standing = |(chatter, sign_in): (ChatterId, Option<i64>)| match sign_in {
+        let there: HashSet<ChatterId> = chatters.into_iter().map(|row| row.id.into()).collect();
+        let open: HashSet<(SignInId, ChatterId)> =
+            sign_ins.into_iter().map(|row| (row.id.into(), row.chatter_id.into())).collect();
+        let standing = |(chatter, sign_in): (ChatterId, Option<SignInId>)| match sign_in {
             _ if !there.contains(&chatter) => Err(Ended::NoChatter),
             Some(id) if !open.contains(&(id, chatter)) => Err(Ended::SignedOut),
             _ => Ok(()),
@@ -116,6 +117,6 @@ impl Store {
 }
 
 /// A token without a sign-in stands for the chatter alone.
-fn standing_of(signed_in: bool, sign_in: Option<i64>) -> Standing {
+fn standing_of(signed_in: bool, sign_in: Option<SignInId>) -> Standing {
     if signed_in || sign_in.is_none() { Ok(()) } else { Err(Ended::SignedOut) }
 }

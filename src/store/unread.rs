@@ -43,7 +43,7 @@ impl Store {
     pub async fn room_states(
         &self,
         viewer: ChatterId,
-        after: ChatroomId,
+        after: Option<ChatroomId>,
         limit: u64,
     ) -> Result<Vec<RoomState>, StoreError> {
         let sql = format!(
@@ -56,7 +56,7 @@ impl Store {
              ORDER BY m.chatroom_id"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let statement = self.sql(&sql, [viewer.into(), after.into(), limit.into()]);
+        let statement = self.sql(&sql, [viewer.into(), after.map_or(0, ChatroomId::get).into(), limit.into()]);
         let rows = self.rows(statement).await?;
         Ok(rows.iter().map(|row| state_of(row, viewer)).collect::<Result<_, _>>()?)
     }

@@ -54,7 +54,18 @@ pub(super) struct Conversation {
 impl Conversation {
     pub(super) fn new(api: Api, screen: Screen, room: ChatroomId, me: Person, other: Person) -> Self {
         let outbox = Outbox::new(Instant::now());
-        Self { api, screen, room, me, other, outbox, shown_seq: 0, closing: None, refused: 0, delay_told: false }
+        Self {
+            api,
+            screen,
+            room,
+            me,
+            other,
+            outbox,
+            shown_seq: Seq::ZERO,
+            closing: None,
+            refused: 0,
+            delay_told: false,
+        }
     }
 
     /// Runs until the input has ended and every line is confirmed, or no echo has come for 3 s.

@@ -38,7 +38,7 @@ pub enum Next {
 impl PingProof {
     /// Chats of the other one were sent, from `first` to `newest`.
     pub fn sent(&mut self, first: Seq, newest: Seq) {
-        if self.first == 0 {
+        if self.first == Seq::ZERO {
             self.first = first;
         }
         self.newest = self.newest.max(newest);
@@ -99,17 +99,17 @@ mod tests {
     #[test]
     fn a_pong_proves_what_was_sent_before_its_ping() {
         let mut proof = PingProof::default();
-        proof.sent(5, 6);
+        proof.sent(Seq::new(5), Seq::new(6));
         let Next::Ping(nonce) = proof.ask() else { panic!("no ping") };
-        proof.sent(7, 9);
+        proof.sent(Seq::new(7), Seq::new(9));
         assert_eq!(proof.ask(), Next::Nothing, "one ping at most is in flight");
         assert_eq!(proof.pong(b"guessed!"), None);
-        assert_eq!(proof.pong(&nonce), Some((5, 6)));
+        assert_eq!(proof.pong(&nonce), Some((Seq::new(5), Seq::new(6))));
         assert_eq!(proof.pong(&nonce), None, "a pong counts once");
         assert_eq!(proof.ask(), Next::Later, "and pings have a pause between them");
         assert_eq!(proof.ask(), Next::Nothing, "which is said once");
         let nonce = proof.heartbeat_ping().unwrap();
-        assert_eq!(proof.pong(&nonce), Some((5, 9)));
+        assert_eq!(proof.pong(&nonce), Some((Seq::new(5), Seq::new(9))));
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl Bench {
 }
 
 fn unreached(room: i64) -> PushHint {
-    PushHint { chatroom_id: room, receiver_id: RECEIVER }
+    PushHint { chatroom_id: room.into(), receiver_id: RECEIVER.into() }
 }
 
 #[actix::test]
@@ -331,7 +331,7 @@ async fn a_token_that_was_replaced_meanwhile_is_kept() {
     bench.add_device("old").await;
     let outbox = bench.store.outbox();
     bench.chat(1).await;
-    let key = Key { chatroom_id: ROOM, receiver_id: RECEIVER };
+    let key = Key { chatroom_id: ROOM.into(), receiver_id: RECEIVER.into() };
     let leases = outbox.claim_fresh(&[key], bench.settings.lease).await.expect("claims");
     let owed = outbox.owed(&leases).await.expect("reads").remove(0);
     bench.run("UPDATE devices SET token = 'new'").await;
@@ -345,7 +345,7 @@ async fn a_chat_that_comes_while_a_push_is_sent_keeps_the_row() {
     let bench = Bench::new().await;
     let outbox = bench.store.outbox();
     bench.chat(1).await;
-    let key = Key { chatroom_id: ROOM, receiver_id: RECEIVER };
+    let key = Key { chatroom_id: ROOM.into(), receiver_id: RECEIVER.into() };
     let lease = outbox.claim_fresh(&[key], bench.settings.lease).await.expect("claims")[0];
     bench.chat(2).await;
     let settlement = Settlement { lease, ends: true, wait: Duration::from_millis(200), attempts: 1, gone: vec![] };
@@ -359,7 +359,7 @@ async fn a_chat_that_comes_while_a_push_is_sent_keeps_the_row() {
         assert!(Instant::now() < end, "it comes due again");
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    assert_eq!((next.to_seq, next.attempts), (2, 2));
+    assert_eq!((next.to_seq.get(), next.attempts), (2, 2));
     outbox.settle(&[settlement]).await.expect("settles");
     assert!(outbox.claim_due(1, bench.settings.lease).await.expect("asks").is_empty(), "a lost lease moves nothing");
     assert_eq!(bench.rows().await, 1);

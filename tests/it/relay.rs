@@ -13,6 +13,7 @@ use hyper_chat::broker::{
 };
 use hyper_chat::domain::chat::{ChangeKind, Chat};
 use hyper_chat::domain::clock::Micros;
+use hyper_chat::domain::{ChatId, ChatterId, Version};
 use parking_lot::Mutex;
 
 use crate::support::secrets::{JWT_SECRET, MARKER};
@@ -139,9 +140,9 @@ impl Instance {
     /// Listens, with the confirmation; asked for again where a busy machine takes longer than its timeout.
     pub async fn listens(&self, chatter: i64) {
         let confirmed = || async {
-            let confirmed = self.relay.subscribe(chatter).await;
+            let confirmed = self.relay.subscribe(chatter.into()).await;
             if !confirmed {
-                self.relay.unsubscribe(chatter);
+                self.relay.unsubscribe(chatter.into());
             }
             confirmed.then_some(())
         };
@@ -181,7 +182,7 @@ impl Instance {
 /// A frame for a chatter.
 pub fn frame(chatter_id: i64, text: &str) -> ClusterMessage {
     ClusterMessage::Frame {
-        chatter_id,
+        chatter_id: chatter_id.into(),
         text: Bytes::copy_from_slice(text.as_bytes()),
         durability: Durability::Ephemeral,
     }
@@ -190,12 +191,12 @@ pub fn frame(chatter_id: i64, text: &str) -> ClusterMessage {
 /// A chat of a room of 1 and 2.
 fn chat(version: i64, content: &str) -> Chat {
     Chat {
-        id: 1_000 + version,
-        chatroom_id: 7,
-        seq: version,
-        version,
-        sender_id: 1,
-        receiver_id: 2,
+        id: ChatId::new(1_000 + version),
+        chatroom_id: 7.into(),
+        seq: version.into(),
+        version: version.into(),
+        sender_id: 1.into(),
+        receiver_id: 2.into(),
         content: content.to_owned(),
         client_id: None,
         create_time: Micros(1_795_338_434_000_120),
@@ -208,7 +209,8 @@ fn chat(version: i64, content: &str) -> Chat {
 pub fn changes(contents: &[&str]) -> Changes {
     let chats = (1..).zip(contents).map(|(version, content)| (ChangeKind::Created, chat(version, content)));
     let changes: Vec<_> = chats.collect();
-    Changes { chatroom_id: 7, owner_id: 1, opponent_id: 2, from: 0, to: changes.len() as i64, changes }
+    let to = Version::new(changes.len() as i64);
+    Changes { chatroom_id: 7.into(), owner_id: 1.into(), opponent_id: 2.into(), from: Version::ZERO, to, changes }
 }
 
 async fn who_listens_hears_and_nobody_else(place: Place) {
@@ -241,15 +243,15 @@ async fn listening_is_counted(place: Place) {
     hearer.listens(1).await;
     hearer.listens(1).await;
     hearer.listens(2).await;
-    hearer.relay.unsubscribe(1);
+    hearer.relay.unsubscribe(ChatterId::new(1));
     teller.relay.publish(frame(1, "still"));
     hearer.hears_only(&[frame(1, "still")]).await;
-    hearer.relay.unsubscribe(1);
+    hearer.relay.unsubscribe(ChatterId::new(1));
     teller.relay.publish(frame(1, "no more"));
     teller.relay.publish(frame(2, "the end"));
     hearer.hears_only(&[frame(2, "the end")]).await;
-    hearer.relay.unsubscribe(1);
-    hearer.relay.unsubscribe(99);
+    hearer.relay.unsubscribe(ChatterId::new(1));
+    hearer.relay.unsubscribe(ChatterId::new(99));
     hearer.listens(1).await;
     teller.relay.publish(frame(1, "again"));
     hearer.hears_only(&[frame(1, "again")]).await;
@@ -257,7 +259,8 @@ async fn listening_is_counted(place: Place) {
 
 async fn many_listen_at_once(place: Place) {
     let (teller, hearer) = (place.instance().await, place.instance().await);
-    let all: Vec<_> = (0..5_000).map(|chatter| tokio::spawn(hearer.relay.subscribe(chatter % 2_500))).collect();
+    let all: Vec<_> =
+        (0..5_000).map(|chatter| tokio::spawn(hearer.relay.subscribe(ChatterId::new(chatter % 2_500)))).collect();
     for one in all {
         assert!(one.await.expect("no panic"), "confirmed");
     }
@@ -301,8 +304,8 @@ async fn what_is_for_two_reaches_both_and_comes_once_where_both_are(place: Place
     both.listens(1).await;
     both.listens(2).await;
     let told = ClusterMessage::Changes(changes(&["hello"]));
-    let gone = ClusterMessage::RoomGone { chatroom_id: 7, chatters: [2, 1] };
-    let to_oneself = ClusterMessage::Changes(Changes { opponent_id: 1, ..changes(&["note"]) });
+    let gone = ClusterMessage::RoomGone { chatroom_id: 7.into(), chatters: [2, 1].map(ChatterId::new) };
+    let to_oneself = ClusterMessage::Changes(Changes { opponent_id: 1.into(), ..changes(&["note"]) });
     for told in [&told, &told, &to_oneself, &gone] {
         teller.relay.publish(told.clone());
     }
@@ -317,7 +320,7 @@ async fn what_is_for_two_reaches_both_and_comes_once_where_both_are(place: Place
 async fn everything_arrives_as_it_was_told(place: Place) {
     let (teller, hearer) = (place.instance().await, place.instance().await);
     hearer.listens(1).await;
-    hearer.listens(EVERY_INSTANCE).await;
+    hearer.listens(EVERY_INSTANCE.get()).await;
     let odd = "\"quotes\" \\ \n\r\t \u{1} \u{7f} 회의 👋🏽 e\u{301} \u{202e}rtl {\"json\": [1]}";
     let mut mixed = changes(&["", odd, &"가나다".repeat(2_666)]);
     mixed.changes[1].0 = ChangeKind::Edited;
@@ -327,20 +330,20 @@ async fn everything_arrives_as_it_was_told(place: Place) {
     mixed.changes[0].1.delete_time = Some(Micros(i64::MAX));
     let mut all = vec![
         ClusterMessage::Changes(mixed),
-        ClusterMessage::Changes(Changes { from: 4, to: 9, ..changes(&[]) }),
+        ClusterMessage::Changes(Changes { from: 4.into(), to: 9.into(), ..changes(&[]) }),
         frame(1, ""),
         frame(1, odd),
         frame(1, "  {\"frame\": 1}\n"),
         frame(1, &"x".repeat(1_000_000)),
         ClusterMessage::Frame {
-            chatter_id: 1,
+            chatter_id: 1.into(),
             text: Bytes::from_static(&[0, 255, 254]),
             durability: Durability::Durable,
         },
-        ClusterMessage::RoomMade { chatroom_id: i64::MIN, chatters: [1, 2] },
-        ClusterMessage::AccessEnded { chatter_id: 1 },
+        ClusterMessage::RoomMade { chatroom_id: i64::MIN.into(), chatters: [1, 2].map(ChatterId::new) },
+        ClusterMessage::AccessEnded { chatter_id: 1.into() },
         ClusterMessage::Missed { within_s: 13 },
-        ClusterMessage::RoomGone { chatroom_id: (1 << 53) - 1, chatters: [1, 1] },
+        ClusterMessage::RoomGone { chatroom_id: ((1 << 53) - 1).into(), chatters: [1, 1].map(ChatterId::new) },
     ];
     all.extend((0..200).map(|n| frame(1, &"y".repeat(n * 37))));
     for told in &all {
@@ -354,12 +357,12 @@ async fn who_comes_and_goes_hears_only_while_listening(place: Place) {
     hearer.listens(2).await;
     for n in 0..50 {
         // Asked for and taken back before it is confirmed, and asked for again at once.
-        drop(hearer.relay.subscribe(1));
-        hearer.relay.unsubscribe(1);
+        drop(hearer.relay.subscribe(ChatterId::new(1)));
+        hearer.relay.unsubscribe(ChatterId::new(1));
         hearer.listens(1).await;
         teller.relay.publish(frame(1, &format!("{n}")));
         hearer.hears_only(&[frame(1, &format!("{n}"))]).await;
-        hearer.relay.unsubscribe(1);
+        hearer.relay.unsubscribe(ChatterId::new(1));
     }
     teller.relay.publish(frame(1, "gone"));
     teller.relay.publish(frame(2, "the end"));
@@ -369,9 +372,9 @@ async fn who_comes_and_goes_hears_only_while_listening(place: Place) {
 #[tokio::test]
 async fn an_instance_that_is_alone_tells_nobody_and_waits_for_nothing() {
     let relay = Broker::single();
-    assert!(relay.subscribe(1).await);
+    assert!(relay.subscribe(ChatterId::new(1)).await);
     relay.publish(frame(1, "hello"));
-    relay.unsubscribe(1);
+    relay.unsubscribe(ChatterId::new(1));
     assert_eq!((relay.state(), relay.counters()), (State::Single, Counters::default()));
 }
 

@@ -65,9 +65,9 @@ async fn nobody_waits(instance: &Instance) {
     }
     assert!(start.elapsed() < s(2), "20,000 were told in {:?}", start.elapsed());
     let start = Instant::now();
-    assert!(!instance.relay.subscribe(5).await, "not confirmed");
+    assert!(!instance.relay.subscribe(5.into()).await, "not confirmed");
     assert!(start.elapsed() < LISTEN_WITHIN, "{:?}", start.elapsed());
-    instance.relay.unsubscribe(5);
+    instance.relay.unsubscribe(5.into());
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn redis_dies_and_comes_back_empty() {
     redis.kill9();
     until("both notice", s(5), || teller.is_away() && hearer.is_away()).await;
     nobody_waits(&teller).await;
-    assert!(!hearer.relay.subscribe(2).await, "not confirmed");
+    assert!(!hearer.relay.subscribe(2.into()).await, "not confirmed");
     teller.relay.publish(frame(1, "lost"));
     redis.up();
     heal(&teller, &hearer).await;
@@ -141,7 +141,7 @@ async fn redis_is_absent_at_the_start() {
     let redis = Redis::absent(&[]);
     let teller = Instance::with(&settings(&redis), JWT_SECRET);
     let hearer = Instance::with(&settings(&redis), JWT_SECRET);
-    assert!(!hearer.relay.subscribe(1).await, "not confirmed");
+    assert!(!hearer.relay.subscribe(1.into()).await, "not confirmed");
     nobody_waits(&teller).await;
     assert!(teller.is_away() && hearer.is_away());
     redis.up();
@@ -177,7 +177,7 @@ async fn the_log_says_once_that_redis_is_away_and_once_that_it_is_back() {
         until("it notices", s(5), || instance.is_away()).await;
         for _ in 0..10 {
             instance.relay.publish(frame(1, MARKER));
-            assert!(!instance.relay.subscribe(2).await);
+            assert!(!instance.relay.subscribe(2.into()).await);
         }
         redis.up();
         instance.gets_up().await;
@@ -347,7 +347,7 @@ async fn ten_thousand_subscriptions_are_there_again_in_time() {
     let _turn = alone().await;
     let redis = Redis::start();
     let (teller, hearer) = pair(&redis).await;
-    let all: Vec<_> = (0..10_000).map(|chatter| hearer.relay.subscribe(chatter)).collect();
+    let all: Vec<_> = (0..10_000).map(|chatter| hearer.relay.subscribe(chatter.into())).collect();
     for one in all {
         assert!(one.await, "confirmed");
     }
@@ -361,7 +361,7 @@ async fn ten_thousand_subscriptions_are_there_again_in_time() {
     assert_eq!(channels.len(), 10_000);
     (0..10_000).for_each(|chatter| hearer.relay.unsubscribe(chatter));
     hearer.listens(20_000).await;
-    hearer.relay.unsubscribe(1);
+    hearer.relay.unsubscribe(1.into());
     eventually("only one is left", s(20), async || {
         let left: Vec<String> = redis.ask(&["PUBSUB", "CHANNELS"]).await;
         (left == ["hyper:1:c:20000"]).then_some(())

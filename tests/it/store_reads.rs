@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper_chat::domain::chatroom::{Chatroom, Watermarks};
 use hyper_chat::domain::clock::Micros;
+use hyper_chat::domain::{ChatroomId, ChatterId, Seq, Version};
 use hyper_chat::store::change_feed::Ending;
 use hyper_chat::store::chatrooms::Created;
 use hyper_chat::store::chatters::Changed;
@@ -69,15 +70,15 @@ impl Bench {
     }
 
     async fn room(&self, owner: i64, opponent: i64) -> Chatroom {
-        match self.store.create_chatroom(owner, opponent).await.expect("answers") {
+        match self.store.create_chatroom(owner.into(), opponent.into()).await.expect("answers") {
             Created::New(room) => room,
             other => panic!("no new room: {other:?}"),
         }
     }
 
     /// This many chats of a sender, behind those that are there.
-    async fn says(&self, room: i64, sender: i64, count: i64) {
-        let before = self.dump.room(room).await.expect("a room").last_seq;
+    async fn says(&self, room: ChatroomId, sender: i64, count: i64) {
+        let before = self.dump.room(room.get()).await.expect("a room").last_seq;
         let rows: Vec<_> = (before + 1..=before + count)
             .map(|seq| format!("({room}, {seq}, {seq}, {sender}, 'chat {seq}', {seq})"))
             .collect();
@@ -89,14 +90,14 @@ impl Bench {
         self.dump.run(&sql).await;
     }
 
-    async fn deletes(&self, room: i64, seq: i64) {
-        let version = self.dump.room(room).await.expect("a room").version + 1;
+    async fn deletes(&self, room: ChatroomId, seq: i64) {
+        let version = self.dump.room(room.get()).await.expect("a room").version + 1;
         self.dump.run(&format!("UPDATE chatrooms SET version = {version} WHERE id = {room}")).await;
         let set = format!("content = '', delete_time = 9, version = {version}");
         self.dump.run(&format!("UPDATE chats SET {set} WHERE chatroom_id = {room} AND seq = {seq}")).await;
     }
 
-    async fn marks(&self, room: i64, chatter: i64, delivered: i64, read: i64) {
+    async fn marks(&self, room: ChatroomId, chatter: i64, delivered: i64, read: i64) {
         let set = format!("delivered_seq = {delivered}, read_seq = {read}");
         self.dump.run(&format!("UPDATE members SET {set} WHERE chatroom_id = {room} AND chatter_id = {chatter}")).await;
     }
@@ -107,7 +108,15 @@ impl Bench {
 }
 
 fn marks(delivered_seq: i64, read_seq: i64) -> Watermarks {
-    Watermarks { delivered_seq, read_seq }
+    Watermarks { delivered_seq: delivered_seq.into(), read_seq: read_seq.into() }
+}
+
+fn ids(numbers: &[i64]) -> Vec<ChatterId> {
+    numbers.iter().copied().map(ChatterId::new).collect()
+}
+
+fn pair(one: i64, other: i64) -> [ChatterId; 2] {
+    [one.into(), other.into()]
 }
 
 async fn a_watch_sees_what_is_new_altered_made_and_ended_since_it_began(db: Db) {
@@ -121,15 +130,20 @@ async fn a_watch_sees_what_is_new_altered_made_and_ended_since_it_began(db: Db) 
     let made = bench.room(4, 4).await.id;
     bench.store.delete_chatroom(gone).await.expect("answers");
     let signed_out = Changed { ends_sign_ins_but: Some(None), ..Changed::default() };
-    bench.store.change_chatter(5, signed_out).await.expect("answers");
-    bench.store.anonymise_chatter(4).await.expect("answers");
+    bench.store.change_chatter(5.into(), signed_out).await.expect("answers");
+    bench.store.anonymise_chatter(4.into()).await.expect("answers");
     let seen = bench.store.changed(&mut watch).await.expect("answers");
-    let changed = |room: i64| seen.rooms.iter().find(|changed| changed.chatroom_id == room);
+    let changed = |room: ChatroomId| seen.rooms.iter().find(|changed| changed.chatroom_id == room);
     let of_loud = changed(loud).expect("it changed");
-    assert_eq!((of_loud.version, of_loud.pair), (3, [1, 3]));
+    assert_eq!((of_loud.version, of_loud.pair), (3.into(), pair(1, 3)));
     assert_eq!(changed(made), None, "it went with its owner's notes");
     assert_eq!(changed(gone), None);
-    let endings = [Ending::Room(gone, [2, 3]), Ending::Access(5), Ending::Room(made, [4, 4]), Ending::Access(4)];
+    let endings = [
+        Ending::Room(gone, pair(2, 3)),
+        Ending::Access(5.into()),
+        Ending::Room(made, pair(4, 4)),
+        Ending::Access(4.into()),
+    ];
     assert_eq!(seen.endings, endings);
     let made = bench.room(5, 6).await.id;
     let seen = bench.store.changed(&mut watch).await.expect("answers");
@@ -148,21 +162,22 @@ async fn states_of_rooms_come_in_pages_by_id_with_what_is_unread(db: Db) {
     bench.deletes(two, 4).await;
     bench.marks(two, 1, 3, 1).await;
     bench.marks(two, 2, 5, 0).await;
-    let first = bench.store.room_states(1, 0, 2).await.expect("answers");
+    let first = bench.store.room_states(1.into(), None, 2).await.expect("answers");
     let of_two = RoomState {
         id: two,
-        version: 6,
-        last_seq: 5,
+        version: 6.into(),
+        last_seq: 5.into(),
         unread_count: 2,
-        receipts: vec![(1, marks(3, 1)), (2, marks(5, 0))],
+        receipts: vec![(1.into(), marks(3, 1)), (2.into(), marks(5, 0))],
     };
-    let none = vec![(1, marks(0, 0)), (3, marks(0, 0))];
-    let of_three = RoomState { id: three, version: 0, last_seq: 0, unread_count: 0, receipts: none };
+    let none = vec![(1.into(), marks(0, 0)), (3.into(), marks(0, 0))];
+    let of_three =
+        RoomState { id: three, version: Version::ZERO, last_seq: Seq::ZERO, unread_count: 0, receipts: none };
     assert_eq!(first, [of_two, of_three]);
-    let ids = |states: Vec<RoomState>| states.into_iter().map(|state| state.id).collect::<Vec<_>>();
-    assert_eq!(ids(bench.store.room_states(1, three, 2).await.expect("answers")), [four]);
-    assert!(bench.store.room_states(1, four, 2).await.expect("answers").is_empty());
-    assert!(bench.store.room_states(9, 0, 2).await.expect("answers").is_empty());
+    let rooms = |states: Vec<RoomState>| states.into_iter().map(|state| state.id).collect::<Vec<_>>();
+    assert_eq!(rooms(bench.store.room_states(1.into(), Some(three), 2).await.expect("answers")), [four]);
+    assert!(bench.store.room_states(1.into(), Some(four), 2).await.expect("answers").is_empty());
+    assert!(bench.store.room_states(9.into(), None, 2).await.expect("answers").is_empty());
 }
 
 async fn nobody_sees_receipts_that_their_owner_keeps(db: Db) {
@@ -172,8 +187,8 @@ async fn nobody_sees_receipts_that_their_owner_keeps(db: Db) {
     bench.marks(room, 2, 2, 2).await;
     bench.hides(2, "show_receipts").await;
     let seen_by = async |viewer: i64| {
-        let state = bench.store.room_states(viewer, 0, 9).await.expect("answers").pop().expect("a room");
-        let view = bench.store.room_view(viewer, room).await.expect("answers").expect("a room");
+        let state = bench.store.room_states(viewer.into(), None, 9).await.expect("answers").pop().expect("a room");
+        let view = bench.store.room_view(viewer.into(), room).await.expect("answers").expect("a room");
         let mut listed: Vec<_> = view.receipts.into_iter().collect();
         let mut receipts = state.receipts;
         listed.sort_by_key(|(id, _)| *id);
@@ -181,12 +196,12 @@ async fn nobody_sees_receipts_that_their_owner_keeps(db: Db) {
         assert_eq!(listed, receipts, "REST and sockets show the same");
         receipts
     };
-    assert_eq!(seen_by(1).await, [(1, marks(0, 0))]);
-    assert_eq!(seen_by(2).await, [(1, marks(0, 0)), (2, marks(2, 2))]);
+    assert_eq!(seen_by(1).await, [(1.into(), marks(0, 0))]);
+    assert_eq!(seen_by(2).await, [(1.into(), marks(0, 0)), (2.into(), marks(2, 2))]);
 }
 
-async fn one_unread(bench: &Bench, viewer: i64, room: i64) -> Option<Unread> {
-    let counts = bench.store.unread(viewer, &[room]).await.expect("answers");
+async fn one_unread(bench: &Bench, viewer: i64, room: ChatroomId) -> Option<Unread> {
+    let counts = bench.store.unread(viewer.into(), &[room]).await.expect("answers");
     counts.into_iter().find(|(id, _)| *id == room).map(|(_, unread)| unread)
 }
 
@@ -194,10 +209,13 @@ async fn notes_to_self_are_never_unread(db: Db) {
     let bench = bench(db).await;
     let notes = bench.room(1, 1).await.id;
     bench.says(notes, 1, 3).await;
-    let states = bench.store.room_states(1, 0, 9).await.expect("answers");
-    assert_eq!((states[0].unread_count, &states[0].receipts), (0, &vec![(1, marks(0, 0))]));
+    let states = bench.store.room_states(1.into(), None, 9).await.expect("answers");
+    assert_eq!((states[0].unread_count, &states[0].receipts), (0, &vec![(1.into(), marks(0, 0))]));
     let unread = one_unread(&bench, 1, notes).await;
-    assert_eq!(unread, Some(Unread { marks: marks(0, 0), version: 3, last_seq: 3, unread_count: 0, unread_total: 0 }));
+    assert_eq!(
+        unread,
+        Some(Unread { marks: marks(0, 0), version: 3.into(), last_seq: 3.into(), unread_count: 0, unread_total: 0 })
+    );
 }
 
 async fn a_room_is_counted_up_to_a_thousand_and_the_total_is_their_sum(db: Db) {
@@ -211,19 +229,25 @@ async fn a_room_is_counted_up_to_a_thousand_and_the_total_is_their_sum(db: Db) {
     bench.says(read, 4, 5).await;
     bench.marks(read, 1, 5, 5).await;
     let unread = async |room| one_unread(&bench, 1, room).await.expect("one's room");
-    assert_eq!(bench.store.unread_total(1).await.expect("answers"), 1_002);
+    assert_eq!(bench.store.unread_total(1.into()).await.expect("answers"), 1_002);
     assert_eq!(
         unread(long).await,
-        Unread { marks: marks(100, 100), version: 1_300, last_seq: 1_300, unread_count: 1_000, unread_total: 1_002 }
+        Unread {
+            marks: marks(100, 100),
+            version: 1_300.into(),
+            last_seq: 1_300.into(),
+            unread_count: 1_000,
+            unread_total: 1_002
+        }
     );
     assert_eq!(
         unread(short).await,
-        Unread { marks: marks(0, 0), version: 6, last_seq: 5, unread_count: 2, unread_total: 1_002 }
+        Unread { marks: marks(0, 0), version: 6.into(), last_seq: 5.into(), unread_count: 2, unread_total: 1_002 }
     );
     assert_eq!(unread(read).await.unread_count, 0);
     assert_eq!(one_unread(&bench, 2, read).await, None, "not in that room");
     assert_eq!(
-        (bench.store.unread_total(9).await.expect("answers"), bench.store.unread_total(99).await.ok()),
+        (bench.store.unread_total(9.into()).await.expect("answers"), bench.store.unread_total(99.into()).await.ok()),
         (0, Some(0))
     );
 }
@@ -231,11 +255,12 @@ async fn a_room_is_counted_up_to_a_thousand_and_the_total_is_their_sum(db: Db) {
 async fn only_ones_own_rooms_are_found_among_ids(db: Db) {
     let bench = bench(db).await;
     let (mine, notes, others) = (bench.room(2, 1).await, bench.room(1, 1).await, bench.room(2, 3).await);
-    let asked: Vec<i64> = [mine.id, notes.id, others.id].into_iter().chain(900_000..900_600).collect();
-    let found = bench.store.rooms_among(1, &asked).await.expect("answers");
+    let strangers = (900_000..900_600).map(ChatroomId::new);
+    let asked: Vec<ChatroomId> = [mine.id, notes.id, others.id].into_iter().chain(strangers).collect();
+    let found = bench.store.rooms_among(1.into(), &asked).await.expect("answers");
     assert_eq!(found, [mine.clone(), notes]);
-    assert!(bench.store.rooms_among(1, &[]).await.expect("answers").is_empty());
-    assert_eq!(bench.store.rooms_among(2, &[mine.id]).await.expect("answers"), [mine]);
+    assert!(bench.store.rooms_among(1.into(), &[]).await.expect("answers").is_empty());
+    assert_eq!(bench.store.rooms_among(2.into(), &[mine.id]).await.expect("answers"), [mine]);
 }
 
 async fn the_newest_chats_come_ascending_without_tombstones(db: Db) {
@@ -244,12 +269,12 @@ async fn the_newest_chats_come_ascending_without_tombstones(db: Db) {
     bench.says(room.id, 1, 6).await;
     bench.deletes(room.id, 5).await;
     let (chats, version) = bench.store.newest(&room, 3).await.expect("answers").expect("a room");
-    assert_eq!(chats.iter().map(|chat| chat.seq).collect::<Vec<_>>(), [3, 4, 6]);
-    assert_eq!((version, chats[0].receiver_id), (7, 2));
+    assert_eq!(chats.iter().map(|chat| chat.seq.get()).collect::<Vec<_>>(), [3, 4, 6]);
+    assert_eq!((version.get(), chats[0].receiver_id.get()), (7, 2));
     assert_eq!(bench.store.chatroom_of_chat(chats[0].id).await.expect("answers"), Some(room.id));
-    let tombstone = &bench.dump.chats(room.id).await[4];
-    assert_eq!(bench.store.chatroom_of_chat(tombstone.id).await.expect("answers"), Some(room.id));
-    assert_eq!(bench.store.chatroom_of_chat(999_999).await.expect("answers"), None);
+    let tombstone = &bench.dump.chats(room.id.get()).await[4];
+    assert_eq!(bench.store.chatroom_of_chat(tombstone.id.into()).await.expect("answers"), Some(room.id));
+    assert_eq!(bench.store.chatroom_of_chat(999_999.into()).await.expect("answers"), None);
     bench.store.delete_chatroom(room.id).await.expect("answers");
     assert!(bench.store.newest(&room, 3).await.expect("answers").is_none());
 }
@@ -261,7 +286,8 @@ async fn who_comes_and_goes_is_told_to_the_other_person_of_each_room(db: Db) {
     }
     bench.hides(4, "show_last_seen").await;
     let watchers = async |chatters: &[i64]| {
-        let mut pairs = bench.store.watchers_of(chatters).await.expect("answers");
+        let found = bench.store.watchers_of(&ids(chatters)).await.expect("answers");
+        let mut pairs: Vec<_> = found.into_iter().map(|(chatter, other)| (chatter.get(), other.get())).collect();
         pairs.sort_unstable();
         pairs
     };
@@ -279,21 +305,21 @@ async fn who_comes_and_goes_is_told_to_the_other_person_of_each_room(db: Db) {
 async fn the_last_time_seen_is_the_databases_clock_and_never_that_of_a_deleted_account(db: Db) {
     let bench = bench(db).await;
     bench.chatters(1_000, 1_700).await;
-    let all: Vec<i64> = (1..=9).chain(1_000..=1_700).collect();
+    let all: Vec<ChatterId> = (1..=9).chain(1_000..=1_700).map(ChatterId::new).collect();
     assert!(bench.store.last_seen(&all).await.expect("answers").is_empty());
-    bench.store.anonymise_chatter(9).await.expect("answers").expect("was there");
+    bench.store.anonymise_chatter(9.into()).await.expect("answers").expect("was there");
     let before = Micros::now();
     let mut seen = bench.store.seen(&all, Duration::ZERO).await.expect("answers");
     seen.sort_unstable();
-    let live: Vec<i64> = all.iter().copied().filter(|id| *id != 9).collect();
+    let live: Vec<ChatterId> = all.iter().copied().filter(|id| id.get() != 9).collect();
     assert_eq!(seen.iter().map(|(id, _)| *id).collect::<Vec<_>>(), live);
     assert!(seen.iter().all(|(_, time)| *time >= before && *time <= Micros::now()), "one machine, one clock");
     let mut read = bench.store.last_seen(&all).await.expect("answers");
     read.sort_unstable();
     assert_eq!(read, seen);
-    bench.store.anonymise_chatter(1).await.expect("answers").expect("was there");
-    assert!(bench.store.last_seen(&[1]).await.expect("answers").is_empty(), "it goes with the account");
-    assert!(bench.store.seen(&[1, 99_999], Duration::ZERO).await.expect("answers").is_empty());
+    bench.store.anonymise_chatter(1.into()).await.expect("answers").expect("was there");
+    assert!(bench.store.last_seen(&ids(&[1])).await.expect("answers").is_empty(), "it goes with the account");
+    assert!(bench.store.seen(&ids(&[1, 99_999]), Duration::ZERO).await.expect("answers").is_empty());
 }
 
 async fn sharing_a_room_goes_both_ways(db: Db) {
@@ -301,8 +327,9 @@ async fn sharing_a_room_goes_both_ways(db: Db) {
     for (owner, opponent) in [(1, 2), (3, 1), (2, 4)] {
         bench.room(owner, opponent).await;
     }
-    let sharing = async |viewer, ids: &[i64]| {
-        let mut found: Vec<_> = bench.store.sharing(viewer, ids).await.expect("answers").into_iter().collect();
+    let sharing = async |viewer: i64, others: &[i64]| {
+        let found = bench.store.sharing(viewer.into(), &ids(others)).await.expect("answers");
+        let mut found: Vec<i64> = found.into_iter().map(ChatterId::get).collect();
         found.sort_unstable();
         found
     };
@@ -339,44 +366,51 @@ async fn watermarks_that_moved_are_told_once_and_others_not(db: Db) {
         })
         .await
     };
-    writer.move_watermark(room, 2, WatermarkUpdate::Delivered(3));
-    writer.move_watermark(room, 2, WatermarkUpdate::Read(2));
-    writer.move_watermark(hidden, 3, WatermarkUpdate::Read(9));
+    writer.move_watermark(room, 2.into(), WatermarkUpdate::Delivered(3.into()));
+    writer.move_watermark(room, 2.into(), WatermarkUpdate::Read(2.into()));
+    writer.move_watermark(hidden, 3.into(), WatermarkUpdate::Read(9.into()));
     let mut first = next(2).await;
     first.sort_unstable_by_key(|moved| moved.chatroom_id);
     let of_two = MovedWatermark {
         chatroom_id: room,
-        chatter_id: 2,
-        other_id: 1,
-        delivered_seq: 3,
-        read_seq: 2,
+        chatter_id: 2.into(),
+        other_id: 1.into(),
+        delivered_seq: 3.into(),
+        read_seq: 2.into(),
         read: true,
         shown: true,
     };
     let of_three = MovedWatermark {
         chatroom_id: hidden,
-        chatter_id: 3,
-        other_id: 1,
-        delivered_seq: 5,
-        read_seq: 5,
+        chatter_id: 3.into(),
+        other_id: 1.into(),
+        delivered_seq: 5.into(),
+        read_seq: 5.into(),
         read: true,
         shown: false,
     };
     assert_eq!(first, [of_two, of_three]);
     // Stale steps, among more rows than one text of SQLite's has, and one that moves.
     for stranger in 100..300 {
-        writer.move_watermark(room, stranger, WatermarkUpdate::Read(1));
+        writer.move_watermark(room, stranger.into(), WatermarkUpdate::Read(1.into()));
     }
-    writer.move_watermark(room, 2, WatermarkUpdate::Delivered(1));
-    writer.move_watermark(hidden, 3, WatermarkUpdate::Read(5));
-    writer.move_watermark(room, 1, WatermarkUpdate::Delivered(4));
-    let moved = MovedWatermark { chatter_id: 1, other_id: 2, delivered_seq: 4, read_seq: 0, read: false, ..of_two };
+    writer.move_watermark(room, 2.into(), WatermarkUpdate::Delivered(1.into()));
+    writer.move_watermark(hidden, 3.into(), WatermarkUpdate::Read(5.into()));
+    writer.move_watermark(room, 1.into(), WatermarkUpdate::Delivered(4.into()));
+    let moved = MovedWatermark {
+        chatter_id: 1.into(),
+        other_id: 2.into(),
+        delivered_seq: 4.into(),
+        read_seq: 0.into(),
+        read: false,
+        ..of_two
+    };
     assert_eq!(next(1).await, [moved]);
     writer.flush().await;
-    writer.move_watermark(room, 1, WatermarkUpdate::Sent);
+    writer.move_watermark(room, 1.into(), WatermarkUpdate::Sent);
     assert_eq!(
         next(1).await,
-        [MovedWatermark { read_seq: 4, read: true, ..moved }],
+        [MovedWatermark { read_seq: 4.into(), read: true, ..moved }],
         "sending reads what was delivered"
     );
 }

@@ -183,10 +183,10 @@ impl Subscriptions {
 mod tests {
     use super::*;
 
-    fn connected(chatters: std::ops::Range<ChatterId>) -> Subscriptions {
+    fn connected(chatters: std::ops::Range<i64>) -> Subscriptions {
         let subscriptions = Subscriptions::default();
         subscriptions.connected();
-        for chatter in chatters {
+        for chatter in chatters.map(ChatterId::new) {
             drop(subscriptions.add(chatter));
         }
         while let Some(Round::Subscribe(chatters)) = subscriptions.next_round() {
@@ -198,10 +198,10 @@ mod tests {
     #[test]
     fn who_arrives_does_not_wait_for_those_who_left() {
         let subscriptions = connected(0..3_000);
-        (0..3_000).for_each(|chatter| subscriptions.remove(chatter));
+        (0..3_000).map(ChatterId::new).for_each(|chatter| subscriptions.remove(chatter));
         assert!(matches!(subscriptions.next_round(), Some(Round::Unsubscribe(_))));
-        drop(subscriptions.add(9_000));
-        assert_eq!(subscriptions.next_round(), Some(Round::Subscribe(vec![9_000])));
+        drop(subscriptions.add(ChatterId::new(9_000)));
+        assert_eq!(subscriptions.next_round(), Some(Round::Subscribe(vec![ChatterId::new(9_000)])));
         let mut left = 3_000 - UNSUBSCRIBED_AT_ONCE;
         while let Some(Round::Unsubscribe(chatters)) = subscriptions.next_round() {
             left -= chatters.len();
@@ -213,26 +213,30 @@ mod tests {
     fn each_is_asked_for_once_however_often_they_come_and_go() {
         let subscriptions = connected(1..2);
         for _ in 0..5 {
-            subscriptions.remove(1);
-            drop((subscriptions.add(1), subscriptions.add(2)));
-            subscriptions.remove(2);
+            subscriptions.remove(ChatterId::new(1));
+            drop((subscriptions.add(ChatterId::new(1)), subscriptions.add(ChatterId::new(2))));
+            subscriptions.remove(ChatterId::new(2));
         }
         assert_eq!(subscriptions.next_round(), None, "1 is subscribed, 2 is not wanted");
-        subscriptions.remove(1);
-        assert_eq!(subscriptions.next_round(), Some(Round::Unsubscribe(vec![1])));
-        drop((subscriptions.add(1), subscriptions.add(1)));
-        assert_eq!(subscriptions.next_round(), Some(Round::Subscribe(vec![1])), "not confirmed any more");
+        subscriptions.remove(ChatterId::new(1));
+        assert_eq!(subscriptions.next_round(), Some(Round::Unsubscribe(vec![ChatterId::new(1)])));
+        drop((subscriptions.add(ChatterId::new(1)), subscriptions.add(ChatterId::new(1))));
+        assert_eq!(
+            subscriptions.next_round(),
+            Some(Round::Subscribe(vec![ChatterId::new(1)])),
+            "not confirmed any more"
+        );
     }
 
     #[test]
     fn a_new_connection_is_asked_for_all_who_are_still_listened_to() {
         let subscriptions = connected(1..4);
         subscriptions.disconnected();
-        subscriptions.remove(2);
-        assert!(matches!(subscriptions.add(5), Answer::Away));
+        subscriptions.remove(ChatterId::new(2));
+        assert!(matches!(subscriptions.add(ChatterId::new(5)), Answer::Away));
         assert_eq!(subscriptions.connected(), 3);
         let Some(Round::Subscribe(mut all)) = subscriptions.next_round() else { panic!("nobody is asked for") };
         all.sort_unstable();
-        assert_eq!(all, [1, 3, 5]);
+        assert_eq!(all, [1, 3, 5].map(ChatterId::new));
     }
 }

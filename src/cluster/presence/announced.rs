@@ -192,6 +192,9 @@ impl Announced {
 mod tests {
     use super::*;
 
+    const ANN: ChatterId = ChatterId::new(1);
+    const BOB: ChatterId = ChatterId::new(2);
+
     fn after(ms: u64) -> Instant {
         Instant::now() + Duration::from_millis(ms)
     }
@@ -199,53 +202,53 @@ mod tests {
     #[test]
     fn who_is_back_soon_was_never_gone() {
         let mut known = Announced::default();
-        known.changed(1, true, false);
-        assert_eq!(known.news(after(0)).came, [1]);
-        known.told_online(&[1], false);
-        known.changed(1, false, false);
+        known.changed(ANN, true, false);
+        assert_eq!(known.news(after(0)).came, [ANN]);
+        known.told_online(&[ANN], false);
+        known.changed(ANN, false, false);
         assert_eq!(known.news(after(1_900)), News::default());
-        known.changed(1, true, false);
+        known.changed(ANN, true, false);
         assert_eq!(known.news(after(2_100)), News::default());
-        known.changed(1, false, false);
-        assert_eq!(known.news(after(2_100)).gone, [1]);
+        known.changed(ANN, false, false);
+        assert_eq!(known.news(after(2_100)).gone, [ANN]);
     }
 
     #[test]
     fn who_was_elsewhere_when_they_came_is_no_news_unless_nobody_knows_of_them() {
         let mut known = Announced::default();
-        known.changed(1, true, true);
+        known.changed(ANN, true, true);
         assert_eq!(known.news(after(0)), News::default());
-        assert!(known.told(&[1, 2]).contains(&1));
-        known.forget(&HashSet::from([1]));
-        known.changed(1, true, true);
-        assert_eq!(known.news(after(0)).came, [1]);
-        assert!(known.told(&[1]).is_empty());
+        assert!(known.told(&[ANN, BOB]).contains(&ANN));
+        known.forget(&HashSet::from([ANN]));
+        known.changed(ANN, true, true);
+        assert_eq!(known.news(after(0)).came, [ANN]);
+        assert!(known.told(&[ANN]).is_empty());
     }
 
     #[test]
     fn who_went_is_put_off_for_a_while_where_nobody_knows() {
         let mut known = Announced::default();
-        known.changed(1, false, false);
-        assert!(known.put_off(&[1], after(2_100)));
+        known.changed(ANN, false, false);
+        assert!(known.put_off(&[ANN], after(2_100)));
         assert_eq!(known.news(after(2_200)), News::default());
-        assert_eq!(known.news(after(3_000)).gone, [1]);
-        assert!(!known.put_off(&[1], after(12_100)), "not for ever");
+        assert_eq!(known.news(after(3_000)).gone, [ANN]);
+        assert!(!known.put_off(&[ANN], after(12_100)), "not for ever");
     }
 
     #[test]
     fn what_was_told_in_the_dark_is_doubted_until_it_is_settled() {
         let mut known = Announced::default();
-        known.told_gone(&[1], true, false);
+        known.told_gone(&[ANN], true, false);
         assert!(!known.news(after(0)).doubt, "certain and heard");
-        known.told_gone(&[1], false, false);
-        known.told_online(&[1, 2], true);
+        known.told_gone(&[ANN], false, false);
+        known.told_online(&[ANN, BOB], true);
         assert!(known.news(after(0)).doubt);
         let mut doubtful = known.doubtful();
         doubtful.sort_unstable();
-        assert_eq!(doubtful, [(1, true), (2, true)]);
-        known.no_longer_doubtful(&[(1, false)]);
+        assert_eq!(doubtful, [(ANN, true), (BOB, true)]);
+        known.no_longer_doubtful(&[(ANN, false)]);
         assert_eq!(known.doubtful().len(), 2, "settled as what it was before");
-        known.no_longer_doubtful(&[(1, true), (2, true)]);
+        known.no_longer_doubtful(&[(ANN, true), (BOB, true)]);
         known.doubt_again_at(after(0));
         assert_eq!(known.next_at(), None);
     }
@@ -255,15 +258,15 @@ mod tests {
         let mut known = Announced::default();
         known.was_unheard(Duration::from_secs(60));
         assert_eq!(known.next_at(), None, "nothing was told");
-        known.told_online(&[1], false);
-        known.told_gone(&[2], true, false);
+        known.told_online(&[ANN], false);
+        known.told_gone(&[BOB], true, false);
         known.was_unheard(Duration::ZERO);
         assert_eq!(known.next_at(), None, "nothing so lately");
         known.was_unheard(Duration::from_secs(60));
         let mut doubtful = known.doubtful();
         doubtful.sort_unstable();
-        assert_eq!(doubtful, [(1, true), (2, true)]);
-        known.told_online(&vec![3; 2 * LATELY_MAX], false);
+        assert_eq!(doubtful, [(ANN, true), (BOB, true)]);
+        known.told_online(&vec![ChatterId::new(3); 2 * LATELY_MAX], false);
         assert_eq!(known.lately.len(), LATELY_MAX);
     }
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::delivery::chatroom_cursor::ChatroomCursor;
 use crate::delivery::device_cursors::Cursors;
 use crate::delivery::event::Batch;
-use crate::domain::{ChatroomId, ChatterId, Version};
+use crate::domain::{ChatroomId, ChatterId, SignInId, Version};
 use crate::problem::Problem;
 use crate::protocol::device::Ref;
 use crate::sessions::Session;
@@ -26,13 +26,16 @@ pub use device::Made;
 /// A socket's id.
 pub type ConnectionId = u64;
 
+/// Stands for a chatter who has not signed in yet.
+pub const NOT_SIGNED_IN: ChatterId = ChatterId::new(0);
+
 /// Announcements that wait for `ready`; a client that makes more in that time is not one that can be served.
 const EARLY_MAX: usize = 1_024;
 
 /// Begins somewhere, so that no two sockets have the same on any two instances; below 2^53.
 static NEXT_ID: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(u64::from(rand::random::<u32>()) << 20));
 
-/// One live socket of a chatter; 0 stands for a chatter who has not signed in yet.
+/// One live socket of a chatter, or of [`NOT_SIGNED_IN`].
 pub struct Connection {
     pub id: ConnectionId,
     pub chatter_id: ChatterId,
@@ -67,7 +70,7 @@ impl Connection {
     #[must_use]
     pub fn chatroom(
         chatter_id: ChatterId,
-        sign_in_id: Option<i64>,
+        sign_in_id: Option<SignInId>,
         chatroom_id: ChatroomId,
         events: bool,
         out: OutQueue,
@@ -77,12 +80,13 @@ impl Connection {
 
     /// A device socket that writes to `out`, of this chatter or of nobody yet.
     #[must_use]
-    pub fn device(chatter_id: ChatterId, sign_in_id: Option<i64>, out: OutQueue) -> Self {
+    pub fn device(chatter_id: ChatterId, sign_in_id: Option<SignInId>, out: OutQueue) -> Self {
         Self::new(chatter_id, sign_in_id, Kind::Device(Mutex::default()), out)
     }
 
-    fn new(chatter_id: ChatterId, sign_in_id: Option<i64>, kind: Kind, out: OutQueue) -> Self {
-        let (id, sign_in_id) = (NEXT_ID.fetch_add(1, Ordering::Relaxed), AtomicI64::new(sign_in_id.unwrap_or(0)));
+    fn new(chatter_id: ChatterId, sign_in_id: Option<SignInId>, kind: Kind, out: OutQueue) -> Self {
+        let (id, sign_in_id) =
+            (NEXT_ID.fetch_add(1, Ordering::Relaxed), AtomicI64::new(sign_in_id.map_or(0, SignInId::get)));
         Self { id, chatter_id, out, kind, sign_in_id, session: OnceLock::new() }
     }
 
@@ -93,13 +97,13 @@ impl Connection {
 
     /// The sign-in that its token names.
     #[must_use]
-    pub fn sign_in_id(&self) -> Option<i64> {
-        Some(self.sign_in_id.load(Ordering::Acquire)).filter(|id| *id != 0)
+    pub fn sign_in_id(&self) -> Option<SignInId> {
+        Some(self.sign_in_id.load(Ordering::Acquire)).filter(|id| *id != 0).map(SignInId::new)
     }
 
     /// Its token was replaced by one of this sign-in.
-    pub fn set_sign_in_id(&self, id: Option<i64>) {
-        self.sign_in_id.store(id.unwrap_or(0), Ordering::Release);
+    pub fn set_sign_in_id(&self, id: Option<SignInId>) {
+        self.sign_in_id.store(id.map_or(0, SignInId::get), Ordering::Release);
     }
 
     /// The one room of a seed socket; a device socket has them all.
@@ -209,7 +213,11 @@ impl Connection {
     fn watch(&self, pushed: Pushed) {
         if pushed == Pushed::Overflowed {
             self.out.tally().closed(Close::TOO_SLOW);
-            tracing::info!(socket_id = self.id, chatter_id = self.chatter_id, "socket closed: it reads too slowly");
+            tracing::info!(
+                socket_id = self.id,
+                chatter_id = self.chatter_id.get(),
+                "socket closed: it reads too slowly"
+            );
             self.shut();
         }
     }

@@ -14,7 +14,7 @@ use presence_changes::Changed;
 
 use super::connection::{Connection, Made};
 use crate::broker::{Broker, ClusterMessage, Durability, State};
-use crate::domain::{ChatroomId, ChatterId, Version};
+use crate::domain::{ChatroomId, ChatterId, SignInId, Version};
 use crate::limits::network;
 use crate::metrics::delivery::Tally;
 use crate::websocket::framing::{Close, text_of};
@@ -182,7 +182,7 @@ impl ConnectionRegistry {
 
     /// The chatter's sign-ins ended, but for this one: closes their sockets on all instances. A token without a sign-in
     /// stands for the chatter alone.
-    pub fn end_sign_ins(&self, chatter_id: ChatterId, keep: Option<i64>) {
+    pub fn end_sign_ins(&self, chatter_id: ChatterId, keep: Option<SignInId>) {
         let ended = |connection: &Connection| connection.sign_in_id().is_some() && connection.sign_in_id() != keep;
         self.close_of(chatter_id, Close::TOKEN_REFUSED, ended);
         self.broker.publish(ClusterMessage::AccessEnded { chatter_id });
@@ -283,10 +283,10 @@ mod tests {
     use super::*;
     use crate::websocket::out_queue::OutQueue;
 
-    fn connection(chatter: ChatterId, room: ChatroomId) -> Arc<Connection> {
+    fn connection(chatter: i64, room: i64) -> Arc<Connection> {
         let (out, body) = OutQueue::new(1_000, Arc::default());
         std::mem::forget(body);
-        Arc::new(Connection::chatroom(chatter, None, room, false, out))
+        Arc::new(Connection::chatroom(chatter.into(), None, room.into(), false, out))
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(registry.count(), 2);
         connections.iter().for_each(|l| registry.remove(l));
         assert_eq!(registry.count(), 0);
-        assert!(!registry.is_connected_here(7));
+        assert!(!registry.is_connected_here(ChatterId::new(7)));
     }
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
         let connections = ConnectionRegistry::new(0, Broker::single());
         let (gone, stays) = (connection(7, 1), connection(7, 2));
         [&gone, &stays].into_iter().for_each(|l| drop(connections.add(l.clone())));
-        connections.close_room(1, [7, 8]);
+        connections.close_room(ChatroomId::new(1), [7, 8].map(ChatterId::new));
         assert!(gone.out.is_closing() && !stays.out.is_closing());
     }
 }

@@ -28,7 +28,7 @@ struct BufferedRun {
 impl Buffered {
     /// Nothing yet, of a room of which the socket has had what is up to here; what is above up to `lost` was thrown away.
     pub fn after(sent: Version, lost: Version) -> Self {
-        Self { sent, lost, events: Vec::new(), seen: 0 }
+        Self { sent, lost, events: Vec::new(), seen: Version::ZERO }
     }
 
     pub fn bytes(&self) -> usize {
@@ -37,7 +37,7 @@ impl Buffered {
 
     /// Takes a run in; gives how many bytes are held in all now.
     pub fn add(&mut self, run: &impl Run, held_bytes: usize) -> usize {
-        if self.lost > 0 {
+        if self.lost > Version::ZERO {
             self.lost = self.lost.max(run.to());
             return held_bytes;
         }
@@ -48,7 +48,7 @@ impl Buffered {
             return held_bytes + bytes;
         }
         let thrown_away = self.bytes();
-        self.lost = self.events.iter().map(|run| run.to).chain([run.to()]).max().unwrap_or(0);
+        self.lost = self.events.iter().map(|run| run.to).chain([run.to()]).max().unwrap_or_default();
         self.events = Vec::new();
         held_bytes.saturating_sub(thrown_away)
     }

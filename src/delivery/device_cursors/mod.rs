@@ -180,11 +180,11 @@ impl Cursors {
     pub fn hold(&mut self, room: ChatroomId) {
         // Only a client that knows the room has it read.
         self.unannounced.remove(&room);
-        let cursor = self.rooms.entry(room).or_insert(Cursor::Live(0));
+        let cursor = self.rooms.entry(room).or_insert(Cursor::Live(Version::ZERO));
         match cursor {
-            Cursor::Live(sent) => *cursor = Cursor::Buffered(Box::new(Buffered::after(*sent, 0))),
+            Cursor::Live(sent) => *cursor = Cursor::Buffered(Box::new(Buffered::after(*sent, Version::ZERO))),
             // What was thrown away is in the database by now.
-            Cursor::Buffered(held) => held.lost = 0,
+            Cursor::Buffered(held) => held.lost = Version::ZERO,
         }
     }
 
@@ -206,7 +206,7 @@ impl Cursors {
                 Release::Frames(frames)
             }
             None => {
-                self.rooms.insert(room, Cursor::Buffered(Box::new(Buffered::after(version, 0))));
+                self.rooms.insert(room, Cursor::Buffered(Box::new(Buffered::after(version, Version::ZERO))));
                 Release::Again(version)
             }
         }

@@ -34,7 +34,7 @@ impl Order {
     /// Starts at what the sockets have had.
     #[must_use]
     pub fn new(chatroom_id: ChatroomId, head: Head) -> Self {
-        Self { chatroom_id, head, held: Vec::new(), filling: false, asked_for: 0, doubt: false }
+        Self { chatroom_id, head, held: Vec::new(), filling: false, asked_for: Version::ZERO, doubt: false }
     }
 
     /// What the sockets have had.
@@ -65,7 +65,7 @@ impl Order {
         let wanted = !self.filling && (self.doubt || !self.held.is_empty());
         if wanted {
             self.filling = true;
-            self.asked_for = self.held.iter().map(Event::version).max().unwrap_or(0);
+            self.asked_for = self.held.iter().map(Event::version).max().unwrap_or_default();
             self.doubt = false;
         }
         wanted
@@ -112,8 +112,8 @@ impl Order {
             if event.version() <= self.head.version {
                 continue;
             }
-            if event.version() == self.head.version + 1 && beyond.is_empty() {
-                self.head.version += 1;
+            if event.version() == self.head.version.next() && beyond.is_empty() {
+                self.head.version = self.head.version.next();
                 self.head.seq = self.head.seq.max(event.chat.seq);
                 ready.push(event);
             } else {

@@ -5,17 +5,27 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::clock::Micros;
 
-fn created(seq: Seq, version: Version) -> Event {
-    Event::new(Kind::Created, Chat::example(seq, version))
+const ROOM: ChatroomId = ChatroomId::new(1);
+
+fn head(version: i64, seq: i64) -> Head {
+    Head { version: version.into(), seq: seq.into() }
 }
 
-fn versions<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Vec<Version> {
-    batches.into_iter().flat_map(|batch| &batch.events).map(Event::version).collect()
+fn example(seq: i64, version: i64) -> Chat {
+    Chat::example(seq.into(), version.into())
+}
+
+fn created(seq: i64, version: i64) -> Event {
+    Event::new(Kind::Created, example(seq, version))
+}
+
+fn versions<'a>(batches: impl IntoIterator<Item = &'a Batch>) -> Vec<i64> {
+    batches.into_iter().flat_map(|batch| &batch.events).map(|event| event.version().get()).collect()
 }
 
 #[test]
 fn events_that_follow_each_other_are_delivered_at_once() {
-    let mut order = Order::new(1, Head { version: 4, seq: 4 });
+    let mut order = Order::new(ROOM, head(4, 4));
     assert_eq!(versions([&order.take(vec![created(5, 5), created(6, 6)])]), [5, 6]);
     assert!(order.is_quiet() && !order.begin_fill());
     assert_eq!(versions([&order.take(vec![created(6, 6)])]), [0; 0], "and never twice");
@@ -23,36 +33,36 @@ fn events_that_follow_each_other_are_delivered_at_once() {
 
 #[test]
 fn an_event_beyond_a_gap_waits_for_the_database() {
-    let mut order = Order::new(1, Head { version: 4, seq: 4 });
+    let mut order = Order::new(ROOM, head(4, 4));
     assert!(order.take(vec![created(7, 7)]).events.is_empty());
     assert!(order.begin_fill());
     assert!(!order.begin_fill(), "one question at a time");
     assert!(order.take(vec![created(8, 8)]).events.is_empty());
-    let events = order.filled(vec![Chat::example(5, 5), Chat::example(6, 6), Chat::example(7, 7)], 7);
+    let events = order.filled(vec![example(5, 5), example(6, 6), example(7, 7)], Version::new(7));
     assert_eq!(versions(&events), [5, 6, 7, 8]);
     assert!(order.is_quiet());
 }
 
 #[test]
 fn a_fill_gives_new_chats_first_and_then_what_changed() {
-    let mut order = Order::new(1, Head { version: 4, seq: 4 });
+    let mut order = Order::new(ROOM, head(4, 4));
     order.doubt();
     assert!(order.begin_fill());
     // Chat 5 was stored and then edited: its row has version 7 and nothing has 5.
-    let events = order.filled(vec![Chat::example(6, 6), Chat::example(5, 7), Chat::example(2, 8)], 8);
-    let seen: Vec<_> = events[0].events.iter().map(|e| (e.kind, e.chat.seq)).collect();
+    let events = order.filled(vec![example(6, 6), example(5, 7), example(2, 8)], Version::new(8));
+    let seen: Vec<_> = events[0].events.iter().map(|e| (e.kind, e.chat.seq.get())).collect();
     assert_eq!(seen, [(Kind::Created, 5), (Kind::Created, 6), (Kind::Edited, 2)]);
-    assert_eq!(order.head(), Head { version: 8, seq: 6 });
+    assert_eq!(order.head(), head(8, 6));
 }
 
 #[test]
 fn a_doubt_is_asked_again_until_the_database_answers() {
-    let mut order = Order::new(1, Head::default());
+    let mut order = Order::new(ROOM, Head::default());
     order.doubt();
     assert!(order.begin_fill());
     order.fill_failed();
     assert!(order.begin_fill());
-    assert!(order.filled(vec![], 0).iter().all(|batch| batch.events.is_empty()));
+    assert!(order.filled(vec![], Version::ZERO).iter().all(|batch| batch.events.is_empty()));
     assert!(order.is_quiet());
 }
 
@@ -99,13 +109,13 @@ fn step() -> impl Strategy<Value = Step> {
 impl World {
     fn new() -> Self {
         Self {
-            order: Order::new(1, Head::default()),
+            order: Order::new(ROOM, Head::default()),
             rows: Vec::new(),
-            version: 0,
+            version: Version::ZERO,
             unheard: Vec::new(),
             read: None,
             view: std::collections::BTreeMap::new(),
-            had: 0,
+            had: Version::ZERO,
         }
     }
 
@@ -129,8 +139,8 @@ impl World {
     fn take(&mut self, step: &Step) {
         match step {
             Step::Create => {
-                self.version += 1;
-                let chat = Chat::example(self.rows.len() as Seq + 1, self.version);
+                self.version = self.version.next();
+                let chat = Chat::example(Seq::new(self.rows.len() as i64 + 1), self.version);
                 self.rows.push(chat.clone());
                 self.unheard.push(Event::new(Kind::Created, chat));
             }
@@ -138,9 +148,9 @@ impl World {
                 let at = at.index(self.rows.len());
                 let row = &mut self.rows[at];
                 if row.delete_time.is_none() {
-                    self.version += 1;
+                    self.version = self.version.next();
                     row.version = self.version;
-                    let time = Some(Micros(self.version));
+                    let time = Some(Micros(self.version.get()));
                     let kind = if *deletes { Kind::Deleted } else { Kind::Edited };
                     *(if *deletes { &mut row.delete_time } else { &mut row.edit_time }) = time;
                     self.unheard.push(Event::new(kind, row.clone()));

@@ -201,11 +201,11 @@ mod tests {
     fn the_longest_message_fits_with_room_for_the_token() {
         for unit in ["a", "가", "\"", "\u{1}"] {
             let mut push = Push::new(&chat(&unit.repeat(8_000)));
-            push.sender_id = i64::MIN;
-            push.receiver_id = i64::MIN;
-            push.chatroom_id = i64::MIN;
-            push.chat_id = i64::MIN;
-            push.seq = i64::MIN;
+            push.sender_id = i64::MIN.into();
+            push.receiver_id = i64::MIN.into();
+            push.chatroom_id = i64::MIN.into();
+            push.chat_id = i64::MIN.into();
+            push.seq = i64::MIN.into();
             let bytes = message(&"t".repeat(384), &push).to_string().len();
             assert!(bytes <= 4_096, "{unit:?}: {bytes}");
         }

@@ -29,7 +29,7 @@ const CHANGES_A_PAGE: u64 = 200;
 /// A page of changes ends with the chat that reaches so many bytes of JSON.
 const PAGE_BYTES: usize = 49_152;
 /// A room that is further behind begins anew.
-const BEHIND_MAX: Version = 1_000;
+const BEHIND_MAX: i64 = 1_000;
 /// So long somebody has for telling that a room is new of which changes have come.
 const UNANNOUNCED_MAX: Duration = Duration::from_secs(5);
 /// The chats that it begins anew with.
@@ -60,12 +60,12 @@ impl CatchUp {
         let chatter = self.ask(self.store.chatter(viewer)).await?.ok_or_else(Problem::account_gone)?;
         let chatter = ChatterBody::own(&chatter, self.ask(self.store.account_token(viewer)).await?);
         let unread_total = self.ask(self.store.unread_total(viewer)).await?;
-        let (mut after, mut first) = (0, true);
+        let (mut after, mut first) = (None, true);
         loop {
             let mut rooms = self.ask(self.store.room_states(viewer, after, ROOMS_A_FRAME as u64 + 1)).await?;
             let has_more = rooms.len() > ROOMS_A_FRAME;
             rooms.truncate(ROOMS_A_FRAME);
-            after = rooms.last().map_or(after, |room| room.id);
+            after = rooms.last().map_or(after, |room| Some(room.id));
             let versions: Vec<_> = rooms.iter().map(|room| (room.id, room.version)).collect();
             let chatrooms: Vec<RoomBody> = rooms.into_iter().map(body_of).collect();
             let frame = if std::mem::take(&mut first) {
@@ -106,7 +106,8 @@ impl CatchUp {
     /// before it could tell.
     async fn list_unannounced(&self) -> Result<(), StoreError> {
         for room in self.connection.cursors(|cursors| cursors.unannounced(UNANNOUNCED_MAX)) {
-            let found = self.ask(self.store.room_states(self.connection.chatter_id, room - 1, 1)).await?;
+            let before = Some(ChatroomId::new(room.get() - 1));
+            let found = self.ask(self.store.room_states(self.connection.chatter_id, before, 1)).await?;
             match found.into_iter().find(|found| found.id == room) {
                 Some(found) => {
                     let version = found.version;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{Parts, Session};
 use crate::auth::token::Claims;
-use crate::connections::connection::{Connection, ReplyTo};
+use crate::connections::connection::{Connection, NOT_SIGNED_IN, ReplyTo};
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, Seq};
@@ -37,7 +37,7 @@ const FOREIGN_WINDOW: Duration = Duration::from_secs(60);
 /// Resumes that wait; a chatter with 5,000 rooms sends ten.
 const WORK_MAX: usize = 64;
 /// Seqs are below it.
-const SEQ_END: Seq = 1 << 53;
+const SEQ_END: Seq = Seq::new(1 << 53);
 
 /// What only a device socket has.
 pub struct Device {
@@ -76,7 +76,7 @@ impl Session {
             foreign: 0,
             foreign_since: Instant::now(),
         };
-        let connection = Arc::new(Connection::device(0, None, out));
+        let connection = Arc::new(Connection::device(NOT_SIGNED_IN, None, out));
         let taken = claims.is_some() || parts.connections.add_unsigned(address, connection.clone());
         device.work.extend(claims.map(|claims| Job::SignIn(claims, None)));
         taken.then(|| Self::new(connection, parts, Micros(i64::MAX), Some(Box::new(device))))
@@ -102,7 +102,7 @@ impl Session {
     }
 
     fn is_signed_in(&self) -> bool {
-        self.connection.chatter_id != 0
+        self.connection.chatter_id != NOT_SIGNED_IN
     }
 
     pub(super) fn on_device_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
@@ -230,7 +230,7 @@ impl Session {
         asker: &ReplyTo,
     ) -> Result<(), Problem> {
         for (field, seq) in [("delivered_seq", delivered), ("read_seq", read)] {
-            if seq.is_some_and(|seq| !(0..SEQ_END).contains(&seq)) {
+            if seq.is_some_and(|seq| !(Seq::ZERO..SEQ_END).contains(&seq)) {
                 return Err(Problem::invalid(field, "It must be the seq of a chat in this room."));
             }
         }

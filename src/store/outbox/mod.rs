@@ -59,7 +59,7 @@ impl Outbox {
             return Ok(Vec::new());
         }
         let mut values = vec![micros(lease).into()];
-        let rows = rows_of(&mut values, keys.iter().map(|k| [k.chatroom_id, k.receiver_id]));
+        let rows = rows_of(&mut values, keys.iter().map(|k| [k.chatroom_id.get(), k.receiver_id.get()]));
         let hurried = format!("hurried (chatroom_id, receiver_id) AS (VALUES {rows}), ");
         let due = "SELECT o.chatroom_id, o.receiver_id FROM push_outbox AS o JOIN hurried AS h
             ON h.chatroom_id = o.chatroom_id AND h.receiver_id = o.receiver_id WHERE o.attempts = 0 {skip_locked_o}";
@@ -117,7 +117,7 @@ impl Outbox {
             &mut values,
             leases.iter().map(|l| {
                 let since = l.create_time.0.saturating_sub(OWED_SINCE_SLACK_MICROS);
-                [l.key.chatroom_id, l.key.receiver_id, l.to_seq, since]
+                [l.key.chatroom_id.get(), l.key.receiver_id.get(), l.to_seq.get(), since]
             }),
         );
         let owed = "FROM chats AS u WHERE u.chatroom_id = k.chatroom_id AND u.seq <= k.to_seq
@@ -137,7 +137,7 @@ impl Outbox {
 
     async fn tokens(&self, leases: &[Lease]) -> Result<HashMap<ChatterId, Vec<DeviceToken>>, StoreError> {
         let mut values = Vec::new();
-        let receivers = rows_of(&mut values, leases.iter().map(|l| [l.key.receiver_id]));
+        let receivers = rows_of(&mut values, leases.iter().map(|l| [l.key.receiver_id.get()]));
         let sql = format!("SELECT chatter_id, token FROM devices WHERE chatter_id IN (VALUES {receivers}) ORDER BY id");
         let mut tokens: HashMap<ChatterId, Vec<DeviceToken>> = HashMap::new();
         let statement = self.statement(&sql, values);
@@ -188,7 +188,8 @@ impl Outbox {
         let sql = "UPDATE push_outbox SET due_time = {clock} + $4, attempts = $5
             WHERE chatroom_id = $1 AND receiver_id = $2 AND due_time = $3";
         let wait = micros(*wait);
-        let values = [chatroom_id, receiver_id, lease.due_time.0, wait, *attempts].map(Value::from).to_vec();
+        let values =
+            vec![chatroom_id.into(), receiver_id.into(), lease.due_time.0.into(), wait.into(), (*attempts).into()];
         on.execute_raw(self.statement(sql, values)).await?;
         Ok(())
     }
@@ -239,7 +240,7 @@ fn lease_of(row: &QueryResult, lease: Duration, hurried: bool) -> Result<Lease, 
 fn unconfirmed_of(row: &QueryResult) -> Result<(Key, (Chat, Micros)), DbErr> {
     let chat = ::entity::chat::Model::from_query_result(row, "")?;
     let receiver_id = row.try_get("", "receiver_id")?;
-    let key = Key { chatroom_id: chat.chatroom_id, receiver_id };
+    let key = Key { chatroom_id: chat.chatroom_id.into(), receiver_id };
     let chat = chat_of(chat, receiver_id);
     Ok((key, (chat, Micros(row.try_get("", "oldest_create_time")?))))
 }

@@ -91,13 +91,19 @@ mod tests {
         fn settled(&self, _: Vec<(u64, Outcome)>) {}
     }
 
-    fn submission(room: ChatroomId, ticket: u64) -> Submission {
-        let alter = Mutation { chatroom_id: room, chat_id: 1, by: 1, receiver_id: 2, change: Change::Delete };
+    fn submission(room: i64, ticket: u64) -> Submission {
+        let alter = Mutation {
+            chatroom_id: room.into(),
+            chat_id: 1.into(),
+            by: 1.into(),
+            receiver_id: 2.into(),
+            change: Change::Delete,
+        };
         Submission { ticket, command: Command::Mutation(alter), home: Arc::new(Nobody) }
     }
 
-    fn tickets(submissions: &[Submission], room: ChatroomId) -> Vec<u64> {
-        submissions.iter().filter(|s| s.command.chatroom_id() == room).map(|s| s.ticket).collect()
+    fn tickets(submissions: &[Submission], room: i64) -> Vec<u64> {
+        submissions.iter().filter(|s| s.command.chatroom_id().get() == room).map(|s| s.ticket).collect()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::task::Attempt;
 use super::{Append, Outcome, Refusal, Stored};
 use crate::domain::chat::{Chat, first_hash};
 use crate::domain::clock::Micros;
-use crate::domain::{ChatroomId, ChatterId, Seq, Version};
+use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 
 /// The key that the unique index holds for a client_id.
 pub(in crate::store) type ClientKey = [u8; 16];
@@ -128,7 +128,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The verdicts in the order of the appends. `ids` follow `fresh`; they are read only where the room got numbers.
-    pub(super) fn verdicts(self, appends: usize, rooms: &[RoomGot], ids: &[i64], push_owed: bool) -> Vec<Attempt> {
+    pub(super) fn verdicts(self, appends: usize, rooms: &[RoomGot], ids: &[ChatId], push_owed: bool) -> Vec<Attempt> {
         let mut verdicts: Vec<Option<Attempt>> = (0..appends).map(|_| None).collect();
         let done: Vec<(usize, Result<Chat, Option<Refusal>>)> =
             self.fresh.iter().zip(ids).map(|(fresh, id)| (fresh.at, chat(fresh, *id, rooms[fresh.room]))).collect();
@@ -155,7 +155,7 @@ fn refused(refusal: Option<Refusal>) -> Attempt {
     refusal.map_or(Attempt::Locked, |refusal| Attempt::Done(Err(refusal)))
 }
 
-fn chat(fresh: &Fresh<'_>, id: i64, got: RoomGot) -> Result<Chat, Option<Refusal>> {
+fn chat(fresh: &Fresh<'_>, id: ChatId, got: RoomGot) -> Result<Chat, Option<Refusal>> {
     let (first_seq, first_version, create_time) = match got {
         RoomGot::Numbers { first_seq, first_version, time } => (first_seq, first_version, time),
         RoomGot::Refused(refusal) => return Err(Some(refusal)),
@@ -182,11 +182,11 @@ mod tests {
     use super::*;
     use crate::domain::chat::{ClientId, Content};
 
-    fn append(room: ChatroomId, sender: ChatterId, client_id: Option<&str>, content: &str) -> Append {
+    fn append(room: i64, sender: i64, client_id: Option<&str>, content: &str) -> Append {
         Append {
-            chatroom_id: room,
-            sender_id: sender,
-            receiver_id: 3 - sender,
+            chatroom_id: room.into(),
+            sender_id: sender.into(),
+            receiver_id: (3 - sender).into(),
             client_id: client_id.map(|id| ClientId::parse(id.to_owned()).unwrap()),
             content: Content::parse(content.to_owned()).unwrap(),
         }
@@ -195,7 +195,7 @@ mod tests {
     fn outcomes(appends: &[Append], known: &HashMap<ClientKey, Known>, got: &[RoomGot]) -> Vec<String> {
         let appends: Vec<&Append> = appends.iter().collect();
         let plan = Plan::new(&appends, &client_keys(&appends), known);
-        let ids: Vec<i64> = (100..).take(plan.fresh.len()).collect();
+        let ids: Vec<ChatId> = (100..).map(ChatId::new).take(plan.fresh.len()).collect();
         plan.verdicts(appends.len(), got, &ids, false)
             .into_iter()
             .map(|verdict| match verdict {
@@ -207,12 +207,13 @@ mod tests {
             .collect()
     }
 
-    const FROM_5: RoomGot = RoomGot::Numbers { first_seq: 5, first_version: 9, time: Micros(0) };
+    const FROM_5: RoomGot =
+        RoomGot::Numbers { first_seq: Seq::new(5), first_version: Version::new(9), time: Micros(0) };
 
     #[test]
     fn places_are_given_per_room_in_the_order_of_the_batch() {
         let batch = [append(1, 1, None, "a"), append(2, 1, None, "b"), append(1, 2, None, "c")];
-        let from_1 = RoomGot::Numbers { first_seq: 1, first_version: 1, time: Micros(0) };
+        let from_1 = RoomGot::Numbers { first_seq: Seq::FIRST, first_version: Version::FIRST, time: Micros(0) };
         assert_eq!(
             outcomes(&batch, &HashMap::new(), &[FROM_5, from_1]),
             ["new 5 at 100", "new 1 at 101", "new 6 at 102"]
@@ -237,22 +238,22 @@ mod tests {
     #[test]
     fn a_known_client_id_needs_the_same_room_and_content() {
         let stored = append(1, 1, Some("x"), "a");
-        let key = stored.client_id.as_ref().unwrap().key(1);
+        let key = stored.client_id.as_ref().unwrap().key(ChatterId::new(1));
         let known = || {
             let chat = Chat {
-                id: 7,
-                chatroom_id: 1,
-                seq: 4,
-                version: 4,
-                sender_id: 1,
-                receiver_id: 2,
+                id: 7.into(),
+                chatroom_id: 1.into(),
+                seq: 4.into(),
+                version: 4.into(),
+                sender_id: 1.into(),
+                receiver_id: 2.into(),
                 content: "edited since".into(),
                 client_id: Some("x".into()),
                 create_time: Micros(0),
                 edit_time: None,
                 delete_time: None,
             };
-            HashMap::from([(key, Known { chat, first_hash: first_hash(1, "a") })])
+            HashMap::from([(key, Known { chat, first_hash: first_hash(1.into(), "a") })])
         };
         assert_eq!(outcomes(&[append(1, 1, Some("x"), "a")], &known(), &[]), ["again 4"]);
         assert_eq!(outcomes(&[append(1, 1, Some("x"), "b")], &known(), &[]), ["Err(ClientIdConflict)"]);
@@ -266,7 +267,10 @@ mod tests {
         let plan = Plan::new(&appends, &client_keys(&appends), &HashMap::new());
         assert_eq!(
             plan.owed,
-            [PendingPush { room: 0, receiver_id: 2, place: 3 }, PendingPush { room: 0, receiver_id: 1, place: 2 }]
+            [
+                PendingPush { room: 0, receiver_id: 2.into(), place: 3 },
+                PendingPush { room: 0, receiver_id: 1.into(), place: 2 }
+            ]
         );
     }
 

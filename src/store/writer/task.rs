@@ -13,7 +13,7 @@ use super::parked::Parked;
 use super::watermarks;
 use super::watermarks::WatermarkQueue;
 use super::{Command, MovedWatermark, Outcome, OutcomeSink, Refusal, Submission, Tally, Watching, postgres, sqlite};
-use crate::domain::ChatroomId;
+use crate::domain::{ChatroomId, Seq};
 use crate::store::StoreError;
 use crate::store::chats::is_duplicate;
 use crate::store::connect::Opened;
@@ -157,7 +157,7 @@ impl WriterTask {
         for moved in &mut moved {
             let row =
                 rows.binary_search_by_key(&(moved.chatroom_id, moved.chatter_id), |r| (r.chatroom_id, r.chatter_id));
-            moved.read = row.is_ok_and(|at| rows[at].read > 0 || rows[at].sent_at >= 0);
+            moved.read = row.is_ok_and(|at| rows[at].read > Seq::ZERO || rows[at].sent_at.is_some());
         }
         // Also what was stored before something failed: tried again, it does not move a second time.
         if !moved.is_empty()

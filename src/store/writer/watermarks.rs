@@ -40,31 +40,36 @@ pub(super) struct Row {
     pub(super) from: Seq,
     pub(super) delivered: Seq,
     pub(super) read: Seq,
-    /// The chatter sent something when this much, at most, had been delivered; -1 where nothing was sent.
-    pub(super) sent_at: Seq,
+    /// The chatter sent something when this much, at most, had been delivered.
+    pub(super) sent_at: Option<Seq>,
 }
 
 impl Row {
     fn new(chatroom_id: ChatroomId, chatter_id: ChatterId) -> Self {
-        Self { chatroom_id, chatter_id, from: 1, delivered: 0, read: 0, sent_at: -1 }
+        Self { chatroom_id, chatter_id, from: Seq::FIRST, delivered: Seq::ZERO, read: Seq::ZERO, sent_at: None }
+    }
+
+    /// `sent_at` as the statement takes it: -1 where nothing was sent.
+    pub(super) fn sent_at_or_minus_1(&self) -> i64 {
+        self.sent_at.map_or(-1, Seq::get)
     }
 
     /// Whether all it says is that the chatter sent something.
     fn is_sent_only(&self) -> bool {
-        *self == Self { sent_at: 0, ..Self::new(self.chatroom_id, self.chatter_id) }
+        *self == Self { sent_at: Some(Seq::ZERO), ..Self::new(self.chatroom_id, self.chatter_id) }
     }
 
     /// Takes the step in, or gives it back where one row cannot say both: two proofs with a gap between them.
     fn merge(&mut self, step: WatermarkUpdate) -> Result<(), WatermarkUpdate> {
         match step {
             // What is delivered after it is not read by it.
-            WatermarkUpdate::Sent => self.sent_at = self.delivered.max(self.read),
+            WatermarkUpdate::Sent => self.sent_at = Some(self.delivered.max(self.read)),
             WatermarkUpdate::Read(seq) => self.read = self.read.max(seq),
-            WatermarkUpdate::Delivered(seq) => (self.from, self.delivered) = (1, self.delivered.max(seq)),
-            WatermarkUpdate::Received { from, to } if self.delivered == 0 => (self.from, self.delivered) = (from, to),
-            WatermarkUpdate::Received { from, to }
-                if from <= self.delivered.saturating_add(1) && to >= self.from - 1 =>
-            {
+            WatermarkUpdate::Delivered(seq) => (self.from, self.delivered) = (Seq::FIRST, self.delivered.max(seq)),
+            WatermarkUpdate::Received { from, to } if self.delivered == Seq::ZERO => {
+                (self.from, self.delivered) = (from, to)
+            }
+            WatermarkUpdate::Received { from, to } if from <= self.delivered.next() && to >= self.from - 1 => {
                 self.from = self.from.min(from);
                 self.delivered = self.delivered.max(to);
             }
@@ -200,11 +205,11 @@ where
     bool: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
 {
     Ok(MovedWatermark {
-        chatroom_id: row.try_get(0)?,
-        chatter_id: row.try_get(1)?,
-        other_id: row.try_get(2)?,
-        delivered_seq: row.try_get(3)?,
-        read_seq: row.try_get(4)?,
+        chatroom_id: ChatroomId::new(row.try_get(0)?),
+        chatter_id: ChatterId::new(row.try_get(1)?),
+        other_id: ChatterId::new(row.try_get(2)?),
+        delivered_seq: Seq::new(row.try_get(3)?),
+        read_seq: Seq::new(row.try_get(4)?),
         read: false,
         shown: row.try_get(5)?,
     })
@@ -214,21 +219,22 @@ where
 mod tests {
     use super::*;
 
-    fn taken(moves: &WatermarkQueue) -> Vec<(Seq, Seq, Seq, Seq)> {
-        moves.take().into_iter().map(|r| (r.from, r.delivered, r.read, r.sent_at)).collect()
+    fn taken(moves: &WatermarkQueue) -> Vec<(i64, i64, i64, i64)> {
+        let numbers = |r: Row| (r.from.get(), r.delivered.get(), r.read.get(), r.sent_at_or_minus_1());
+        moves.take().into_iter().map(numbers).collect()
     }
 
     #[test]
     fn steps_of_one_chatter_become_one_row() {
         let moves = WatermarkQueue::default();
         for step in [
-            WatermarkUpdate::Received { from: 5, to: 6 },
-            WatermarkUpdate::Received { from: 5, to: 9 },
-            WatermarkUpdate::Read(3),
-            WatermarkUpdate::Read(2),
+            WatermarkUpdate::Received { from: Seq::new(5), to: Seq::new(6) },
+            WatermarkUpdate::Received { from: Seq::new(5), to: Seq::new(9) },
+            WatermarkUpdate::Read(Seq::new(3)),
+            WatermarkUpdate::Read(Seq::new(2)),
             WatermarkUpdate::Sent,
         ] {
-            moves.add(1, 2, step);
+            moves.add(ChatroomId::new(1), ChatterId::new(2), step);
         }
         assert_eq!(taken(&moves), [(5, 9, 3, 9)]);
         assert_eq!(taken(&moves), []);
@@ -237,8 +243,10 @@ mod tests {
     #[test]
     fn what_is_delivered_after_sending_is_not_read_by_it() {
         let moves = WatermarkQueue::default();
-        for step in [WatermarkUpdate::Delivered(2), WatermarkUpdate::Sent, WatermarkUpdate::Delivered(7)] {
-            moves.add(1, 2, step);
+        for step in
+            [WatermarkUpdate::Delivered(Seq::new(2)), WatermarkUpdate::Sent, WatermarkUpdate::Delivered(Seq::new(7))]
+        {
+            moves.add(ChatroomId::new(1), ChatterId::new(2), step);
         }
         assert_eq!(taken(&moves), [(1, 7, 0, 2)]);
     }
@@ -246,8 +254,16 @@ mod tests {
     #[test]
     fn two_proofs_with_a_gap_between_them_stay_two() {
         let moves = WatermarkQueue::default();
-        moves.add(1, 2, WatermarkUpdate::Received { from: 1, to: 5 });
-        moves.add(1, 2, WatermarkUpdate::Received { from: 8, to: 10 });
+        moves.add(
+            ChatroomId::new(1),
+            ChatterId::new(2),
+            WatermarkUpdate::Received { from: Seq::new(1), to: Seq::new(5) },
+        );
+        moves.add(
+            ChatroomId::new(1),
+            ChatterId::new(2),
+            WatermarkUpdate::Received { from: Seq::new(8), to: Seq::new(10) },
+        );
         assert_eq!(taken(&moves), [(1, 5, 0, -1)]);
         assert_eq!(taken(&moves), [(8, 10, 0, -1)]);
     }
@@ -255,10 +271,10 @@ mod tests {
     #[test]
     fn what_was_sent_while_nothing_is_stored_is_one_row_afterwards() {
         let moves = WatermarkQueue::default();
-        moves.add(1, 2, WatermarkUpdate::Delivered(4));
+        moves.add(ChatroomId::new(1), ChatterId::new(2), WatermarkUpdate::Delivered(Seq::new(4)));
         for _ in 0..50 {
             let tried = moves.take();
-            moves.add(1, 2, WatermarkUpdate::Sent);
+            moves.add(ChatroomId::new(1), ChatterId::new(2), WatermarkUpdate::Sent);
             moves.put_back(tried);
         }
         assert_eq!(taken(&moves), [(1, 4, 0, 4)]);
@@ -268,8 +284,12 @@ mod tests {
     #[test]
     fn a_claim_needs_no_proof() {
         let moves = WatermarkQueue::default();
-        moves.add(1, 2, WatermarkUpdate::Received { from: 8, to: 10 });
-        moves.add(1, 2, WatermarkUpdate::Delivered(9));
+        moves.add(
+            ChatroomId::new(1),
+            ChatterId::new(2),
+            WatermarkUpdate::Received { from: Seq::new(8), to: Seq::new(10) },
+        );
+        moves.add(ChatroomId::new(1), ChatterId::new(2), WatermarkUpdate::Delivered(Seq::new(9)));
         assert_eq!(taken(&moves), [(1, 10, 0, -1)], "everything up to 9 is claimed and 8 to 10 proven");
     }
 }

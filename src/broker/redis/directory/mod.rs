@@ -109,11 +109,15 @@ impl PresenceDirectory {
             let ask = pipeline.cmd("EVAL").arg(scripts::ASK).arg(2).arg(&self.names.leases).arg(&self.names.since);
             ask.arg(&self.names.sets).arg(&life.own).arg(&life.before).arg(ms(self.stale()));
             // Two beats: by then everybody has found out.
-            ask.arg(ms(self.lease / 2)).arg(some);
+            ask.arg(ms(self.lease / 2));
+            for chatter in some {
+                ask.arg(chatter.get());
+            }
         }
-        match in_time(within, pipeline.query_async::<Vec<Option<Vec<ChatterId>>>>(&mut redis)).await {
+        match in_time(within, pipeline.query_async::<Vec<Option<Vec<i64>>>>(&mut redis)).await {
             Ok(answers) => {
-                answers.into_iter().collect::<Option<Vec<_>>>().map(|all| all.into_iter().flatten().collect())
+                let answers = answers.into_iter().collect::<Option<Vec<_>>>();
+                answers.map(|all| all.into_iter().flatten().map(ChatterId::new).collect())
             }
             Err(_) => {
                 // The next one does not wait; the worker opens the line again once Redis answers.
@@ -264,8 +268,12 @@ impl Keeping<'_> {
         let names = &self.roster.names;
         let mut write = eval(scripts::WRITE, &[&names.leases, &self.roster.set_of(&self.life.own)]);
         write.arg(&names.sets).arg(&self.life.own).arg(&self.life.before);
-        write.arg(ms(self.roster.stale())).arg(ms(KEPT)).arg(here.len()).arg(&here).arg(&gone);
-        let (more, elsewhere): (i64, Vec<ChatterId>) = self.ask(write).await?;
+        write.arg(ms(self.roster.stale())).arg(ms(KEPT)).arg(here.len());
+        for chatter in here.iter().chain(&gone) {
+            write.arg(chatter.get());
+        }
+        let (more, elsewhere): (i64, Vec<i64>) = self.ask(write).await?;
+        let elsewhere: Vec<ChatterId> = elsewhere.into_iter().map(ChatterId::new).collect();
         self.written += more;
         self.roster.here.set_joined(&here, &elsewhere);
         Ok(true)

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use super::buffered::HELD_BYTES_MAX;
 use super::*;
 
+const ROOM: ChatroomId = ChatroomId::new(1);
+
 /// A run whose frames are their versions as text, of this size.
 struct TestRun {
     from: Version,
@@ -17,11 +19,11 @@ struct TestRun {
     size: usize,
 }
 
-fn run(from: Version, to: Version) -> TestRun {
-    TestRun { from, to, read: false, size: 8 }
+fn run(from: i64, to: i64) -> TestRun {
+    TestRun { from: from.into(), to: to.into(), read: false, size: 8 }
 }
 
-fn frame(version: Version, size: usize) -> Bytes {
+fn frame(version: i64, size: usize) -> Bytes {
     Bytes::from(format!("{}{version:08}", "0".repeat(size - 8)))
 }
 
@@ -39,7 +41,8 @@ impl Run for TestRun {
     }
 
     fn frames(&self) -> impl Iterator<Item = (Version, Bytes)> {
-        (self.from + 1..=self.to).map(|version| (version, frame(version, self.size)))
+        let versions = self.from.get() + 1..=self.to.get();
+        versions.map(|version| (version.into(), frame(version, self.size)))
     }
 
     fn as_changes(&self) -> Option<Bytes> {
@@ -51,14 +54,14 @@ fn texts(frames: Vec<Bytes>) -> Vec<String> {
     frames.into_iter().map(|f| String::from_utf8(f.to_vec()).unwrap()).collect()
 }
 
-fn versions(frames: Vec<Bytes>) -> Vec<Version> {
+fn versions(frames: Vec<Bytes>) -> Vec<i64> {
     texts(frames).into_iter().map(|text| text.parse().unwrap()).collect()
 }
 
 /// Cursors of a socket whose room 1 was listed at this version.
-fn listed(version: Version) -> Cursors {
+fn listed(version: i64) -> Cursors {
     let mut cursors = Cursors::default();
-    assert!(cursors.listed([(1, version)]).is_empty());
+    assert!(cursors.listed([(ROOM, version.into())]).is_empty());
     assert!(cursors.all_listed().is_empty());
     cursors
 }
@@ -66,66 +69,68 @@ fn listed(version: Version) -> Cursors {
 #[test]
 fn a_live_room_goes_out_at_once_and_nothing_twice() {
     let mut cursors = listed(4);
-    assert_eq!(versions(cursors.deliver(1, &run(3, 6))), [5, 6]);
-    assert!(cursors.deliver(1, &run(4, 6)).is_empty());
-    assert_eq!(texts(cursors.deliver(1, &TestRun { read: true, ..run(6, 9) })), ["6-9"]);
-    assert_eq!(versions(cursors.deliver(1, &run(9, 10))), [10]);
+    assert_eq!(versions(cursors.deliver(ROOM, &run(3, 6))), [5, 6]);
+    assert!(cursors.deliver(ROOM, &run(4, 6)).is_empty());
+    assert_eq!(texts(cursors.deliver(ROOM, &TestRun { read: true, ..run(6, 9) })), ["6-9"]);
+    assert_eq!(versions(cursors.deliver(ROOM, &run(9, 10))), [10]);
 }
 
 #[test]
 fn what_comes_before_the_list_waits_for_it() {
     let mut cursors = Cursors::default();
-    assert!(cursors.deliver(1, &run(4, 5)).is_empty());
-    assert!(cursors.deliver(1, &run(5, 7)).is_empty());
-    assert!(cursors.deliver(2, &run(0, 1)).is_empty());
-    assert_eq!(versions(cursors.listed([(1, 5)])), [6, 7]);
+    assert!(cursors.deliver(ROOM, &run(4, 5)).is_empty());
+    assert!(cursors.deliver(ROOM, &run(5, 7)).is_empty());
+    assert!(cursors.deliver(ChatroomId::new(2), &run(0, 1)).is_empty());
+    assert_eq!(versions(cursors.listed([(ROOM, Version::new(5))])), [6, 7]);
     assert!(cursors.all_listed().is_empty(), "nobody has said yet that there is room 2");
-    assert_eq!(cursors.made(2, 0).map(versions), Some(vec![1]));
+    assert_eq!(cursors.made(ChatroomId::new(2), Version::ZERO).map(versions), Some(vec![1]));
 }
 
 #[test]
 fn what_comes_while_a_room_is_read_goes_out_behind_it() {
     let mut cursors = listed(4);
-    cursors.hold(1);
-    assert!(cursors.deliver(1, &run(4, 8)).is_empty());
-    let Release::Frames(frames) = cursors.caught_up(1, 6) else { panic!("read again") };
+    cursors.hold(ROOM);
+    assert!(cursors.deliver(ROOM, &run(4, 8)).is_empty());
+    let Release::Frames(frames) = cursors.caught_up(ROOM, Version::new(6)) else { panic!("read again") };
     assert_eq!(versions(frames), [7, 8]);
-    assert_eq!(versions(cursors.deliver(1, &run(8, 9))), [9]);
+    assert_eq!(versions(cursors.deliver(ROOM, &run(8, 9))), [9]);
 }
 
 #[test]
 fn a_gap_or_a_large_read_makes_the_room_be_read() {
     let mut cursors = listed(4);
-    assert!(cursors.deliver(1, &run(6, 7)).is_empty());
-    assert_eq!(cursors.take_behind(), [(1, 4)]);
-    cursors.hold(1);
-    assert_eq!(cursors.caught_up(1, 7), Release::Frames(vec![]));
-    assert!(cursors.deliver(1, &TestRun { read: true, size: 1_000, ..run(7, 9) }).is_empty());
-    assert_eq!(cursors.take_behind(), [(1, 7)]);
+    assert!(cursors.deliver(ROOM, &run(6, 7)).is_empty());
+    assert_eq!(cursors.take_behind(), [(ROOM, Version::new(4))]);
+    cursors.hold(ROOM);
+    assert_eq!(cursors.caught_up(ROOM, Version::new(7)), Release::Frames(vec![]));
+    assert!(cursors.deliver(ROOM, &TestRun { read: true, size: 1_000, ..run(7, 9) }).is_empty());
+    assert_eq!(cursors.take_behind(), [(ROOM, Version::new(7))]);
 }
 
 #[test]
 fn a_room_that_is_seen_ahead_while_it_is_read_is_read_on() {
     let mut cursors = listed(3);
-    cursors.hold(1);
-    assert!(!cursors.look(1, 5), "it is being read");
-    assert_eq!(cursors.caught_up(1, 4), Release::Again(4));
-    assert_eq!(cursors.caught_up(1, 5), Release::Frames(vec![]));
-    cursors.hold(1);
-    cursors.look(1, 6);
-    cursors.deliver(1, &run(5, 6));
-    assert!(matches!(cursors.caught_up(1, 5), Release::Frames(frames) if versions(frames.clone()) == [6]));
+    cursors.hold(ROOM);
+    assert!(!cursors.look(ROOM, Version::new(5)), "it is being read");
+    assert_eq!(cursors.caught_up(ROOM, Version::new(4)), Release::Again(Version::new(4)));
+    assert_eq!(cursors.caught_up(ROOM, Version::new(5)), Release::Frames(vec![]));
+    cursors.hold(ROOM);
+    cursors.look(ROOM, Version::new(6));
+    cursors.deliver(ROOM, &run(5, 6));
+    assert!(
+        matches!(cursors.caught_up(ROOM, Version::new(5)), Release::Frames(frames) if versions(frames.clone()) == [6])
+    );
 }
 
 #[test]
 fn too_much_to_hold_is_thrown_away_and_read_again() {
     let mut cursors = listed(0);
-    cursors.hold(1);
-    assert!(cursors.deliver(1, &TestRun { size: HELD_BYTES_MAX, ..run(0, 2) }).is_empty());
-    assert!(cursors.deliver(1, &run(2, 3)).is_empty());
-    assert_eq!(cursors.caught_up(1, 1), Release::Again(1));
-    cursors.hold(1);
-    assert_eq!(cursors.caught_up(1, 3), Release::Frames(vec![]));
+    cursors.hold(ROOM);
+    assert!(cursors.deliver(ROOM, &TestRun { size: HELD_BYTES_MAX, ..run(0, 2) }).is_empty());
+    assert!(cursors.deliver(ROOM, &run(2, 3)).is_empty());
+    assert_eq!(cursors.caught_up(ROOM, Version::new(1)), Release::Again(Version::new(1)));
+    cursors.hold(ROOM);
+    assert_eq!(cursors.caught_up(ROOM, Version::new(3)), Release::Frames(vec![]));
     assert_eq!(cursors.held_bytes, 0);
 }
 
@@ -150,7 +155,7 @@ enum Step {
     Commit,
     /// The room gives out so many of its changes, as events or as what it read.
     Give {
-        count: Version,
+        count: i64,
         read: bool,
         size: usize,
     },
@@ -190,11 +195,11 @@ impl World {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Commit => self.head += 1,
+            Step::Commit => self.head = self.head.next(),
             Step::Give { count, read, size } => {
                 let to = self.head.min(self.given + count);
                 if to > self.given {
-                    let frames = self.cursors.deliver(1, &TestRun { from: self.given, to, read, size });
+                    let frames = self.cursors.deliver(ROOM, &TestRun { from: self.given, to, read, size });
                     self.given = to;
                     self.receive(frames);
                 }
@@ -204,17 +209,17 @@ impl World {
                 if let Some(version) = self.list.take().filter(|_| !self.is_listed) {
                     self.is_listed = true;
                     self.socket = Some(version);
-                    let mut frames = self.cursors.listed([(1, version)]);
+                    let mut frames = self.cursors.listed([(ROOM, version)]);
                     frames.extend(self.cursors.all_listed());
                     self.receive(frames);
                 }
             }
             Step::Hold if self.is_listed => {
-                self.cursors.hold(1);
+                self.cursors.hold(ROOM);
                 self.reads.clear();
             }
             Step::TakeRead if self.is_listed => {
-                self.cursors.hold(1);
+                self.cursors.hold(ROOM);
                 self.reads.push_back(self.head);
             }
             Step::UseRead => {
@@ -231,11 +236,11 @@ impl World {
     fn caught_up(&mut self, version: Version) {
         assert!(self.socket.is_some_and(|had| had <= version), "the read brings back what was had");
         self.socket = Some(version);
-        match self.cursors.caught_up(1, version) {
+        match self.cursors.caught_up(ROOM, version) {
             Release::Frames(frames) => self.receive(frames),
             Release::Again(from) => {
                 assert_eq!(from, version);
-                self.cursors.hold(1);
+                self.cursors.hold(ROOM);
                 self.caught_up(self.head);
             }
             Release::Gone => panic!("nobody deleted the room"),

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::decision::{Decision, Recent, backoff, decide};
 use super::effect::{Effect, Job, Retry, Sent};
 use super::{OutageLog, Settings};
+use crate::domain::{ChatterId, Seq};
 use crate::metrics::push::Counters;
 use crate::store::outbox::{DeviceToken, Key, Lease, PendingPush, Settlement};
 
@@ -138,7 +139,13 @@ impl State {
     }
 
     /// Rows that are ours now. `live` tells whether a receiver has a live socket; `full`: more may be due.
-    pub(super) fn claimed(&mut self, rows: Vec<PendingPush>, full: bool, live: impl Fn(i64) -> bool, now: Instant) {
+    pub(super) fn claimed(
+        &mut self,
+        rows: Vec<PendingPush>,
+        full: bool,
+        live: impl Fn(ChatterId) -> bool,
+        now: Instant,
+    ) {
         self.tell.database(None);
         self.claiming = false;
         self.look |= full;
@@ -165,8 +172,8 @@ impl State {
             Decision::Expired => {
                 self.counters.count_expired(1);
                 tracing::warn!(
-                    chatroom_id = lease.key.chatroom_id,
-                    receiver_id = lease.key.receiver_id,
+                    chatroom_id = lease.key.chatroom_id.get(),
+                    receiver_id = lease.key.receiver_id.get(),
                     "a push expired before it could be sent"
                 );
             }
@@ -221,6 +228,7 @@ impl State {
         self.counters.count_retried(usize::from(sent.retry.is_some()));
         for reason in &sent.refused {
             let Key { chatroom_id, receiver_id } = sent.job.lease.key;
+            let (chatroom_id, receiver_id) = (chatroom_id.get(), receiver_id.get());
             tracing::error!(chatroom_id, receiver_id, reason, "FCM refuses this push for good: it is given up");
         }
     }
@@ -281,7 +289,7 @@ impl State {
         }
     }
 
-    fn remember(&mut self, key: Key, seq: i64, accepted: Vec<DeviceToken>, now: Instant) {
+    fn remember(&mut self, key: Key, seq: Seq, accepted: Vec<DeviceToken>, now: Instant) {
         if self.recent.len() >= RECENT_MAX {
             self.recent.retain(|_, r| now < r.pushed_at + self.settings.push_gap);
         }

@@ -1,6 +1,7 @@
 //! The notifier's decisions, without a runtime.
 
 use super::*;
+use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
 use crate::push::tests::chat;
 
@@ -14,13 +15,14 @@ fn state() -> State {
 
 /// Claimed `age` after its only chat was stored.
 fn owed(room: i64, age: Duration, tokens: &[&str]) -> PendingPush {
-    let key = Key { chatroom_id: room, receiver_id: 2 };
+    let key = Key { chatroom_id: room.into(), receiver_id: 2.into() };
     let claim_time = Micros(1_000_000_000_000);
     let create_time = Micros(claim_time.0 - micros(age));
-    let newest = crate::domain::chat::Chat { chatroom_id: room, receiver_id: 2, seq: 7, create_time, ..chat("hello") };
+    let Key { chatroom_id, receiver_id } = key;
+    let newest = Chat { chatroom_id, receiver_id, seq: 7.into(), create_time, ..chat("hello") };
     let due_time = claim_time.plus(60 * S);
     PendingPush {
-        lease: Lease { key, to_seq: 7, create_time, due_time, attempts: 1, claim_time, hurried: true },
+        lease: Lease { key, to_seq: 7.into(), create_time, due_time, attempts: 1, claim_time, hurried: true },
         newest: Some(newest),
         oldest_create_time: Some(create_time),
         tokens: tokens.iter().map(|t| DeviceToken::new((*t).to_owned())).collect(),
@@ -124,7 +126,7 @@ fn the_next_chat_of_a_room_waits_for_the_gap_and_is_not_hurried() {
     state.unreached(key, now + 4 * S);
     assert!(!claims(&mut state, now + 4 * S));
     let mut next = owed(1, 3 * S, &["t"]);
-    next.newest = next.newest.map(|c| crate::domain::chat::Chat { seq: 8, ..c });
+    next.newest = next.newest.map(|c| Chat { seq: 8.into(), ..c });
     let recent = state.recent.get(&key);
     let verdict = |at| decide(next.clone(), |_| false, recent, &Settings::default(), at);
     assert_eq!(verdict(now + 3 * S), Decision::Keep { wait: 2 * S, attempts: 1 });
@@ -232,7 +234,7 @@ fn no_more_rows_are_claimed_than_can_be_in_hand() {
 fn hurried_rows_are_claimed_at_once_each_once_and_bounded() {
     let (mut state, now) = (state(), Instant::now());
     for room in (0..2_000).chain(0..10) {
-        state.unreached(Key { chatroom_id: room, receiver_id: 2 }, now);
+        state.unreached(Key { chatroom_id: room.into(), receiver_id: 2.into() }, now);
     }
     assert_eq!(state.counters.unreached_dropped(), 2_000 - HURRIED_MAX as u64);
     let claim = state.effects(now).pop();

@@ -18,6 +18,7 @@ use super::task::Attempt;
 use super::watermarks::{MOVE_SQL, Row, moved_of};
 use super::{Append, Change, Command, MovedWatermark, Mutation, Outcome, Refusal, Stored};
 use crate::domain::clock::{Micros, micros};
+use crate::domain::{ChatId, ChatroomId, Seq, Version};
 use crate::store::chats::{chat_of, known_of, model_of};
 use crate::store::pool::{Pool, is_outage_sqlx};
 use crate::store::{DEADLINE, StoreError};
@@ -53,12 +54,12 @@ impl Postgres {
         let sql = self.move_sql.clone();
         let found = self.within_deadline(async |db| {
             sqlx::query(sqlx::AssertSqlSafe(sql))
-                .bind(column(|r| r.chatroom_id))
-                .bind(column(|r| r.chatter_id))
-                .bind(column(|r| r.from))
-                .bind(column(|r| r.delivered))
-                .bind(column(|r| r.read))
-                .bind(column(|r| r.sent_at))
+                .bind(column(|r| r.chatroom_id.get()))
+                .bind(column(|r| r.chatter_id.get()))
+                .bind(column(|r| r.from.get()))
+                .bind(column(|r| r.delivered.get()))
+                .bind(column(|r| r.read.get()))
+                .bind(column(Row::sent_at_or_minus_1))
                 .fetch_all(db)
                 .await
         });
@@ -149,11 +150,15 @@ async fn append_all(db: &mut PgConnection, appends: &[&Append], grace_us: i64) -
         return Ok(plan.verdicts(appends.len(), &[], &[], false));
     }
     let rows = insert(db, &plan, grace_us).await?;
-    let mut found: HashMap<i64, (RoomGot, i64)> = HashMap::with_capacity(rows.len());
+    let mut found: HashMap<ChatroomId, (RoomGot, i64)> = HashMap::with_capacity(rows.len());
     let mut push_owed = false;
     for row in &rows {
-        let (first_seq, first_version, time) = (row.try_get(1)?, row.try_get(2)?, Micros(row.try_get(3)?));
-        found.insert(row.try_get(0)?, (RoomGot::Numbers { first_seq, first_version, time }, row.try_get(4)?));
+        let numbers = RoomGot::Numbers {
+            first_seq: Seq::new(row.try_get(1)?),
+            first_version: Version::new(row.try_get(2)?),
+            time: Micros(row.try_get(3)?),
+        };
+        found.insert(ChatroomId::new(row.try_get(0)?), (numbers, row.try_get(4)?));
         push_owed = row.try_get(5)?;
     }
     let mut got = Vec::with_capacity(plan.rooms.len());
@@ -165,7 +170,7 @@ async fn append_all(db: &mut PgConnection, appends: &[&Append], grace_us: i64) -
         });
     }
     let id = |fresh: &Fresh<'_>| found.get(&fresh.append.chatroom_id).map_or(0, |(_, first)| first + fresh.place - 1);
-    let ids: Vec<i64> = plan.fresh.iter().map(id).collect();
+    let ids: Vec<ChatId> = plan.fresh.iter().map(id).map(ChatId::new).collect();
     Ok(plan.verdicts(appends.len(), &got, &ids, push_owed))
 }
 
@@ -179,16 +184,16 @@ async fn insert(db: &mut PgConnection, plan: &Plan<'_>, grace_us: i64) -> Result
     let fresh = &plan.fresh;
     let plain = fresh.iter().all(|f| f.key.is_none() && f.folded.is_none());
     let mut query = sqlx::query(if plain { APPEND_PLAIN } else { APPEND_FULL })
-        .bind(plan.rooms.iter().map(|room| room.id).collect::<Vec<i64>>())
+        .bind(plan.rooms.iter().map(|room| room.id.get()).collect::<Vec<i64>>())
         .bind(plan.rooms.iter().map(|room| room.count).collect::<Vec<i64>>())
         .bind(offsets)
-        .bind(plan.owed.iter().map(|owed| plan.rooms[owed.room].id).collect::<Vec<i64>>())
-        .bind(plan.owed.iter().map(|owed| owed.receiver_id).collect::<Vec<i64>>())
+        .bind(plan.owed.iter().map(|owed| plan.rooms[owed.room].id.get()).collect::<Vec<i64>>())
+        .bind(plan.owed.iter().map(|owed| owed.receiver_id.get()).collect::<Vec<i64>>())
         .bind(plan.owed.iter().map(|owed| owed.place).collect::<Vec<i64>>())
         .bind(grace_us)
-        .bind(fresh.iter().map(|f| f.append.chatroom_id).collect::<Vec<i64>>())
+        .bind(fresh.iter().map(|f| f.append.chatroom_id.get()).collect::<Vec<i64>>())
         .bind(fresh.iter().map(|f| f.place).collect::<Vec<i64>>())
-        .bind(fresh.iter().map(|f| f.append.sender_id).collect::<Vec<i64>>())
+        .bind(fresh.iter().map(|f| f.append.sender_id.get()).collect::<Vec<i64>>())
         .bind(fresh.iter().map(|f| f.append.content.as_str()).collect::<Vec<&str>>());
     if !plain {
         query = query
@@ -218,9 +223,9 @@ async fn look_up(
     Ok(known_of(rows, appends, keys))
 }
 
-async fn why_missing(db: &mut PgConnection, chatroom_id: i64) -> Result<RoomGot, sqlx::Error> {
+async fn why_missing(db: &mut PgConnection, chatroom_id: ChatroomId) -> Result<RoomGot, sqlx::Error> {
     let row = sqlx::query("SELECT closed_time IS NOT NULL FROM chatrooms WHERE id = $1")
-        .bind(chatroom_id)
+        .bind(chatroom_id.get())
         .fetch_optional(db)
         .await?;
     Ok(match row {
@@ -236,9 +241,9 @@ async fn alter(db: &mut PgConnection, alter: &Mutation) -> Result<Attempt, sqlx:
         Change::Delete => ("", None, true),
     };
     let query = sqlx::query(ALTER.as_str())
-        .bind(alter.chatroom_id)
-        .bind(alter.chat_id)
-        .bind(alter.by)
+        .bind(alter.chatroom_id.get())
+        .bind(alter.chat_id.get())
+        .bind(alter.by.get())
         .bind(content)
         .bind(folded)
         .bind(deleted);
@@ -249,10 +254,10 @@ async fn alter(db: &mut PgConnection, alter: &Mutation) -> Result<Attempt, sqlx:
 
 async fn why_unchanged(db: &mut PgConnection, alter: &Mutation) -> Result<Attempt, sqlx::Error> {
     let sql = "SELECT sender_id FROM chats WHERE id = $1 AND chatroom_id = $2 AND delete_time IS NULL";
-    let row = sqlx::query(sql).bind(alter.chat_id).bind(alter.chatroom_id).fetch_optional(db).await?;
+    let row = sqlx::query(sql).bind(alter.chat_id.get()).bind(alter.chatroom_id.get()).fetch_optional(db).await?;
     let refused: Outcome = match row {
         None => Err(Refusal::NoChat),
-        Some(row) if row.try_get::<i64, _>(0)? != alter.by => Err(Refusal::NotSender),
+        Some(row) if row.try_get::<i64, _>(0)? != alter.by.get() => Err(Refusal::NotSender),
         // There, and one's own: its room was locked.
         Some(_) => return Ok(Attempt::Locked),
     };

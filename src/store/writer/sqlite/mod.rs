@@ -20,8 +20,8 @@ use super::plan::{ClientKey, Known, Plan, RoomGot, client_keys};
 use super::task::Attempt;
 use super::watermarks::{Row, moved_of};
 use super::{Append, Change, Command, MovedWatermark, Mutation, Outcome, Refusal, Stored};
-use crate::domain::ChatroomId;
 use crate::domain::clock::{Micros, micros};
+use crate::domain::{ChatId, ChatroomId, Version};
 use crate::store::StoreError;
 use crate::store::chats::{chat_of, find_sql, known_of, model_of};
 use crate::store::pool::Pool;
@@ -37,7 +37,7 @@ pub(super) struct Sqlite {
 struct Got {
     rooms: HashMap<ChatroomId, RoomGot>,
     /// The id of each chat that was inserted, in the order of the batch.
-    last_ids: Vec<i64>,
+    last_ids: Vec<ChatId>,
     push_owed: bool,
 }
 
@@ -64,8 +64,8 @@ impl Sqlite {
             let size = size_for(rows.len());
             let mut query = sqlx::query(AssertSqlSafe(self.statements.moves.text(size)));
             for row in rows {
-                query = query.bind(row.chatroom_id).bind(row.chatter_id).bind(row.from);
-                query = query.bind(row.delivered).bind(row.read).bind(row.sent_at);
+                query = query.bind(row.chatroom_id.get()).bind(row.chatter_id.get()).bind(row.from.get());
+                query = query.bind(row.delivered.get()).bind(row.read.get()).bind(row.sent_at_or_minus_1());
             }
             for _ in 0..(size - rows.len()) * 6 {
                 query = query.bind(0_i64);
@@ -180,27 +180,27 @@ async fn look_up(
     Ok(known_of(rows, appends, keys))
 }
 
-async fn why_refused(db: &mut SqliteConnection, chatroom_id: i64) -> Result<Refusal, sqlx::Error> {
-    let row = sqlx::query("SELECT 1 FROM chatrooms WHERE id = ?").bind(chatroom_id).fetch_optional(db).await?;
+async fn why_refused(db: &mut SqliteConnection, chatroom_id: ChatroomId) -> Result<Refusal, sqlx::Error> {
+    let row = sqlx::query("SELECT 1 FROM chatrooms WHERE id = ?").bind(chatroom_id.get()).fetch_optional(db).await?;
     Ok(if row.is_some() { Refusal::Closed } else { Refusal::NoRoom })
 }
 
 async fn alter(db: &mut SqliteConnection, alter: &Mutation) -> Result<Outcome, sqlx::Error> {
-    let find = sqlx::query(AssertSqlSafe(find_sql("id = ?"))).bind(alter.chat_id);
+    let find = sqlx::query(AssertSqlSafe(find_sql("id = ?"))).bind(alter.chat_id.get());
     let row = find.fetch_optional(&mut *db).await?;
     let Some(row) = row.map(model_of).transpose()? else { return Ok(Err(Refusal::NoChat)) };
-    if row.chatroom_id != alter.chatroom_id || row.delete_time.is_some() {
+    if row.chatroom_id != alter.chatroom_id.get() || row.delete_time.is_some() {
         return Ok(Err(Refusal::NoChat));
     }
-    if row.sender_id != alter.by {
+    if row.sender_id != alter.by.get() {
         return Ok(Err(Refusal::NotSender));
     }
     let bump = "UPDATE chatrooms SET version = version + 1 WHERE id = ? RETURNING version";
-    let version = sqlx::query(bump).bind(alter.chatroom_id).fetch_optional(&mut *db).await?;
+    let version = sqlx::query(bump).bind(alter.chatroom_id.get()).fetch_optional(&mut *db).await?;
     let Some(version) = version else { return Ok(Err(Refusal::NoRoom)) };
     let now = Micros::now();
     let mut chat = chat_of(row, alter.receiver_id);
-    chat.version = version.try_get(0)?;
+    chat.version = Version::new(version.try_get(0)?);
     let (content, folded) = match &alter.change {
         Change::Edit(content) => {
             chat.edit_time = Some(now);
@@ -215,10 +215,10 @@ async fn alter(db: &mut SqliteConnection, alter: &Mutation) -> Result<Outcome, s
     sqlx::query("UPDATE chats SET content = ?, folded = ?, version = ?, edit_time = ?, delete_time = ? WHERE id = ?")
         .bind(content)
         .bind(folded)
-        .bind(chat.version)
+        .bind(chat.version.get())
         .bind(chat.edit_time.map(|time| time.0))
         .bind(chat.delete_time.map(|time| time.0))
-        .bind(alter.chat_id)
+        .bind(alter.chat_id.get())
         .execute(db)
         .await?;
     Ok(Ok(match alter.change {

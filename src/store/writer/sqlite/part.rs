@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use sea_orm::sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sea_orm::sqlx::{self, Row as _, Sqlite as Driver};
 
-use crate::domain::ChatroomId;
 use crate::domain::clock::Micros;
+use crate::domain::{ChatId, ChatroomId, Seq, Version};
 use crate::store::writer::plan::{Fresh, PendingPush, Plan, RoomGot};
 
 /// Chats that go with one question, and what each room gets of them.
@@ -49,7 +49,7 @@ impl<'p, 'a> Part<'p, 'a> {
         let now = Micros::now().0;
         let mut values = Arguments(SqliteArguments::default());
         for at in 0..size {
-            let (id, count) = self.rooms.get(at).copied().unwrap_or_default();
+            let (id, count) = self.rooms.get(at).map_or((0, 0), |(id, count)| (id.get(), *count));
             values.add(id)?;
             values.add(count)?;
         }
@@ -68,7 +68,7 @@ impl<'p, 'a> Part<'p, 'a> {
         let owed: Vec<&PendingPush> = plan.owed.iter().filter(here).collect();
         for at in 0..size {
             let (room, receiver, after) = owed.get(at).map_or((0, 0, 0), |owed| {
-                (plan.rooms[owed.room].id, owed.receiver_id, self.after(owed.room, owed.place).unwrap_or(0))
+                (plan.rooms[owed.room].id.get(), owed.receiver_id.get(), self.after(owed.room, owed.place).unwrap_or(0))
             });
             values.add(room)?;
             values.add(receiver)?;
@@ -85,20 +85,20 @@ impl<'p, 'a> Part<'p, 'a> {
         row: &SqliteRow,
         rooms: &mut HashMap<ChatroomId, RoomGot>,
     ) -> Result<(), sqlx::Error> {
-        let (id, last_seq, version, time): (i64, i64, i64, i64) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        let (id, time) = (ChatroomId::new(row.try_get(0)?), Micros(row.try_get(3)?));
+        let (last_seq, version) = (Seq::new(row.try_get(1)?), Version::new(row.try_get(2)?));
         let count = self.rooms.iter().find(|(room, _)| *room == id).map_or(0, |(_, count)| *count);
-        let (first_seq, first_version, time) = (last_seq - count + 1, version - count + 1, Micros(time));
+        let (first_seq, first_version) = (last_seq - count + 1, version - count + 1);
         rooms.entry(id).or_insert(RoomGot::Numbers { first_seq, first_version, time });
         Ok(())
     }
 
     /// SQLite numbers the rows of one statement upwards without a gap; chats of refused rooms have none.
-    pub(super) fn give_ids(&self, mut last: i64, rooms: &HashMap<ChatroomId, RoomGot>, ids: &mut Vec<i64>) {
+    pub(super) fn give_ids(&self, mut last: i64, rooms: &HashMap<ChatroomId, RoomGot>, ids: &mut Vec<ChatId>) {
         for fresh in self.chats {
             let stored = rooms.contains_key(&fresh.append.chatroom_id);
             last += i64::from(stored);
-            ids.push(if stored { last } else { 0 });
+            ids.push(ChatId::new(if stored { last } else { 0 }));
         }
     }
 }
@@ -116,9 +116,9 @@ impl Arguments {
             return (0..8).try_for_each(|_| self.add(0_i64));
         };
         let append = fresh.append;
-        self.add(append.chatroom_id)?;
+        self.add(append.chatroom_id.get())?;
         self.add(after)?;
-        self.add(append.sender_id)?;
+        self.add(append.sender_id.get())?;
         self.add(append.content.as_str().to_owned())?;
         self.add(fresh.folded.clone())?;
         self.add(append.client_id.as_ref().map(|id| id.as_str().to_owned()))?;
