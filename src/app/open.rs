@@ -8,8 +8,8 @@ use tokio::time::{sleep, timeout};
 use super::listen;
 use super::listen::Writer;
 use super::{RunError, settings};
-use crate::config::Config;
-use crate::store::{OpenError, Store, is_postgres};
+use crate::config::{Config, DatabaseKind};
+use crate::store::{OpenError, Store};
 
 /// An opening that is done in this time needs nobody to answer meanwhile.
 const AT_ONCE: Duration = Duration::from_millis(200);
@@ -37,7 +37,7 @@ async fn patiently(config: &Config, writer: &Writer) -> Result<Store, OpenError>
     let mut said = false;
     loop {
         match Store::open(&options, |run| *writer.lock() = Some(run)).await {
-            Err(error) if is_postgres(&options.url) && error.is_passing() => {
+            Err(error) if config.database.kind() == DatabaseKind::Postgres && error.is_transient() => {
                 if !said {
                     tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the database");
                     said = true;
