@@ -15,7 +15,7 @@ pub struct Model {
     pub last_chat_time: i64,
     pub last_seq: i64,
     pub version: i64,
-    /// Set when one of the two deleted their account.
+    /// When one of the two chatters deleted their account.
     pub closed_time: Option<i64>,
 }
 

@@ -18,9 +18,9 @@ pub struct Model {
     pub delete_time: Option<i64>,
     /// When the last socket closed.
     pub last_seen: Option<i64>,
-    /// Whether those who share a room see that, and whether the chatter is online.
+    /// Whether chatters who share a room see `last_seen` and whether the chatter is online.
     pub show_last_seen: bool,
-    /// Whether the other person sees what was delivered and read.
+    /// Whether the other person of a room sees the chatter's watermarks.
     pub show_receipts: bool,
 }
 

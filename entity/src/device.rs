@@ -8,7 +8,7 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
     pub chatter_id: i64,
-    /// None for the seed's `fcm_reg_id`.
+    /// None for an account's `fcm_reg_id`.
     pub sign_in_id: Option<i64>,
     pub token: String,
     pub create_time: i64,

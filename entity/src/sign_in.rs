@@ -1,4 +1,4 @@
-//! `sign_ins`: a row that a password opened and that tokens name as `sid`.
+//! `sign_ins`: a sign-in with a password; tokens name it as `sid`.
 
 use sea_orm::entity::prelude::*;
 

@@ -53,14 +53,15 @@ const MIGRATIONS: &[Migration] = &[
     migration!("m20261122_000005_altered", OneByOne),
 ];
 
-/// The table that records what has run. Its name and columns are those of sea-orm's migrator, which the first releases used.
+/// The table that records which migrations have run. Its name and columns are those of sea-orm's migrator, which the first
+/// releases used.
 const RECORDS: &str = "CREATE TABLE IF NOT EXISTS seaql_migrations (
   version varchar NOT NULL PRIMARY KEY,
   applied_at bigint NOT NULL
 )";
 
 /// Runs the migrations that the database has not had yet; `hyper-chat migrate` and the start of `serve` call this.
-/// Migrations of a later release are no error: an instance may start while its fellows are newer.
+/// Migrations of a later release are no error: an instance may start while others are newer.
 pub async fn up(db: &DatabaseConnection) -> Result<(), DbErr> {
     db.execute_unprepared(RECORDS).await?;
     let recorded = recorded(db).await?;

@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, TellOfRoom};
 use crate::config::Config;
 use crate::http::State;
 use crate::http::chatrooms::made;
-use crate::store::change_feed::Watch;
+use crate::store::change_feed::FeedPosition;
 
 /// Between two attempts to begin.
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
@@ -58,10 +58,10 @@ pub(super) fn open_broker(
 }
 
 /// Begins to follow the change feed; waits where the database has gone away again.
-pub(super) async fn watch(state: &State) -> Watch {
+pub(super) async fn watch(state: &State) -> FeedPosition {
     loop {
-        match state.store.watch().await {
-            Ok(watch) => return watch,
+        match state.store.feed_position().await {
+            Ok(position) => return position,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the start waits for the database");
                 sleep(WATCH_AGAIN).await;

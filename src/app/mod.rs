@@ -34,7 +34,7 @@ use crate::push::notifier;
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::notifier::{Counters, Notifier};
 use crate::rooms::registry::{Registry, RoomParts, Threads};
-use crate::store::change_feed::Watch;
+use crate::store::change_feed::FeedPosition;
 use crate::store::{OpenError, Store};
 use tasks::Tasks;
 
@@ -93,7 +93,7 @@ struct Application {
     presence: Arc<Presence>,
     receipts: Arc<Receipts>,
     /// Only where there are other instances.
-    cluster: Option<(Arc<Cluster>, broker::Worker, Watch)>,
+    cluster: Option<(Arc<Cluster>, broker::Worker, FeedPosition)>,
     server: actix_web::dev::Server,
     drain_max: Duration,
     clean_up_every: Duration,
@@ -117,7 +117,7 @@ impl Application {
         };
         let presence = Presence::new(store.clone(), connections.clone());
         let receipts = Receipts::new(store.clone(), connections.clone());
-        store.writer().watch(receipts.clone());
+        store.writer().observe_watermarks(receipts.clone());
         let threads = Threads::default();
         let state = web::Data::new(State {
             store,

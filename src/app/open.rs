@@ -8,8 +8,8 @@ use tokio::time::{sleep, timeout};
 use super::listen;
 use super::listen::Writer;
 use super::{RunError, settings};
-use crate::config::Config;
-use crate::store::{OpenError, Store, is_postgres};
+use crate::config::{Config, DatabaseKind};
+use crate::store::{OpenError, Store};
 
 /// If the store opens within this time, no answering server is started.
 const AT_ONCE: Duration = Duration::from_millis(200);
@@ -38,7 +38,7 @@ async fn open_with_retries(config: &Config, writer: &Writer) -> Result<Store, Op
     let mut logged = false;
     loop {
         match Store::open(&options, |run| *writer.lock() = Some(run)).await {
-            Err(error) if is_postgres(&options.url) && error.is_passing() => {
+            Err(error) if config.database.kind() == DatabaseKind::Postgres && error.is_transient() => {
                 if !logged {
                     tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the database");
                     logged = true;

@@ -1,9 +1,8 @@
 //! What a server asks of its process: open files, file sizes, a disk that lasts.
 
-use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Config;
+use crate::config::{Config, DatabaseKind};
 
 /// Open files that a server asks for; each socket is one.
 const OPEN_FILES: u64 = 1_048_576;
@@ -32,7 +31,7 @@ pub(super) fn survive_file_size_limit() {
 
 /// Warns where the database is a file on a disk that the platform throws away with the process.
 pub(super) fn warn_of_lost_disk(config: &Config) {
-    let on_file = crate::store::sqlite_path(config.database.url.expose_secret()).is_some();
+    let on_file = matches!(config.database.kind(), DatabaseKind::Sqlite(_));
     if on_file && std::env::var_os("DYNO").is_some() {
         tracing::warn!(
             "the database is a file on a disk that this platform throws away at every restart: set DATABASE_URL to PostgreSQL"

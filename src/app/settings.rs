@@ -15,7 +15,7 @@ pub(super) fn store(config: &Config) -> Options {
         migrate: config.database.migrate_on_start,
         migration_wait: Duration::from_secs(config.database.migration_wait_s),
         connections_max: config.database.connections_max,
-        hears_others: config.redis.url.is_some(),
+        has_broker: config.redis.url.is_some(),
         unsafe_durability: config.database.unsafe_durability,
         push_grace: Duration::from_millis(config.push.grace_ms),
     }

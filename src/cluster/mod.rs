@@ -22,7 +22,7 @@ use crate::connections::registry::ConnectionRegistry;
 use crate::domain::{ChatroomId, ChatterId, SignInId};
 use crate::rooms::command::Command;
 use crate::rooms::registry::Registry;
-use crate::store::change_feed::{Ending, Seen, Watch};
+use crate::store::change_feed::{Ending, FeedPosition, Poll};
 use crate::store::{Store, StoreError};
 use crate::websocket::framing::{Close, raw_text_frame};
 
@@ -86,16 +86,16 @@ impl Cluster {
         })
     }
 
-    /// Hears, looks and checks for as long as the instance runs. `watch` began before there were sockets.
-    pub async fn run(self: Arc<Self>, hearing: Worker, watch: Watch) {
+    /// Hears, looks and checks for as long as the instance runs. `position` dates from before there were sockets.
+    pub async fn run(self: Arc<Self>, hearing: Worker, position: FeedPosition) {
         // From the call on, whether or not it is confirmed.
         drop(self.parts.connections.broker().subscribe(EVERY_INSTANCE));
-        tokio::join!(hearing.run(self.clone()), self.watch(watch), self.ask());
+        tokio::join!(hearing.run(self.clone()), self.watch(position), self.ask());
     }
 
     /// Asks the database what changed: now and then, and at once when the relay went away
     /// or is back.
-    async fn watch(&self, mut watch: Watch) {
+    async fn watch(&self, mut position: FeedPosition) {
         let mut passed = 0;
         let mut silence = Silence::default();
         let mut looked_at = Instant::now();
@@ -104,17 +104,17 @@ impl Cluster {
             self.make_up_for(&mut silence, is_up);
             // An error is an early end of the pause: somebody has been missing something.
             let _ = timeout(self.pause(is_up, passed), self.missed.notified()).await;
-            match self.parts.store.changed(&mut watch).await {
-                Ok(seen) => {
-                    passed = seen.passed;
+            match self.parts.store.poll(&mut position).await {
+                Ok(poll) => {
+                    passed = poll.scanned;
                     if std::mem::replace(&mut looked_at, Instant::now()).elapsed() > FORGOTTEN {
                         self.doubt_all();
                     }
-                    if seen.has_more {
+                    if poll.has_more {
                         self.missed.notify_one();
                     }
                     sleep(ON_ITS_WAY).await;
-                    self.bring(seen).await;
+                    self.bring(poll).await;
                 }
                 Err(error) => tracing::debug!(
                     error = &error as &dyn std::error::Error,
@@ -170,18 +170,18 @@ impl Cluster {
         }
     }
 
-    async fn bring(&self, seen: Seen) {
-        for changed in &seen.rooms {
+    async fn bring(&self, poll: Poll) {
+        for changed in &poll.rooms {
             self.parts.connections.look(changed.chatroom_id, changed.pair, changed.version);
         }
-        for ending in seen.endings {
+        for ending in poll.endings {
             match ending {
                 Ending::Access(chatter) => self.doubt(chatter),
                 Ending::Room(room, pair) => self.room_gone(room, pair),
             }
         }
         // Last, since it asks the database for each.
-        for made in seen.rooms.iter().filter(|room| room.made) {
+        for made in poll.rooms.iter().filter(|room| room.created) {
             self.tell_of_room(made.chatroom_id, made.pair).await;
         }
     }

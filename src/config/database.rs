@@ -1,4 +1,4 @@
-//! The database that a URL names, parsed as the driver parses it.
+//! Which database a URL names: the one reading of it, for the file, its lock, its secret and the driver alike.
 
 use std::path::PathBuf;
 
@@ -6,30 +6,41 @@ use secrecy::ExposeSecret;
 
 use super::Database;
 
-/// The kind of database.
+/// The database that a URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabaseKind {
+    /// A SQLite file.
     Sqlite(PathBuf),
     SqliteInMemory,
     Postgres,
 }
 
-impl Database {
-    /// Which database the URL names.
+impl DatabaseKind {
+    /// Reads the URL; none for another scheme.
     #[must_use]
-    pub fn kind(&self) -> DatabaseKind {
-        let url = self.url.expose_secret();
-        let Some(rest) = url.strip_prefix("sqlite:") else { return DatabaseKind::Postgres };
+    pub fn of_url(url: &str) -> Option<Self> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Some(Self::Postgres);
+        }
+        let rest = url.strip_prefix("sqlite:")?;
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (file, query) = rest.split_once('?').unwrap_or((rest, ""));
         if file == ":memory:" || query.split('&').any(|pair| pair == "mode=memory") {
-            return DatabaseKind::SqliteInMemory;
+            return Some(Self::SqliteInMemory);
         }
-        DatabaseKind::Sqlite(PathBuf::from(percent_decoded(file)))
+        Some(Self::Sqlite(PathBuf::from(percent_decoded(file))))
     }
 }
 
-/// Decodes a file name as the database driver does.
+impl Database {
+    /// The database that the configured URL names. The rules have refused other schemes.
+    #[must_use]
+    pub fn kind(&self) -> DatabaseKind {
+        DatabaseKind::of_url(self.url.expose_secret()).unwrap_or(DatabaseKind::Postgres)
+    }
+}
+
+/// Decodes `%20` and its like, so that a file name may contain `?` and `#`.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -47,4 +58,30 @@ fn percent_decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_sqlite_url_is_found() {
+        let file = |url| match DatabaseKind::of_url(url) {
+            Some(DatabaseKind::Sqlite(file)) => Some(file),
+            _ => None,
+        };
+        assert_eq!(file("sqlite://hyper_chat.db?mode=rwc"), Some(PathBuf::from("hyper_chat.db")));
+        assert_eq!(file("sqlite:///var/lib/chat.db"), Some(PathBuf::from("/var/lib/chat.db")));
+        assert_eq!(file("sqlite:a%20b%3F.db"), Some(PathBuf::from("a b?.db")));
+        assert_eq!(file("postgres://localhost/chat"), None);
+    }
+
+    #[test]
+    fn databases_in_memory_and_other_schemes_have_no_file() {
+        for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite://x?cache=shared&mode=memory"] {
+            assert_eq!(DatabaseKind::of_url(url), Some(DatabaseKind::SqliteInMemory), "{url}");
+        }
+        assert_eq!(DatabaseKind::of_url("postgresql://h/x"), Some(DatabaseKind::Postgres));
+        assert_eq!(DatabaseKind::of_url("mysql://h/x"), None);
+    }
 }

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn the_schema_of_an_id_is_that_of_its_number() {
         assert_eq!(ChatId::name(), <i64 as ToSchema>::name());
-        assert_eq!(ChatId::schema(), i64::schema());
+        assert!(ChatId::schema() == i64::schema());
     }
 
     #[test]

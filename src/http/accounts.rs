@@ -19,7 +19,8 @@ use crate::protocol::device::server::ServerFrame;
 use crate::protocol::requests::{ChangeChatter, whole_number};
 use crate::protocol::rest::{ChatterBody, Message};
 use crate::rooms::command::Command;
-use crate::store::chatters::Changed;
+use crate::store::chatters::{ChatterUpdate, TokenUpdate};
+use crate::store::sign_ins::SignInUpdate;
 use crate::websocket::framing::text_frame;
 
 /// How the directory is asked.
@@ -130,19 +131,26 @@ pub async fn change(
     Json(body): Json<ChangeChatter>,
 ) -> Result<HttpResponse, Problem> {
     let nickname = body.nickname.as_deref().map(nickname).transpose()?.map(str::to_owned);
-    let token = body.fcm_reg_id.as_deref().map(fcm_reg_id).transpose()?.map(|token| token.map(str::to_owned));
+    let fcm_reg_id = match body.fcm_reg_id.as_deref().map(fcm_reg_id).transpose()? {
+        None => TokenUpdate::Keep,
+        Some(None) => TokenUpdate::Remove,
+        Some(Some(token)) => TokenUpdate::Set(token.to_owned()),
+    };
     let password_hash = match body.password {
         Some(new) => Some(new_password(&state, viewer.chatter_id, new, body.current_password).await?),
         None => None,
     };
     let password_changed = password_hash.is_some();
     let (show_last_seen, show_receipts) = (body.show_last_seen, body.show_receipts);
-    let ends_sign_ins_but = password_changed.then_some(viewer.sign_in_id);
-    let changed =
-        Changed { nickname, fcm_reg_id: token, password_hash, ends_sign_ins_but, show_last_seen, show_receipts };
+    let sign_ins = match viewer.sign_in_id {
+        _ if !password_changed => SignInUpdate::Keep,
+        Some(own) => SignInUpdate::EndOthers(own),
+        None => SignInUpdate::EndAll,
+    };
+    let update = ChatterUpdate { nickname, fcm_reg_id, password_hash, sign_ins, show_last_seen, show_receipts };
     // Those who were shown it until now.
     let watchers = if show_last_seen == Some(false) { watchers(&state, viewer).await? } else { Vec::new() };
-    if state.store.change_chatter(viewer.chatter_id, changed).await?.is_none() {
+    if state.store.change_chatter(viewer.chatter_id, update).await?.is_none() {
         return Err(Problem::not_found("chatter"));
     }
     if !watchers.is_empty() {
@@ -177,13 +185,13 @@ async fn watchers(state: &State, viewer: Viewer) -> Result<Vec<ChatterId>, Probl
     )
 )]
 pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
-    let gone = match state.rules.deletion {
+    let deleted = match state.rules.deletion {
         Deletion::Anonymise => state.store.anonymise_chatter(viewer.chatter_id).await?,
         Deletion::Cascade => state.store.cascade_chatter(viewer.chatter_id).await?,
     };
-    let gone = gone.ok_or_else(|| Problem::not_found("chatter"))?;
+    let deleted = deleted.ok_or_else(|| Problem::not_found("chatter"))?;
     state.connections.end_account(viewer.chatter_id);
-    for (room, pair) in gone.deleted_rooms {
+    for (room, pair) in deleted.deleted_rooms {
         state.connections.close_room(room, pair);
         state.registry.send_if_running(room, Command::Deleted);
     }

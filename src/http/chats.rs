@@ -13,8 +13,8 @@ use crate::domain::chatroom::Chatroom;
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{EditChat, PostChat};
 use crate::protocol::rest::{ChatBody, Message};
-use crate::rooms::command::{Command, Mutation, Post, Reply};
-use crate::store::writer::{Change, Stored};
+use crate::rooms::command::{Command, Mutate, Post, Reply};
+use crate::store::writer::{Mutation, Stored};
 
 /// Send a chat
 ///
@@ -113,7 +113,7 @@ pub async fn edit(
     Json(body): Json<EditChat>,
 ) -> Result<HttpResponse, Problem> {
     let content = Content::parse(body.content)?;
-    let chat = altered(&state, viewer, &path, Change::Edit(content)).await?;
+    let chat = mutated(&state, viewer, &path, Mutation::Edit(content)).await?;
     Ok(HttpResponse::Ok().json(ChatBody::new(&chat)))
 }
 
@@ -129,19 +129,19 @@ pub async fn edit(
     )
 )]
 pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
-    altered(&state, viewer, &path, Change::Delete).await?;
+    mutated(&state, viewer, &path, Mutation::Delete).await?;
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chat" }))
 }
 
-async fn altered(state: &State, viewer: Viewer, path: &str, change: Change) -> Result<Chat, Problem> {
+async fn mutated(state: &State, viewer: Viewer, path: &str, mutation: Mutation) -> Result<Chat, Problem> {
     let (chat, room) = chat_of(state, viewer, path).await?;
     state.limits.send(viewer.chatter_id).map_err(|wait| {
         Problem::new(Code::RateLimited, "You are changing chats too fast; wait before the next change.")
             .retry_after(wait)
     })?;
     let (reply, answer) = oneshot::channel();
-    let alter = Mutation { by: viewer.chatter_id, chat_id: chat.id, change, reply: Reply::Rest(reply) };
-    state.registry.send(room.id, Command::Mutation(alter))?;
+    let mutate = Mutate { by: viewer.chatter_id, chat_id: chat.id, mutation, reply: Reply::Rest(reply) };
+    state.registry.send(room.id, Command::Mutate(mutate))?;
     match answered(answer).await? {
         Stored::New { chat, .. } | Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat) => Ok(chat),
     }

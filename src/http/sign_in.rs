@@ -12,7 +12,7 @@ use crate::domain::chatter::{Username, fcm_reg_id, nickname, password};
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{SignIn, SignUp};
 use crate::protocol::rest::{ChatterBody, SignedIn};
-use crate::store::chatters::{Changed, NewChatter};
+use crate::store::chatters::{ChatterUpdate, NewChatter};
 
 /// Sign in
 ///
@@ -44,7 +44,7 @@ pub async fn sign_in(
     };
     if needs_rehash {
         let password_hash = Some(state.passwords.hash(given).await?);
-        state.store.change_chatter(chatter_id, Changed { password_hash, ..Changed::default() }).await?;
+        state.store.change_chatter(chatter_id, ChatterUpdate { password_hash, ..ChatterUpdate::default() }).await?;
     }
     let sign_in_id = state.store.open_sign_in(chatter_id, state.rules.token_ttl).await?;
     let (token, expires_at) = state.tokens.issue(chatter_id, sign_in_id)?;

@@ -11,7 +11,7 @@ use crate::domain::chat::{ClientId, Content};
 use crate::domain::{ChatId, ChatterId};
 use crate::problem::Problem;
 use crate::rooms::registry::InFlightGuard;
-use crate::store::writer::{Change, Outcome, Stored, WatermarkUpdate};
+use crate::store::writer::{Mutation, Outcome, Stored, WatermarkUpdate};
 
 /// Sent by [`Registry::tell`](crate::rooms::registry::Registry::tell) for sockets and REST handlers; answered through
 /// the command's own reply, after the commit.
@@ -26,7 +26,7 @@ pub struct RoomMessage {
 /// What can be asked of a room.
 pub enum Command {
     Post(Post),
-    Mutation(Mutation),
+    Mutate(Mutate),
     /// A chatter's watermarks move forward; only a refusal is answered, where somebody asked.
     Watermark {
         chatter_id: ChatterId,
@@ -65,10 +65,10 @@ pub struct Post {
 }
 
 /// Edit or delete a stored chat.
-pub struct Mutation {
+pub struct Mutate {
     pub by: ChatterId,
     pub chat_id: ChatId,
-    pub change: Change,
+    pub mutation: Mutation,
     pub reply: Reply,
 }
 

@@ -30,7 +30,7 @@ impl Room {
         self.busy_at = Some(Instant::now());
         let mut events = Vec::with_capacity(outcomes.len());
         let mut answers = Vec::new();
-        let (mut unknown, mut push_owed, mut retried, mut again) = (false, false, Version::ZERO, Vec::new());
+        let (mut unknown, mut push_pending, mut retried, mut again) = (false, false, Version::ZERO, Vec::new());
         for (ticket, outcome) in outcomes {
             let reply = self.waiting.remove(&ticket);
             // A seed socket's answer is the event itself; the others get the chat beside it.
@@ -39,8 +39,8 @@ impl Room {
                 _ => Some(outcome.clone()),
             };
             match outcome {
-                Ok(Stored::New { chat, push_owed: owed }) => {
-                    push_owed |= owed;
+                Ok(Stored::New { chat, push_pending: pending }) => {
+                    push_pending |= pending;
                     events.push(Event::new(Kind::Created, chat));
                 }
                 Ok(Stored::Edited(chat)) => events.push(Event::new(Kind::Edited, chat)),
@@ -69,7 +69,7 @@ impl Room {
             }
             let both = [room.owner_id, room.opponent_id];
             self.chats_end_typing(&ready.events);
-            self.deliver(&ready, push_owed);
+            self.deliver(&ready, push_pending);
             if retried > Version::ZERO && !in_doubt {
                 // The room begins where the database is; a socket may not have got that far.
                 self.parts.connections.look(self.id, both, head);
@@ -81,7 +81,7 @@ impl Room {
         self.fill_if_needed(ctx);
     }
 
-    fn deliver(&self, batch: &Arc<Batch>, push_owed: bool) {
+    fn deliver(&self, batch: &Arc<Batch>, push_pending: bool) {
         let Stage::Open { room, order } = &self.stage else { return };
         if batch.from == batch.to {
             return;
@@ -93,7 +93,7 @@ impl Room {
             deliver_to(room.opponent_id);
         }
         self.delivered.set(order.head());
-        if push_owed {
+        if push_pending {
             self.nudge_notifier(&batch.events);
         }
     }

@@ -27,7 +27,7 @@ use crate::problem::Problem;
 use crate::rooms::registry::{Delivered, Registry, RoomParts};
 use crate::store::writer;
 use crate::store::writer::{Append, OutcomeSink, Submission, WatermarkUpdate};
-use command::{Command, Committed, Mutation, Post, Reply, RoomMessage};
+use command::{Command, Committed, Mutate, Post, Reply, RoomMessage};
 use outcome_sink::RoomOutcomeSink;
 use reply::{answer, busy, problem_of_store, refuse};
 use typing::Typing;
@@ -104,7 +104,7 @@ impl Room {
             }
             Stage::Open { room, order } => match command {
                 Command::Post(post) => self.post(post, ctx),
-                Command::Mutation(alter) => self.alter(alter, ctx),
+                Command::Mutate(mutate) => self.mutate(mutate, ctx),
                 Command::Watermark { chatter_id, steps, asker } => {
                     if !room.has(chatter_id) {
                         if let Some(asker) = asker {
@@ -154,14 +154,14 @@ impl Room {
         self.submit(writer::Command::Append(append), reply, ctx);
     }
 
-    fn alter(&mut self, alter: Mutation, ctx: &mut Context<Self>) {
-        let Mutation { by, chat_id, change, reply } = alter;
+    fn mutate(&mut self, mutate: Mutate, ctx: &mut Context<Self>) {
+        let Mutate { by, chat_id, mutation, reply } = mutate;
         let Stage::Open { room, .. } = &self.stage else { return };
         if !room.has(by) {
             return answer(reply, Err(Problem::not_found("chat")));
         }
-        let alter = writer::Mutation { chatroom_id: self.id, chat_id, by, receiver_id: room.other(by), change };
-        self.submit(writer::Command::Mutation(alter), reply, ctx);
+        let mutate = writer::Mutate { chatroom_id: self.id, chat_id, by, receiver_id: room.other(by), mutation };
+        self.submit(writer::Command::Mutate(mutate), reply, ctx);
     }
 
     fn submit(&mut self, command: writer::Command, reply: Reply, ctx: &mut Context<Self>) {
@@ -174,7 +174,7 @@ impl Room {
         });
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        match self.parts.store.writer().submit(Submission { ticket, command, home: home.clone() }) {
+        match self.parts.store.writer().submit(Submission { ticket, command, sink: home.clone() }) {
             Ok(()) => drop(self.waiting.insert(ticket, reply)),
             Err(writer::Full) => answer(reply, Err(busy())),
         }

@@ -18,7 +18,7 @@ pub(super) struct RoomOutcomeSink {
 }
 
 impl OutcomeSink for RoomOutcomeSink {
-    fn settled(&self, outcomes: Vec<(u64, Outcome)>) {
+    fn complete(&self, outcomes: Vec<(u64, Outcome)>) {
         if self.room.connected() {
             #[expect(
                 clippy::disallowed_methods,

@@ -218,7 +218,7 @@ mod tests {
             migrate: true,
             migration_wait: Duration::ZERO,
             connections_max: 2,
-            hears_others: false,
+            has_broker: false,
             unsafe_durability: false,
             push_grace: Duration::from_secs(3),
         };

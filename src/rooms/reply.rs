@@ -1,6 +1,6 @@
 //! What a room answers: outcomes and refusals, to a waiting REST handler or into a socket's out-queue.
 
-use super::command::{Command, Mutation, Post, Reply};
+use super::command::{Command, Mutate, Post, Reply};
 use crate::connections::connection::ReplyTo;
 use crate::problem::{Code, Problem};
 use crate::store::StoreError;
@@ -8,7 +8,7 @@ use crate::store::writer::{Refusal, Stored};
 
 pub(super) fn refuse(command: Command, problem: &Problem) {
     match command {
-        Command::Post(Post { reply, .. }) | Command::Mutation(Mutation { reply, .. }) => {
+        Command::Post(Post { reply, .. }) | Command::Mutate(Mutate { reply, .. }) => {
             answer(reply, Err(problem.clone()))
         }
         Command::Delete { reply, .. } => drop(reply.send(Err(problem.clone()))),

@@ -1,184 +1,186 @@
-//! What changed lately, whoever changed it: what an instance asks that may have missed something.
+//! The change feed: an instance polls the database for changes that it may have missed, on whatever instance they
+//! happened.
 //!
-//! The cost follows the traffic, not the rooms or sockets: what is new is found by ids, which grow, and what was edited or
-//! deleted by an index of its own. An id is drawn before its commit, so each look begins where an older one has ended.
+//! A poll costs as much as there was traffic, however many rooms and sockets there are: new rows are found by ids,
+//! which grow, and edits and deletions by an index of their own. An id is drawn before its commit, so each poll begins
+//! where an older poll ended, to find late commits.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Statement, Value};
 
-use super::{IDS_MAX, Store, StoreError};
+use super::sql::IDS_MAX;
+use super::transaction::begin_snapshot;
+use super::{Store, StoreError};
 use crate::domain::clock::micros;
 use crate::domain::{ChatroomId, ChatterId, Version};
 
-/// A commit is not later than this after its ids were drawn, or its change was timed.
-const LATE_MAX: Duration = Duration::from_secs(10);
-/// The most chats that one look passes over, and the fewest to which that is lowered where the database takes too long.
-const PAGE: i64 = 200_000;
-const PAGE_MIN: i64 = 1_000;
-/// Before the first look nothing is known of commits under way: so many of the newest ids are looked at again. A batch draws
-/// 512 of them at once.
-const UNDER_WAY: Newest = Newest { chat: 64 * 512, room: 64, ending: 64 };
-/// How long it is kept what has ended.
+/// The longest time between drawing an id, or timing an edit, and its commit.
+const LATE_COMMIT_MAX: Duration = Duration::from_secs(10);
+/// The most chats that one poll scans, and the least to which a database that answers too late lowers that.
+const SCAN_MAX: i64 = 200_000;
+const SCAN_MIN: i64 = 1_000;
+/// How far below the newest ids the first poll begins, since it knows nothing of commits in progress. The writer draws
+/// 512 chat ids at a time.
+const IN_PROGRESS: Ids = Ids { chat: 64 * 512, room: 64, ending: 64 };
+/// How long the table keeps endings.
 const ENDINGS_KEPT: Duration = Duration::from_secs(3_600);
 
-/// How far an instance has looked.
+/// How far an instance has polled the feed.
 #[derive(Debug)]
-pub struct Watch {
-    /// What was newest at some moments, the oldest of them longer ago than any commit takes.
-    newest: VecDeque<(Instant, Newest)>,
-    /// The chat up to which a look got that could not pass over all.
-    page: Option<i64>,
-    /// The database's clock at the last look, in microseconds.
-    at: i64,
-    /// The most chats that the next look passes over.
-    most: i64,
+pub struct FeedPosition {
+    /// The newest ids at earlier polls; the oldest poll is further back than any late commit.
+    newest: VecDeque<(Instant, Ids)>,
+    /// The last chat that a poll scanned when there were too many for one poll.
+    resume_at: Option<i64>,
+    /// The database's clock at the last poll, in microseconds.
+    polled_at: i64,
+    /// The most chats that the next poll scans.
+    scan_max: i64,
 }
 
-/// The newest ids, as bare numbers: a look begins so many below them.
+/// The newest ids at one moment, as bare numbers, since a poll begins a distance below them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Newest {
+struct Ids {
     chat: i64,
     room: i64,
     ending: i64,
 }
 
-/// What a look has found; most of it is known already.
+/// The result of a poll. Since polls overlap, most of it has been found before.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    pub rooms: Vec<Changed>,
+pub struct Poll {
+    pub rooms: Vec<ChangedRoom>,
     pub endings: Vec<Ending>,
-    /// How many chats were passed over for that.
-    pub passed: usize,
-    /// There were too many of them for one look.
+    /// How many new chats the poll scanned.
+    pub scanned: usize,
+    /// Whether there were too many chats for one poll.
     pub has_more: bool,
 }
 
 /// A room that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangedRoom {
     pub chatroom_id: ChatroomId,
     pub pair: [ChatterId; 2],
     pub version: Version,
-    /// Whether it is the room itself that is new.
-    pub made: bool,
+    /// Whether the room itself is new.
+    pub created: bool,
 }
 
-/// What has ended.
+/// Something that ended and left no row of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The room was deleted.
+    /// The room of these two was deleted.
     Room(ChatroomId, [ChatterId; 2]),
-    /// Sign-ins of the chatter have ended, or the account has.
+    /// Sign-ins of the chatter ended, or the account did.
     Access(ChatterId),
 }
 
-impl Watch {
-    fn new(now: Instant, newest: Newest, at: i64) -> Self {
-        let begin = Newest {
-            chat: newest.chat - UNDER_WAY.chat,
-            room: newest.room - UNDER_WAY.room,
-            ending: newest.ending - UNDER_WAY.ending,
+/// What one poll read besides the changes.
+struct Bounds {
+    scanned: i64,
+    newest: Ids,
+    now: i64,
+}
+
+impl FeedPosition {
+    fn new(at: Instant, newest: Ids, now: i64) -> Self {
+        let begin = Ids {
+            chat: newest.chat - IN_PROGRESS.chat,
+            room: newest.room - IN_PROGRESS.room,
+            ending: newest.ending - IN_PROGRESS.ending,
         };
-        Self { newest: VecDeque::from([(now, begin)]), page: None, at, most: PAGE }
+        Self { newest: VecDeque::from([(at, begin)]), resume_at: None, polled_at: now, scan_max: SCAN_MAX }
     }
 
-    /// What is above may have been stored since the last look.
-    fn from(&self) -> Newest {
+    /// Rows above these ids may have been committed since the last poll.
+    fn from(&self) -> Ids {
         let oldest = self.newest.front().map(|(_, newest)| *newest).unwrap_or_default();
-        Newest { chat: self.page.unwrap_or(oldest.chat), ..oldest }
+        Ids { chat: self.resume_at.unwrap_or(oldest.chat), ..oldest }
     }
 
-    fn looked(&mut self, now: Instant, newest: Newest, at: i64, has_more: bool) {
-        self.page = has_more.then_some(newest.chat);
-        (self.at, self.most) = (at, PAGE);
-        self.newest.push_back((now, newest));
-        while self.newest.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= LATE_MAX) {
+    fn advance(&mut self, at: Instant, newest: Ids, now: i64, has_more: bool) {
+        self.resume_at = has_more.then_some(newest.chat);
+        (self.polled_at, self.scan_max) = (now, SCAN_MAX);
+        self.newest.push_back((at, newest));
+        while self.newest.get(1).is_some_and(|(polled, _)| at.duration_since(*polled) >= LATE_COMMIT_MAX) {
             self.newest.pop_front();
         }
     }
 }
 
 impl Store {
-    /// Begins to watch: what is stored from now on is seen.
-    pub async fn watch(&self) -> Result<Watch, StoreError> {
-        let now = Instant::now();
-        let sql = format!("SELECT (SELECT coalesce(max(id), 0) FROM chats), {}", self.others_newest_sql());
-        let question = self.sql(&sql, []);
-        let row = self.reads.run(async |db| db.query_one_raw(question).await).await?;
-        let row = row.ok_or_else(|| DbErr::RecordNotFound("numbers".to_owned()))?;
-        let newest = Newest { chat: row.try_get_by_index(0)?, ..others_newest(&row, 1)? };
-        Ok(Watch::new(now, newest, row.try_get_by_index(3)?))
+    /// The feed's position now: later polls find what is committed from now on.
+    pub async fn feed_position(&self) -> Result<FeedPosition, StoreError> {
+        let at = Instant::now();
+        let sql = format!("SELECT CAST(0 AS BIGINT), (SELECT coalesce(max(id), 0) FROM chats), {}", self.bounds_sql());
+        let bounds = bounds_of(self.row(self.sql(&sql, [])).await?)?;
+        Ok(FeedPosition::new(at, bounds.newest, bounds.now))
     }
 
-    /// What changed since some time before the last look.
-    pub async fn changed(&self, watch: &mut Watch) -> Result<Seen, StoreError> {
-        let (from, asked, most) = (watch.from(), Instant::now(), watch.most);
-        watch.most = (most / 2).max(PAGE_MIN);
-        let bounds = format!(
+    /// Reads the changes since some time before the last poll, and moves the position.
+    pub async fn poll(&self, position: &mut FeedPosition) -> Result<Poll, StoreError> {
+        let (from, at, scan_max) = (position.from(), Instant::now(), position.scan_max);
+        // Until the database has answered in time.
+        position.scan_max = (scan_max / 2).max(SCAN_MIN);
+        let sql = format!(
             "SELECT count(*), coalesce(max(id), (SELECT coalesce(max(id), 0) FROM chats)), {}
              FROM (SELECT id FROM chats WHERE id > $1 ORDER BY id LIMIT $2) page",
-            self.others_newest_sql()
+            self.bounds_sql()
         );
-        let bounds = self.sql(&bounds, [from.chat.into(), most.into()]);
-        let altered = watch.at - micros(LATE_MAX);
-        let (newest, at, has_more, seen) = self
+        let bounds = self.sql(&sql, [from.chat.into(), scan_max.into()]);
+        let changed_since = position.polled_at - micros(LATE_COMMIT_MAX);
+        let (bounds, rooms, endings) = self
             .reads
             .run(async |db| {
-                let snapshot = self.snapshot(db).await?;
-                let row = snapshot.query_one_raw(bounds).await?;
-                let row = row.ok_or_else(|| DbErr::RecordNotFound("numbers".to_owned()))?;
-                let (count, chat): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-                let newest = Newest { chat, ..others_newest(&row, 2)? };
-                let has_more = count == most;
-                let rooms = self.rooms_changed(&snapshot, from, chat, altered).await?;
+                let snapshot = begin_snapshot(db).await?;
+                let bounds = bounds_of(snapshot.query_one_raw(bounds).await?)?;
+                let rooms = self.changed_rooms(&snapshot, from, bounds.newest.chat, changed_since).await?;
                 let endings = self.endings(&snapshot, from).await?;
                 snapshot.commit().await?;
-                Ok((
-                    newest,
-                    row.try_get_by_index(4)?,
-                    has_more,
-                    Seen { rooms, endings, passed: usize::try_from(count).unwrap_or(0), has_more },
-                ))
+                Ok((bounds, rooms, endings))
             })
             .await?;
-        watch.looked(asked, newest, at, has_more);
-        Ok(seen)
+        let has_more = bounds.scanned == scan_max;
+        position.advance(at, bounds.newest, bounds.now, has_more);
+        Ok(Poll { rooms, endings, scanned: usize::try_from(bounds.scanned).unwrap_or(0), has_more })
     }
 
-    /// The newest room and ending, and the time.
-    fn others_newest_sql(&self) -> String {
-        let now = self.now_sql();
+    /// The newest room and ending, and the time; [`bounds_of`] reads them.
+    fn bounds_sql(&self) -> String {
+        let now = self.clock_sql();
         format!("(SELECT coalesce(max(id), 0) FROM chatrooms), (SELECT coalesce(max(id), 0) FROM endings), {now}")
     }
 
-    async fn rooms_changed(
+    async fn changed_rooms(
         &self,
         snapshot: &DatabaseTransaction,
-        from: Newest,
+        from: Ids,
         to: i64,
-        altered: i64,
-    ) -> Result<Vec<Changed>, DbErr> {
+        changed_since: i64,
+    ) -> Result<Vec<ChangedRoom>, DbErr> {
         let sql = "SELECT r.id, r.pair_low, r.pair_high, r.version, r.id > $3 FROM chatrooms r WHERE r.id IN (
                      SELECT chatroom_id FROM chats WHERE id > $1 AND id <= $2
                      UNION SELECT id FROM chatrooms WHERE id > $3
                      UNION SELECT chatroom_id FROM chats
-                       WHERE (edit_time IS NOT NULL OR delete_time IS NOT NULL) AND coalesce(delete_time, edit_time) > $4)";
-        let values: [Value; 4] = [from.chat.into(), to.into(), from.room.into(), altered.into()];
+                       WHERE (edit_time IS NOT NULL OR delete_time IS NOT NULL)
+                         AND coalesce(delete_time, edit_time) > $4)";
+        let values: [Value; 4] = [from.chat.into(), to.into(), from.room.into(), changed_since.into()];
         let rows = snapshot.query_all_raw(self.sql(sql, values)).await?;
         let changed = rows.iter().map(|row| {
-            Ok(Changed {
+            Ok(ChangedRoom {
                 chatroom_id: row.try_get_by_index(0)?,
                 pair: [row.try_get_by_index(1)?, row.try_get_by_index(2)?],
                 version: row.try_get_by_index(3)?,
-                made: row.try_get_by_index(4)?,
+                created: row.try_get_by_index(4)?,
             })
         });
         changed.collect()
     }
 
-    async fn endings(&self, snapshot: &DatabaseTransaction, from: Newest) -> Result<Vec<Ending>, DbErr> {
+    async fn endings(&self, snapshot: &DatabaseTransaction, from: Ids) -> Result<Vec<Ending>, DbErr> {
         let sql = "SELECT chatroom_id, pair_low, pair_high FROM endings WHERE id > $1 ORDER BY id";
         let rows = snapshot.query_all_raw(self.sql(sql, [from.ending.into()])).await?;
         let ending = |row: &QueryResult| {
@@ -189,9 +191,9 @@ impl Store {
         rows.iter().map(ending).collect()
     }
 
-    /// Notes what ends with this transaction, for instances that cannot be told.
-    pub(super) async fn note_endings(&self, tx: &DatabaseTransaction, endings: &[Ending]) -> Result<(), DbErr> {
-        let now = self.now_sql();
+    /// Records endings within the transaction that causes them, for instances that miss the message.
+    pub(super) async fn record_endings(&self, tx: &DatabaseTransaction, endings: &[Ending]) -> Result<(), DbErr> {
+        let now = self.clock_sql();
         for endings in endings.chunks(IDS_MAX) {
             let place = |at: usize| format!("(${}, ${}, ${}, {now})", 3 * at + 1, 3 * at + 2, 3 * at + 3);
             let places = (0..endings.len()).map(place).collect::<Vec<_>>().join(", ");
@@ -208,44 +210,53 @@ impl Store {
         Ok(())
     }
 
-    /// Takes away the notes that every instance has seen by now.
-    pub(super) fn old_endings(&self) -> Statement {
-        let sql = format!("DELETE FROM endings WHERE create_time < {} - {}", self.now_sql(), micros(ENDINGS_KEPT));
+    /// Deletes the endings that every instance has polled by now.
+    pub(super) fn delete_old_endings(&self) -> Statement {
+        let sql = format!("DELETE FROM endings WHERE create_time < {} - {}", self.clock_sql(), micros(ENDINGS_KEPT));
         self.sql(&sql, [])
     }
 }
 
-fn others_newest(row: &QueryResult, at: usize) -> Result<Newest, DbErr> {
-    Ok(Newest { chat: 0, room: row.try_get_by_index(at)?, ending: row.try_get_by_index(at + 1)? })
+fn bounds_of(row: Option<QueryResult>) -> Result<Bounds, DbErr> {
+    let row = row.ok_or_else(|| DbErr::RecordNotFound("the newest ids".to_owned()))?;
+    Ok(Bounds {
+        scanned: row.try_get_by_index(0)?,
+        newest: Ids {
+            chat: row.try_get_by_index(1)?,
+            room: row.try_get_by_index(2)?,
+            ending: row.try_get_by_index(3)?,
+        },
+        now: row.try_get_by_index(4)?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn newest(n: i64) -> Newest {
-        Newest { chat: n, room: n, ending: n }
+    fn ids(n: i64) -> Ids {
+        Ids { chat: n, room: n, ending: n }
     }
 
     #[test]
-    fn a_look_begins_where_one_has_ended_that_no_commit_is_later_than() {
+    fn a_poll_begins_where_a_poll_before_any_late_commit_ended() {
         let start = Instant::now();
-        let mut watch = Watch::new(start, newest(100_000), 0);
-        assert_eq!(watch.from(), Newest { chat: 100_000 - 32_768, room: 99_936, ending: 99_936 });
+        let mut position = FeedPosition::new(start, ids(100_000), 0);
+        assert_eq!(position.from(), Ids { chat: 100_000 - 32_768, room: 99_936, ending: 99_936 });
         for (s, n) in [(1, 110_000), (5, 120_000), (9, 130_000), (15, 140_000)] {
-            watch.looked(start + Duration::from_secs(s), newest(n), 0, false);
+            position.advance(start + Duration::from_secs(s), ids(n), 0, false);
         }
-        assert_eq!(watch.from(), newest(120_000), "at 15 s, what was newest at 5 s");
+        assert_eq!(position.from(), ids(120_000), "at 15 s, the newest ids of 5 s");
     }
 
     #[test]
-    fn what_is_too_much_for_one_look_is_gone_on_with_and_then_begun_again() {
+    fn a_poll_with_too_many_chats_is_resumed_and_then_begun_again() {
         let start = Instant::now();
-        let mut watch = Watch::new(start, newest(100_000), 0);
-        let begin = watch.from();
-        watch.looked(start, Newest { chat: 90_000, ..newest(7) }, 0, true);
-        assert_eq!(watch.from(), Newest { chat: 90_000, ..begin });
-        watch.looked(start, newest(100_100), 0, false);
-        assert_eq!(watch.from(), begin, "a commit may still come late");
+        let mut position = FeedPosition::new(start, ids(100_000), 0);
+        let begin = position.from();
+        position.advance(start, Ids { chat: 90_000, ..ids(7) }, 0, true);
+        assert_eq!(position.from(), Ids { chat: 90_000, ..begin });
+        position.advance(start, ids(100_100), 0, false);
+        assert_eq!(position.from(), begin, "a commit may still come late");
     }
 }

@@ -1,4 +1,4 @@
-//! Rooms: making, finding, listing and deleting them, with what each shows to its viewer.
+//! Rooms: creating, finding, listing and deleting them, and what each shows to its viewer.
 
 use std::collections::HashMap;
 
@@ -9,37 +9,40 @@ use sea_orm::{
 };
 
 use super::change_feed::Ending;
-use super::chats::{chat_of, is_duplicate};
+use super::error::is_duplicate;
+use super::rows::{chat_in, chatroom_of};
+use super::sql::{IDS_MAX, columns, id_list};
+use super::transaction::{begin, begin_snapshot};
 use super::unread::unread_counts;
-use super::{IDS_MAX, Store, StoreError, begin, columns, id_list};
+use super::{Store, StoreError};
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::{Chatroom, Watermarks};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
 
-/// What became of the wish for a room.
+/// The result of [`Store::create_chatroom`].
 #[derive(Debug)]
 pub enum Created {
     New(Chatroom),
-    /// The pair has this one.
+    /// The pair has this room already.
     Exists(ChatroomId),
-    /// There is no such chatter, or no more.
+    /// One of the two accounts does not exist or was deleted.
     NoOpponent,
 }
 
-/// A room with what its viewer sees of it.
+/// A room as its viewer sees it.
 #[derive(Clone, Debug)]
 pub struct RoomView {
     pub room: Chatroom,
     /// The newest chat that is not deleted.
     pub last_chat: Option<Chat>,
-    /// Chats of the other above the viewer's `read_seq`, counted up to 1,000.
+    /// Chats of the other person above the viewer's `read_seq`, counted up to 1,000.
     pub unread_count: i64,
-    /// Without the other's if they keep that to themselves.
+    /// Without the other person's if they hide their receipts.
     pub receipts: HashMap<ChatterId, Watermarks>,
 }
 
-/// Where a page of rooms begins: after this room in "newest chat first".
+/// A page of rooms, newest chat first, begins behind this room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomCursor {
     pub last_chat_time: Micros,
@@ -47,16 +50,16 @@ pub struct RoomCursor {
 }
 
 impl Store {
-    /// One room's own row.
+    /// One room.
     pub async fn chatroom(&self, id: ChatroomId) -> Result<Option<Chatroom>, StoreError> {
         let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
         Ok(row.map(chatroom_of))
     }
 
-    /// Makes the room of two, or finds it; both asking at once get one.
+    /// Creates the room of two chatters, or finds it; two concurrent calls end with one room.
     pub async fn create_chatroom(&self, owner: ChatterId, opponent: ChatterId) -> Result<Created, StoreError> {
         let (low, high) = (owner.min(opponent), owner.max(opponent));
-        let made = self
+        let created = self
             .writes
             .run(async |db| {
                 let tx = begin(db).await?;
@@ -64,7 +67,7 @@ impl Store {
                     "WITH clock AS (SELECT {} AS now)
                      INSERT INTO chatrooms (owner_id, opponent_id, pair_low, pair_high, create_time, last_chat_time)
                      SELECT $1, $2, $3, $4, now, now FROM clock RETURNING {}",
-                    self.now_sql(),
+                    self.clock_sql(),
                     columns::<Entity>("chatrooms")
                 );
                 let values: [Value; 4] = [owner.into(), opponent.into(), low.into(), high.into()];
@@ -74,7 +77,7 @@ impl Store {
                     Err(error) if is_duplicate(&error) => return Ok(None),
                     Err(error) => return Err(error),
                 };
-                if !both_there(&tx, low, high).await? {
+                if !both_exist(&tx, low, high).await? {
                     return Ok(Some(Created::NoOpponent));
                 }
                 let members =
@@ -84,16 +87,16 @@ impl Store {
                 Ok(Some(Created::New(chatroom_of(row))))
             })
             .await?;
-        if let Some(created) = made {
+        if let Some(created) = created {
             return Ok(created);
         }
         let of_pair = Entity::find().filter(Column::PairLow.eq(low)).filter(Column::PairHigh.eq(high));
         let row = self.writes.run(async |db| of_pair.one(db).await).await?;
-        // Deleted in between: as if it had never been.
+        // The room was deleted between the two statements; another try may create it.
         row.map_or_else(|| Err(StoreError::Unavailable(None)), |row| Ok(Created::Exists(row.id.into())))
     }
 
-    /// One room as its viewer sees it; `None` if it is gone.
+    /// One room as its viewer sees it; `None` if it was deleted.
     pub async fn room_view(&self, viewer: ChatterId, id: ChatroomId) -> Result<Option<RoomView>, StoreError> {
         let sql = format!("SELECT {} FROM chatrooms r WHERE r.id = $1", columns::<Entity>("r"));
         let statement = self.sql(&sql, [id.into()]);
@@ -118,13 +121,14 @@ impl Store {
         self.room_views(viewer, self.sql(&sql, values)).await
     }
 
-    /// Of these rooms those that are there and that the viewer is in.
+    /// The rooms among these ids that exist and that the viewer is in.
     pub async fn rooms_among(&self, viewer: ChatterId, ids: &[ChatroomId]) -> Result<Vec<Chatroom>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());
         for ids in ids.chunks(IDS_MAX) {
             let (places, of_ids) = id_list(ids, 1);
             let sql = format!(
-                "SELECT {} FROM chatrooms r WHERE r.id IN ({places}) AND (r.pair_low = $1 OR r.pair_high = $1) ORDER BY r.id",
+                "SELECT {} FROM chatrooms r WHERE r.id IN ({places}) AND (r.pair_low = $1 OR r.pair_high = $1)
+                 ORDER BY r.id",
                 columns::<Entity>("r")
             );
             let statement = self.sql(&sql, std::iter::once(viewer.into()).chain(of_ids));
@@ -135,11 +139,11 @@ impl Store {
         Ok(found)
     }
 
-    /// Rooms with what the viewer sees of them, all from one snapshot.
+    /// The rooms that a statement selects as the viewer sees them, all from one snapshot.
     async fn room_views(&self, viewer: ChatterId, rooms: Statement) -> Result<Vec<RoomView>, StoreError> {
         self.reads
             .run(async |db| {
-                let snapshot = self.snapshot(db).await?;
+                let snapshot = begin_snapshot(db).await?;
                 let rows = snapshot.query_all_raw(rooms).await?;
                 let rows = rows.iter().map(|row| Model::from_query_result(row, "")).collect::<Result<Vec<_>, _>>()?;
                 let ids: Vec<ChatroomId> = rows.iter().map(|row| row.id.into()).collect();
@@ -149,10 +153,7 @@ impl Store {
                 snapshot.commit().await?;
                 let view = |row: Model| {
                     let room = chatroom_of(row);
-                    let last_chat = last.remove(&room.id).map(|chat| {
-                        let receiver = room.other(chat.sender_id.into());
-                        chat_of(chat, receiver)
-                    });
+                    let last_chat = last.remove(&room.id).map(|chat| chat_in(&room, chat));
                     let unread_count = unread.remove(&room.id).unwrap_or(0);
                     let receipts = receipts.remove(&room.id).unwrap_or_default();
                     RoomView { room, last_chat, unread_count, receipts }
@@ -162,7 +163,7 @@ impl Store {
             .await
     }
 
-    /// Deletes a room and all in it; false if it was gone.
+    /// Deletes a room and everything in it; false if it did not exist.
     pub async fn delete_chatroom(&self, id: ChatroomId) -> Result<bool, StoreError> {
         self.writes
             .run(async |db| {
@@ -174,8 +175,8 @@ impl Store {
             .await
     }
 
-    /// Takes away what belongs to these rooms, their own rows first: that waits for a batch under way and refuses the next.
-    /// Who deletes several has locked them in id order. Gives those that were there, each with the two who were in it.
+    /// Deletes these rooms, their own rows first: that waits for a transaction of the writer and makes it refuse the
+    /// next chat. A caller that deletes several rooms has locked them in id order. Returns the rooms that existed.
     pub(super) async fn delete_rows(&self, tx: &DatabaseTransaction, ids: &[ChatroomId]) -> Result<Vec<Room>, DbErr> {
         let mut deleted = Vec::with_capacity(ids.len());
         for ids in ids.chunks(IDS_MAX) {
@@ -185,7 +186,7 @@ impl Store {
                 deleted.push(room_of(&row)?);
             }
             if self.backend == DbBackend::Postgres {
-                // Watermarks of several rooms move in one statement, in this order.
+                // The writer updates watermarks of several rooms in one statement, in this order.
                 let lock = format!(
                     "SELECT 1 FROM members WHERE chatroom_id IN ({places}) ORDER BY chatroom_id, chatter_id FOR UPDATE"
                 );
@@ -197,20 +198,20 @@ impl Store {
             }
         }
         let endings: Vec<Ending> = deleted.iter().map(|(room, pair)| Ending::Room(*room, *pair)).collect();
-        self.note_endings(tx, &endings).await?;
+        self.record_endings(tx, &endings).await?;
         Ok(deleted)
     }
 }
 
-/// A room's id and the two who are in it, as the first three columns of a row.
+/// A room's id and its two chatters, as the first three columns of a row.
 pub(super) type Room = (ChatroomId, [ChatterId; 2]);
 
 pub(super) fn room_of(row: &QueryResult) -> Result<Room, DbErr> {
     Ok((row.try_get_by_index(0)?, [row.try_get_by_index(1)?, row.try_get_by_index(2)?]))
 }
 
-/// Whether both chatters are there and stay until the end of the transaction.
-async fn both_there(tx: &DatabaseTransaction, low: ChatterId, high: ChatterId) -> Result<bool, DbErr> {
+/// Whether both accounts exist; they are locked until the end of the transaction.
+async fn both_exist(tx: &DatabaseTransaction, low: ChatterId, high: ChatterId) -> Result<bool, DbErr> {
     let backend = tx.get_database_backend();
     let lock = if backend == DbBackend::Postgres { "FOR SHARE" } else { "" };
     let sql = format!("SELECT id FROM chatters WHERE id IN ($1, $2) AND delete_time IS NULL ORDER BY id {lock}");
@@ -218,14 +219,17 @@ async fn both_there(tx: &DatabaseTransaction, low: ChatterId, high: ChatterId) -
     Ok(rows.len() == if low == high { 1 } else { 2 })
 }
 
+/// The newest chat of each room that is not deleted.
 async fn last_chats(
     db: &impl ConnectionTrait,
     ids: &[ChatroomId],
 ) -> Result<HashMap<ChatroomId, ::entity::chat::Model>, DbErr> {
     let (places, values) = id_list(ids, 0);
     let sql = format!(
-        "SELECT {} FROM chats l WHERE l.id IN (SELECT (SELECT c.id FROM chats c WHERE c.chatroom_id = r.id AND c.delete_time IS NULL
-         ORDER BY c.seq DESC LIMIT 1) FROM chatrooms r WHERE r.id IN ({places}))",
+        "SELECT {} FROM chats l WHERE l.id IN (
+           SELECT (SELECT c.id FROM chats c WHERE c.chatroom_id = r.id AND c.delete_time IS NULL
+                   ORDER BY c.seq DESC LIMIT 1)
+           FROM chatrooms r WHERE r.id IN ({places}))",
         columns::<::entity::chat::Entity>("l")
     );
     let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
@@ -234,7 +238,7 @@ async fn last_chats(
         .collect()
 }
 
-/// How far everybody has got, without those who keep that to themselves.
+/// The watermarks of both chatters of each room, without those of a chatter who hides them.
 async fn watermarks(
     db: &impl ConnectionTrait,
     viewer: ChatterId,
@@ -254,18 +258,4 @@ async fn watermarks(
         rooms.entry(row.try_get_by_index(0)?).or_default().insert(row.try_get_by_index(1)?, marks);
     }
     Ok(rooms)
-}
-
-/// A row as the rest of the program knows it.
-pub(super) fn chatroom_of(row: Model) -> Chatroom {
-    Chatroom {
-        id: row.id.into(),
-        owner_id: row.owner_id.into(),
-        opponent_id: row.opponent_id.into(),
-        create_time: Micros(row.create_time),
-        last_chat_time: Micros(row.last_chat_time),
-        last_seq: row.last_seq.into(),
-        version: row.version.into(),
-        closed: row.closed_time.is_some(),
-    }
 }

@@ -1,8 +1,9 @@
-//! Accounts: making, finding, changing and deleting them, and the seed's one push token an account.
+//! Accounts: creating, finding, changing and deleting them, and the one push token that an account may have.
 
 use std::collections::HashMap;
 
 use ::entity::chatter::{ActiveModel, Column, Entity, Model};
+use ::entity::device;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect, Set, Statement, Value,
@@ -11,13 +12,16 @@ use sha2::{Digest, Sha256};
 
 use super::change_feed::Ending;
 use super::chatrooms::{Room, room_of};
-use super::chats::is_duplicate;
-use super::{Store, StoreError, begin};
+use super::error::is_duplicate;
+use super::rows::chatter_of;
+use super::sign_ins::SignInUpdate;
+use super::transaction::begin;
+use super::{Store, StoreError};
 use crate::domain::chatter::{Chatter, DELETED_NICKNAME, Username, deleted_username};
 use crate::domain::clock::Micros;
-use crate::domain::{ChatroomId, ChatterId, SignInId};
+use crate::domain::{ChatroomId, ChatterId};
 
-/// What signing up needs.
+/// A new account.
 pub struct NewChatter {
     pub username: Username,
     pub nickname: String,
@@ -25,31 +29,38 @@ pub struct NewChatter {
     pub fcm_reg_id: Option<String>,
 }
 
-/// What a chatter changes of their own account; `None` leaves a thing as it is.
+/// A change of an account; `None` and `Keep` leave a field as it is.
 #[derive(Default)]
-pub struct Changed {
+pub struct ChatterUpdate {
     pub nickname: Option<String>,
-    /// `Some(None)` removes the token.
-    pub fcm_reg_id: Option<Option<String>>,
+    pub fcm_reg_id: TokenUpdate,
     pub password_hash: Option<String>,
-    /// Ends every sign-in but this one, if any.
-    pub ends_sign_ins_but: Option<Option<SignInId>>,
+    pub sign_ins: SignInUpdate,
     pub show_last_seen: Option<bool>,
     pub show_receipts: Option<bool>,
 }
 
-/// What became of a deleted account's rooms, so that their sockets can be told.
+/// A change of the account's push token.
+#[derive(Default)]
+pub enum TokenUpdate {
+    #[default]
+    Keep,
+    Remove,
+    Set(String),
+}
+
+/// The rooms that were deleted with an account, so that their sockets can be closed.
 #[derive(Debug, Default)]
-pub struct Gone {
-    /// Rooms whose rows are gone, with the two who were in each.
+pub struct DeletedAccount {
+    /// Each with its two chatters.
     pub deleted_rooms: Vec<(ChatroomId, [ChatterId; 2])>,
 }
 
 impl Store {
-    /// Makes an account; `None` if the name is taken, also by an account that was deleted.
+    /// Creates an account; `None` if the name is taken, also by a deleted account.
     pub async fn create_chatter(&self, new: NewChatter) -> Result<Option<Chatter>, StoreError> {
         let NewChatter { username, nickname, password_hash, fcm_reg_id } = new;
-        let made = self
+        let created = self
             .writes
             .run(async |db| {
                 let tx = begin(db).await?;
@@ -66,23 +77,23 @@ impl Store {
                     Err(error) if is_duplicate(&error) => return Ok(None),
                     Err(error) => return Err(error),
                 };
-                // After the insert, which waits for a deletion that is under way.
+                // Behind the insert, which waits for a deletion of the same name that has not committed yet.
                 let retired =
                     Entity::find().filter(Column::UsernameKey.eq(retired_key(&username.key()))).one(&tx).await?;
                 if retired.is_some() {
                     return Ok(None);
                 }
                 if let Some(token) = &fcm_reg_id {
-                    set_account_token(&tx, id, Some(token)).await?;
+                    set_account_token(&tx, id, token).await?;
                 }
                 tx.commit().await?;
                 Ok(Some(id))
             })
             .await?;
-        Ok(made.map(|id| Chatter::new(id, username.as_str().to_owned(), nickname)))
+        Ok(created.map(|id| Chatter::new(id, username.as_str().to_owned(), nickname)))
     }
 
-    /// Who signs in: the id and the password's hash.
+    /// The id and the password's hash of the account with this name.
     pub async fn credentials(&self, username_key: &str) -> Result<Option<(ChatterId, String)>, StoreError> {
         let found = self
             .reads
@@ -91,13 +102,13 @@ impl Store {
         Ok(found.and_then(|row| row.password_hash.map(|hash| (row.id.into(), hash))))
     }
 
-    /// A chatter's own password hash, to check it before it is changed.
+    /// A chatter's password hash, to verify the current password before it is changed.
     pub async fn password_hash(&self, id: ChatterId) -> Result<Option<String>, StoreError> {
         let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
         Ok(row.and_then(|row| row.password_hash))
     }
 
-    /// One account; deleted ones are there too.
+    /// One account, also a deleted one.
     pub async fn chatter(&self, id: ChatterId) -> Result<Option<Chatter>, StoreError> {
         let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
         Ok(row.map(chatter_of))
@@ -109,7 +120,7 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.id.into(), chatter_of(row))).collect())
     }
 
-    /// One page of the directory by id, without deleted accounts; `prefix` is a folded beginning of usernames.
+    /// One page of the directory by id, without deleted accounts; `prefix` is the folded beginning of a username.
     pub async fn directory(
         &self,
         prefix: Option<&str>,
@@ -119,47 +130,48 @@ impl Store {
         let after = after.map_or(0, ChatterId::get);
         let mut page = Entity::find().filter(Column::DeleteTime.is_null()).filter(Column::Id.gt(after));
         if let Some(prefix) = prefix {
-            // Usernames are ASCII, so the key that follows all with this prefix is the prefix and DEL.
+            // Usernames are ASCII, so the prefix with DEL behind it sorts after every key with this prefix.
             page = page.filter(Column::UsernameKey.gte(prefix)).filter(Column::UsernameKey.lt(format!("{prefix}\x7f")));
         }
         let rows = self.reads.run(async |db| page.order_by_asc(Column::Id).limit(limit).all(db).await).await?;
         Ok(rows.into_iter().map(chatter_of).collect())
     }
 
-    /// The push token that belongs to the account itself, which only its owner sees.
+    /// The push token that belongs to the account itself; only its owner sees it.
     pub async fn account_token(&self, id: ChatterId) -> Result<Option<String>, StoreError> {
-        use ::entity::device::{Column, Entity};
-        let find = Entity::find().filter(Column::ChatterId.eq(id)).filter(Column::SignInId.is_null());
+        let find =
+            device::Entity::find().filter(device::Column::ChatterId.eq(id)).filter(device::Column::SignInId.is_null());
         let row = self.reads.run(async |db| find.one(db).await).await?;
         Ok(row.map(|row| row.token))
     }
 
-    /// Changes the account and gives it back; `None` if it is gone.
-    pub async fn change_chatter(&self, id: ChatterId, changed: Changed) -> Result<Option<Chatter>, StoreError> {
+    /// Changes an account and returns it; `None` if it was deleted.
+    pub async fn change_chatter(&self, id: ChatterId, update: ChatterUpdate) -> Result<Option<Chatter>, StoreError> {
         let row = self
             .writes
             .run(async |db| {
                 let tx = begin(db).await?;
-                let set = "UPDATE chatters SET nickname = coalesce($2, nickname), password_hash = coalesce($3, password_hash),
+                let set = "UPDATE chatters SET nickname = coalesce($2, nickname),
+                             password_hash = coalesce($3, password_hash),
                              show_last_seen = coalesce($4, show_last_seen), show_receipts = coalesce($5, show_receipts)
                            WHERE id = $1 AND delete_time IS NULL";
                 let values: [Value; 5] = [
                     id.into(),
-                    changed.nickname.clone().into(),
-                    changed.password_hash.clone().into(),
-                    changed.show_last_seen.into(),
-                    changed.show_receipts.into(),
+                    update.nickname.clone().into(),
+                    update.password_hash.clone().into(),
+                    update.show_last_seen.into(),
+                    update.show_receipts.into(),
                 ];
                 let updated = tx.execute_raw(self.sql(set, values)).await?;
                 if updated.rows_affected() == 0 {
                     return Ok(None);
                 }
-                if let Some(token) = &changed.fcm_reg_id {
-                    set_account_token(&tx, id, token.as_deref()).await?;
+                match &update.fcm_reg_id {
+                    TokenUpdate::Keep => {}
+                    TokenUpdate::Remove => remove_account_token(&tx, id).await?,
+                    TokenUpdate::Set(token) => set_account_token(&tx, id, token).await?,
                 }
-                if let Some(keep) = changed.ends_sign_ins_but {
-                    self.end_other_sign_ins(&tx, id, keep).await?;
-                }
+                self.end_sign_ins(&tx, id, update.sign_ins).await?;
                 let row = Entity::find_by_id(id.get()).one(&tx).await?;
                 tx.commit().await?;
                 Ok(row)
@@ -168,68 +180,75 @@ impl Store {
         Ok(row.map(chatter_of))
     }
 
-    /// Deletes an account but keeps its row as `deleted-N`, so that the other side keeps the conversation.
-    pub async fn anonymise_chatter(&self, id: ChatterId) -> Result<Option<Gone>, StoreError> {
+    /// Deletes an account but keeps its row as `deleted-N`, so that the other person keeps the conversation.
+    pub async fn anonymise_chatter(&self, id: ChatterId) -> Result<Option<DeletedAccount>, StoreError> {
         self.writes
             .run(async |db| {
                 let tx = begin(db).await?;
                 let Some((row, rooms)) = lock_with_rooms(&tx, id).await? else { return Ok(None) };
                 let now = Micros::now().0;
-                let close = "UPDATE chatrooms SET closed_time = $2 WHERE (pair_low = $1 OR pair_high = $1) AND closed_time IS NULL";
+                let close = "UPDATE chatrooms SET closed_time = $2
+                             WHERE (pair_low = $1 OR pair_high = $1) AND closed_time IS NULL";
                 tx.execute_raw(self.sql(close, [id.into(), now.into()])).await?;
-                let set = "UPDATE chatters SET username = $2, username_key = $3, nickname = $4, password_hash = NULL,
-                             delete_time = $5, last_seen = NULL
-                           WHERE id = $1 AND delete_time IS NULL";
+                let anonymise = "UPDATE chatters SET username = $2, username_key = $3, nickname = $4,
+                                   password_hash = NULL, delete_time = $5, last_seen = NULL
+                                 WHERE id = $1 AND delete_time IS NULL";
                 let values: [Value; 5] = [
-                    id.into(), deleted_username(id).into(), retired_key(&row.username_key).into(), DELETED_NICKNAME.into(), now.into(),
+                    id.into(),
+                    deleted_username(id).into(),
+                    retired_key(&row.username_key).into(),
+                    DELETED_NICKNAME.into(),
+                    now.into(),
                 ];
-                if tx.execute_raw(self.sql(set, values)).await?.rows_affected() == 0 {
+                if tx.execute_raw(self.sql(anonymise, values)).await?.rows_affected() == 0 {
                     return Ok(None);
                 }
-                let notes: Vec<_> = rooms.iter().filter(|(_, [low, high])| low == high).map(|(room, _)| *room).collect();
+                let notes: Vec<_> =
+                    rooms.iter().filter(|(_, [low, high])| low == high).map(|(room, _)| *room).collect();
                 let deleted_rooms = self.delete_rows(&tx, &notes).await?;
-                let owed = "DELETE FROM push_outbox WHERE receiver_id = $1 OR chatroom_id IN
-                            (SELECT id FROM chatrooms WHERE pair_low = $1 OR pair_high = $1)";
-                tx.execute_raw(self.sql(owed, [id.into()])).await?;
-                self.forget_access(&tx, id).await?;
+                let pushes = "DELETE FROM push_outbox WHERE receiver_id = $1 OR chatroom_id IN
+                              (SELECT id FROM chatrooms WHERE pair_low = $1 OR pair_high = $1)";
+                tx.execute_raw(self.sql(pushes, [id.into()])).await?;
+                self.delete_access(&tx, id).await?;
                 tx.commit().await?;
-                Ok(Some(Gone { deleted_rooms }))
+                Ok(Some(DeletedAccount { deleted_rooms }))
             })
             .await
     }
 
-    /// Deletes an account, its rooms and all that was said in them, as the seed did.
-    pub async fn cascade_chatter(&self, id: ChatterId) -> Result<Option<Gone>, StoreError> {
+    /// Deletes an account, its rooms and every chat in them, as the seed did.
+    pub async fn cascade_chatter(&self, id: ChatterId) -> Result<Option<DeletedAccount>, StoreError> {
         self.writes
             .run(async |db| {
                 let tx = begin(db).await?;
                 let Some((row, rooms)) = lock_with_rooms(&tx, id).await? else { return Ok(None) };
                 let ids: Vec<_> = rooms.iter().map(|(room, _)| *room).collect();
                 let deleted_rooms = self.delete_rows(&tx, &ids).await?;
-                self.forget_access(&tx, id).await?;
+                self.delete_access(&tx, id).await?;
                 Entity::delete_by_id(row.id).exec(&tx).await?;
                 tx.commit().await?;
-                Ok(Some(Gone { deleted_rooms }))
+                Ok(Some(DeletedAccount { deleted_rooms }))
             })
             .await
     }
 
-    async fn forget_access(&self, tx: &DatabaseTransaction, id: ChatterId) -> Result<(), DbErr> {
+    /// Deletes an account's sign-ins and devices.
+    async fn delete_access(&self, tx: &DatabaseTransaction, id: ChatterId) -> Result<(), DbErr> {
         tx.execute_raw(self.sql("DELETE FROM sign_ins WHERE chatter_id = $1", [id.into()])).await?;
         tx.execute_raw(self.sql("DELETE FROM devices WHERE chatter_id = $1", [id.into()])).await?;
-        self.note_endings(tx, &[Ending::Access(id)]).await
+        self.record_endings(tx, &[Ending::Access(id)]).await
     }
 }
 
-/// Nobody may take over the name of a deleted account, yet the name itself shall not stay: a hash of it does.
+/// The key that keeps a deleted account's name from being taken again: a hash, because the name itself must not stay.
 fn retired_key(username_key: &str) -> String {
     let digest = Sha256::digest(username_key);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("retired:{hex}")
 }
 
-/// Locks an account, so that no room is made with it any more, and its rooms in id order, as everything that changes rooms does;
-/// each with the two who are in it. None if it is gone.
+/// Locks an account, so that no new room includes it, and its rooms in id order, as every statement that locks rooms
+/// does. None if the account was deleted.
 async fn lock_with_rooms(tx: &DatabaseTransaction, id: ChatterId) -> Result<Option<(Model, Vec<Room>)>, DbErr> {
     let account = Entity::find_by_id(id.get()).filter(Column::DeleteTime.is_null()).lock_exclusive();
     let Some(account) = account.one(tx).await? else { return Ok(None) };
@@ -243,29 +262,25 @@ async fn lock_with_rooms(tx: &DatabaseTransaction, id: ChatterId) -> Result<Opti
     Ok(Some((account, rooms)))
 }
 
-/// A device that changed hands leaves its former owner: a token is there once.
-async fn set_account_token(tx: &DatabaseTransaction, id: ChatterId, token: Option<&str>) -> Result<(), DbErr> {
-    use ::entity::device::{ActiveModel, Column, Entity};
-    Entity::delete_many().filter(Column::ChatterId.eq(id)).filter(Column::SignInId.is_null()).exec(tx).await?;
-    let Some(token) = token else { return Ok(()) };
-    Entity::delete_many().filter(Column::Token.eq(token)).exec(tx).await?;
-    let row = ActiveModel {
+/// Sets the account's push token. A token has one row, so a device that changed hands leaves its former owner.
+async fn set_account_token(tx: &DatabaseTransaction, id: ChatterId, token: &str) -> Result<(), DbErr> {
+    remove_account_token(tx, id).await?;
+    device::Entity::delete_many().filter(device::Column::Token.eq(token)).exec(tx).await?;
+    let row = device::ActiveModel {
         chatter_id: Set(id.get()),
         sign_in_id: Set(None),
         token: Set(token.to_owned()),
         create_time: Set(Micros::now().0),
         ..Default::default()
     };
-    Entity::insert(row).exec_without_returning(tx).await?;
+    device::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
 }
 
-fn chatter_of(row: Model) -> Chatter {
-    Chatter {
-        deleted: row.delete_time.is_some(),
-        last_seen: row.last_seen.map(Micros),
-        show_last_seen: row.show_last_seen,
-        show_receipts: row.show_receipts,
-        ..Chatter::new(row.id.into(), row.username, row.nickname)
-    }
+async fn remove_account_token(tx: &DatabaseTransaction, id: ChatterId) -> Result<(), DbErr> {
+    let of_account = device::Entity::delete_many()
+        .filter(device::Column::ChatterId.eq(id))
+        .filter(device::Column::SignInId.is_null());
+    of_account.exec(tx).await?;
+    Ok(())
 }

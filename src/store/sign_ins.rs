@@ -1,34 +1,44 @@
-//! Sign-ins: the rows that passwords open and tokens name, and whether a token still counts.
+//! Sign-ins: the rows that passwords open and tokens name, and whether a token is still valid.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use ::entity::sign_in::{ActiveModel, Column, Entity};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, Set,
-};
+use ::entity::{chatroom, chatter};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, Set};
 
 use super::change_feed::Ending;
-use super::chatrooms::chatroom_of;
-use super::{Store, StoreError, columns};
+use super::rows::chatroom_of;
+use super::sql::columns;
+use super::{Store, StoreError};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId, SignInId};
 
-/// Why a token counts no more.
+/// Why a token is no longer valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The sign-in is gone: the password was changed, or somebody signed out.
+    /// The sign-in was deleted: the password was changed, or the chatter signed out.
     SignedOut,
-    /// The account is gone, or never was.
+    /// The account was deleted, or never existed.
     NoChatter,
 }
 
-/// Whether a token's chatter and sign-in are still there.
+/// Whether a token's chatter and sign-in still exist.
 pub type Standing = Result<(), Ended>;
 
+/// Which sign-ins a change of the account ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignInUpdate {
+    #[default]
+    Keep,
+    EndAll,
+    /// All but the one that asks for it.
+    EndOthers(SignInId),
+}
+
 impl Store {
-    /// Opens a sign-in that ends when its token does; gives its id.
+    /// Opens a sign-in that expires with its token; returns its id.
     pub async fn open_sign_in(&self, chatter: ChatterId, ttl: Duration) -> Result<SignInId, StoreError> {
         let now = Micros::now();
         let row = ActiveModel {
@@ -40,7 +50,16 @@ impl Store {
         self.writes.run(async |db| Ok(Entity::insert(row).exec(db).await?.last_insert_id.into())).await
     }
 
-    /// The same for a socket, with the room it wants: `None` where the chatter is not in it.
+    /// Whether a token with these claims is still valid. Every request and every new socket calls it.
+    pub async fn standing(&self, chatter: ChatterId, sign_in: Option<SignInId>) -> Result<Standing, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
+                   FROM chatters c WHERE c.id = $1 AND c.delete_time IS NULL";
+        let row = self.row(self.sql(sql, [chatter.into(), sign_in.map_or(0, SignInId::get).into()])).await?;
+        let Some(row) = row else { return Ok(Err(Ended::NoChatter)) };
+        Ok(standing_of(row.try_get("", "signed_in")?, sign_in))
+    }
+
+    /// The same for a chatroom socket, with the room; `None` where the chatter is not in it.
     pub async fn admission(
         &self,
         chatter: ChatterId,
@@ -51,40 +70,13 @@ impl Store {
             "SELECT {}, EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
              FROM chatters c LEFT JOIN chatrooms r ON r.id = $3 AND (r.pair_low = c.id OR r.pair_high = c.id)
              WHERE c.id = $1 AND c.delete_time IS NULL",
-            columns::<::entity::chatroom::Entity>("r")
+            columns::<chatroom::Entity>("r")
         );
         let statement = self.sql(&sql, [chatter.into(), sign_in.map_or(0, SignInId::get).into(), chatroom.into()]);
-        let row = self.reads.run(async move |db| db.query_one_raw(statement).await).await?;
-        let Some(row) = row else { return Ok((Err(Ended::NoChatter), None)) };
-        let signed_in: bool = row.try_get("", "signed_in").map_err(StoreError::from)?;
-        let room = ::entity::chatroom::Model::from_query_result_optional(&row, "")?;
-        Ok((standing_of(signed_in, sign_in), room.map(chatroom_of)))
-    }
-
-    /// Ends every sign-in of the chatter but this one.
-    pub(super) async fn end_other_sign_ins(
-        &self,
-        tx: &DatabaseTransaction,
-        chatter: ChatterId,
-        keep: Option<SignInId>,
-    ) -> Result<(), DbErr> {
-        let mut others = Entity::delete_many().filter(Column::ChatterId.eq(chatter));
-        if let Some(keep) = keep {
-            others = others.filter(Column::Id.ne(keep));
-        }
-        others.exec(tx).await?;
-        self.note_endings(tx, &[Ending::Access(chatter)]).await
-    }
-
-    /// Whether a token with these claims still counts. Asked for every request and every new socket.
-    pub async fn standing(&self, chatter: ChatterId, sign_in: Option<SignInId>) -> Result<Standing, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
-                   FROM chatters c WHERE c.id = $1 AND c.delete_time IS NULL";
-        let statement = self.sql(sql, [chatter.into(), sign_in.map_or(0, SignInId::get).into()]);
-        let row = self.reads.run(async move |db| db.query_one_raw(statement.clone()).await).await?;
-        let Some(row) = row else { return Ok(Err(Ended::NoChatter)) };
-        let signed_in: bool = row.try_get_by_index(0).map_err(StoreError::from)?;
-        Ok(standing_of(signed_in, sign_in))
+        let Some(row) = self.row(statement).await? else { return Ok((Err(Ended::NoChatter), None)) };
+        let standing = standing_of(row.try_get("", "signed_in")?, sign_in);
+        let room = chatroom::Model::from_query_result_optional(&row, "")?;
+        Ok((standing, room.map(chatroom_of)))
     }
 
     /// The same for many tokens.
@@ -97,26 +89,42 @@ impl Store {
         let (chatters, sign_ins) = self
             .reads
             .run(async |db| {
-                use ::entity::chatter;
-                let there = chatter::Entity::find().filter(chatter::Column::Id.is_in(chatters.iter().copied()));
-                let there = there.filter(chatter::Column::DeleteTime.is_null()).all(db).await?;
+                let found = chatter::Entity::find().filter(chatter::Column::Id.is_in(chatters.iter().copied()));
+                let found = found.filter(chatter::Column::DeleteTime.is_null()).all(db).await?;
                 let open = Entity::find().filter(Column::Id.is_in(sign_ins.iter().copied())).all(db).await?;
-                Ok((there, open))
+                Ok((found, open))
             })
             .await?;
-        let there: HashSet<ChatterId> = chatters.into_iter().map(|row| row.id.into()).collect();
+        let found: HashSet<ChatterId> = chatters.into_iter().map(|row| row.id.into()).collect();
         let open: HashSet<(SignInId, ChatterId)> =
             sign_ins.into_iter().map(|row| (row.id.into(), row.chatter_id.into())).collect();
         let standing = |(chatter, sign_in): (ChatterId, Option<SignInId>)| match sign_in {
-            _ if !there.contains(&chatter) => Err(Ended::NoChatter),
+            _ if !found.contains(&chatter) => Err(Ended::NoChatter),
             Some(id) if !open.contains(&(id, chatter)) => Err(Ended::SignedOut),
             _ => Ok(()),
         };
         Ok(tokens.iter().map(|token| (*token, standing(*token))).collect())
     }
+
+    /// Ends sign-ins of the chatter within a transaction.
+    pub(super) async fn end_sign_ins(
+        &self,
+        tx: &DatabaseTransaction,
+        chatter: ChatterId,
+        update: SignInUpdate,
+    ) -> Result<(), DbErr> {
+        let of_chatter = Entity::delete_many().filter(Column::ChatterId.eq(chatter));
+        let ended = match update {
+            SignInUpdate::Keep => return Ok(()),
+            SignInUpdate::EndAll => of_chatter,
+            SignInUpdate::EndOthers(kept) => of_chatter.filter(Column::Id.ne(kept)),
+        };
+        ended.exec(tx).await?;
+        self.record_endings(tx, &[Ending::Access(chatter)]).await
+    }
 }
 
-/// A token without a sign-in stands for the chatter alone.
+/// A token without a sign-in is valid as long as its account is.
 fn standing_of(signed_in: bool, sign_in: Option<SignInId>) -> Standing {
     if signed_in || sign_in.is_none() { Ok(()) } else { Err(Ended::SignedOut) }
 }

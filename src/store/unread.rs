@@ -1,33 +1,34 @@
-//! What is unread, and what a socket is told of its chatter's rooms: always together with the version at which it was counted.
+//! Unread counts and the states of rooms, always together with the version at which they were counted.
 //!
-//! Rooms and chatters are looked up one by one in subqueries: joined to thousands of member rows, PostgreSQL prefers to read the
-//! whole table, and the cost would grow with everybody's rooms.
+//! The queries look up rooms and chatters one by one in subqueries. Joined to thousands of member rows, PostgreSQL
+//! would rather read the whole table, and the cost would grow with the number of all rooms.
 
 use std::collections::HashMap;
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 
-use super::{IDS_MAX, Store, StoreError, id_list};
+use super::sql::{IDS_MAX, id_list};
+use super::{Store, StoreError};
 use crate::domain::chatroom::Watermarks;
 use crate::domain::{ChatroomId, ChatterId, Seq, Version};
 
-/// The unread chats of member row `m`, counted up to 1,000 so that no count is long.
+/// The number of unread chats of member row `m`; it stops at 1,000, so that no count takes long.
 const UNREAD_OF_M: &str =
     "(SELECT count(*) FROM (SELECT 1 FROM chats c WHERE c.chatroom_id = m.chatroom_id AND c.seq > m.read_seq
       AND c.sender_id <> m.chatter_id AND c.delete_time IS NULL LIMIT 1000) unread)";
 
-/// A room as a socket is told of it when it signs in; all from one snapshot.
+/// A room as a device socket lists it after signing in; all from one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomState {
     pub id: ChatroomId,
     pub version: Version,
     pub last_seq: Seq,
     pub unread_count: i64,
-    /// The viewer's, then the other's unless they keep that to themselves.
+    /// The viewer's, then the other person's unless they hide their receipts.
     pub receipts: Vec<(ChatterId, Watermarks)>,
 }
 
-/// What is unread, with where the room and its viewer were when it was counted.
+/// Unread counts, with the state of the room and its viewer in the same snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unread {
     pub marks: Watermarks,
@@ -47,30 +48,31 @@ impl Store {
         limit: u64,
     ) -> Result<Vec<RoomState>, StoreError> {
         let sql = format!(
-            "SELECT m.chatroom_id, r.version, r.last_seq, CASE WHEN r.last_seq > m.read_seq THEN {UNREAD_OF_M} ELSE 0 END,
+            "SELECT m.chatroom_id, r.version, r.last_seq,
+               CASE WHEN r.last_seq > m.read_seq THEN {UNREAD_OF_M} ELSE 0 END,
                m.delivered_seq, m.read_seq, o.chatter_id, o.delivered_seq, o.read_seq,
                (SELECT p.show_receipts FROM chatters p WHERE p.id = o.chatter_id)
-             FROM (SELECT chatroom_id, chatter_id, delivered_seq, read_seq FROM members WHERE chatter_id = $1 AND chatroom_id > $2 ORDER BY chatroom_id LIMIT $3) m
+             FROM (SELECT chatroom_id, chatter_id, delivered_seq, read_seq FROM members
+                   WHERE chatter_id = $1 AND chatroom_id > $2 ORDER BY chatroom_id LIMIT $3) m
                JOIN chatrooms r ON r.id = m.chatroom_id
                LEFT JOIN members o ON o.chatroom_id = m.chatroom_id AND o.chatter_id <> m.chatter_id
              ORDER BY m.chatroom_id"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let statement = self.sql(&sql, [viewer.into(), after.map_or(0, ChatroomId::get).into(), limit.into()]);
-        let rows = self.rows(statement).await?;
+        let rows =
+            self.rows(self.sql(&sql, [viewer.into(), after.map_or(0, ChatroomId::get).into(), limit.into()])).await?;
         Ok(rows.iter().map(|row| state_of(row, viewer)).collect::<Result<_, _>>()?)
     }
 
-    /// What is unread in all the viewer's rooms.
+    /// The number of unread chats in all the viewer's rooms.
     pub async fn unread_total(&self, viewer: ChatterId) -> Result<i64, StoreError> {
-        let statement = self.sql(&format!("SELECT {}", total_sql()), [viewer.into()]);
-        let row = self.reads.run(async |db| db.query_one_raw(statement).await).await?;
-        let none = || DbErr::RecordNotFound("a sum".to_owned());
-        Ok(row.ok_or_else(none)?.try_get_by_index(0)?)
+        let row = self.row(self.sql(&format!("SELECT {}", total_sql()), [viewer.into()])).await?;
+        let missing = || DbErr::RecordNotFound("the sum of unread chats".to_owned());
+        Ok(row.ok_or_else(missing)?.try_get_by_index(0)?)
     }
 
-    /// What is unread in each of these rooms that the viewer is in, and in all. The last of a long list of rooms are counted
-    /// later than the first.
+    /// The unread counts of each of these rooms that the viewer is in, and of all their rooms. A list longer than one
+    /// statement takes is counted in parts, one after the other.
     pub async fn unread(
         &self,
         viewer: ChatterId,
@@ -80,13 +82,13 @@ impl Store {
         for ids in chatrooms.chunks(IDS_MAX) {
             let (places, of_ids) = id_list(ids, 1);
             let sql = format!(
-                "SELECT r.id, r.version, r.last_seq, {UNREAD_OF_M}, {}, m.delivered_seq, m.read_seq FROM members m JOIN chatrooms r ON r.id = m.chatroom_id
+                "SELECT r.id, r.version, r.last_seq, {UNREAD_OF_M}, {}, m.delivered_seq, m.read_seq
+                 FROM members m JOIN chatrooms r ON r.id = m.chatroom_id
                  WHERE m.chatter_id = $1 AND m.chatroom_id IN ({places})",
                 total_sql()
             );
             let statement = self.sql(&sql, std::iter::once(Value::from(viewer)).chain(of_ids));
-            let rows = self.rows(statement).await?;
-            for row in &rows {
+            for row in &self.rows(statement).await? {
                 counts.push(unread_of(row)?);
             }
         }
@@ -94,7 +96,7 @@ impl Store {
     }
 }
 
-/// What is unread in all rooms of `$1`. Most rooms are read to their end, and only the others are counted.
+/// The number of unread chats in all rooms of `$1`; counts only the rooms that are not read to their end.
 fn total_sql() -> String {
     format!(
         "(SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM (SELECT {UNREAD_OF_M} AS n
@@ -132,7 +134,7 @@ fn state_of(row: &QueryResult, viewer: ChatterId) -> Result<RoomState, DbErr> {
     })
 }
 
-/// What is unread in these rooms.
+/// The number of unread chats in each of these rooms.
 pub(super) async fn unread_counts(
     db: &impl ConnectionTrait,
     viewer: ChatterId,

@@ -14,6 +14,7 @@ use hyper_chat::store::{Options, Store};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, PaginatorTrait, Set};
 
 use super::support::fcm::{Answer, FcmStandIn, OauthAnswer};
+use super::support::tables::push_outbox;
 
 const WAIT_MAX: Duration = Duration::from_secs(10);
 const RECEIVER: i64 = 2;
@@ -41,7 +42,7 @@ impl Bench {
             migrate: true,
             migration_wait: Duration::ZERO,
             connections_max: 2,
-            hears_others: false,
+            has_broker: false,
             unsafe_durability: false,
             push_grace: Duration::from_millis(400),
         };
@@ -126,7 +127,7 @@ impl Bench {
     }
 
     async fn rows(&self) -> u64 {
-        ::entity::push_outbox::Entity::find().count(&self.db).await.expect("counts")
+        push_outbox::Entity::find().count(&self.db).await.expect("counts")
     }
 
     async fn tokens(&self) -> Vec<String> {
@@ -333,9 +334,10 @@ async fn a_token_that_was_replaced_meanwhile_is_kept() {
     bench.chat(1).await;
     let key = Key { chatroom_id: ROOM.into(), receiver_id: RECEIVER.into() };
     let leases = outbox.claim_fresh(&[key], bench.settings.lease).await.expect("claims");
-    let owed = outbox.owed(&leases).await.expect("reads").remove(0);
+    let owed = outbox.pending(&leases).await.expect("reads").remove(0);
     bench.run("UPDATE devices SET token = 'new'").await;
-    let settlement = Settlement { lease: owed.lease, ends: true, wait: Duration::ZERO, attempts: 1, gone: owed.tokens };
+    let settlement =
+        Settlement { lease: owed.lease, ends: true, wait: Duration::ZERO, attempts: 1, dead_tokens: owed.tokens };
     outbox.settle(&[settlement]).await.expect("settles");
     assert_eq!((bench.tokens().await, bench.rows().await), (vec!["new".to_owned()], 0));
 }
@@ -348,7 +350,8 @@ async fn a_chat_that_comes_while_a_push_is_sent_keeps_the_row() {
     let key = Key { chatroom_id: ROOM.into(), receiver_id: RECEIVER.into() };
     let lease = outbox.claim_fresh(&[key], bench.settings.lease).await.expect("claims")[0];
     bench.chat(2).await;
-    let settlement = Settlement { lease, ends: true, wait: Duration::from_millis(200), attempts: 1, gone: vec![] };
+    let settlement =
+        Settlement { lease, ends: true, wait: Duration::from_millis(200), attempts: 1, dead_tokens: vec![] };
     outbox.settle(std::slice::from_ref(&settlement)).await.expect("settles");
     assert!(outbox.claim_due(1, bench.settings.lease).await.expect("asks").is_empty(), "it waits for the gap");
     let end = Instant::now() + WAIT_MAX;

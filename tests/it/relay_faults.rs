@@ -359,7 +359,7 @@ async fn ten_thousand_subscriptions_are_there_again_in_time() {
     assert_eq!(subscribed.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [1, 1]);
     let channels: Vec<String> = redis.ask(&["PUBSUB", "CHANNELS"]).await;
     assert_eq!(channels.len(), 10_000);
-    (0..10_000).for_each(|chatter| hearer.relay.unsubscribe(chatter));
+    (0..10_000).for_each(|chatter: i64| hearer.relay.unsubscribe(chatter.into()));
     hearer.listens(20_000).await;
     hearer.relay.unsubscribe(1.into());
     eventually("only one is left", s(20), async || {

@@ -8,7 +8,8 @@ use hyper_chat::domain::clock::Micros;
 use hyper_chat::domain::{ChatroomId, ChatterId, Seq, Version};
 use hyper_chat::store::change_feed::Ending;
 use hyper_chat::store::chatrooms::Created;
-use hyper_chat::store::chatters::Changed;
+use hyper_chat::store::chatters::ChatterUpdate;
+use hyper_chat::store::sign_ins::SignInUpdate;
 use hyper_chat::store::unread::{RoomState, Unread};
 use hyper_chat::store::writer::{MovedWatermark, WatermarkObserver, WatermarkUpdate};
 use hyper_chat::store::{Options, Store};
@@ -52,7 +53,7 @@ async fn bench(db: Db) -> Bench {
         migrate: true,
         migration_wait: Duration::ZERO,
         connections_max: 4,
-        hears_others: false,
+        has_broker: false,
         unsafe_durability: false,
         push_grace: Duration::from_secs(3),
     };
@@ -123,16 +124,16 @@ async fn a_watch_sees_what_is_new_altered_made_and_ended_since_it_began(db: Db) 
     let bench = bench(db).await;
     let (quiet, loud, gone) = (bench.room(1, 2).await.id, bench.room(1, 3).await.id, bench.room(2, 3).await.id);
     bench.says(quiet, 1, 2).await;
-    let mut watch = bench.store.watch().await.expect("answers");
-    let all = bench.store.changed(&mut watch).await.expect("answers");
+    let mut position = bench.store.feed_position().await.expect("answers");
+    let all = bench.store.poll(&mut position).await.expect("answers");
     assert!(!all.has_more, "{all:?}");
     bench.says(loud, 1, 3).await;
     let made = bench.room(4, 4).await.id;
     bench.store.delete_chatroom(gone).await.expect("answers");
-    let signed_out = Changed { ends_sign_ins_but: Some(None), ..Changed::default() };
+    let signed_out = ChatterUpdate { sign_ins: SignInUpdate::EndAll, ..ChatterUpdate::default() };
     bench.store.change_chatter(5.into(), signed_out).await.expect("answers");
     bench.store.anonymise_chatter(4.into()).await.expect("answers");
-    let seen = bench.store.changed(&mut watch).await.expect("answers");
+    let seen = bench.store.poll(&mut position).await.expect("answers");
     let changed = |room: ChatroomId| seen.rooms.iter().find(|changed| changed.chatroom_id == room);
     let of_loud = changed(loud).expect("it changed");
     assert_eq!((of_loud.version, of_loud.pair), (3.into(), pair(1, 3)));
@@ -146,11 +147,11 @@ async fn a_watch_sees_what_is_new_altered_made_and_ended_since_it_began(db: Db) 
     ];
     assert_eq!(seen.endings, endings);
     let made = bench.room(5, 6).await.id;
-    let seen = bench.store.changed(&mut watch).await.expect("answers");
-    assert!(seen.rooms.iter().any(|changed| changed.chatroom_id == made && changed.made), "{seen:?}");
+    let seen = bench.store.poll(&mut position).await.expect("answers");
+    assert!(seen.rooms.iter().any(|changed| changed.chatroom_id == made && changed.created), "{seen:?}");
     bench.dump.run("UPDATE endings SET create_time = 1").await;
     bench.store.clean_up().await.expect("answers");
-    assert!(bench.store.changed(&mut watch).await.expect("answers").endings.is_empty());
+    assert!(bench.store.poll(&mut position).await.expect("answers").endings.is_empty());
 }
 
 async fn states_of_rooms_come_in_pages_by_id_with_what_is_unread(db: Db) {
@@ -309,7 +310,7 @@ async fn the_last_time_seen_is_the_databases_clock_and_never_that_of_a_deleted_a
     assert!(bench.store.last_seen(&all).await.expect("answers").is_empty());
     bench.store.anonymise_chatter(9.into()).await.expect("answers").expect("was there");
     let before = Micros::now();
-    let mut seen = bench.store.seen(&all, Duration::ZERO).await.expect("answers");
+    let mut seen = bench.store.record_last_seen(&all, Duration::ZERO).await.expect("answers");
     seen.sort_unstable();
     let live: Vec<ChatterId> = all.iter().copied().filter(|id| id.get() != 9).collect();
     assert_eq!(seen.iter().map(|(id, _)| *id).collect::<Vec<_>>(), live);
@@ -319,7 +320,7 @@ async fn the_last_time_seen_is_the_databases_clock_and_never_that_of_a_deleted_a
     assert_eq!(read, seen);
     bench.store.anonymise_chatter(1.into()).await.expect("answers").expect("was there");
     assert!(bench.store.last_seen(&ids(&[1])).await.expect("answers").is_empty(), "it goes with the account");
-    assert!(bench.store.seen(&ids(&[1, 99_999]), Duration::ZERO).await.expect("answers").is_empty());
+    assert!(bench.store.record_last_seen(&ids(&[1, 99_999]), Duration::ZERO).await.expect("answers").is_empty());
 }
 
 async fn sharing_a_room_goes_both_ways(db: Db) {
@@ -357,7 +358,7 @@ async fn watermarks_that_moved_are_told_once_and_others_not(db: Db) {
     }
     bench.hides(3, "show_receipts").await;
     let told = Arc::new(ClusterMessage::default());
-    bench.store.writer().watch(told.clone());
+    bench.store.writer().observe_watermarks(told.clone());
     let writer = bench.store.writer();
     let next = async |count: usize| {
         eventually("what moved", s(5), || async {

@@ -88,7 +88,7 @@ impl Presence {
         let _ = self.news();
         let leaving = self.known.lock().take_leaving();
         for chunk in leaving.chunks(CHUNK) {
-            if !matches!(timeout_at(until, self.store.seen(chunk, Duration::ZERO)).await, Ok(Ok(_))) {
+            if !matches!(timeout_at(until, self.store.record_last_seen(chunk, Duration::ZERO)).await, Ok(Ok(_))) {
                 break;
             }
         }
@@ -122,7 +122,7 @@ impl Presence {
             if nobody_knows && self.known.lock().put_off(chunk, Instant::now()) {
                 continue;
             }
-            let seen = self.store.seen(chunk, Duration::ZERO).await?;
+            let seen = self.store.record_last_seen(chunk, Duration::ZERO).await?;
             let told = self.known.lock().told(chunk);
             // Who is connected elsewhere goes on there; but somebody has to have told of them.
             let what = |id, connected| match connected {
@@ -191,7 +191,7 @@ impl Presence {
                 let gone = |id: &&ChatterId| !elsewhere.contains(id) && !self.connections.is_connected_here(**id);
                 let gone: Vec<ChatterId> = chunk.iter().filter(gone).copied().collect();
                 // The last sign of their instance: nobody knows better when they were last seen.
-                let seen = self.store.seen(&gone, orphans.silent).await?;
+                let seen = self.store.record_last_seen(&gone, orphans.silent).await?;
                 let certain =
                     self.tell_some(&gone, seen, |_, connected| (connected == Some(false)).then_some(false)).await?;
                 self.known.lock().told_gone(&gone, certain, self.is_unheard());

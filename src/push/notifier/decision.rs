@@ -8,7 +8,7 @@ use super::Settings;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatterId, Seq};
 use crate::push::Push;
-use crate::store::outbox::{DeviceToken, PendingPush};
+use crate::store::outbox::{ClaimCause, DeviceToken, PendingPush};
 
 /// The verdict over a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(super) fn decide(
     let oldest_age = age(owed.oldest_create_time.unwrap_or(newest.create_time), claim_time);
     // A row is due with its first chat. Where only later ones are unconfirmed, somebody confirms, on any instance. One that is
     // due again after a failure was decided over before.
-    let due_early = !owed.lease.hurried && owed.lease.attempts <= 1;
+    let due_early = owed.lease.cause == ClaimCause::Due && owed.lease.attempts <= 1;
     if oldest_age < settings.grace && (due_early || live(owed.lease.key.receiver_id)) {
         // No attempts: the row can still be hurried when the socket turns out to be dead.
         return Decision::Keep { wait: settings.grace - oldest_age, attempts: 0 };

@@ -200,7 +200,7 @@ async fn claim(outbox: Outbox, hurried: Vec<Key>, due_max: usize, lease: Duratio
             Err(error) => return Claimed::Unread(leases, error),
         }
     }
-    match in_time(outbox.owed(&leases)).await {
+    match in_time(outbox.pending(&leases)).await {
         Ok(rows) => Claimed::Rows(rows),
         Err(error) => Claimed::Unread(leases, error),
     }

@@ -7,8 +7,8 @@ use super::Session;
 use crate::connections::connection::ReplyTo;
 use crate::domain::ChatId;
 use crate::problem::{Code, Problem};
-use crate::rooms::command::{Command, Mutation, Reply};
-use crate::store::writer::Change;
+use crate::rooms::command::{Command, Mutate, Reply};
+use crate::store::writer::Mutation;
 
 /// Edits and deletions that wait for their room to be looked up.
 const ALTERS_MAX: usize = 256;
@@ -16,7 +16,7 @@ const ALTERS_MAX: usize = 256;
 /// An edit or deletion whose room is not known yet.
 pub(super) struct PendingEdit {
     pub(super) chat_id: ChatId,
-    pub(super) change: Change,
+    pub(super) mutation: Mutation,
     pub(super) asker: ReplyTo,
 }
 
@@ -35,7 +35,7 @@ impl Session {
 
     fn alter_next(&mut self, ctx: &mut Context<Self>) {
         let Some(device) = self.device.as_mut().filter(|device| !device.altering) else { return };
-        let Some(PendingEdit { chat_id, change, asker }) = device.alters.pop_front() else { return };
+        let Some(PendingEdit { chat_id, mutation, asker }) = device.alters.pop_front() else { return };
         device.altering = true;
         let store = self.parts.store.clone();
         let look_up = async move { store.chatroom_of_chat(chat_id).await };
@@ -44,8 +44,8 @@ impl Session {
             let told = match found {
                 Ok(Some(room)) => {
                     let reply = Reply::Device(asker.clone());
-                    let alter = Mutation { by: session.connection.chatter_id, chat_id, change, reply };
-                    session.parts.registry.send(room, Command::Mutation(alter))
+                    let mutate = Mutate { by: session.connection.chatter_id, chat_id, mutation, reply };
+                    session.parts.registry.send(room, Command::Mutate(mutate))
                 }
                 Ok(None) => Err(Problem::not_found("chat")),
                 Err(error) => Err(error.into()),

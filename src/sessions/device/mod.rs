@@ -23,7 +23,7 @@ use crate::problem::{Code, Problem};
 use crate::protocol::device::client::{Body, ClientFrame, Unreadable};
 use crate::protocol::device::server::ServerFrame;
 use crate::rooms::command::{Command, Reply};
-use crate::store::writer::{Change, WatermarkUpdate};
+use crate::store::writer::{Mutation, WatermarkUpdate};
 use crate::websocket::framing::{Close, text_frame};
 use crate::websocket::out_queue::OutQueue;
 use edits::PendingEdit;
@@ -57,7 +57,7 @@ pub struct Device {
 /// What a frame asks for, its content checked.
 enum DeviceRequest {
     Chat(ChatroomId, Content, ClientId),
-    Change(ChatId, Change),
+    Mutate(ChatId, Mutation),
     Other(Body),
 }
 
@@ -141,8 +141,8 @@ impl Session {
             Body::Send { chatroom_id, client_id, content } => {
                 DeviceRequest::Chat(chatroom_id, Content::parse(content)?, ClientId::parse(client_id)?)
             }
-            Body::Edit { chat_id, content } => DeviceRequest::Change(chat_id, Change::Edit(Content::parse(content)?)),
-            Body::Delete { chat_id } => DeviceRequest::Change(chat_id, Change::Delete),
+            Body::Edit { chat_id, content } => DeviceRequest::Mutate(chat_id, Mutation::Edit(Content::parse(content)?)),
+            Body::Delete { chat_id } => DeviceRequest::Mutate(chat_id, Mutation::Delete),
             other => DeviceRequest::Other(other),
         })
     }
@@ -152,8 +152,8 @@ impl Session {
             DeviceRequest::Chat(chatroom_id, content, client_id) => {
                 return self.post(chatroom_id, content, Some(client_id), Reply::Device(asker.clone()));
             }
-            DeviceRequest::Change(chat_id, change) => {
-                return self.alter(PendingEdit { chat_id, change, asker: asker.clone() }, ctx);
+            DeviceRequest::Mutate(chat_id, mutation) => {
+                return self.alter(PendingEdit { chat_id, mutation, asker: asker.clone() }, ctx);
             }
             DeviceRequest::Other(body) => body,
         };

@@ -1,30 +1,30 @@
-//! `push_outbox`: the pushes that are owed, and who may send them now.
+//! `push_outbox`: the pending pushes, and which instance may send each of them now.
 //!
-//! A row exists only while a push is owed. The transaction that stores a chat upserts it: a new row gets the chat's
-//! `create_time` and is due after the grace; an existing one only gets the new `to_seq`. Whoever sends claims the row by
-//! moving its `due_time` a lease ahead, by the database's clock, so that a claim dies with its instance.
+//! A row exists only while a push is pending. The transaction that stores a chat upserts it: a new row gets the chat's
+//! `create_time` and is due after the grace; an existing row only gets the new `to_seq`. A notifier claims a row by
+//! moving its `due_time` ahead by the lease, on the database's clock, so that a claim expires when its instance dies.
 
 mod pending;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use ::entity::chat;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 
-pub use self::pending::{DeviceToken, Key, Lease, PendingPush, Settlement};
-use super::chats::chat_of;
+pub use self::pending::{ClaimCause, DeviceToken, Key, Lease, PendingPush, Settlement};
+use super::error::StoreError;
 use super::pool::Pool;
-use super::{StoreError, begin, columns};
+use super::rows::chat_of;
+use super::sql::{columns, postgres_clock};
+use super::transaction::begin;
 use crate::domain::ChatterId;
 use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
 
-/// PostgreSQL's clock in microseconds, running on within a transaction.
-const POSTGRES_CLOCK: &str = "(extract(epoch from clock_timestamp()) * 1000000)::bigint";
-
-/// A row owes the chats since its `create_time`; older unconfirmed ones were pushed by the row before. This much is
-/// forgiven, so that a row stamped a moment after its chat never loses it.
-const OWED_SINCE_SLACK_MICROS: i64 = 1_000_000;
+/// A row stands for the chats since its `create_time`; the row before it pushed the older unconfirmed ones. This slack
+/// keeps a row that was stamped a moment after its chat from losing that chat.
+const SINCE_SLACK_MICROS: i64 = 1_000_000;
 
 /// The table, as the notifier uses it.
 #[derive(Clone)]
@@ -35,100 +35,101 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// `writes` may be a pool of one connection: it is never held longer than a few statements.
+    /// `writes` may be a pool of one connection: each visit takes a few statements only.
     pub(super) fn new(reads: Pool, writes: Pool, backend: DbBackend) -> Self {
         Self { reads, writes, backend }
     }
 
     /// Claims up to `limit` due rows, the longest due first.
     pub async fn claim_due(&self, limit: u64, lease: Duration) -> Result<Vec<Lease>, StoreError> {
-        let look = self.statement("SELECT 1 AS due FROM push_outbox WHERE due_time <= {clock} LIMIT 1", vec![]);
+        let any_due = self.statement("SELECT 1 AS due FROM push_outbox WHERE due_time <= {clock} LIMIT 1", vec![]);
         // Most polls find nothing and leave the writing connection alone.
-        if self.reads.run(async |db| db.query_one_raw(look).await).await?.is_none() {
+        if self.reads.run(async |db| db.query_one_raw(any_due).await).await?.is_none() {
             return Ok(Vec::new());
         }
-        let due = "SELECT chatroom_id, receiver_id FROM push_outbox WHERE due_time <= (SELECT now FROM clock)
-            ORDER BY due_time LIMIT $2 {skip_locked}";
+        let due = format!(
+            "due AS (SELECT chatroom_id, receiver_id FROM push_outbox WHERE due_time <= (SELECT now FROM clock)
+            ORDER BY due_time LIMIT $2 {})",
+            self.skip_locked("FOR UPDATE SKIP LOCKED")
+        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.claim("", due, vec![micros(lease).into(), limit.into()], lease, false).await
+        self.claim(&due, vec![micros(lease).into(), limit.into()], lease, ClaimCause::Due).await
     }
 
-    /// Claims these rows where nobody has claimed them since they became owed, due or not.
+    /// Claims these rows, due or not, unless they have been claimed before.
     pub async fn claim_fresh(&self, keys: &[Key], lease: Duration) -> Result<Vec<Lease>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         let mut values = vec![micros(lease).into()];
         let rows = rows_of(&mut values, keys.iter().map(|k| [k.chatroom_id.get(), k.receiver_id.get()]));
-        let hurried = format!("hurried (chatroom_id, receiver_id) AS (VALUES {rows}), ");
-        let due = "SELECT o.chatroom_id, o.receiver_id FROM push_outbox AS o JOIN hurried AS h
-            ON h.chatroom_id = o.chatroom_id AND h.receiver_id = o.receiver_id WHERE o.attempts = 0 {skip_locked_o}";
-        self.claim(&hurried, due, values, lease, true).await
+        let due = format!(
+            "hinted (chatroom_id, receiver_id) AS (VALUES {rows}), due AS (
+            SELECT o.chatroom_id, o.receiver_id FROM push_outbox AS o JOIN hinted AS h
+            ON h.chatroom_id = o.chatroom_id AND h.receiver_id = o.receiver_id WHERE o.attempts = 0 {})",
+            self.skip_locked("FOR UPDATE OF o SKIP LOCKED")
+        );
+        self.claim(&due, values, lease, ClaimCause::Hint).await
     }
 
-    /// One statement, so that no lock is held over a round trip.
+    /// Claims the rows of the CTE `due` in one statement, so that no lock is held over a round trip. $1 is the lease.
     async fn claim(
         &self,
-        with: &str,
         due: &str,
         values: Vec<Value>,
         lease: Duration,
-        hurried: bool,
+        cause: ClaimCause,
     ) -> Result<Vec<Lease>, StoreError> {
+        // On PostgreSQL `due` has columns of these names too; SQLite knows no alias here.
+        let key = match self.backend {
+            DbBackend::Postgres => "t.chatroom_id, t.receiver_id",
+            _ => "chatroom_id, receiver_id",
+        };
         let sql = format!(
-            "WITH {with}clock AS MATERIALIZED (SELECT {{clock}} AS now), due AS ({due})
+            "WITH clock AS MATERIALIZED (SELECT {{clock}} AS now), {due}
             UPDATE push_outbox AS t SET due_time = clock.now + $1, attempts = t.attempts + 1 FROM clock, due
             WHERE t.chatroom_id = due.chatroom_id AND t.receiver_id = due.receiver_id
-            RETURNING chatroom_id, receiver_id, to_seq, create_time, due_time, attempts"
+            RETURNING {key}, to_seq, create_time, due_time, attempts"
         );
-        let sql = match self.backend {
-            DbBackend::Postgres => {
-                // Every column is also one of `due`'s.
-                let sql = sql.replace("RETURNING chatroom_id, receiver_id", "RETURNING t.chatroom_id, t.receiver_id");
-                sql.replace("{skip_locked_o}", "FOR UPDATE OF o SKIP LOCKED")
-                    .replace("{skip_locked}", "FOR UPDATE SKIP LOCKED")
-            }
-            _ => sql.replace("{skip_locked_o}", "").replace("{skip_locked}", ""),
-        };
         let statement = self.statement(&sql, values);
         let rows = self.writes.run(async |db| db.query_all_raw(statement).await).await?;
-        Ok(rows.iter().map(|row| lease_of(row, lease, hurried)).collect::<Result<_, _>>()?)
+        Ok(rows.iter().map(|row| lease_of(row, lease, cause)).collect::<Result<_, _>>()?)
     }
 
-    /// What decides over these rows, read after they were claimed. A room that is gone owes nothing.
-    pub async fn owed(&self, leases: &[Lease]) -> Result<Vec<PendingPush>, StoreError> {
+    /// Reads what the notifier decides by, after the rows were claimed. The push of a deleted room has no chat.
+    pub async fn pending(&self, leases: &[Lease]) -> Result<Vec<PendingPush>, StoreError> {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
         let mut unconfirmed = self.unconfirmed(leases).await?;
         let tokens = self.tokens(leases).await?;
-        let owed = leases.iter().map(|lease| {
+        let pending = leases.iter().map(|lease| {
             let (newest, oldest) = unconfirmed.remove(&lease.key).unzip();
             let tokens = newest.as_ref().and_then(|_| tokens.get(&lease.key.receiver_id)).cloned().unwrap_or_default();
             PendingPush { lease: *lease, newest, oldest_create_time: oldest, tokens }
         });
-        Ok(owed.collect())
+        Ok(pending.collect())
     }
 
-    /// Per room and receiver the newest chat that is owed, and when the oldest was stored.
+    /// The newest unconfirmed chat of each push, and when the oldest was stored.
     async fn unconfirmed(&self, leases: &[Lease]) -> Result<HashMap<Key, (Chat, Micros)>, StoreError> {
         let mut values = Vec::new();
         let keys = rows_of(
             &mut values,
             leases.iter().map(|l| {
-                let since = l.create_time.0.saturating_sub(OWED_SINCE_SLACK_MICROS);
+                let since = l.create_time.0.saturating_sub(SINCE_SLACK_MICROS);
                 [l.key.chatroom_id.get(), l.key.receiver_id.get(), l.to_seq.get(), since]
             }),
         );
-        let owed = "FROM chats AS u WHERE u.chatroom_id = k.chatroom_id AND u.seq <= k.to_seq
+        let unconfirmed = "FROM chats AS u WHERE u.chatroom_id = k.chatroom_id AND u.seq <= k.to_seq
             AND u.seq > m.delivered_seq AND u.seq > m.read_seq AND u.sender_id <> k.receiver_id
             AND u.delete_time IS NULL AND u.create_time >= k.since ORDER BY u.seq";
         let sql = format!(
             "WITH k (chatroom_id, receiver_id, to_seq, since) AS (VALUES {keys})
-            SELECT {}, k.receiver_id, (SELECT u.create_time {owed} LIMIT 1) AS oldest_create_time
+            SELECT {}, k.receiver_id, (SELECT u.create_time {unconfirmed} LIMIT 1) AS oldest_create_time
             FROM k JOIN members AS m ON m.chatroom_id = k.chatroom_id AND m.chatter_id = k.receiver_id
-            JOIN chats AS c ON c.chatroom_id = k.chatroom_id AND c.seq = (SELECT u.seq {owed} DESC LIMIT 1)",
-            columns::<::entity::chat::Entity>("c")
+            JOIN chats AS c ON c.chatroom_id = k.chatroom_id AND c.seq = (SELECT u.seq {unconfirmed} DESC LIMIT 1)",
+            columns::<chat::Entity>("c")
         );
         let statement = self.statement(&sql, values);
         let rows = self.reads.run(async |db| db.query_all_raw(statement).await).await?;
@@ -148,16 +149,17 @@ impl Outbox {
         Ok(tokens)
     }
 
-    /// Writes down what came of claimed rows; doing it twice does no harm.
+    /// Records the results of claimed rows; recording one twice does no harm.
     pub async fn settle(&self, settlements: &[Settlement]) -> Result<(), StoreError> {
         if self.backend == DbBackend::Postgres {
-            // Row by row without a transaction: nobody who stores chats can meet these locks in another order.
+            // Row by row without a transaction, so that it cannot deadlock with the writer, which locks in another
+            // order.
             for settlement in settlements {
                 self.writes.run(async |db| self.settle_one(db, settlement).await).await?;
             }
             return Ok(());
         }
-        // One transaction: each commit costs SQLite a write to the disk.
+        // One transaction, because each commit costs SQLite a write to the disk.
         self.writes
             .run(async |db| {
                 let transaction = begin(db).await?;
@@ -170,10 +172,10 @@ impl Outbox {
     }
 
     async fn settle_one(&self, on: &impl ConnectionTrait, settlement: &Settlement) -> Result<(), DbErr> {
-        let Settlement { lease, ends, wait, attempts, gone } = settlement;
+        let Settlement { lease, ends, wait, attempts, dead_tokens } = settlement;
         let Key { chatroom_id, receiver_id } = lease.key;
-        for token in gone {
-            // By its value: the owner may have set a new one, or somebody else have it by now.
+        for token in dead_tokens {
+            // By its value: the receiver may have set a new token, and another chatter may have this one by now.
             let sql = "DELETE FROM devices WHERE chatter_id = $1 AND token = $2";
             on.execute_raw(self.statement(sql, vec![receiver_id.into(), token.as_str().into()])).await?;
         }
@@ -184,7 +186,7 @@ impl Outbox {
                 return Ok(());
             }
         }
-        // Only while the lease is ours: afterwards the row is another's.
+        // Only under this lease: once it has ended, another instance may hold the row.
         let sql = "UPDATE push_outbox SET due_time = {clock} + $4, attempts = $5
             WHERE chatroom_id = $1 AND receiver_id = $2 AND due_time = $3";
         let wait = micros(*wait);
@@ -194,22 +196,26 @@ impl Outbox {
         Ok(())
     }
 
+    /// The locking clause, which SQLite neither knows nor needs.
+    fn skip_locked(&self, clause: &'static str) -> &'static str {
+        if self.backend == DbBackend::Postgres { clause } else { "" }
+    }
+
     /// `{clock}` becomes the database's clock; SQLite's is this machine's, given as one more value.
     fn statement(&self, sql: &str, mut values: Vec<Value>) -> Statement {
-        let backend = self.backend;
-        let sql = match backend {
-            DbBackend::Postgres => sql.replace("{clock}", POSTGRES_CLOCK),
+        let sql = match self.backend {
+            DbBackend::Postgres => sql.replace("{clock}", postgres_clock!()),
             _ if sql.contains("{clock}") => {
                 values.push(Micros::now().0.into());
                 sql.replace("{clock}", &format!("${}", values.len()))
             }
             _ => sql.to_owned(),
         };
-        Statement::from_sql_and_values(backend, sql, values)
+        Statement::from_sql_and_values(self.backend, sql, values)
     }
 }
 
-/// `(…), (…)` with a placeholder for each number, which goes to the values.
+/// `(…), (…)` with a placeholder for each number, which is appended to the values.
 fn rows_of<const N: usize>(values: &mut Vec<Value>, rows: impl Iterator<Item = [i64; N]>) -> String {
     let mut sql = String::new();
     for row in rows {
@@ -224,7 +230,7 @@ fn rows_of<const N: usize>(values: &mut Vec<Value>, rows: impl Iterator<Item = [
     sql
 }
 
-fn lease_of(row: &QueryResult, lease: Duration, hurried: bool) -> Result<Lease, DbErr> {
+fn lease_of(row: &QueryResult, lease: Duration, cause: ClaimCause) -> Result<Lease, DbErr> {
     let due_time: i64 = row.try_get("", "due_time")?;
     Ok(Lease {
         key: Key { chatroom_id: row.try_get("", "chatroom_id")?, receiver_id: row.try_get("", "receiver_id")? },
@@ -233,12 +239,12 @@ fn lease_of(row: &QueryResult, lease: Duration, hurried: bool) -> Result<Lease, 
         due_time: Micros(due_time),
         attempts: row.try_get("", "attempts")?,
         claim_time: Micros(due_time - micros(lease)),
-        hurried,
+        cause,
     })
 }
 
 fn unconfirmed_of(row: &QueryResult) -> Result<(Key, (Chat, Micros)), DbErr> {
-    let chat = ::entity::chat::Model::from_query_result(row, "")?;
+    let chat = chat::Model::from_query_result(row, "")?;
     let receiver_id = row.try_get("", "receiver_id")?;
     let key = Key { chatroom_id: chat.chatroom_id.into(), receiver_id };
     let chat = chat_of(chat, receiver_id);

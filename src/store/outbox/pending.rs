@@ -1,4 +1,4 @@
-//! A push that is owed: which, by whose claim, what decides over it, and what came of it.
+//! A pending push: its key, the lease under which it is sent, what the notifier decides by, and the result.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use crate::domain::chat::Chat;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId, Seq};
 
-/// Which push: at most one row each.
+/// Which push; the table has at most one row for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The room.
     pub chatroom_id: ChatroomId,
-    /// Whom to tell.
+    /// The chatter who gets the push.
     pub receiver_id: ChatterId,
 }
 
@@ -21,18 +21,27 @@ pub struct Key {
 pub struct Lease {
     /// Which row.
     pub key: Key,
-    /// The newest chat when it was claimed.
+    /// The newest chat when the row was claimed.
     pub to_seq: Seq,
-    /// When the row became owed.
+    /// When the row was inserted.
     pub create_time: Micros,
-    /// When the lease ends; tells this claim from a later one.
+    /// When the lease ends; distinguishes this claim from a later one.
     pub due_time: Micros,
     /// Claims so far, this one included.
     pub attempts: i64,
-    /// When it was claimed, by the database's clock.
+    /// When the row was claimed, by the database's clock.
     pub claim_time: Micros,
-    /// Whether it was claimed because its receiver seems to be nowhere, and not because it was due.
-    pub hurried: bool,
+    /// Why the row was claimed.
+    pub cause: ClaimCause,
+}
+
+/// Why a row was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimCause {
+    /// It was due.
+    Due,
+    /// A push hint says that its receiver is not connected, so it need not wait for the grace.
+    Hint,
 }
 
 /// A push token; its Debug shows nothing.
@@ -40,13 +49,13 @@ pub struct Lease {
 pub struct DeviceToken(String);
 
 impl DeviceToken {
-    /// Takes the text over.
+    /// Wraps the token's text.
     #[must_use]
     pub fn new(token: String) -> Self {
         Self(token)
     }
 
-    /// For the request to FCM only.
+    /// The text, for the request to FCM only.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -59,30 +68,30 @@ impl fmt::Debug for DeviceToken {
     }
 }
 
-/// A claimed row with all that decides what becomes of it.
+/// A claimed row with everything that the notifier decides by.
 #[derive(Clone)]
 pub struct PendingPush {
     /// The claim.
     pub lease: Lease,
     /// The newest chat that is neither confirmed nor deleted.
     pub newest: Option<Chat>,
-    /// When the oldest of these was stored.
+    /// When the oldest such chat was stored.
     pub oldest_create_time: Option<Micros>,
     /// The receiver's devices.
     pub tokens: Vec<DeviceToken>,
 }
 
-/// What came of a claimed row.
+/// The result of a claimed row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
     /// The claim.
     pub lease: Lease,
-    /// Nothing is owed up to `to_seq`: the row goes, unless a newer chat is waiting.
+    /// No push is pending up to `to_seq`: the row is deleted, unless a newer chat has extended it.
     pub ends: bool,
-    /// A row that stays is due after this.
+    /// A row that stays is due after this time.
     pub wait: Duration,
-    /// A row that stays has this many attempts; only one with none can be hurried.
+    /// A row that stays has this many attempts; a push hint claims only rows without any.
     pub attempts: i64,
     /// Tokens that FCM no longer knows.
-    pub gone: Vec<DeviceToken>,
+    pub dead_tokens: Vec<DeviceToken>,
 }

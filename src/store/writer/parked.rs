@@ -1,27 +1,27 @@
-//! Commands that found their rooms locked by something else: they wait, each room's in order, and are tried again.
+//! Commands whose rooms another transaction has locked: they wait in the order of each room and are tried again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Submission;
+use super::command::Submission;
 use crate::domain::ChatroomId;
-use crate::store::DEADLINE;
+use crate::store::pool::DEADLINE;
 
-/// Pause before locked rooms are tried again; doubled while they stay locked.
+/// Pause before locked rooms are tried again; it doubles up to the second while they stay locked.
 const LOCKED_PAUSE: Duration = Duration::from_millis(1);
 const LOCKED_PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// Commands whose rooms were locked, in the order of each room; others go past them.
+/// The parked commands. Commands of other rooms pass them.
 #[derive(Default)]
 pub(super) struct Parked {
     pub(super) rooms: HashMap<ChatroomId, VecDeque<Submission>>,
-    /// Since when each room has been found locked.
+    /// When each room was first found locked.
     since: HashMap<ChatroomId, Instant>,
     pub(super) count: usize,
     pause: Duration,
-    /// When to try them again; only set while there are any.
+    /// When to try again; none while nothing is parked.
     pub(super) retry_at: Option<Instant>,
 }
 
@@ -31,21 +31,21 @@ impl Parked {
         self.rooms.entry(submission.command.chatroom_id()).or_default().push_back(submission);
     }
 
-    /// Up to so many, each room's in order; what is left of a room's line keeps its place behind them.
+    /// Takes up to `most` commands, in the order of each room; the others keep their places behind them.
     pub(super) fn take(&mut self, most: usize) -> Vec<Submission> {
         let mut taken = Vec::new();
-        self.rooms.retain(|_, line| {
-            let here = line.len().min(most - taken.len());
-            taken.extend(line.drain(..here));
-            !line.is_empty()
+        self.rooms.retain(|_, commands| {
+            let count = commands.len().min(most - taken.len());
+            taken.extend(commands.drain(..count));
+            !commands.is_empty()
         });
         self.count -= taken.len();
         self.retry_at = (self.count > 0).then(Instant::now);
         taken
     }
 
-    /// Commands that found their rooms locked go back to the front of their line.
-    pub(super) fn again(&mut self, locked: Vec<Submission>) {
+    /// Parks commands whose rooms are still locked, in front of those that wait for the same room.
+    pub(super) fn put_back(&mut self, locked: Vec<Submission>) {
         let now = Instant::now();
         for submission in locked.into_iter().rev() {
             let room = submission.command.chatroom_id();
@@ -63,8 +63,8 @@ impl Parked {
         }
     }
 
-    /// Those whose rooms have been locked for longer than anybody should wait.
-    pub(super) fn expired(&mut self) -> Vec<Submission> {
+    /// Takes the commands whose rooms have been locked beyond the deadline.
+    pub(super) fn take_expired(&mut self) -> Vec<Submission> {
         let mut expired = Vec::new();
         self.since.retain(|room, since| {
             let over = since.elapsed() > DEADLINE;
@@ -80,26 +80,26 @@ impl Parked {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::writer::{Change, Command, Mutation, Outcome, OutcomeSink};
     use std::sync::Arc;
 
     use super::*;
+    use crate::store::writer::command::{Command, Mutate, Mutation, Outcome, OutcomeSink};
 
-    struct Nobody;
+    struct NullSink;
 
-    impl OutcomeSink for Nobody {
-        fn settled(&self, _: Vec<(u64, Outcome)>) {}
+    impl OutcomeSink for NullSink {
+        fn complete(&self, _: Vec<(u64, Outcome)>) {}
     }
 
     fn submission(room: i64, ticket: u64) -> Submission {
-        let alter = Mutation {
+        let mutate = Mutate {
             chatroom_id: room.into(),
             chat_id: 1.into(),
             by: 1.into(),
             receiver_id: 2.into(),
-            change: Change::Delete,
+            mutation: Mutation::Delete,
         };
-        Submission { ticket, command: Command::Mutation(alter), home: Arc::new(Nobody) }
+        Submission { ticket, command: Command::Mutate(mutate), sink: Arc::new(NullSink) }
     }
 
     fn tickets(submissions: &[Submission], room: i64) -> Vec<u64> {
@@ -107,28 +107,28 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_locked_room_keeps_its_order() {
+    fn commands_for_a_locked_room_keep_their_order() {
         let mut parked = Parked::default();
-        parked.again(vec![submission(1, 1), submission(2, 9), submission(1, 2)]);
+        parked.put_back(vec![submission(1, 1), submission(2, 9), submission(1, 2)]);
         parked.push(submission(1, 3));
         let first = parked.take(3);
         assert_eq!(parked.count, 4 - first.len());
-        parked.again(first);
+        parked.put_back(first);
         let all = parked.take(100);
         assert_eq!((tickets(&all, 1), tickets(&all, 2)), (vec![1, 2, 3], vec![9]));
         assert_eq!((parked.count, parked.retry_at), (0, None));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_a_locked_room_beyond_the_deadline() {
+    async fn commands_for_a_locked_room_expire_at_the_deadline() {
         let mut parked = Parked::default();
-        parked.again(vec![submission(1, 1)]);
+        parked.put_back(vec![submission(1, 1)]);
         for _ in 0..3 {
             tokio::time::advance(DEADLINE / 2).await;
             let retried = parked.take(100);
-            parked.again(retried);
+            parked.put_back(retried);
         }
-        assert_eq!(tickets(&parked.expired(), 1), [1]);
+        assert_eq!(tickets(&parked.take_expired(), 1), [1]);
         assert_eq!(parked.count, 0);
         assert!(parked.rooms.is_empty() && parked.since.is_empty());
     }

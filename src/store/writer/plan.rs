@@ -1,33 +1,42 @@
-//! What the writer works out before and after the database: places in the room, repeated client_ids, pushes owed. No I/O.
+//! What the writer works out before and after the database: which chats need a row, their places in their rooms, and
+//! the pending pushes. No I/O.
 
 use std::collections::HashMap;
 
-use super::task::Attempt;
-use super::{Append, Outcome, Refusal, Stored};
-use crate::domain::chat::{Chat, first_hash};
+use super::client_ids::{ClientKey, Known, hash_of};
+use super::command::{Append, Attempt, Outcome, Refusal, Stored};
+use crate::domain::chat::Chat;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 
-/// The key that the unique index holds for a client_id.
-pub(in crate::store) type ClientKey = [u8; 16];
-
-/// A chat that is already stored under a client_id.
-pub(in crate::store) struct Known {
-    pub(in crate::store) chat: Chat,
-    pub(in crate::store) first_hash: i64,
+/// The appends of one transaction, ready for the database.
+pub(super) struct Plan<'a> {
+    /// What happens to each append, in their order.
+    fates: Vec<Fate>,
+    pub(super) fresh: Vec<Fresh<'a>>,
+    pub(super) rooms: Vec<RoomLoad>,
+    pub(super) pushes: Vec<PlannedPush>,
 }
 
-/// A new chat with what the row needs beyond the command.
+/// What happens to one append.
+enum Fate {
+    /// It is inserted: its index in [`Plan::fresh`].
+    Insert(usize),
+    /// It repeats the client_id of the chat at this index in [`Plan::fresh`].
+    Repeat(usize),
+    /// It needs no row: a retry of a stored chat, or a conflict.
+    Known(Outcome),
+}
+
+/// A new chat, with the columns that the command does not have.
 pub(super) struct Fresh<'a> {
-    /// Its index among the batch's appends.
-    pub(super) at: usize,
     pub(super) append: &'a Append,
     pub(super) key: Option<ClientKey>,
     pub(super) first_hash: Option<i64>,
     pub(super) folded: Option<String>,
     /// Its room's index in [`Plan::rooms`].
     pub(super) room: usize,
-    /// Its place among the room's chats in this batch: 1, 2, 3 …
+    /// Its place among the room's chats in this plan: 1, 2, 3 …
     pub(super) place: i64,
 }
 
@@ -37,132 +46,118 @@ pub(super) struct RoomLoad {
     pub(super) count: i64,
 }
 
-/// The newest chat of the batch that a receiver in a room is owed a push for.
+/// The newest chat in the plan for which a receiver in a room gets a push.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct PendingPush {
+pub(super) struct PlannedPush {
     /// The room's index in [`Plan::rooms`].
     pub(super) room: usize,
     pub(super) receiver_id: ChatterId,
     pub(super) place: i64,
 }
 
-/// What to ask of the database for the appends of a batch.
-#[derive(Default)]
-pub(super) struct Plan<'a> {
-    pub(super) fresh: Vec<Fresh<'a>>,
-    pub(super) rooms: Vec<RoomLoad>,
-    pub(super) owed: Vec<PendingPush>,
-    /// Outcomes that need no row: retries and conflicts, by index among the appends.
-    settled: Vec<(usize, Outcome)>,
-    /// Appends that repeat a client_id of the same batch: index, and the index into `fresh` that they repeat.
-    repeats: Vec<(usize, usize)>,
-}
-
-/// What the database gave one room.
+/// The database's answer for one room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RoomGot {
-    Numbers { first_seq: Seq, first_version: Version, time: Micros },
+pub(super) enum RoomResult {
+    /// The numbers of the room's first chat in the plan.
+    Numbers {
+        first_seq: Seq,
+        first_version: Version,
+        time: Micros,
+    },
     Refused(Refusal),
     Locked,
 }
 
-/// The keys to look up before anything is inserted.
-pub(super) fn client_keys(appends: &[&Append]) -> Vec<Option<ClientKey>> {
-    appends.iter().map(|a| a.client_id.as_ref().map(|id| id.key(a.sender_id))).collect()
-}
-
 impl<'a> Plan<'a> {
     pub(super) fn new(appends: &[&'a Append], keys: &[Option<ClientKey>], known: &HashMap<ClientKey, Known>) -> Self {
-        let mut plan = Self::default();
-        let mut rooms: HashMap<ChatroomId, usize> = HashMap::new();
-        let mut first: HashMap<ClientKey, usize> = HashMap::new();
-        for (at, (append, key)) in appends.iter().zip(keys).enumerate() {
-            let hash = key.map(|_| first_hash(append.chatroom_id, append.content.as_str()));
-            if let Some(key) = key {
-                if let Some(known) = known.get(key) {
-                    let same = Some(known.first_hash) == hash;
-                    plan.settled.push((
-                        at,
-                        if same { Ok(Stored::Again(known.chat.clone())) } else { Err(Refusal::ClientIdConflict) },
-                    ));
-                    continue;
-                }
-                if let Some(&of) = first.get(key) {
-                    if plan.fresh[of].first_hash == hash {
-                        plan.repeats.push((at, of));
-                    } else {
-                        plan.settled.push((at, Err(Refusal::ClientIdConflict)));
-                    }
-                    continue;
-                }
-                first.insert(*key, plan.fresh.len());
-            }
-            let room = *rooms.entry(append.chatroom_id).or_insert_with(|| {
-                plan.rooms.push(RoomLoad { id: append.chatroom_id, count: 0 });
-                plan.rooms.len() - 1
-            });
-            plan.rooms[room].count += 1;
-            let place = plan.rooms[room].count;
-            plan.owe(room, append, place);
-            plan.fresh.push(Fresh {
-                at,
-                append,
-                key: *key,
-                first_hash: hash,
-                folded: append.content.folded(),
-                room,
-                place,
-            });
-        }
+        let (fates, fresh) = sort(appends, keys, known);
+        let mut plan = Self { fates, fresh, rooms: Vec::new(), pushes: Vec::new() };
+        plan.give_places();
+        plan.plan_pushes();
         plan
     }
 
-    fn owe(&mut self, room: usize, append: &Append, place: i64) {
-        if append.receiver_id == append.sender_id {
-            return;
-        }
-        match self.owed.iter_mut().rev().find(|o| o.room == room && o.receiver_id == append.receiver_id) {
-            Some(owed) => owed.place = place,
-            None => self.owed.push(PendingPush { room, receiver_id: append.receiver_id, place }),
+    /// Groups the new chats by room and numbers those of each room.
+    fn give_places(&mut self) {
+        let mut indices: HashMap<ChatroomId, usize> = HashMap::new();
+        for fresh in &mut self.fresh {
+            let id = fresh.append.chatroom_id;
+            fresh.room = *indices.entry(id).or_insert_with(|| {
+                self.rooms.push(RoomLoad { id, count: 0 });
+                self.rooms.len() - 1
+            });
+            let room = &mut self.rooms[fresh.room];
+            room.count += 1;
+            fresh.place = room.count;
         }
     }
 
-    /// The verdicts in the order of the appends. `ids` follow `fresh`; they are read only where the room got numbers.
-    pub(super) fn verdicts(self, appends: usize, rooms: &[RoomGot], ids: &[ChatId], push_owed: bool) -> Vec<Attempt> {
-        let mut verdicts: Vec<Option<Attempt>> = (0..appends).map(|_| None).collect();
-        let done: Vec<(usize, Result<Chat, Option<Refusal>>)> =
-            self.fresh.iter().zip(ids).map(|(fresh, id)| (fresh.at, chat(fresh, *id, rooms[fresh.room]))).collect();
-        for (at, of) in self.repeats {
-            verdicts[at] = Some(match &done[of].1 {
-                Ok(chat) => Attempt::Done(Ok(Stored::Again(chat.clone()))),
-                Err(refusal) => refused(*refusal),
-            });
+    /// One push per room and receiver, for the newest chat; none in notes to self.
+    fn plan_pushes(&mut self) {
+        for fresh in &self.fresh {
+            let (room, receiver_id, place) = (fresh.room, fresh.append.receiver_id, fresh.place);
+            if receiver_id == fresh.append.sender_id {
+                continue;
+            }
+            match self.pushes.iter_mut().rev().find(|push| push.room == room && push.receiver_id == receiver_id) {
+                Some(push) => push.place = place,
+                None => self.pushes.push(PlannedPush { room, receiver_id, place }),
+            }
         }
-        for (at, result) in done {
-            verdicts[at] = Some(match result {
-                Ok(chat) => Attempt::Done(Ok(Stored::New { chat, push_owed })),
-                Err(refusal) => refused(refusal),
-            });
-        }
-        for (at, outcome) in self.settled {
-            verdicts[at] = Some(Attempt::Done(outcome));
-        }
-        verdicts.into_iter().map(|v| v.unwrap_or(Attempt::Done(Err(Refusal::Failed)))).collect()
+    }
+
+    /// The attempts in the order of the appends. `rooms` follow [`Plan::rooms`] and `ids` [`Plan::fresh`]; an id counts
+    /// only where the room got numbers.
+    pub(super) fn attempts(self, rooms: &[RoomResult], ids: &[ChatId], push_pending: bool) -> Vec<Attempt> {
+        let attempt = |at: usize, stored: &dyn Fn(Chat) -> Stored| {
+            let fresh = &self.fresh[at];
+            match rooms[fresh.room] {
+                RoomResult::Numbers { first_seq, first_version, time } => {
+                    Attempt::Done(Ok(stored(chat(fresh, ids[at], first_seq, first_version, time))))
+                }
+                RoomResult::Refused(refusal) => Attempt::refused(refusal),
+                RoomResult::Locked => Attempt::Locked,
+            }
+        };
+        let outcome = |fate| match fate {
+            Fate::Insert(at) => attempt(at, &|chat| Stored::New { chat, push_pending }),
+            Fate::Repeat(at) => attempt(at, &Stored::Again),
+            Fate::Known(outcome) => Attempt::Done(outcome),
+        };
+        self.fates.into_iter().map(outcome).collect()
     }
 }
 
-fn refused(refusal: Option<Refusal>) -> Attempt {
-    refusal.map_or(Attempt::Locked, |refusal| Attempt::Done(Err(refusal)))
-}
-
-fn chat(fresh: &Fresh<'_>, id: ChatId, got: RoomGot) -> Result<Chat, Option<Refusal>> {
-    let (first_seq, first_version, create_time) = match got {
-        RoomGot::Numbers { first_seq, first_version, time } => (first_seq, first_version, time),
-        RoomGot::Refused(refusal) => return Err(Some(refusal)),
-        RoomGot::Locked => return Err(None),
+/// Finds the appends that need a row. Their rooms and places are given later.
+fn sort<'a>(
+    appends: &[&'a Append],
+    keys: &[Option<ClientKey>],
+    known: &HashMap<ClientKey, Known>,
+) -> (Vec<Fate>, Vec<Fresh<'a>>) {
+    let mut fresh: Vec<Fresh<'a>> = Vec::with_capacity(appends.len());
+    let mut first: HashMap<ClientKey, usize> = HashMap::new();
+    let mut fate = |append: &'a Append, key: Option<ClientKey>| {
+        let first_hash = hash_of(append);
+        if let Some(key) = key {
+            if let Some(known) = known.get(&key) {
+                return Fate::Known(known.outcome(first_hash));
+            }
+            if let Some(&at) = first.get(&key) {
+                let same = fresh[at].first_hash == first_hash;
+                return if same { Fate::Repeat(at) } else { Fate::Known(Err(Refusal::ClientIdConflict)) };
+            }
+            first.insert(key, fresh.len());
+        }
+        fresh.push(Fresh { append, key, first_hash, folded: append.content.folded(), room: 0, place: 0 });
+        Fate::Insert(fresh.len() - 1)
     };
+    let fates = appends.iter().zip(keys).map(|(append, key)| fate(append, *key)).collect();
+    (fates, fresh)
+}
+
+fn chat(fresh: &Fresh<'_>, id: ChatId, first_seq: Seq, first_version: Version, create_time: Micros) -> Chat {
     let append = fresh.append;
-    Ok(Chat {
+    Chat {
         id,
         chatroom_id: append.chatroom_id,
         seq: first_seq + fresh.place - 1,
@@ -174,13 +169,14 @@ fn chat(fresh: &Fresh<'_>, id: ChatId, got: RoomGot) -> Result<Chat, Option<Refu
         create_time,
         edit_time: None,
         delete_time: None,
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::chat::{ClientId, Content};
+    use crate::domain::chat::{ClientId, Content, first_hash};
+    use crate::store::writer::client_ids::client_keys;
 
     fn append(room: i64, sender: i64, client_id: Option<&str>, content: &str) -> Append {
         Append {
@@ -192,13 +188,13 @@ mod tests {
         }
     }
 
-    fn outcomes(appends: &[Append], known: &HashMap<ClientKey, Known>, got: &[RoomGot]) -> Vec<String> {
+    fn outcomes(appends: &[Append], known: &HashMap<ClientKey, Known>, rooms: &[RoomResult]) -> Vec<String> {
         let appends: Vec<&Append> = appends.iter().collect();
         let plan = Plan::new(&appends, &client_keys(&appends), known);
         let ids: Vec<ChatId> = (100..).map(ChatId::new).take(plan.fresh.len()).collect();
-        plan.verdicts(appends.len(), got, &ids, false)
+        plan.attempts(rooms, &ids, false)
             .into_iter()
-            .map(|verdict| match verdict {
+            .map(|attempt| match attempt {
                 Attempt::Done(Ok(Stored::New { chat, .. })) => format!("new {} at {}", chat.seq, chat.id),
                 Attempt::Done(Ok(Stored::Again(chat))) => format!("again {}", chat.seq),
                 Attempt::Done(other) => format!("{other:?}"),
@@ -207,13 +203,13 @@ mod tests {
             .collect()
     }
 
-    const FROM_5: RoomGot =
-        RoomGot::Numbers { first_seq: Seq::new(5), first_version: Version::new(9), time: Micros(0) };
+    const FROM_5: RoomResult =
+        RoomResult::Numbers { first_seq: Seq::new(5), first_version: Version::new(9), time: Micros(0) };
 
     #[test]
-    fn places_are_given_per_room_in_the_order_of_the_batch() {
+    fn places_follow_the_order_of_each_rooms_chats() {
         let batch = [append(1, 1, None, "a"), append(2, 1, None, "b"), append(1, 2, None, "c")];
-        let from_1 = RoomGot::Numbers { first_seq: Seq::FIRST, first_version: Version::FIRST, time: Micros(0) };
+        let from_1 = RoomResult::Numbers { first_seq: Seq::FIRST, first_version: Version::FIRST, time: Micros(0) };
         assert_eq!(
             outcomes(&batch, &HashMap::new(), &[FROM_5, from_1]),
             ["new 5 at 100", "new 1 at 101", "new 6 at 102"]
@@ -221,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_id_repeated_within_a_batch_is_stored_once() {
+    fn a_client_id_repeated_within_a_plan_is_stored_once() {
         let batch = [
             append(1, 1, Some("x"), "a"),
             append(1, 1, Some("x"), "a"),
@@ -261,23 +257,23 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_is_owed_the_newest_chat_once() {
+    fn a_receiver_gets_one_push_for_the_newest_chat() {
         let batch = [append(1, 1, None, "a"), append(1, 2, None, "b"), append(1, 1, None, "c")];
         let appends: Vec<&Append> = batch.iter().collect();
         let plan = Plan::new(&appends, &client_keys(&appends), &HashMap::new());
         assert_eq!(
-            plan.owed,
+            plan.pushes,
             [
-                PendingPush { room: 0, receiver_id: 2.into(), place: 3 },
-                PendingPush { room: 0, receiver_id: 1.into(), place: 2 }
+                PlannedPush { room: 0, receiver_id: 2.into(), place: 3 },
+                PlannedPush { room: 0, receiver_id: 1.into(), place: 2 }
             ]
         );
     }
 
     #[test]
-    fn a_refused_or_locked_room_costs_only_its_own_chats() {
+    fn a_refused_or_locked_room_affects_only_its_own_chats() {
         let batch = [append(1, 1, None, "a"), append(2, 1, None, "b"), append(3, 1, None, "c")];
-        let got = [RoomGot::Refused(Refusal::Closed), RoomGot::Locked, FROM_5];
+        let got = [RoomResult::Refused(Refusal::Closed), RoomResult::Locked, FROM_5];
         assert_eq!(outcomes(&batch, &HashMap::new(), &got), ["Err(Closed)", "locked", "new 5 at 102"]);
     }
 }

@@ -1,131 +1,115 @@
-//! The writer's loop: takes what waits, commits it, tells the rooms; parks what finds its room locked.
+//! The writer's task: takes the commands that wait, commits them and hands out the outcomes; parks commands whose rooms
+//! are locked.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sea_orm::DbBackend;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::command::{Attempt, Command, Outcome, OutcomeSink, Refusal, Stored, Submission};
+use super::database::Database;
 use super::parked::Parked;
-use super::watermarks;
-use super::watermarks::WatermarkQueue;
-use super::{Command, MovedWatermark, Outcome, OutcomeSink, Refusal, Submission, Tally, Watching, postgres, sqlite};
-use crate::domain::{ChatroomId, Seq};
-use crate::store::StoreError;
-use crate::store::chats::is_duplicate;
-use crate::store::connect::Opened;
+use super::watermarks::{WatermarkObserver, WatermarkQueue, WatermarkRow};
+use crate::domain::ChatroomId;
+use crate::metrics::writer::Tally;
+use crate::store::error::StoreError;
 
-/// Rows in one transaction: enough to make the commit's cost small, few enough to keep it short. On PostgreSQL a
-/// batch draws one number for up to 512 chat ids (the migration's INCREMENT BY).
-const BATCH_MAX: usize = 400;
-/// Bytes of content in one transaction.
-const BATCH_BYTES_MAX: usize = 4 << 20;
-/// Chats that wait for locked rooms, all together; one more is refused.
+/// The most commands that wait; a room that finds the queue full answers `busy`.
+pub(super) const QUEUE_MAX: usize = 8_192;
+/// The most commands in one transaction: enough to make the commit's cost small, few enough to keep it short.
+/// PostgreSQL draws one number for up to 512 chat ids (the migration's INCREMENT BY).
+const COMMANDS_MAX: usize = 400;
+/// The bytes of content at which a transaction takes no further command.
+const BYTES_MAX: usize = 4 << 20;
+/// The most commands that wait for locked rooms, in all; the next one is refused.
 const PARKED_MAX: usize = 4_096;
-/// Whoever waited so long for watermarks that could not be moved shall not wait for the database once more; a row that
-/// somebody has locked takes less.
+/// When a failed update of watermarks took this long, the commands that waited behind it are refused: they shall not
+/// wait for the database a second time. A row that another transaction has locked takes less.
 const WAITED_MAX: Duration = Duration::from_millis(1_500);
 
-/// The writer's loop; `app` runs it on the thread of the rooms.
+/// What the task and its handles share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) watermarks: Arc<WatermarkQueue>,
+    pub(super) observer: Arc<OnceLock<Arc<dyn WatermarkObserver>>>,
+    /// Submitted commands without an outcome.
+    pub(super) in_flight: Arc<AtomicUsize>,
+    pub(super) metrics: Arc<Tally>,
+}
+
+/// The writer's task; `app` runs it on a thread of the rooms.
 pub struct WriterTask {
     queue: mpsc::Receiver<Submission>,
-    moves: Arc<WatermarkQueue>,
-    watcher: Watching,
-    in_flight: Arc<AtomicUsize>,
-    tally: Arc<Tally>,
+    shared: Shared,
     database: Database,
     parked: Parked,
 }
 
-enum Database {
-    Sqlite(sqlite::Sqlite),
-    Postgres(Box<postgres::Postgres>),
-}
-
-/// What a room is told after a commit: outcomes by ticket.
-type ForRoom = (Arc<dyn OutcomeSink>, Vec<(u64, Outcome)>);
-
-/// What became of one command of a batch, or that its room is locked by something else.
-pub(crate) enum Attempt {
-    Done(Outcome),
-    Locked,
-}
+/// The outcomes of one room's commands, by ticket.
+type RoomOutcomes = (Arc<dyn OutcomeSink>, Vec<(u64, Outcome)>);
 
 impl WriterTask {
-    pub(super) fn new(
-        queue: mpsc::Receiver<Submission>,
-        moves: Arc<WatermarkQueue>,
-        watcher: Watching,
-        in_flight: Arc<AtomicUsize>,
-        tally: Arc<Tally>,
-        opened: &Opened,
-        push_grace: Duration,
-    ) -> Self {
-        let database = match opened.backend {
-            DbBackend::Postgres => {
-                Database::Postgres(Box::new(postgres::Postgres::new(opened.writes.clone(), push_grace)))
-            }
-            _ => Database::Sqlite(sqlite::Sqlite::new(opened.writes.clone(), push_grace)),
-        };
-        Self { queue, moves, watcher, in_flight, tally, database, parked: Parked::default() }
+    pub(super) fn new(queue: mpsc::Receiver<Submission>, shared: Shared, database: Database) -> Self {
+        Self { queue, shared, database, parked: Parked::default() }
     }
 
-    /// Writes until every handle is gone, then flushes the last watermarks.
+    /// Writes until every handle is dropped, then writes the last watermarks.
     pub async fn run(mut self) {
-        while let Some(batch) = self.next_batch().await {
-            self.write(batch).await;
-            let asked = Instant::now();
-            if let Some(due) = self.moves.take_due()
+        while let Some(submissions) = self.next_submissions().await {
+            self.write(submissions).await;
+            let begun = Instant::now();
+            if let Some(due) = self.shared.watermarks.take_due()
                 && let Err(error) = self.move_watermarks(&due).await
             {
-                tracing::debug!(error = &error as &dyn std::error::Error, "watermarks wait for the database");
-                self.moves.put_back(due);
-                if asked.elapsed() >= WAITED_MAX {
+                tracing::debug!(error = &error as &dyn Error, "watermarks wait for the database");
+                self.shared.watermarks.put_back(due);
+                if begun.elapsed() >= WAITED_MAX {
                     self.refuse_waiting();
                 }
             }
         }
-        let last = self.moves.take();
+        let last = self.shared.watermarks.take();
         if let Err(error) = self.move_watermarks(&last).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the last watermarks were not stored");
+            tracing::warn!(error = &error as &dyn Error, "the last watermarks were not stored");
         }
     }
 
-    /// What to write next; may be empty when only watermarks are due. `None` when nobody can hand in any more.
-    async fn next_batch(&mut self) -> Option<Vec<Submission>> {
-        self.tally.parked.set(self.parked.count);
-        let mut batch = Vec::new();
+    /// The commands of the next transaction; none where only watermarks are due. `None` once every handle is dropped.
+    async fn next_submissions(&mut self) -> Option<Vec<Submission>> {
+        self.shared.metrics.parked.set(self.parked.count);
+        let mut submissions = Vec::new();
         if self.parked.retry_at.is_none_or(|at| at > Instant::now()) {
             let retry_at = self.parked.retry_at;
             tokio::select! {
-                next = self.queue.recv() => self.admit(next?, &mut batch),
-                () = self.moves.due() => {}
+                next = self.queue.recv() => self.admit(next?, &mut submissions),
+                () = self.shared.watermarks.due() => {}
                 () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {}
             }
         }
         let mut bytes = 0;
         if self.parked.retry_at.is_some_and(|at| at <= Instant::now()) {
-            let retried = self.parked.take(BATCH_MAX / 2);
+            let retried = self.parked.take(COMMANDS_MAX / 2);
             bytes = retried.iter().map(|submission| submission.command.bytes()).sum();
-            batch.splice(0..0, retried);
+            submissions.splice(0..0, retried);
         }
-        while batch.len() < BATCH_MAX
-            && bytes < BATCH_BYTES_MAX
+        while submissions.len() < COMMANDS_MAX
+            && bytes < BYTES_MAX
             && let Ok(submission) = self.queue.try_recv()
         {
             bytes += submission.command.bytes();
-            self.admit(submission, &mut batch);
+            self.admit(submission, &mut submissions);
         }
-        Some(batch)
+        Some(submissions)
     }
 
-    /// Into the batch, or behind what waits for the same room.
-    fn admit(&mut self, submission: Submission, batch: &mut Vec<Submission>) {
+    /// Adds a command to the transaction, or parks it behind the commands that wait for the same room.
+    fn admit(&mut self, submission: Submission, submissions: &mut Vec<Submission>) {
         if !self.parked.rooms.contains_key(&submission.command.chatroom_id()) {
-            batch.push(submission);
+            submissions.push(submission);
         } else if self.parked.count < PARKED_MAX {
             self.parked.push(submission);
         } else {
@@ -133,45 +117,60 @@ impl WriterTask {
         }
     }
 
-    async fn write(&mut self, batch: Vec<Submission>) {
-        if batch.is_empty() {
+    async fn write(&mut self, submissions: Vec<Submission>) {
+        if submissions.is_empty() {
             return;
         }
-        let commands: Vec<&Command> = batch.iter().map(|s| &s.command).collect();
+        let commands: Vec<&Command> = submissions.iter().map(|submission| &submission.command).collect();
         let begun = Instant::now();
-        let verdicts = self.database.commit(&commands).await;
-        self.tally.batch(&verdicts, begun.elapsed());
-        let outage = verdicts.iter().any(|v| matches!(v, Attempt::Done(Err(Refusal::Unavailable))));
-        let locked = self.settle(batch, verdicts);
-        self.parked.again(locked);
-        let expired = self.parked.expired();
+        let attempts = self.database.commit(&commands).await;
+        self.count(&attempts, begun.elapsed());
+        let outage = attempts.iter().any(|attempt| matches!(attempt, Attempt::Done(Err(Refusal::Unavailable))));
+        let locked = self.complete(submissions, attempts);
+        self.parked.put_back(locked);
+        let expired = self.parked.take_expired();
         self.refuse(expired);
         if outage {
             self.refuse_waiting();
         }
     }
 
-    async fn move_watermarks(&mut self, rows: &[watermarks::Row]) -> Result<(), StoreError> {
-        let mut moved = Vec::new();
-        let done = self.database.move_watermarks(rows, &mut moved).await;
-        for moved in &mut moved {
-            let row =
-                rows.binary_search_by_key(&(moved.chatroom_id, moved.chatter_id), |r| (r.chatroom_id, r.chatter_id));
-            moved.read = row.is_ok_and(|at| rows[at].read > Seq::ZERO || rows[at].sent_at.is_some());
+    fn count(&self, attempts: &[Attempt], took: Duration) {
+        let metrics = &self.shared.metrics;
+        for attempt in attempts {
+            match attempt {
+                Attempt::Done(Ok(Stored::New { .. })) => metrics.stored.add(1),
+                Attempt::Done(Ok(Stored::Edited(_))) => metrics.edited.add(1),
+                Attempt::Done(Ok(Stored::Deleted(_))) => metrics.deleted.add(1),
+                Attempt::Done(Ok(Stored::Again(_))) => metrics.again.add(1),
+                Attempt::Done(Err(Refusal::Unavailable)) => metrics.unanswered.add(1),
+                Attempt::Done(Err(_)) | Attempt::Locked => {}
+            }
         }
-        // Also what was stored before something failed: tried again, it does not move a second time.
-        if !moved.is_empty()
-            && let Some(watcher) = self.watcher.get()
-        {
-            watcher.moved(moved);
-        }
-        done
+        metrics.commands.observe(attempts.len() as f64);
+        metrics.seconds.observe(took.as_secs_f64());
     }
 
-    /// Whoever came while the database did not answer has waited as long as anybody should.
+    async fn move_watermarks(&mut self, rows: &[WatermarkRow]) -> Result<(), StoreError> {
+        let mut moved = Vec::new();
+        let result = self.database.move_watermarks(rows, &mut moved).await;
+        for moved in &mut moved {
+            let at = rows.binary_search_by_key(&moved.key(), WatermarkRow::key);
+            moved.read = at.is_ok_and(|at| rows[at].moves_read());
+        }
+        // Also after an error: what an earlier statement moved does not move again in the next try.
+        if !moved.is_empty()
+            && let Some(observer) = self.shared.observer.get()
+        {
+            observer.moved(moved);
+        }
+        result
+    }
+
+    /// Refuses the commands that gathered while the database did not answer: they have waited long enough.
     fn refuse_waiting(&mut self) {
         let mut waiting = Vec::new();
-        while waiting.len() < super::QUEUE_MAX
+        while waiting.len() < QUEUE_MAX
             && let Ok(submission) = self.queue.try_recv()
         {
             waiting.push(submission);
@@ -180,97 +179,31 @@ impl WriterTask {
     }
 
     fn refuse(&self, submissions: Vec<Submission>) {
-        let verdicts = submissions.iter().map(|_| Attempt::Done(Err(Refusal::Unavailable))).collect();
-        self.settle(submissions, verdicts);
+        let attempts = submissions.iter().map(|_| Attempt::refused(Refusal::Unavailable)).collect();
+        self.complete(submissions, attempts);
     }
 
-    /// Tells each room what became of its commands; gives back, in order, those whose rooms were locked.
-    fn settle(&self, batch: Vec<Submission>, verdicts: Vec<Attempt>) -> Vec<Submission> {
-        let mut rooms: Vec<ForRoom> = Vec::new();
-        let mut index: HashMap<ChatroomId, usize> = HashMap::new();
+    /// Hands each room the outcomes of its commands; returns, in order, the commands whose rooms were locked.
+    fn complete(&self, submissions: Vec<Submission>, attempts: Vec<Attempt>) -> Vec<Submission> {
+        let mut rooms: Vec<RoomOutcomes> = Vec::new();
+        let mut indices: HashMap<ChatroomId, usize> = HashMap::new();
         let mut locked = Vec::new();
-        let taken = batch.len();
-        for (submission, verdict) in batch.into_iter().zip(verdicts) {
-            let Attempt::Done(outcome) = verdict else {
+        let count = submissions.len();
+        for (submission, attempt) in submissions.into_iter().zip(attempts) {
+            let Attempt::Done(outcome) = attempt else {
                 locked.push(submission);
                 continue;
             };
-            let at = *index.entry(submission.command.chatroom_id()).or_insert_with(|| {
-                rooms.push((submission.home.clone(), Vec::new()));
+            let at = *indices.entry(submission.command.chatroom_id()).or_insert_with(|| {
+                rooms.push((submission.sink.clone(), Vec::new()));
                 rooms.len() - 1
             });
             rooms[at].1.push((submission.ticket, outcome));
         }
-        for (home, outcomes) in rooms {
-            home.settled(outcomes);
+        for (sink, outcomes) in rooms {
+            sink.complete(outcomes);
         }
-        self.in_flight.fetch_sub(taken - locked.len(), Ordering::Relaxed);
+        self.shared.in_flight.fetch_sub(count - locked.len(), Ordering::Relaxed);
         locked
-    }
-}
-
-impl Database {
-    async fn commit(&mut self, commands: &[&Command]) -> Vec<Attempt> {
-        let mut tried = self.try_commit(commands).await;
-        // Another instance has stored one of these client_ids since they were looked up: now it is found.
-        if commands.len() > 1 && matches!(&tried, Err(StoreError::Failed(error)) if is_duplicate(error)) {
-            tried = self.try_commit(commands).await;
-        }
-        match tried {
-            Ok(verdicts) => verdicts,
-            Err(StoreError::Unavailable(error)) => {
-                let error = error.as_ref().map(ToString::to_string);
-                tracing::warn!(error, chats = commands.len(), "a batch was not stored: the database does not answer");
-                commands.iter().map(|_| Attempt::Done(Err(Refusal::Unavailable))).collect()
-            }
-            // Another instance has stored the same client_id since it was looked up: the next time it is found.
-            Err(StoreError::Failed(error)) if commands.len() == 1 && is_duplicate(&error) => vec![Attempt::Locked],
-            Err(StoreError::Failed(error)) if commands.len() == 1 => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a chat could not be stored");
-                vec![Attempt::Done(Err(Refusal::Failed))]
-            }
-            Err(StoreError::Failed(_)) => self.commit_each(commands).await,
-        }
-    }
-
-    /// One bad row must not fail its neighbours: each on its own, for as long as the database answers.
-    async fn commit_each(&mut self, commands: &[&Command]) -> Vec<Attempt> {
-        let mut verdicts = Vec::with_capacity(commands.len());
-        let mut locked = HashSet::new();
-        let mut answers = true;
-        for command in commands {
-            let room = command.chatroom_id();
-            let verdict = match answers {
-                false => Attempt::Done(Err(Refusal::Unavailable)),
-                // Behind a command of its room that has to wait.
-                true if locked.contains(&room) => Attempt::Locked,
-                true => Box::pin(self.commit(&[command])).await.remove(0),
-            };
-            match &verdict {
-                Attempt::Locked => drop(locked.insert(room)),
-                Attempt::Done(Err(Refusal::Unavailable)) => answers = false,
-                Attempt::Done(_) => {}
-            }
-            verdicts.push(verdict);
-        }
-        verdicts
-    }
-
-    async fn try_commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.commit(commands).await,
-            Self::Postgres(postgres) => postgres.commit(commands).await,
-        }
-    }
-
-    async fn move_watermarks(
-        &mut self,
-        rows: &[watermarks::Row],
-        moved: &mut Vec<MovedWatermark>,
-    ) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
-            Self::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
-        }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use entity::{chat, chatroom, chatter, device, member, push_outbox, sign_in};
+use entity::{chat, chatroom, chatter, device, sign_in};
 use sea_orm::{
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, PaginatorTrait,
     QueryFilter, QueryOrder, Statement,
 };
+
+use super::tables::{member, push_outbox};
 
 /// Which database a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

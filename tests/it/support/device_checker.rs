@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use entity::{chat, chatroom, member};
+use entity::{chat, chatroom};
 
 use super::database::Dump;
 use super::device::Device;
 use super::device_view::{Entry, RoomView};
+use super::tables::member;
 
 /// The server counts no further in a room (`store/unread.rs`): so many unread chats mean "as many, or more".
 const UNREAD_COUNTED: i64 = 1_000;

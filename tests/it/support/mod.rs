@@ -34,6 +34,7 @@ pub mod secrets;
 pub mod seed_socket;
 pub mod server;
 pub mod sockets_open;
+pub mod tables;
 pub mod token;
 pub mod wait;
 

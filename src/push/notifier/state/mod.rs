@@ -164,7 +164,7 @@ impl State {
                 return;
             }
             Decision::Keep { wait, attempts } => {
-                self.ended.push(Settlement { lease, ends: false, wait, attempts, gone: Vec::new() });
+                self.ended.push(Settlement { lease, ends: false, wait, attempts, dead_tokens: Vec::new() });
                 return;
             }
             Decision::Satisfied => self.counters.count_satisfied(1),
@@ -178,7 +178,7 @@ impl State {
                 );
             }
         }
-        self.ended.push(Settlement { lease, ends: true, wait: Duration::ZERO, attempts: 0, gone: Vec::new() });
+        self.ended.push(Settlement { lease, ends: true, wait: Duration::ZERO, attempts: 0, dead_tokens: Vec::new() });
     }
 
     /// Claimed, but what decides over them could not be read: they are given back as soon as that can be written.
@@ -218,7 +218,7 @@ impl State {
         } else if sent.unfinished {
             wait = Duration::ZERO;
         }
-        self.ended.push(Settlement { lease, ends, wait, attempts, gone: sent.gone });
+        self.ended.push(Settlement { lease, ends, wait, attempts, dead_tokens: sent.gone });
     }
 
     fn count(&self, sent: &Sent) {
@@ -271,7 +271,7 @@ impl State {
     /// Back as if it had never been claimed.
     fn keep(&mut self, lease: Lease, wait: Duration) {
         let attempts = lease.attempts.saturating_sub(1);
-        self.ended.push(Settlement { lease, ends: false, wait, attempts, gone: Vec::new() });
+        self.ended.push(Settlement { lease, ends: false, wait, attempts, dead_tokens: Vec::new() });
     }
 
     /// The database took them, or refused and gets them again at the next tick; a drain does not wait for that, as

@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
 use crate::push::tests::chat;
+use crate::store::outbox::ClaimCause;
 
 const S: Duration = Duration::from_secs(1);
 
@@ -22,7 +23,7 @@ fn owed(room: i64, age: Duration, tokens: &[&str]) -> PendingPush {
     let newest = Chat { chatroom_id, receiver_id, seq: 7.into(), create_time, ..chat("hello") };
     let due_time = claim_time.plus(60 * S);
     PendingPush {
-        lease: Lease { key, to_seq: 7.into(), create_time, due_time, attempts: 1, claim_time, hurried: true },
+        lease: Lease { key, to_seq: 7.into(), create_time, due_time, attempts: 1, claim_time, cause: ClaimCause::Hint },
         newest: Some(newest),
         oldest_create_time: Some(create_time),
         tokens: tokens.iter().map(|t| DeviceToken::new((*t).to_owned())).collect(),
@@ -79,7 +80,7 @@ fn a_live_socket_moves_the_time_only_within_the_grace() {
 #[test]
 fn who_confirmed_until_just_now_is_given_the_grace_wherever_they_are() {
     let mut due = owed(1, S, &["t"]);
-    due.lease.hurried = false;
+    due.lease.cause = ClaimCause::Due;
     assert_eq!(verdict(due.clone(), false), Decision::Keep { wait: 2 * S, attempts: 0 });
     due.lease.attempts = 2;
     assert!(matches!(verdict(due, false), Decision::Push { .. }), "after a failure");
@@ -110,7 +111,7 @@ fn an_accepted_push_ends_the_row_or_keeps_it_for_the_gap() {
     let (mut state, now) = (state(), Instant::now());
     let job = jobs(&mut state, vec![owed(1, S, &["t"])], now).remove(0);
     state.sent(sent(job.clone()), 0.5, now);
-    let end = Settlement { lease: job.lease, ends: true, wait: 5 * S, attempts: 1, gone: vec![] };
+    let end = Settlement { lease: job.lease, ends: true, wait: 5 * S, attempts: 1, dead_tokens: vec![] };
     assert_eq!(settlements(state.effects(now)), [end]);
     assert_eq!(state.counters.accepted(), 1);
 }

@@ -1,7 +1,8 @@
-//! A batch on PostgreSQL: one statement that commits itself, so that no lock is held over a round trip.
+//! The writer on PostgreSQL: new chats are one statement that commits itself, so that no lock is held over a round
+//! trip.
 //!
-//! Rooms are locked in id order with SKIP LOCKED; those that something else holds are tried again with the next
-//! batch. The writer keeps a connection of its own: a pool would ask it for a sign of life after every batch.
+//! Rooms are locked in id order with SKIP LOCKED; commands for a room that another transaction holds are tried again
+//! later. The writer keeps a connection of its own: a pool would test it after every transaction.
 
 mod statements;
 
@@ -11,55 +12,50 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::postgres::{PgConnection, PgRow};
 use sea_orm::sqlx::{self, Row as _};
 
-use statements::{ALTER, APPEND_FULL, APPEND_PLAIN, LOOK_UP, MOVE_INPUT};
+use statements::{APPEND_FULL, APPEND_PLAIN, FIND_CLIENT_IDS, MOVE_WATERMARKS, MUTATE};
 
-use super::plan::{ClientKey, Fresh, Known, Plan, RoomGot, client_keys};
-use super::task::Attempt;
-use super::watermarks::{MOVE_SQL, Row, moved_of};
-use super::{Append, Change, Command, MovedWatermark, Mutation, Outcome, Refusal, Stored};
+use super::client_ids::{ClientKey, Known, client_keys, known_of};
+use super::command::{Append, Attempt, Command, Mutate, Mutation, Refusal, Stored};
+use super::plan::{Fresh, Plan, RoomResult};
+use super::watermark_sql::moved_of;
+use super::watermarks::{MovedWatermark, WatermarkRow};
+use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
-use crate::store::chats::{chat_of, known_of, model_of};
-use crate::store::pool::{Pool, is_outage_sqlx};
-use crate::store::{DEADLINE, StoreError};
+use crate::store::error::{StoreError, is_sqlx_outage};
+use crate::store::pool::{DEADLINE, Pool};
+use crate::store::rows::{chat_of, chat_row};
 
 pub(super) struct Postgres {
     writes: Pool,
     grace_us: i64,
     connection: Option<PgConnection>,
-    move_sql: String,
 }
 
 impl Postgres {
     pub(super) fn new(writes: Pool, push_grace: Duration) -> Self {
-        Self {
-            writes,
-            grace_us: micros(push_grace),
-            connection: None,
-            move_sql: MOVE_SQL.replace("{input}", MOVE_INPUT),
-        }
+        Self { writes, grace_us: micros(push_grace), connection: None }
     }
 
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
         let grace_us = self.grace_us;
-        self.within_deadline(async |db| batch(db, commands, grace_us).await).await
+        self.within_deadline(async |db| carry_out(db, commands, grace_us).await).await
     }
 
     pub(super) async fn move_watermarks(
         &mut self,
-        rows: &[Row],
+        rows: &[WatermarkRow],
         moved: &mut Vec<MovedWatermark>,
     ) -> Result<(), StoreError> {
-        let column = |of: fn(&Row) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
-        let sql = self.move_sql.clone();
+        let column = |of: fn(&WatermarkRow) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
         let found = self.within_deadline(async |db| {
-            sqlx::query(sqlx::AssertSqlSafe(sql))
+            sqlx::query(MOVE_WATERMARKS.as_str())
                 .bind(column(|r| r.chatroom_id.get()))
                 .bind(column(|r| r.chatter_id.get()))
                 .bind(column(|r| r.from.get()))
                 .bind(column(|r| r.delivered.get()))
                 .bind(column(|r| r.read.get()))
-                .bind(column(Row::sent_at_or_minus_1))
+                .bind(column(WatermarkRow::sent_at_or_minus_1))
                 .fetch_all(db)
                 .await
         });
@@ -69,21 +65,21 @@ impl Postgres {
         Ok(())
     }
 
-    /// Runs on the writer's own connection; one that failed or did not answer is thrown away.
+    /// Runs on the writer's own connection, which is dropped if it failed or did not answer.
     async fn within_deadline<T>(
         &mut self,
-        ask: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+        query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
-        let asked = Instant::now();
+        let begun = Instant::now();
         let (writes, slot) = (self.writes.clone(), &mut self.connection);
         let answer = tokio::time::timeout(DEADLINE, async move {
             let mut connection = match slot.take() {
                 Some(connection) => connection,
                 None => connect(&writes).await?,
             };
-            let answer = ask(&mut connection).await;
-            // A refusal by the database leaves the connection sound, unless it ends it (57P01 and its like) or its plans are of
-            // a table that has changed since (0A000); nothing else does.
+            let answer = query(&mut connection).await;
+            // Of all errors only a refusal by the database leaves the connection sound, and not if it ends the
+            // connection (57P01 and its like) or says that a table has changed under the prepared plans (0A000).
             let sound = match &answer {
                 Ok(_) => true,
                 Err(sqlx::Error::Database(error)) => {
@@ -99,44 +95,43 @@ impl Postgres {
         match answer.await {
             Ok(answer) => answer.map_err(StoreError::from),
             Err(_) => {
-                self.writes.replace(asked).await;
+                self.writes.replace(begun).await;
                 Err(StoreError::Unavailable(None))
             }
         }
     }
 }
 
-/// A connection of the writer's own; its few statements are planned once, for any batch.
+/// Opens the writer's own connection; its few statements are planned once, whatever their parameters.
 async fn connect(writes: &Pool) -> Result<PgConnection, sqlx::Error> {
     let mut connection = writes.db().get_postgres_connection_pool().acquire().await?.detach();
     sqlx::query("SET plan_cache_mode = force_generic_plan").execute(&mut connection).await?;
     Ok(connection)
 }
 
-async fn batch(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Vec<Attempt>, sqlx::Error> {
+async fn carry_out(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Vec<Attempt>, sqlx::Error> {
     let appends: Vec<&Append> =
         commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
     let mut appended = append_all(db, &appends, grace_us).await?.into_iter();
-    let mut verdicts = Vec::with_capacity(commands.len());
-    // What comes after a command that has to wait, waits too: the lock may be gone by now, and the older one would win.
+    let mut attempts = Vec::with_capacity(commands.len());
+    // Commands of a room keep their order: behind a locked one the later ones wait too, even if the lock has ended.
     let mut locked = HashSet::new();
     for command in commands {
-        let verdict = match command {
-            Command::Append(_) => appended.next().unwrap_or(Attempt::Done(Err(Refusal::Failed))),
-            Command::Mutation(alter) if locked.contains(&alter.chatroom_id) => Attempt::Locked,
-            // What is committed stays committed, whatever becomes of the changes after it.
-            Command::Mutation(alter) => self::alter(db, alter).await.unwrap_or_else(|error| {
-                let unavailable = is_outage_sqlx(&error);
+        let attempt = match command {
+            Command::Append(_) => appended.next().unwrap_or(Attempt::refused(Refusal::Failed)),
+            Command::Mutate(mutate) if locked.contains(&mutate.chatroom_id) => Attempt::Locked,
+            // The new chats are committed by now, so an error here must not fail the whole call.
+            Command::Mutate(mutate) => self::mutate(db, mutate).await.unwrap_or_else(|error| {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a chat could not be changed");
-                Attempt::Done(Err(if unavailable { Refusal::Unavailable } else { Refusal::Failed }))
+                Attempt::refused(if is_sqlx_outage(&error) { Refusal::Unavailable } else { Refusal::Failed })
             }),
         };
-        if matches!(verdict, Attempt::Locked) {
+        if matches!(attempt, Attempt::Locked) {
             locked.insert(command.chatroom_id());
         }
-        verdicts.push(verdict);
+        attempts.push(attempt);
     }
-    Ok(verdicts)
+    Ok(attempts)
 }
 
 async fn append_all(db: &mut PgConnection, appends: &[&Append], grace_us: i64) -> Result<Vec<Attempt>, sqlx::Error> {
@@ -144,34 +139,50 @@ async fn append_all(db: &mut PgConnection, appends: &[&Append], grace_us: i64) -
         return Ok(Vec::new());
     }
     let keys = client_keys(appends);
-    let known = look_up(db, appends, &keys).await?;
+    let known = find_client_ids(db, appends, &keys).await?;
     let plan = Plan::new(appends, &keys, &known);
     if plan.fresh.is_empty() {
-        return Ok(plan.verdicts(appends.len(), &[], &[], false));
+        return Ok(plan.attempts(&[], &[], false));
     }
-    let rows = insert(db, &plan, grace_us).await?;
-    let mut found: HashMap<ChatroomId, (RoomGot, i64)> = HashMap::with_capacity(rows.len());
-    let mut push_owed = false;
-    for row in &rows {
-        let numbers = RoomGot::Numbers {
-            first_seq: Seq::new(row.try_get(1)?),
-            first_version: Version::new(row.try_get(2)?),
-            time: Micros(row.try_get(3)?),
-        };
-        found.insert(ChatroomId::new(row.try_get(0)?), (numbers, row.try_get(4)?));
-        push_owed = row.try_get(5)?;
+    let mut stored = HashMap::with_capacity(plan.rooms.len());
+    let mut push_pending = false;
+    for row in insert(db, &plan, grace_us).await? {
+        let room = StoredRoom::of_row(&row)?;
+        push_pending = row.try_get("push_pending")?;
+        stored.insert(room.id, room);
     }
-    let mut got = Vec::with_capacity(plan.rooms.len());
+    let mut rooms = Vec::with_capacity(plan.rooms.len());
     for room in &plan.rooms {
-        got.push(match found.get(&room.id) {
-            Some((numbers, _)) => *numbers,
-            // The batch is committed by now, so a failure here must not send it round again.
-            None => why_missing(db, room.id).await.unwrap_or(RoomGot::Refused(Refusal::Unavailable)),
+        rooms.push(match stored.get(&room.id) {
+            Some(room) => room.numbers,
+            // The chats are committed by now, so an error here must not make the caller try them again.
+            None => why_missing(db, room.id).await.unwrap_or(RoomResult::Refused(Refusal::Unavailable)),
         });
     }
-    let id = |fresh: &Fresh<'_>| found.get(&fresh.append.chatroom_id).map_or(0, |(_, first)| first + fresh.place - 1);
+    let id =
+        |fresh: &Fresh<'_>| stored.get(&fresh.append.chatroom_id).map_or(0, |room| room.first_id + fresh.place - 1);
     let ids: Vec<ChatId> = plan.fresh.iter().map(id).map(ChatId::new).collect();
-    Ok(plan.verdicts(appends.len(), &got, &ids, push_owed))
+    Ok(plan.attempts(&rooms, &ids, push_pending))
+}
+
+/// A room that got its chats.
+struct StoredRoom {
+    id: ChatroomId,
+    numbers: RoomResult,
+    first_id: i64,
+}
+
+impl StoredRoom {
+    fn of_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let (first_seq, first_version) =
+            (Seq::new(row.try_get("first_seq")?), Version::new(row.try_get("first_version")?));
+        let time = Micros(row.try_get("create_time")?);
+        Ok(Self {
+            id: ChatroomId::new(row.try_get("id")?),
+            numbers: RoomResult::Numbers { first_seq, first_version, time },
+            first_id: row.try_get("first_id")?,
+        })
+    }
 }
 
 async fn insert(db: &mut PgConnection, plan: &Plan<'_>, grace_us: i64) -> Result<Vec<PgRow>, sqlx::Error> {
@@ -187,9 +198,9 @@ async fn insert(db: &mut PgConnection, plan: &Plan<'_>, grace_us: i64) -> Result
         .bind(plan.rooms.iter().map(|room| room.id.get()).collect::<Vec<i64>>())
         .bind(plan.rooms.iter().map(|room| room.count).collect::<Vec<i64>>())
         .bind(offsets)
-        .bind(plan.owed.iter().map(|owed| plan.rooms[owed.room].id.get()).collect::<Vec<i64>>())
-        .bind(plan.owed.iter().map(|owed| owed.receiver_id.get()).collect::<Vec<i64>>())
-        .bind(plan.owed.iter().map(|owed| owed.place).collect::<Vec<i64>>())
+        .bind(plan.pushes.iter().map(|push| plan.rooms[push.room].id.get()).collect::<Vec<i64>>())
+        .bind(plan.pushes.iter().map(|push| push.receiver_id.get()).collect::<Vec<i64>>())
+        .bind(plan.pushes.iter().map(|push| push.place).collect::<Vec<i64>>())
         .bind(grace_us)
         .bind(fresh.iter().map(|f| f.append.chatroom_id.get()).collect::<Vec<i64>>())
         .bind(fresh.iter().map(|f| f.place).collect::<Vec<i64>>())
@@ -207,59 +218,59 @@ async fn insert(db: &mut PgConnection, plan: &Plan<'_>, grace_us: i64) -> Result
     query.fetch_all(db).await
 }
 
-/// The chats that are already stored under one of these client_ids. Another instance may store one right after: then the
-/// unique index refuses the batch, which is tried once more.
-async fn look_up(
+/// The chats that are already stored under one of these client_ids. Another instance may store one right after: then
+/// the unique index refuses the whole statement, and the caller tries once more.
+async fn find_client_ids(
     db: &mut PgConnection,
     appends: &[&Append],
     keys: &[Option<ClientKey>],
 ) -> Result<HashMap<ClientKey, Known>, sqlx::Error> {
-    let asked: Vec<&[u8]> = keys.iter().flatten().map(ClientKey::as_slice).collect();
-    if asked.is_empty() {
+    let wanted: Vec<&[u8]> = keys.iter().flatten().map(ClientKey::as_slice).collect();
+    if wanted.is_empty() {
         return Ok(HashMap::new());
     }
-    let found = sqlx::query(LOOK_UP.as_str()).bind(asked).fetch_all(db).await?;
-    let rows = found.into_iter().map(model_of).collect::<Result<_, _>>()?;
+    let found = sqlx::query(FIND_CLIENT_IDS.as_str()).bind(wanted).fetch_all(db).await?;
+    let rows = found.into_iter().map(chat_row).collect::<Result<_, _>>()?;
     Ok(known_of(rows, appends, keys))
 }
 
-async fn why_missing(db: &mut PgConnection, chatroom_id: ChatroomId) -> Result<RoomGot, sqlx::Error> {
+/// Why a room got no chats.
+async fn why_missing(db: &mut PgConnection, chatroom_id: ChatroomId) -> Result<RoomResult, sqlx::Error> {
     let row = sqlx::query("SELECT closed_time IS NOT NULL FROM chatrooms WHERE id = $1")
         .bind(chatroom_id.get())
         .fetch_optional(db)
         .await?;
     Ok(match row {
-        None => RoomGot::Refused(Refusal::NoRoom),
-        Some(row) if row.try_get(0)? => RoomGot::Refused(Refusal::Closed),
-        Some(_) => RoomGot::Locked,
+        None => RoomResult::Refused(Refusal::NoRoom),
+        Some(row) if row.try_get(0)? => RoomResult::Refused(Refusal::Closed),
+        Some(_) => RoomResult::Locked,
     })
 }
 
-async fn alter(db: &mut PgConnection, alter: &Mutation) -> Result<Attempt, sqlx::Error> {
-    let (content, folded, deleted) = match &alter.change {
-        Change::Edit(content) => (content.as_str(), content.folded(), false),
-        Change::Delete => ("", None, true),
+async fn mutate(db: &mut PgConnection, mutate: &Mutate) -> Result<Attempt, sqlx::Error> {
+    let (content, folded, stored): (_, _, fn(Chat) -> Stored) = match &mutate.mutation {
+        Mutation::Edit(content) => (content.as_str(), content.folded(), Stored::Edited),
+        Mutation::Delete => ("", None, Stored::Deleted),
     };
-    let query = sqlx::query(ALTER.as_str())
-        .bind(alter.chatroom_id.get())
-        .bind(alter.chat_id.get())
-        .bind(alter.by.get())
+    let query = sqlx::query(MUTATE.as_str())
+        .bind(mutate.chatroom_id.get())
+        .bind(mutate.chat_id.get())
+        .bind(mutate.by.get())
         .bind(content)
         .bind(folded)
-        .bind(deleted);
-    let Some(row) = query.fetch_optional(&mut *db).await? else { return why_unchanged(db, alter).await };
-    let chat = chat_of(model_of(row)?, alter.receiver_id);
-    Ok(Attempt::Done(Ok(if deleted { Stored::Deleted(chat) } else { Stored::Edited(chat) })))
+        .bind(matches!(mutate.mutation, Mutation::Delete));
+    let Some(row) = query.fetch_optional(&mut *db).await? else { return why_unchanged(db, mutate).await };
+    Ok(Attempt::Done(Ok(stored(chat_of(chat_row(row)?, mutate.receiver_id)))))
 }
 
-async fn why_unchanged(db: &mut PgConnection, alter: &Mutation) -> Result<Attempt, sqlx::Error> {
+/// Why a chat was not changed.
+async fn why_unchanged(db: &mut PgConnection, mutate: &Mutate) -> Result<Attempt, sqlx::Error> {
     let sql = "SELECT sender_id FROM chats WHERE id = $1 AND chatroom_id = $2 AND delete_time IS NULL";
-    let row = sqlx::query(sql).bind(alter.chat_id.get()).bind(alter.chatroom_id.get()).fetch_optional(db).await?;
-    let refused: Outcome = match row {
-        None => Err(Refusal::NoChat),
-        Some(row) if row.try_get::<i64, _>(0)? != alter.by.get() => Err(Refusal::NotSender),
-        // There, and one's own: its room was locked.
-        Some(_) => return Ok(Attempt::Locked),
-    };
-    Ok(Attempt::Done(refused))
+    let row = sqlx::query(sql).bind(mutate.chat_id.get()).bind(mutate.chatroom_id.get()).fetch_optional(db).await?;
+    Ok(match row {
+        None => Attempt::refused(Refusal::NoChat),
+        Some(row) if row.try_get::<i64, _>(0)? != mutate.by.get() => Attempt::refused(Refusal::NotSender),
+        // The chat exists and is the sender's own, so its room was locked.
+        Some(_) => Attempt::Locked,
+    })
 }

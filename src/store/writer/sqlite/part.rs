@@ -1,4 +1,4 @@
-//! Up to 64 chats of a batch as the arguments of one text, and what comes back for them.
+//! Up to 64 chats of a plan as the arguments of one text, and the numbers that SQLite gives them.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,16 @@ use sea_orm::sqlx::{self, Row as _, Sqlite as Driver};
 
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
-use crate::store::writer::plan::{Fresh, PendingPush, Plan, RoomGot};
+use crate::store::writer::plan::{Fresh, Plan, PlannedPush, RoomResult};
 
-/// Chats that go with one question, and what each room gets of them.
+/// The chats of one text, and how many of them each room gets.
 pub(super) struct Part<'p, 'a> {
-    pub(super) chats: &'p [Fresh<'a>],
-    /// Rooms with how many chats each gets here.
+    chats: &'p [Fresh<'a>],
+    /// Rooms, and how many chats each gets in this text.
     rooms: Vec<(ChatroomId, i64)>,
     /// The room's index in `rooms` by its index in the plan.
     index: HashMap<usize, usize>,
-    /// Chats of the rooms that went before this part, by index in `rooms`.
+    /// How many chats of each room went before this part, by index in `rooms`.
     before: Vec<i64>,
 }
 
@@ -58,17 +58,17 @@ impl<'p, 'a> Part<'p, 'a> {
             values
                 .add_chat(self.chats.get(at).map(|fresh| (fresh, self.after(fresh.room, fresh.place).unwrap_or(0))))?;
         }
-        // What is owed for the last chat of a room in the whole batch belongs to the part that has that chat.
-        let here = |owed: &&PendingPush| {
-            self.after(owed.room, owed.place).is_some_and(|after| {
-                let at = self.index[&owed.room];
+        // A push belongs to the part that has its chat.
+        let here = |push: &&PlannedPush| {
+            self.after(push.room, push.place).is_some_and(|after| {
+                let at = self.index[&push.room];
                 (0..self.rooms[at].1).contains(&after)
             })
         };
-        let owed: Vec<&PendingPush> = plan.owed.iter().filter(here).collect();
+        let pushes: Vec<&PlannedPush> = plan.pushes.iter().filter(here).collect();
         for at in 0..size {
-            let (room, receiver, after) = owed.get(at).map_or((0, 0, 0), |owed| {
-                (plan.rooms[owed.room].id.get(), owed.receiver_id.get(), self.after(owed.room, owed.place).unwrap_or(0))
+            let (room, receiver, after) = pushes.get(at).map_or((0, 0, 0), |push| {
+                (plan.rooms[push.room].id.get(), push.receiver_id.get(), self.after(push.room, push.place).unwrap_or(0))
             });
             values.add(room)?;
             values.add(receiver)?;
@@ -79,31 +79,33 @@ impl<'p, 'a> Part<'p, 'a> {
         Ok(values.0)
     }
 
-    /// One room's numbers; where the room got chats in an earlier part, the first numbers are known already.
+    /// Reads one room's numbers. Where an earlier part had chats of the room, its first numbers stay.
     pub(super) fn take_room(
         &self,
         row: &SqliteRow,
-        rooms: &mut HashMap<ChatroomId, RoomGot>,
+        rooms: &mut HashMap<ChatroomId, RoomResult>,
     ) -> Result<(), sqlx::Error> {
         let (id, time) = (ChatroomId::new(row.try_get(0)?), Micros(row.try_get(3)?));
         let (last_seq, version) = (Seq::new(row.try_get(1)?), Version::new(row.try_get(2)?));
         let count = self.rooms.iter().find(|(room, _)| *room == id).map_or(0, |(_, count)| *count);
         let (first_seq, first_version) = (last_seq - count + 1, version - count + 1);
-        rooms.entry(id).or_insert(RoomGot::Numbers { first_seq, first_version, time });
+        rooms.entry(id).or_insert(RoomResult::Numbers { first_seq, first_version, time });
         Ok(())
     }
 
-    /// SQLite numbers the rows of one statement upwards without a gap; chats of refused rooms have none.
-    pub(super) fn give_ids(&self, mut last: i64, rooms: &HashMap<ChatroomId, RoomGot>, ids: &mut Vec<ChatId>) {
+    /// Gives the chats their ids: SQLite numbers the rows of one statement upwards without a gap, and chats of refused
+    /// rooms have no row.
+    pub(super) fn give_ids(&self, first_id: i64, rooms: &HashMap<ChatroomId, RoomResult>, ids: &mut Vec<ChatId>) {
+        let mut next = first_id;
         for fresh in self.chats {
             let stored = rooms.contains_key(&fresh.append.chatroom_id);
-            last += i64::from(stored);
-            ids.push(ChatId::new(if stored { last } else { 0 }));
+            ids.push(ChatId::new(if stored { next } else { 0 }));
+            next += i64::from(stored);
         }
     }
 }
 
-/// Arguments of a text, in its order.
+/// The arguments of a text, in its order.
 struct Arguments(SqliteArguments);
 
 impl Arguments {

@@ -1,23 +1,40 @@
-//! The SQL texts of the writer on SQLite, for 1, 2, 4 … 64 rows each, so that a few prepared texts serve every batch.
+//! The writer's SQL texts on SQLite, for 1, 2, 4 … 64 rows each, so that a few prepared texts serve any number of rows.
 //!
-//! A question costs two switches between threads, far more than a row; so what belongs together goes as one text. A
-//! text for more rows than there are is filled up with rows of chatroom 0, which does not exist.
+//! A query costs two switches between threads, far more than a row; so several statements go as one text. A text for
+//! more rows than there are is padded with rows of chatroom 0, which does not exist.
 
 use std::sync::Arc;
 
-use crate::store::writer::watermarks::MOVE_SQL;
+use crate::store::writer::watermark_sql::move_sql;
 
-/// The most rows of one text, far below SQLite's 32,766 parameters.
+/// The most rows of one text, far below SQLite's limit of 32,766 parameters.
 pub(super) const ROWS_MAX: usize = 64;
 
-/// Which text, by the number of rows: 1, 2, 4 … 64.
+/// The texts by number of rows.
 pub(super) struct Statements {
-    /// A batch of its own: BEGIN, rooms, chats, pushes owed, COMMIT.
-    pub(super) whole: Sized,
-    /// The same without BEGIN and COMMIT: a part of a larger batch.
-    pub(super) part: Sized,
+    /// New chats in a transaction of their own.
+    pub(super) whole: AppendTexts,
+    /// New chats as a part of a larger transaction.
+    pub(super) part: AppendTexts,
     /// Watermarks.
-    pub(super) moves: Sized,
+    pub(super) watermarks: Sized,
+}
+
+/// The texts that store new chats.
+pub(super) struct AppendTexts {
+    /// The statements of each text, in order.
+    pub(super) steps: &'static [Step],
+    pub(super) sized: Sized,
+}
+
+/// One statement of a text that stores new chats.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    Begin,
+    UpdateRooms,
+    InsertChats,
+    UpsertPushes,
+    Commit,
 }
 
 /// One text per size.
@@ -25,10 +42,33 @@ pub(super) struct Sized(Vec<Arc<str>>);
 
 impl Statements {
     pub(super) fn new() -> Self {
+        use Step::{Begin, Commit, InsertChats, UpdateRooms, UpsertPushes};
         Self {
-            whole: Sized::of(|rows| format!("BEGIN IMMEDIATE; {}; COMMIT", append(rows))),
-            part: Sized::of(append),
-            moves: Sized::of(moves),
+            whole: AppendTexts::of(&[Begin, UpdateRooms, InsertChats, UpsertPushes, Commit]),
+            part: AppendTexts::of(&[UpdateRooms, InsertChats, UpsertPushes]),
+            watermarks: Sized::of(|rows| {
+                let values = format!("VALUES {}", places(rows, 6));
+                move_sql(&values).replace("GREATEST(", "max(").replace("LEAST(", "min(")
+            }),
+        }
+    }
+}
+
+impl AppendTexts {
+    fn of(steps: &'static [Step]) -> Self {
+        let text = |rows| steps.iter().map(|step| step.sql(rows)).collect::<Vec<_>>().join(";\n");
+        Self { steps, sized: Sized::of(text) }
+    }
+}
+
+impl Step {
+    fn sql(self, rows: usize) -> String {
+        match self {
+            Self::Begin => "BEGIN IMMEDIATE".to_owned(),
+            Self::UpdateRooms => update_rooms(rows),
+            Self::InsertChats => insert_chats(rows),
+            Self::UpsertPushes => upsert_pushes(rows),
+            Self::Commit => "COMMIT".to_owned(),
         }
     }
 }
@@ -45,7 +85,7 @@ impl Sized {
     }
 }
 
-/// How many rows the text for so many has.
+/// How many rows the smallest text has that holds this many.
 pub(super) fn size_for(rows: usize) -> usize {
     rows.clamp(1, ROWS_MAX).next_power_of_two()
 }
@@ -56,36 +96,41 @@ fn places(rows: usize, columns: usize) -> String {
     vec![row; rows].join(",")
 }
 
-/// Parameters: per room id and count, then the clock; per chat room, how many follow it in its room, sender, content,
-/// folded, client_id, client_key, first_hash; per push owed room, receiver, how many chats follow, then clock and due time.
-/// CROSS JOIN keeps the order, so that ids grow with seq.
-fn append(rows: usize) -> String {
-    let (rooms, chats, owed) = (places(rows, 2), places(rows, 8), places(rows, 3));
+/// Parameters: per room its id and how many chats it gets, then the clock.
+fn update_rooms(rows: usize) -> String {
     format!(
-        "WITH i(id, n) AS (VALUES {rooms})
+        "WITH i(id, n) AS (VALUES {})
 UPDATE chatrooms SET last_seq = last_seq + i.n, version = version + i.n, last_chat_time = max(last_chat_time, ?)
 FROM i WHERE chatrooms.id = i.id AND closed_time IS NULL
-RETURNING chatrooms.id, last_seq, version, last_chat_time;
-WITH c(room, after, sender, content, folded, client_id, client_key, first_hash) AS (VALUES {chats})
-INSERT INTO chats (chatroom_id, seq, version, sender_id, content, create_time, folded, client_id, client_key, first_hash)
-SELECT r.id, r.last_seq - c.after, r.version - c.after, c.sender, c.content, r.last_chat_time, c.folded, c.client_id,
-  c.client_key, c.first_hash
-FROM c CROSS JOIN chatrooms r WHERE r.id = c.room AND r.closed_time IS NULL;
-WITH o(room, receiver, after) AS (VALUES {owed})
-INSERT INTO push_outbox (chatroom_id, receiver_id, to_seq, create_time, due_time)
-SELECT r.id, o.receiver, r.last_seq - o.after, ?, ? FROM o CROSS JOIN chatrooms r
-WHERE r.id = o.room AND r.closed_time IS NULL AND EXISTS (SELECT 1 FROM devices WHERE chatter_id = o.receiver)
-ON CONFLICT (chatroom_id, receiver_id) DO UPDATE SET to_seq = excluded.to_seq"
+RETURNING chatrooms.id, last_seq, version, last_chat_time",
+        places(rows, 2)
     )
 }
 
-fn moves(rows: usize) -> String {
-    let input = format!(
-        "(SELECT column1 AS chatroom_id, column2 AS chatter_id, column3 AS proof_from, column4 AS delivered,
-         column5 AS read, column6 AS sent_at FROM (VALUES {})) i",
-        places(rows, 6)
-    );
-    MOVE_SQL.replace("GREATEST(", "max(").replace("LEAST(", "min(").replace("{input}", &input)
+/// Parameters: per chat its room, how many chats follow it there, sender, content, folded, client_id, client_key and
+/// first_hash. CROSS JOIN keeps their order, so that ids grow with seq.
+fn insert_chats(rows: usize) -> String {
+    format!(
+        "WITH c(room, after, sender, content, folded, client_id, client_key, first_hash) AS (VALUES {})
+INSERT INTO chats (chatroom_id, seq, version, sender_id, content, create_time, folded, client_id, client_key,
+  first_hash)
+SELECT r.id, r.last_seq - c.after, r.version - c.after, c.sender, c.content, r.last_chat_time, c.folded, c.client_id,
+  c.client_key, c.first_hash
+FROM c CROSS JOIN chatrooms r WHERE r.id = c.room AND r.closed_time IS NULL",
+        places(rows, 8)
+    )
+}
+
+/// Parameters: per push its room, receiver and how many chats follow there, then the clock and the due time.
+fn upsert_pushes(rows: usize) -> String {
+    format!(
+        "WITH o(room, receiver, after) AS (VALUES {})
+INSERT INTO push_outbox (chatroom_id, receiver_id, to_seq, create_time, due_time)
+SELECT r.id, o.receiver, r.last_seq - o.after, ?, ? FROM o CROSS JOIN chatrooms r
+WHERE r.id = o.room AND r.closed_time IS NULL AND EXISTS (SELECT 1 FROM devices WHERE chatter_id = o.receiver)
+ON CONFLICT (chatroom_id, receiver_id) DO UPDATE SET to_seq = excluded.to_seq",
+        places(rows, 3)
+    )
 }
 
 #[cfg(test)]
@@ -97,7 +142,7 @@ mod tests {
         let sizes: Vec<usize> = [0, 1, 2, 3, 5, 33, 64, 65].into_iter().map(size_for).collect();
         assert_eq!(sizes, [1, 1, 2, 4, 8, 64, 64, 64]);
         let statements = Statements::new();
-        assert_eq!(statements.moves.text(4).matches("(?,?,?,?,?,?)").count(), 4);
+        assert_eq!(statements.watermarks.text(4).matches("(?,?,?,?,?,?)").count(), 4);
         assert_eq!(places(2, 3), "(?,?,?),(?,?,?)");
     }
 }

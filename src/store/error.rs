@@ -1,0 +1,140 @@
+//! Why the database did not answer or could not be opened, and which errors pass by themselves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
+
+/// Why the database did not carry out a statement.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database does not answer, is full, read-only or restarting; the same statement may be tried again.
+    #[error("the database does not answer")]
+    Unavailable(#[source] Option<DbErr>),
+    /// The database refused the statement: a fault of this program or of the schema.
+    #[error("the database refused")]
+    Failed(#[source] DbErr),
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        if is_outage(&error) { Self::Unavailable(Some(error)) } else { Self::Failed(error) }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::from(DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))))
+    }
+}
+
+/// Why the database could not be opened; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("DATABASE_URL must begin with sqlite: or postgres://")]
+    Scheme,
+    #[error(
+        "another hyper-chat serves this SQLite file (its lock is {0}); stop it first, or use PostgreSQL to run several"
+    )]
+    Locked(PathBuf),
+    #[error("cannot create or lock {0}: is the folder there and writable?")]
+    Lock(PathBuf, #[source] std::io::Error),
+    #[error("the database cannot be opened; is DATABASE_URL right and the server running?")]
+    Connect(#[source] DbErr),
+    #[error("the schema cannot be brought up to date; `hyper-chat migrate` shows the same error")]
+    Migrate(#[source] DbErr),
+    #[error(
+        "another instance has been bringing the schema up to date for {} s; see what it is doing (in PostgreSQL's \
+         pg_stat_activity), or wait longer with HYPER_CHAT__DATABASE__MIGRATION_WAIT_S", .0.as_secs()
+    )]
+    Migrating(Duration),
+    #[error(
+        "the schema lacks {}; run `hyper-chat migrate` first, or set HYPER_CHAT__DATABASE__MIGRATE_ON_START=true",
+        .0.join(", ")
+    )]
+    Behind(Vec<String>),
+    #[error(
+        "the schema is that of a later release: it needs a program that knows {needs}, and this one (hyper-chat {}) \
+         knows nothing after {newest}; start a newer hyper-chat, or put back a backup from before the upgrade",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Incompatible { needs: String, newest: String },
+    #[error(
+        "{0} is off, so a crash could lose acknowledged chats; turn it on, or set \
+         HYPER_CHAT__DATABASE__UNSAFE_DURABILITY=true to accept that"
+    )]
+    NotDurable(&'static str),
+}
+
+impl OpenError {
+    /// Whether another try may succeed: PostgreSQL is not reachable yet, is starting, or has no connection to spare.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect(error) | Self::Migrate(error) => is_outage(error) && !is_refused_tls(error),
+            _ => false,
+        }
+    }
+}
+
+/// Whether an error passes by itself, so that the same statement may be tried again.
+fn is_outage(error: &DbErr) -> bool {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(e))
+        | DbErr::Exec(RuntimeErr::SqlxError(e))
+        | DbErr::Query(RuntimeErr::SqlxError(e)) => is_sqlx_outage(e),
+        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
+        _ => false,
+    }
+}
+
+/// The same for the errors of sqlx, which the writer gets from its own connection.
+pub(in crate::store) fn is_sqlx_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(e) => e.code().is_some_and(|code| is_outage_code(&code)),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// SQLSTATE classes of PostgreSQL (appendix A of its manual): connection, transaction rollback and state, resources,
+/// operator intervention, system, locks, and XX000, which is also what a file beyond its size limit gives (EFBIG, where
+/// ENOSPC would be class 53). For SQLite the result codes BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN and
+/// PROTOCOL, which come as decimal numbers with the detail in the higher bits.
+fn is_outage_code(code: &str) -> bool {
+    if code.len() == 5 {
+        return ["08", "25", "40", "53", "55", "57", "58", "XX000"].iter().any(|class| code.starts_with(class));
+    }
+    code.parse::<u32>().is_ok_and(|n| matches!(n & 0xff, 5 | 6 | 7 | 8 | 10 | 13 | 14 | 15))
+}
+
+/// Whether the server speaks no TLS or shows an untrusted certificate; waiting does not change that.
+fn is_refused_tls(error: &DbErr) -> bool {
+    matches!(error, DbErr::Conn(RuntimeErr::SqlxError(e)) if matches!(**e, sqlx::Error::Tls(_)))
+}
+
+/// Whether a statement violated a unique index.
+pub(in crate::store) fn is_duplicate(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outage_codes_differ_from_fault_codes() {
+        for outage in ["57P01", "53300", "40P01", "55P03", "25006", "XX000", "5", "13", "517", "8"] {
+            assert!(is_outage_code(outage), "{outage}");
+        }
+        for fault in ["23505", "42P01", "22021", "XX001", "1", "19", "2067"] {
+            assert!(!is_outage_code(fault), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! One transaction of the writer on either database, and what happens when it fails.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::time::Duration;
+
+use sea_orm::DbBackend;
+
+use super::command::{Attempt, Command, Refusal};
+use super::postgres::Postgres;
+use super::sqlite::Sqlite;
+use super::watermarks::{MovedWatermark, WatermarkRow};
+use crate::store::error::{StoreError, is_duplicate};
+use crate::store::pool::Pool;
+
+/// The database as the writer uses it.
+pub(super) enum Database {
+    Sqlite(Box<Sqlite>),
+    Postgres(Box<Postgres>),
+}
+
+impl Database {
+    pub(super) fn new(backend: DbBackend, writes: &Pool, push_grace: Duration) -> Self {
+        match backend {
+            DbBackend::Postgres => Self::Postgres(Box::new(Postgres::new(writes.clone(), push_grace))),
+            _ => Self::Sqlite(Box::new(Sqlite::new(writes.clone(), push_grace))),
+        }
+    }
+
+    /// Carries out the commands, one attempt each, in their order.
+    pub(super) async fn commit(&mut self, commands: &[&Command]) -> Vec<Attempt> {
+        let mut tried = self.try_commit(commands).await;
+        // Another instance has stored one of these client_ids since the look-up; the second look-up finds it.
+        if commands.len() > 1 && matches!(&tried, Err(StoreError::Failed(error)) if is_duplicate(error)) {
+            tried = self.try_commit(commands).await;
+        }
+        match tried {
+            Ok(attempts) => attempts,
+            Err(StoreError::Unavailable(error)) => {
+                let error = error.as_ref().map(ToString::to_string);
+                tracing::warn!(error, commands = commands.len(), "commands were refused: the database does not answer");
+                commands.iter().map(|_| Attempt::refused(Refusal::Unavailable)).collect()
+            }
+            // The same for a single command, whose next try comes a moment later.
+            Err(StoreError::Failed(error)) if commands.len() == 1 && is_duplicate(&error) => vec![Attempt::Locked],
+            Err(StoreError::Failed(error)) if commands.len() == 1 => {
+                tracing::error!(error = &error as &dyn Error, "a chat could not be stored");
+                vec![Attempt::refused(Refusal::Failed)]
+            }
+            Err(StoreError::Failed(_)) => self.commit_each(commands).await,
+        }
+    }
+
+    /// Carries out each command in a transaction of its own, so that one bad row does not fail the others; stops when
+    /// the database no longer answers.
+    async fn commit_each(&mut self, commands: &[&Command]) -> Vec<Attempt> {
+        let mut attempts = Vec::with_capacity(commands.len());
+        let mut locked = HashSet::new();
+        let mut answers = true;
+        for command in commands {
+            let room = command.chatroom_id();
+            let attempt = if !answers {
+                Attempt::refused(Refusal::Unavailable)
+            } else if locked.contains(&room) {
+                // It keeps its place behind a command of its room that has to wait.
+                Attempt::Locked
+            } else {
+                Box::pin(self.commit(&[command])).await.pop().unwrap_or(Attempt::refused(Refusal::Failed))
+            };
+            match &attempt {
+                Attempt::Locked => {
+                    locked.insert(room);
+                }
+                Attempt::Done(outcome) => answers = answers && !matches!(outcome, Err(Refusal::Unavailable)),
+            }
+            attempts.push(attempt);
+        }
+        attempts
+    }
+
+    async fn try_commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.commit(commands).await,
+            Self::Postgres(postgres) => postgres.commit(commands).await,
+        }
+    }
+
+    /// Moves watermarks; `moved` gets those that moved, also when a later statement fails.
+    pub(super) async fn move_watermarks(
+        &mut self,
+        rows: &[WatermarkRow],
+        moved: &mut Vec<MovedWatermark>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
+            Self::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
+        }
+    }
+}
