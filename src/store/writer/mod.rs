@@ -8,7 +8,7 @@ mod parked;
 mod plan;
 mod postgres;
 mod sqlite;
-pub(crate) mod task;
+mod task;
 mod watermarks;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-pub use crate::metrics::writer::Tally;
 pub(super) use plan::{ClientKey, Known};
 pub use task::WriterTask;
 use watermarks::WatermarkQueue;
@@ -26,6 +25,7 @@ pub use watermarks::WatermarkUpdate;
 use super::connect::Opened;
 use crate::domain::chat::{Chat, ClientId, Content};
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq};
+use crate::metrics::WriterMetrics;
 
 /// Commands that may wait; a room that finds the queue full answers `busy`.
 const QUEUE_MAX: usize = 8_192;
@@ -158,7 +158,7 @@ pub struct WriterHandle {
     watcher: Watching,
     /// Commands that were handed in and not settled yet.
     in_flight: Arc<AtomicUsize>,
-    tally: Arc<Tally>,
+    metrics: Arc<WriterMetrics>,
 }
 
 impl WriterHandle {
@@ -179,8 +179,8 @@ impl WriterHandle {
 
     /// What it has counted.
     #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    pub fn metrics(&self) -> &WriterMetrics {
+        &self.metrics
     }
 
     /// Waits until the watermarks are written, or a second has passed; at shutdown.
@@ -209,8 +209,8 @@ pub(super) fn new(opened: &Opened, push_grace: Duration) -> (WriterHandle, Write
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
     let (moves, watcher, in_flight) =
         (Arc::new(WatermarkQueue::default()), Watching::default(), Arc::new(AtomicUsize::new(0)));
-    let tally = Arc::new(Tally::default());
+    let metrics = Arc::new(WriterMetrics::default());
     let run =
-        WriterTask::new(queue, moves.clone(), watcher.clone(), in_flight.clone(), tally.clone(), opened, push_grace);
-    (WriterHandle { queue: sender, moves, watcher, in_flight, tally }, run)
+        WriterTask::new(queue, moves.clone(), watcher.clone(), in_flight.clone(), metrics.clone(), opened, push_grace);
+    (WriterHandle { queue: sender, moves, watcher, in_flight, metrics }, run)
 }

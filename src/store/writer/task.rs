@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use super::parked::Parked;
 use super::watermarks;
 use super::watermarks::WatermarkQueue;
-use super::{Command, MovedWatermark, Outcome, OutcomeSink, Refusal, Submission, Tally, Watching, postgres, sqlite};
+use super::{Command, MovedWatermark, Outcome, OutcomeSink, Refusal, Stored, Submission, Watching, postgres, sqlite};
 use crate::domain::{ChatroomId, Seq};
+use crate::metrics::WriterMetrics;
 use crate::store::StoreError;
 use crate::store::chats::is_duplicate;
 use crate::store::connect::Opened;
@@ -35,7 +36,7 @@ pub struct WriterTask {
     moves: Arc<WatermarkQueue>,
     watcher: Watching,
     in_flight: Arc<AtomicUsize>,
-    tally: Arc<Tally>,
+    metrics: Arc<WriterMetrics>,
     database: Database,
     parked: Parked,
 }
@@ -49,7 +50,7 @@ enum Database {
 type ForRoom = (Arc<dyn OutcomeSink>, Vec<(u64, Outcome)>);
 
 /// What became of one command of a batch, or that its room is locked by something else.
-pub(crate) enum Attempt {
+pub(super) enum Attempt {
     Done(Outcome),
     Locked,
 }
@@ -60,7 +61,7 @@ impl WriterTask {
         moves: Arc<WatermarkQueue>,
         watcher: Watching,
         in_flight: Arc<AtomicUsize>,
-        tally: Arc<Tally>,
+        metrics: Arc<WriterMetrics>,
         opened: &Opened,
         push_grace: Duration,
     ) -> Self {
@@ -70,7 +71,7 @@ impl WriterTask {
             }
             _ => Database::Sqlite(sqlite::Sqlite::new(opened.writes.clone(), push_grace)),
         };
-        Self { queue, moves, watcher, in_flight, tally, database, parked: Parked::default() }
+        Self { queue, moves, watcher, in_flight, metrics, database, parked: Parked::default() }
     }
 
     /// Writes until every handle is gone, then flushes the last watermarks.
@@ -96,7 +97,7 @@ impl WriterTask {
 
     /// What to write next; may be empty when only watermarks are due. `None` when nobody can hand in any more.
     async fn next_batch(&mut self) -> Option<Vec<Submission>> {
-        self.tally.parked.set(self.parked.count);
+        self.metrics.commands_parked.set(self.parked.count);
         let mut batch = Vec::new();
         if self.parked.retry_at.is_none_or(|at| at > Instant::now()) {
             let retry_at = self.parked.retry_at;
@@ -140,7 +141,7 @@ impl WriterTask {
         let commands: Vec<&Command> = batch.iter().map(|s| &s.command).collect();
         let begun = Instant::now();
         let verdicts = self.database.commit(&commands).await;
-        self.tally.batch(&verdicts, begun.elapsed());
+        count_batch(&self.metrics, &verdicts, begun.elapsed());
         let outage = verdicts.iter().any(|v| matches!(v, Attempt::Done(Err(Refusal::Unavailable))));
         let locked = self.settle(batch, verdicts);
         self.parked.again(locked);
@@ -273,4 +274,20 @@ impl Database {
             Self::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
         }
     }
+}
+
+/// Counts the results of one transaction.
+fn count_batch(metrics: &WriterMetrics, attempts: &[Attempt], took: Duration) {
+    for attempt in attempts {
+        match attempt {
+            Attempt::Done(Ok(Stored::New { .. })) => metrics.chats_stored.add(1),
+            Attempt::Done(Ok(Stored::Edited(_))) => metrics.chats_edited.add(1),
+            Attempt::Done(Ok(Stored::Deleted(_))) => metrics.chats_deleted.add(1),
+            Attempt::Done(Ok(Stored::Again(_))) => metrics.chats_retried.add(1),
+            Attempt::Done(Err(Refusal::Unavailable)) => metrics.commands_unanswered.add(1),
+            Attempt::Done(_) | Attempt::Locked => {}
+        }
+    }
+    metrics.commit_commands.observe(attempts.len() as f64);
+    metrics.commit_seconds.observe(took.as_secs_f64());
 }
