@@ -1,6 +1,6 @@
-//! How often: rate limits per chatter, per address and per username, kept in memory by this instance.
+//! Rate limits per chatter, per address and per username, kept in the memory of this instance.
 //!
-//! `http` and the sessions ask before they do the work. Usernames are kept as keyed hashes only.
+//! The HTTP handlers and the sessions check them before they do the work. Usernames are kept as keyed hashes only.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,7 +18,7 @@ use crate::domain::chatter::username_key;
 
 type Keyed<K, C> = RateLimiter<K, DashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
-/// One rate for each of many keys; none = no limit.
+/// The same rate for each of many keys; `None` = no limit.
 struct Rate<K: Hash + Eq + Clone, C: Clock>(Option<Keyed<K, C>>);
 
 impl<K: Hash + Eq + Clone, C: Clock + Clone> Rate<K, C> {
@@ -39,18 +39,18 @@ impl<K: Hash + Eq + Clone, C: Clock + Clone> Rate<K, C> {
     }
 }
 
-/// What a chatter's device sockets may send beside chats: frames a second, as a multiple of the chats that they may send.
+/// Frames other than chats that a chatter's device sockets may send, as a multiple of the chats that they may send.
 const FRAMES_PER_SEND: u32 = 5;
 
-/// Who sends a frame.
+/// The sender of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
     Chatter(ChatterId),
-    /// Nobody has signed in on the socket yet.
+    /// The peer of a socket before sign-in.
     Address(IpAddr),
 }
 
-/// The rate limits of this instance, shared by all workers. A refusal carries the time to wait (`Retry-After`).
+/// The rate limits of this instance, shared by all workers. A refusal holds the time to wait (`Retry-After`).
 pub struct Limits<C: Clock = DefaultClock> {
     clock: C,
     send: Rate<ChatterId, C>,
@@ -58,12 +58,12 @@ pub struct Limits<C: Clock = DefaultClock> {
     sign_in_name: Rate<u64, C>,
     sign_up: Rate<IpAddr, C>,
     frame: Rate<Sender, C>,
-    /// Keyed at random per process, so that names cannot be made to collide.
+    /// Keyed at random for each process, so that names cannot be chosen to collide.
     name_hash: RandomState,
 }
 
 impl Limits {
-    /// With the configured rates; 0 = no limit.
+    /// Limits with the configured rates; 0 = no limit.
     #[must_use]
     pub fn new(config: &config::Limits) -> Self {
         Self::with_clock(config, DefaultClock::default())
@@ -96,7 +96,7 @@ impl<C: Clock + Clone> Limits<C> {
         self.send.check(&chatter, &self.clock)
     }
 
-    /// One frame that is no chat, on any device socket of this chatter or, before anybody signs in, of this address.
+    /// One frame other than a chat, on any device socket of this chatter or, before sign-in, of this address.
     pub fn frame(&self, sender: Sender) -> Result<(), Duration> {
         let sender = match sender {
             Sender::Address(address) => Sender::Address(network(address)),
@@ -105,7 +105,8 @@ impl<C: Clock + Clone> Limits<C> {
         self.frame.check(&sender, &self.clock)
     }
 
-    /// One try to sign in, right or wrong. An address that is over its own limit does not count against the name.
+    /// One attempt to sign in, right or wrong. An attempt from an address beyond its limit does not count against the
+    /// name.
     pub fn sign_in(&self, address: IpAddr, username: &str) -> Result<(), Duration> {
         self.sign_in_address.check(&network(address), &self.clock)?;
         self.sign_in_name.check(&self.name_hash.hash_one(username_key(username)), &self.clock)
@@ -116,7 +117,7 @@ impl<C: Clock + Clone> Limits<C> {
         self.sign_up.check(&network(address), &self.clock)
     }
 
-    /// Forgets whoever could send a whole burst again; a timer calls it, since nothing else shrinks the maps.
+    /// Removes keys that could use a whole burst again. A timer calls this, since nothing else shrinks the maps.
     pub fn forget_idle(&self) {
         self.send.forget_idle();
         self.frame.forget_idle();
@@ -126,7 +127,8 @@ impl<C: Clock + Clone> Limits<C> {
     }
 }
 
-/// What counts as one address: an IPv4 address, or an IPv6 network of 64 bits, which one customer has to themselves.
+/// The part of an address that is limited: an IPv4 address, or the 64-bit network of an IPv6 address, since one
+/// customer has all of it.
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_three_times_the_rate_and_the_wait_is_told() {
+    fn a_burst_is_three_times_the_rate_and_a_refusal_holds_the_wait() {
         let limits = limits(|_| {});
         assert_eq!(passed(40, || limits.send(ChatterId::new(1))), 30);
         assert_eq!(limits.send(ChatterId::new(1)), Err(Duration::from_millis(100)));
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_no_limit() {
+    fn zero_means_no_limit() {
         let limits = limits(|l| (l.send_per_s, l.sign_in_per_min, l.sign_up_per_min) = (0, 0, 0));
         let home = address("127.0.0.1");
         assert_eq!(passed(5_000, || limits.send(ChatterId::new(1))), 5_000);
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_a_quarter_of_what_an_address_has_whatever_its_case() {
+    fn a_name_has_a_quarter_of_the_attempts_of_an_address_whatever_its_case() {
         let limits = limits(|_| {});
         let home = address("10.0.0.1");
         assert_eq!(passed(2, || limits.sign_in(home, "Alice")) + passed(9, || limits.sign_in(home, "alice")), 5);
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_at_least_one_try() {
+    fn a_name_has_at_least_one_attempt() {
         let limits = limits(|l| l.sign_in_per_min = 3);
         assert_eq!(passed(3, || limits.sign_in(address("10.0.0.1"), "alice")), 1);
     }
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_idle_are_forgotten_and_the_busy_are_not() {
+    fn idle_keys_are_removed_and_busy_keys_are_kept() {
         let limits = limits(|_| {});
         assert_eq!(passed(100, || limits.send(ChatterId::new(1))), 30);
         limits.clock.advance(Duration::from_secs(2));

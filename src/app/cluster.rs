@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::RunError;
 use crate::broker;
 use crate::broker::Broker;
+use crate::broker::redis::{RedisBroker, RedisWorker, Settings};
 use crate::cluster;
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
@@ -49,11 +50,11 @@ pub(super) fn cluster(
 pub(super) fn open_broker(
     config: &Config,
     secret: &SecretString,
-) -> Result<(Broker, Option<broker::Worker>), RunError> {
-    let Some(url) = &config.redis.url else { return Ok((Broker::single(), None)) };
+) -> Result<(Arc<dyn Broker>, Option<RedisWorker>), RunError> {
+    let Some(url) = &config.redis.url else { return Ok((broker::single(), None)) };
     let (insecure_tls, prefix) = (config.redis.insecure_tls, config.redis.prefix.clone());
-    let settings = broker::redis::Settings { insecure_tls, prefix, ..broker::redis::Settings::new(url.clone()) };
-    let (broker, worker) = Broker::redis(&settings, secret.expose_secret().as_bytes())?;
+    let settings = Settings { insecure_tls, prefix, ..Settings::new(url.clone()) };
+    let (broker, worker) = RedisBroker::open(&settings, secret.expose_secret().as_bytes())?;
     Ok((broker, Some(worker)))
 }
 

@@ -28,11 +28,12 @@ use crate::connections::registry::ConnectionRegistry;
 use crate::http::State;
 pub use crate::http::documents::{asyncapi_text as asyncapi, openapi_text as openapi};
 use crate::limits::Limits;
-use crate::metrics::delivery::Refused;
-use crate::push::Pusher;
+use crate::metrics::{Counts, PushMetrics};
+use crate::problem::Code;
 use crate::push::notifier;
+use crate::push::notifier::Notifier;
 use crate::push::notifier::supervisor::NotifierSupervisor;
-use crate::push::notifier::{Counters, Notifier};
+use crate::push::pusher::Pusher;
 use crate::rooms::registry::{Registry, RoomParts, Threads};
 use crate::store::change_feed::FeedPosition;
 use crate::store::{OpenError, Store};
@@ -55,7 +56,7 @@ pub enum RunError {
     #[error("cannot listen on {address}; is something else there? Set PORT or HYPER_CHAT__SERVER__HOST")]
     Listen { address: String, source: std::io::Error },
     #[error("Redis cannot be used")]
-    Broker(#[from] broker::redis::Refused),
+    Broker(#[from] broker::redis::SettingsError),
     #[error("the task \"{0}\" failed, as the log says above; start the server again")]
     Task(&'static str),
     #[error("the HTTP server failed")]
@@ -93,7 +94,7 @@ struct Application {
     presence: Arc<Presence>,
     receipts: Arc<Receipts>,
     /// Only where there are other instances.
-    cluster: Option<(Arc<Cluster>, broker::Worker, FeedPosition)>,
+    cluster: Option<(Arc<Cluster>, broker::redis::RedisWorker, FeedPosition)>,
     server: actix_web::dev::Server,
     drain_max: Duration,
     clean_up_every: Duration,
@@ -134,7 +135,7 @@ impl Application {
             rules: settings::http(config),
             turns: Arc::new(Semaphore::new((config.database.connections_max as usize / 2).max(2))),
             draining: Arc::new(AtomicBool::new(false)),
-            refused: Refused::default(),
+            refused: Counts::new(Code::ALL.len()),
             notifier: notifier.clone(),
         });
         let cluster = match inbound {
@@ -157,7 +158,7 @@ impl Application {
         tasks.spawn("clean-up", clean_up(state.clone(), clean_up_every));
         tasks.spawn("notifier supervisor", supervise(notifier.clone()));
         let hints = notifier.clone();
-        tasks.spawn("push hints", async move { hints.ask_for_ever().await });
+        tasks.spawn("push hints", async move { hints.run().await });
         tasks.spawn("presence", presence.clone().run());
         tasks.spawn("receipts", receipts.run());
         if let Some((cluster, inbound, watch)) = cluster {
@@ -200,13 +201,13 @@ async fn clean_up(state: web::Data<State>, every: Duration) {
 
 fn start_notifier(config: &Config, store: &Store, connections: &Arc<ConnectionRegistry>) -> Arc<NotifierSupervisor> {
     let (settings, pusher) = (settings::notifier(config), Arc::new(Pusher::open(&settings::fcm(config))));
-    let (outbox, counters) = (store.outbox(), Arc::new(Counters::default()));
+    let (outbox, metrics) = (store.outbox(), Arc::new(PushMetrics::default()));
     let (connections, thread, broker) = (connections.clone(), Arbiter::current(), connections.broker().clone());
-    Arc::new(NotifierSupervisor::new(broker, counters.clone(), move || {
+    Arc::new(NotifierSupervisor::new(broker, metrics.clone(), move || {
         let connections = connections.clone();
         let live: notifier::HasLiveSocket = Arc::new(move |chatter| connections.is_connected_here(chatter));
-        let (outbox, pusher, settings, counters) = (outbox.clone(), pusher.clone(), settings.clone(), counters.clone());
-        Notifier::start_in_arbiter(&thread, move |_| Notifier::new(outbox, pusher, live, settings, counters))
+        let (outbox, pusher, settings, metrics) = (outbox.clone(), pusher.clone(), settings.clone(), metrics.clone());
+        Notifier::start_in_arbiter(&thread, move |_| Notifier::new(outbox, pusher, live, settings, metrics))
     }))
 }
 
@@ -215,6 +216,6 @@ async fn supervise(notifier: Arc<NotifierSupervisor>) {
     let mut timer = actix_web::rt::time::interval(SUPERVISE_EVERY);
     loop {
         timer.tick().await;
-        notifier.look();
+        notifier.restart_if_failed();
     }
 }

@@ -1,4 +1,4 @@
-//! Who is who: passwords at sign-in, tokens after it. Knows `domain` only; the database is asked elsewhere.
+//! Authentication: passwords at sign-in, tokens after it. Nothing here reads the database.
 
 pub mod password;
 pub mod token;

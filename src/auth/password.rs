@@ -1,7 +1,7 @@
-//! Password hashes (argon2id), computed off the actors' threads: so many at once, so many waiting, the rest refused.
+//! Password hashes (argon2id), computed on threads of their own: a bounded number at once, a bounded number waiting.
 //!
-//! The bounds hold for the whole instance, whichever worker asks. For a caller that goes away nothing is computed, but
-//! a hash that has begun is finished.
+//! The bounds hold for the whole instance; requests beyond them are refused. No hash is computed for a caller that has
+//! gone away, but a computation that has begun is finished.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, mpsc};
@@ -18,7 +18,7 @@ use crate::config::Auth;
 /// Why no hash was computed.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// Too many wait already; try again in a second.
+    /// Too many requests are waiting; try again in a second.
     #[error("too many sign-ins are waiting")]
     Busy,
     /// The stored hash cannot be read, or the configured parameters cannot be used.
@@ -29,11 +29,13 @@ pub enum PasswordError {
     Interrupted,
 }
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordCheck {
+    /// The password is the right one.
     pub matches: bool,
-    /// The stored hash has other parameters than the configured ones: store a new one now that the password is known.
+    /// The stored hash has other parameters than the configured ones: a new one is to be stored while the password is
+    /// at hand.
     pub needs_rehash: bool,
 }
 
@@ -41,21 +43,21 @@ pub struct PasswordCheck {
 #[derive(Clone)]
 pub struct Passwords {
     argon2: Argon2<'static>,
-    /// Stands in for the hash of a name that nobody has, so that both cost the same.
+    /// Verified in place of the hash of an unknown username, so that both cost the same.
     dummy: Arc<str>,
-    /// Running and waiting.
+    /// One for each request that runs or waits.
     places: Arc<Semaphore>,
     places_max: usize,
     at_once: usize,
-    /// Threads of its own: a hash takes 19 MiB, and each thread that ever computed one keeps as much from the system, so
-    /// the many threads of a blocking pool would cost hundreds of them.
+    /// Not a blocking pool: a hash takes 19 MiB, and each thread that ever computed one keeps that memory, so the many
+    /// threads of a pool would keep hundreds of them.
     threads: mpsc::Sender<Job>,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Passwords {
-    /// With the configured parameters; computes one hash, so it takes some 20 ms.
+    /// A hasher with the configured parameters. It computes one hash, which takes some 20 ms.
     pub fn new(config: &Auth) -> Result<Self, PasswordError> {
         let params = Params::new(config.argon2_memory_kib, config.argon2_iterations, config.argon2_parallelism, None)
             .map_err(password_hash::Error::from)?;
@@ -65,7 +67,7 @@ impl Passwords {
             n => n,
         };
         Ok(Self {
-            dummy: hashed(&argon2, &SecretString::from("nobody has this password"))?.into(),
+            dummy: hash(&argon2, &SecretString::from("nobody has this password"))?.into(),
             argon2,
             places: Arc::new(Semaphore::new(at_once + config.hashes_queued_max)),
             places_max: at_once + config.hashes_queued_max,
@@ -74,25 +76,26 @@ impl Passwords {
         })
     }
 
-    /// How many hashes are being computed, and how many wait for that.
+    /// How many hashes are being computed, and how many requests wait.
     #[must_use]
     pub fn load(&self) -> (usize, usize) {
         let all = self.places_max - self.places.available_permits();
         (all.min(self.at_once), all.saturating_sub(self.at_once))
     }
 
-    /// A new hash, salted, as a PHC string to be stored.
+    /// A new salted hash, as a PHC string to be stored.
     pub async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
         let argon2 = self.argon2.clone();
-        self.in_turn(move || hashed(&argon2, &password)).await
+        self.in_turn(move || hash(&argon2, &password)).await
     }
 
-    /// Compares with a stored hash; none means that nobody has the name, costs the same and never matches.
+    /// Compares the password with a stored hash. Without one, the username is unknown: that costs the same and never
+    /// matches.
     pub async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<PasswordCheck, PasswordError> {
         let (argon2, dummy) = (self.argon2.clone(), Arc::clone(&self.dummy));
         self.in_turn(move || match stored {
-            Some(stored) => verified(&argon2, &password, &stored),
-            None => verified(&argon2, &password, &dummy).map(|_| PasswordCheck { matches: false, needs_rehash: false }),
+            Some(stored) => verify(&argon2, &password, &stored),
+            None => verify(&argon2, &password, &dummy).map(|_| PasswordCheck { matches: false, needs_rehash: false }),
         })
         .await
     }
@@ -104,7 +107,7 @@ impl Passwords {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let (answer, answered) = oneshot::channel();
         let job = Box::new(move || {
-            // Nothing is computed for a caller that went away meanwhile.
+            // No hash is computed for a caller that has gone away meanwhile.
             if !answer.is_closed() {
                 let _ = answer.send(work());
             }
@@ -115,7 +118,7 @@ impl Passwords {
     }
 }
 
-/// Threads that compute hashes one after the other, until nobody can ask any more.
+/// Threads that compute one hash after another, until the sender is dropped.
 fn start_threads(count: usize) -> mpsc::Sender<Job> {
     let (sender, jobs) = mpsc::channel::<Job>();
     let jobs = Arc::new(Mutex::new(jobs));
@@ -126,7 +129,7 @@ fn start_threads(count: usize) -> mpsc::Sender<Job> {
                 // In a statement of its own, so that the lock is free while the job runs.
                 let job = jobs.lock().recv();
                 let Ok(job) = job else { return };
-                // A job that fails drops its answer; the thread goes on.
+                // A job that panics drops its answer; the thread goes on.
                 let _ = std::panic::catch_unwind(AssertUnwindSafe(job));
             }
         });
@@ -134,21 +137,22 @@ fn start_threads(count: usize) -> mpsc::Sender<Job> {
     sender
 }
 
-fn hashed(argon2: &Argon2<'_>, password: &SecretString) -> Result<String, PasswordError> {
+fn hash(argon2: &Argon2<'_>, password: &SecretString) -> Result<String, PasswordError> {
     Ok(argon2.hash_password(password.expose_secret().as_bytes())?.to_string())
 }
 
-fn verified(argon2: &Argon2<'_>, password: &SecretString, stored: &str) -> Result<PasswordCheck, PasswordError> {
+fn verify(argon2: &Argon2<'_>, password: &SecretString, stored: &str) -> Result<PasswordCheck, PasswordError> {
     let stored = PasswordHash::new(stored).map_err(password_hash::Error::from)?;
     let matches = match argon2.verify_password(password.expose_secret().as_bytes(), &stored) {
         Ok(()) => true,
         Err(password_hash::Error::PasswordInvalid) => false,
         Err(e) => return Err(e.into()),
     };
-    let (wanted, used) = (argon2.params(), Params::try_from(&stored)?);
+    let (configured, used) = (argon2.params(), Params::try_from(&stored)?);
     let as_configured = stored.algorithm == Algorithm::Argon2id.ident()
         && stored.version == Some(Version::V0x13.into())
-        && (used.m_cost(), used.t_cost(), used.p_cost()) == (wanted.m_cost(), wanted.t_cost(), wanted.p_cost());
+        && (used.m_cost(), used.t_cost(), used.p_cost())
+            == (configured.m_cost(), configured.t_cost(), configured.p_cost());
     Ok(PasswordCheck { matches, needs_rehash: !as_configured })
 }
 
@@ -174,24 +178,24 @@ mod tests {
         let stored = passwords.hash(secret(" 비밀번호 🔑 ")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{stored}");
         for (given, matches) in [(" 비밀번호 🔑 ", true), ("비밀번호 🔑", false), ("", false)] {
-            let verdict = passwords.verify(secret(given), Some(stored.clone())).await.unwrap();
-            assert_eq!(verdict, PasswordCheck { matches, needs_rehash: false });
+            let check = passwords.verify(secret(given), Some(stored.clone())).await.unwrap();
+            assert_eq!(check, PasswordCheck { matches, needs_rehash: false });
         }
     }
 
     #[tokio::test]
-    async fn a_hash_with_other_parameters_still_matches_and_asks_for_a_new_one() {
+    async fn a_hash_with_other_parameters_matches_and_needs_a_rehash() {
         let stored = Passwords::new(&auth(64, 1, 1)).unwrap().hash(secret("the password")).await.unwrap();
         let stronger = Passwords::new(&auth(128, 1, 1)).unwrap();
-        let verdict = stronger.verify(secret("the password"), Some(stored)).await.unwrap();
-        assert_eq!(verdict, PasswordCheck { matches: true, needs_rehash: true });
+        let check = stronger.verify(secret("the password"), Some(stored)).await.unwrap();
+        assert_eq!(check, PasswordCheck { matches: true, needs_rehash: true });
     }
 
     #[tokio::test]
-    async fn a_name_that_nobody_has_never_matches() {
+    async fn an_unknown_username_never_matches() {
         let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
-        let verdict = passwords.verify(secret("nobody has this password"), None).await.unwrap();
-        assert_eq!(verdict, PasswordCheck { matches: false, needs_rehash: false });
+        let check = passwords.verify(secret("nobody has this password"), None).await.unwrap();
+        assert_eq!(check, PasswordCheck { matches: false, needs_rehash: false });
     }
 
     #[tokio::test]
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses_and_takes_again_when_it_has_emptied() {
+    async fn a_full_queue_refuses_and_accepts_again_once_it_is_empty() {
         let passwords = Passwords::new(&auth(8192, 1, 2)).unwrap();
         // Polled in order without a pause: the first runs, two wait, the fourth finds no place.
         let all = futures_util::future::join_all((0..4).map(|_| passwords.hash(secret("the password")))).await;
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_computed_for_a_caller_that_went_away() {
+    async fn no_hash_is_computed_for_a_caller_that_went_away() {
         let passwords = Passwords::new(&auth(64, 1, 0)).unwrap();
         let (go_on, held) = mpsc::channel::<()>();
         passwords.threads.send(Box::new(move || assert!(held.recv().is_err()))).unwrap();
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn it_works_on_a_worker_of_actix() {
+    fn hashes_are_computed_for_a_caller_on_an_actix_worker() {
         let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
         let stored = actix_web::rt::System::new().block_on(async move { passwords.hash(secret("x")).await });
         assert!(stored.is_ok());

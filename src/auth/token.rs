@@ -1,7 +1,7 @@
-//! Tokens: JWTs signed with HS256 and nothing else. A team's own backend may mint them too, then without `sid`.
+//! Tokens: JWTs signed with HS256 and nothing else. A team's own backend may issue them too, then without `sid`.
 //!
-//! Stateless: whether the account or the sign-in still exists is asked elsewhere. Nothing that a token names
-//! (`kid`, `jku`, `x5u` …) is ever fetched.
+//! A token says nothing about whether the account or the sign-in still exists; the callers check that in the database.
+//! Nothing that a token names (`kid`, `jku`, `x5u` …) is ever fetched.
 
 use std::time::Duration;
 
@@ -13,29 +13,29 @@ use serde::{Deserialize, Serialize};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatterId, SignInId};
 
-/// A longer token is refused before any work; ours have some 300 bytes.
+/// A longer token is refused before it is decoded; ours have some 300 bytes.
 const TOKEN_BYTES_MAX: usize = 4096;
-/// How far ahead the clock of whoever minted the token may be.
+/// How far ahead of ours the clock of the issuer may be.
 const ISSUED_AHEAD_S_MAX: i64 = 60;
 /// Ids are below 2^53.
 const ID_MAX: i64 = (1 << 53) - 1;
 
-/// Why a token is not accepted. The client needs no more than this, and an attacker gets no more.
+/// Why a token is not accepted. Clients need no further details, and attackers get none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not a token of ours: its form, signature or claims are wrong.
     #[error("the token is not valid")]
     Invalid,
-    /// It was one of ours until its `exp`.
+    /// A token of ours after its `exp`.
     #[error("the token has expired")]
     Expired,
 }
 
-/// Whom a token stands for.
+/// The verified claims of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
     pub chatter_id: ChatterId,
-    /// The sign-in that it was issued for; none in a token that a team's own backend minted.
+    /// The sign-in that the token was issued for; none in a token of a team's own backend.
     pub sign_in_id: Option<SignInId>,
     pub expires_at: Micros,
 }
@@ -50,7 +50,7 @@ pub struct Tokens {
     ttl: Duration,
 }
 
-/// The payload that we write, as RFC 7519 names it; times in seconds.
+/// The payload of an issued token, with the names of RFC 7519; times in seconds.
 #[derive(Serialize)]
 struct Issued<'a> {
     iss: &'a str,
@@ -61,7 +61,7 @@ struct Issued<'a> {
     exp: i64,
 }
 
-/// The payload that we read, after the checks that the validation makes. Times may have a fraction.
+/// The payload of a presented token, after the checks of the validation. Times may have a fraction.
 #[derive(Deserialize)]
 struct Presented {
     /// Read only to refuse a list of issuers.
@@ -74,7 +74,7 @@ struct Presented {
 }
 
 impl Tokens {
-    /// Signs with this secret, in the name of this issuer, for this audience.
+    /// Tokens signed with this secret, with this issuer and audience.
     #[must_use]
     pub fn new(secret: &SecretString, issuer: &str, audience: &str, ttl: Duration) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
@@ -93,7 +93,7 @@ impl Tokens {
         }
     }
 
-    /// A token for a sign-in, and when it expires.
+    /// A token for a sign-in, and its expiry.
     pub fn issue(&self, chatter_id: ChatterId, sign_in_id: SignInId) -> Result<(String, Micros), TokenError> {
         let now = now_s();
         let exp = now.saturating_add(i64::try_from(self.ttl.as_secs()).unwrap_or(ID_MAX)).min(ID_MAX);
@@ -109,7 +109,7 @@ impl Tokens {
         Ok((token.map_err(|_| TokenError::Invalid)?, expires_at(exp)))
     }
 
-    /// Whom a token stands for, if it is one of ours and still valid.
+    /// The claims of a token, if it is one of ours and has not expired.
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid);
@@ -126,7 +126,7 @@ impl Tokens {
 fn claims(presented: &Presented, now_s: i64) -> Result<Claims, TokenError> {
     // Truncated to whole seconds; the bound keeps microseconds within 64 bits.
     let exp = presented.exp.min(1e12) as i64;
-    // On or after `exp` a token is not accepted; the library still takes it in that second.
+    // From `exp` on a token is not accepted; the library would accept it for one more second.
     if exp <= now_s {
         return Err(TokenError::Expired);
     }
@@ -137,7 +137,7 @@ fn claims(presented: &Presented, now_s: i64) -> Result<Claims, TokenError> {
     Ok(Claims { chatter_id: ChatterId::new(id(&presented.sub)?), sign_in_id, expires_at: expires_at(exp) })
 }
 
-/// A decimal id as we write it: no sign, no leading zero, 1 to 2^53 - 1.
+/// A decimal id in the form that we issue: no sign, no leading zero, 1 to 2^53 - 1.
 fn id(text: &str) -> Result<i64, TokenError> {
     let plain = text.starts_with(|c: char| ('1'..='9').contains(&c)) && text.bytes().all(|b| b.is_ascii_digit());
     let id: i64 = text.parse().map_err(|_| TokenError::Invalid)?;
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_stands_for_whom_it_was_issued() {
+    fn a_token_holds_the_chatter_and_the_sign_in_that_it_was_issued_for() {
         let (token, expires_at) = tokens().issue(ChatterId::new(7), SignInId::new(9)).unwrap();
         assert_eq!(
             tokens().verify(&token),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_the_teams_backend_minted_has_no_sign_in() {
+    fn a_token_of_a_teams_own_backend_has_no_sign_in() {
         let claims = minted(&payload().to_string()).unwrap();
         assert_eq!((claims.chatter_id, claims.sign_in_id), (ChatterId::new(7), None));
         assert!(minted(&with("aud", json!(["other", "hyper-chat"]))).is_ok());
@@ -221,7 +221,7 @@ mod tests {
 
     /// B1.
     #[test]
-    fn only_hs256_is_taken() {
+    fn only_hs256_is_accepted() {
         for alg in ["none", "NONE", "None", "HS384", "HS512", "RS256", "ES256", "PS256", "EdDSA", "hs256", ""] {
             let token = signed(&json!({"alg": alg, "typ": "JWT"}).to_string(), &payload().to_string());
             assert_eq!(tokens().verify(&token), Err(TokenError::Invalid), "{alg}");
@@ -238,7 +238,7 @@ mod tests {
 
     /// B2.
     #[test]
-    fn a_bit_flipped_anywhere_breaks_it() {
+    fn a_token_with_one_bit_flipped_is_invalid() {
         let (token, _) = tokens().issue(ChatterId::new(7), SignInId::new(9)).unwrap();
         for at in 0..token.len() {
             for bit in 0..7 {
@@ -253,7 +253,7 @@ mod tests {
 
     /// B2.
     #[test]
-    fn another_key_and_monstrous_tokens_are_refused() {
+    fn tokens_signed_with_another_key_and_oversized_tokens_are_invalid() {
         let other =
             Tokens::new(&SecretString::from("x".repeat(32)), "hyper-chat", "hyper-chat", Duration::from_secs(60));
         assert_eq!(
@@ -291,7 +291,7 @@ mod tests {
 
     /// B4.
     #[test]
-    fn every_claim_must_be_there_and_ours() {
+    fn every_claim_must_be_present_and_ours() {
         for key in ["exp", "iss", "aud", "sub"] {
             assert_eq!(minted(&without(key)), Err(TokenError::Invalid), "without {key}");
         }

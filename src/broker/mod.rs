@@ -1,35 +1,93 @@
-//! What instances tell each other, addressed to chatters: through Redis, through memory, or not at all.
+//! How instances reach each other: the contract of a broker, the messages that it carries, and its implementations.
 //!
-//! A hint, never the truth: whatever is told here stands in the database already, and may get lost on the way.
+//! Messages are addressed to chatters. They are hints, never the truth: what a message says is in the database already,
+//! and each message may get lost on the way.
+
+mod envelope;
+mod message;
+pub mod redis;
+mod single_instance;
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::domain::ChatterId;
+use futures_util::future::BoxFuture;
 
-mod directory;
-mod envelope;
-pub mod memory;
-pub mod redis;
-
-mod message;
-
-pub use crate::metrics::broker::Counters;
-pub use directory::Orphans;
 pub use message::{Changes, ClusterMessage, Durability, EVERY_INSTANCE};
 
-/// Who hears what other instances tell. Called by the relay's tasks; must not wait.
+use crate::domain::ChatterId;
+use crate::metrics::BrokerMetrics;
+
+/// The way to the other instances, and the directory of the chatters who are connected to them.
+///
+/// Two things are counted per chatter, each on its own: subscriptions, which decide what this instance receives, and
+/// joins, which the other instances see in the presence directory.
+pub trait Broker: Send + Sync {
+    /// Publishes a message to the other instances. Never waits: the message is dropped and counted where the queue is
+    /// full or Redis is away.
+    fn publish(&self, message: ClusterMessage);
+
+    /// Subscribes to the messages for a chatter, from the call on, whether or not the answer is awaited. The answer is
+    /// true once the subscription is confirmed.
+    ///
+    /// It is false after 500 ms or when Redis is away. The chatter is then subscribed as soon as Redis is back, before
+    /// [`BrokerEventHandler::on_reconnected`]. Each call, whatever it answered, takes one [`Broker::unsubscribe`] to
+    /// undo.
+    fn subscribe(&self, chatter: ChatterId) -> BoxFuture<'static, bool>;
+
+    /// Undoes one [`Broker::subscribe`].
+    fn unsubscribe(&self, chatter: ChatterId);
+
+    /// Adds a connection of this chatter to the presence directory, where the other instances see it a moment later.
+    /// Never waits.
+    fn join(&self, chatter: ChatterId);
+
+    /// Undoes one [`Broker::join`].
+    fn leave(&self, chatter: ChatterId);
+
+    /// Whether the chatter was connected to another instance already when they joined here, as far as is known. Where a
+    /// chatter joins two instances at once, exactly one of these is the first.
+    #[must_use]
+    fn was_connected_elsewhere(&self, chatter: ChatterId) -> bool;
+
+    /// Those of these chatters who are connected to another instance: one request for all, 300 ms at most. `None` where
+    /// the directory cannot be read.
+    fn connected_elsewhere<'a>(&'a self, chatters: &'a [ChatterId]) -> BoxFuture<'a, Option<HashSet<ChatterId>>>;
+
+    /// Claims some chatters of an instance that died. No other instance can claim from it meanwhile. The caller handles
+    /// them and then calls [`Broker::release_orphans`].
+    fn claim_orphans(&self) -> BoxFuture<'_, Option<Orphans>>;
+
+    /// Removes claimed chatters from the directory. The answer is false if that failed: they will be claimed again.
+    fn release_orphans<'a>(&'a self, orphans: &'a Orphans) -> BoxFuture<'a, bool>;
+
+    /// Announces that this instance ends soon. Chatters who do not reconnect elsewhere by then are left as orphans.
+    fn leave_all(&self);
+
+    /// Whether the other instances can be reached, as far as is known.
+    #[must_use]
+    fn state(&self) -> State;
+
+    /// Whether the presence directory can be read, if there are other instances.
+    #[must_use]
+    fn directory_is_up(&self) -> bool;
+
+    /// Counted so far.
+    #[must_use]
+    fn metrics(&self) -> &BrokerMetrics;
+}
+
+/// Receives what the broker learns. The broker's tasks call it, so it must not wait.
 pub trait BrokerEventHandler: Send + Sync {
-    /// Something for a chatter who is listened to; once, also when it is for two of them. What one instance told comes
-    /// in its order.
+    /// A message for a subscribed chatter; called once, also when the message is for two of them. Messages of one
+    /// instance come in the order in which it published them.
     fn on_message(&self, message: ClusterMessage);
-    /// The subscription was established, at first or again: things may have been missed.
+    /// The subscriptions were established, at first or again: messages may have been missed.
     fn on_reconnected(&self);
-    /// The subscription broke: things will be missed.
+    /// The subscriptions broke: messages will be missed.
     fn on_disconnected(&self);
-    /// The others took this instance for dead: everybody here may count as gone elsewhere.
+    /// The other instances presumed this one dead: they may show its chatters as offline.
     fn on_presumed_dead(&self);
 }
 
@@ -38,185 +96,30 @@ pub trait BrokerEventHandler: Send + Sync {
 pub enum State {
     /// There are no others.
     Single,
+    /// Redis answers.
     Up,
-    /// Since when; also before the first connection.
+    /// Redis does not answer; also before the first connection.
     Away {
+        /// When it was lost.
         since: Instant,
     },
 }
 
-/// The handle to tell and to listen with; cheap to clone.
-#[derive(Clone)]
-pub struct Broker(Kind);
-
-#[derive(Clone)]
-enum Kind {
-    Single,
-    Memory(memory::Member),
-    Redis(Arc<redis::Handle>),
+/// Chatters of an instance that died, claimed by this one.
+#[derive(Debug)]
+pub struct Orphans {
+    /// The chatters. Some may be connected to another instance by now.
+    pub chatters: Vec<ChatterId>,
+    /// How long ago their instance gave its last sign of life.
+    pub silent: Duration,
+    /// The directory's name of the dead instance.
+    pub instance: String,
+    /// The directory's entries, including those that are no chatter ids.
+    pub entries: Vec<Vec<u8>>,
 }
 
-impl Broker {
-    /// The relay of an instance that is alone: whatever it tells, nobody is there to hear it.
-    #[must_use]
-    pub const fn single() -> Self {
-        Self(Kind::Single)
-    }
-
-    /// A relay over Redis; its worker has to be run. `secret` is known to all instances and to nobody else.
-    ///
-    /// Redis need not be there. Refused is only what can never work, such as a malformed URL.
-    pub fn redis(settings: &redis::Settings, secret: &[u8]) -> Result<(Self, Worker), redis::Refused> {
-        let (handle, worker) = redis::open(settings, secret)?;
-        Ok((Self(Kind::Redis(Arc::new(handle))), Worker(Work::Redis(Box::new(worker)))))
-    }
-
-    /// Tells the others. Never waits: where the queue is full or Redis is away it is dropped and counted.
-    pub fn publish(&self, message: ClusterMessage) {
-        match &self.0 {
-            Kind::Single => {}
-            Kind::Memory(member) => member.publish(&message),
-            Kind::Redis(handle) => handle.publish(&message),
-        }
-    }
-
-    /// Listens to what is told to a chatter, from the call on, whether or not it is awaited; true once that is confirmed.
-    ///
-    /// False after 500 ms or when Redis is away: then it is subscribed as soon as Redis is back, before
-    /// [`BrokerEventHandler::reconnected`]. Each call, whatever it answered, takes one [`Broker::unsubscribe`] to end.
-    pub fn subscribe(&self, chatter: ChatterId) -> impl Future<Output = bool> + Send + use<> {
-        let answer = match &self.0 {
-            Kind::Single => None,
-            Kind::Memory(member) => {
-                member.subscribe(chatter);
-                None
-            }
-            Kind::Redis(handle) => Some(handle.subscribe(chatter)),
-        };
-        async move {
-            match answer {
-                None => true,
-                Some(answer) => answer.wait().await,
-            }
-        }
-    }
-
-    /// Takes one [`Broker::listen`] back.
-    pub fn unsubscribe(&self, chatter: ChatterId) {
-        match &self.0 {
-            Kind::Single => {}
-            Kind::Memory(member) => member.unsubscribe(chatter),
-            Kind::Redis(handle) => handle.unsubscribe(chatter),
-        }
-    }
-
-    /// A chatter's first socket came here; the others can know it a moment later. Never waits.
-    pub fn join(&self, chatter: ChatterId) {
-        match &self.0 {
-            Kind::Single => {}
-            Kind::Memory(member) => member.join(chatter),
-            Kind::Redis(handle) => handle.join(chatter),
-        }
-    }
-
-    /// Takes one [`Broker::came`] back.
-    pub fn leave(&self, chatter: ChatterId) {
-        match &self.0 {
-            Kind::Single => {}
-            Kind::Memory(member) => member.leave(chatter),
-            Kind::Redis(handle) => handle.leave(chatter),
-        }
-    }
-
-    /// Whether a chatter was connected elsewhere already when they came here, as far as is known. Of two instances
-    /// where somebody comes at once, one is the first.
-    #[must_use]
-    pub fn joined(&self, chatter: ChatterId) -> bool {
-        match &self.0 {
-            Kind::Single => false,
-            Kind::Memory(member) => member.joined(chatter),
-            Kind::Redis(handle) => handle.joined(chatter),
-        }
-    }
-
-    /// Who of these is connected to another instance: one question, 300 ms at most. None where nobody knows.
-    pub async fn connected_elsewhere(&self, chatters: &[ChatterId]) -> Option<HashSet<ChatterId>> {
-        match &self.0 {
-            Kind::Single => Some(HashSet::new()),
-            Kind::Memory(member) => Some(member.connected_elsewhere(chatters)),
-            Kind::Redis(handle) => handle.connected_elsewhere(chatters).await,
-        }
-    }
-
-    /// Some chatters of an instance that died, to be taken off and then settled; nobody else gets them meanwhile.
-    pub async fn orphans(&self) -> Option<Orphans> {
-        match &self.0 {
-            Kind::Single => None,
-            Kind::Memory(member) => member.orphans(),
-            Kind::Redis(handle) => handle.orphans().await,
-        }
-    }
-
-    /// These are taken off; false if that could not be written down, so that they will be handed out again.
-    pub async fn settle(&self, orphans: &Orphans) -> bool {
-        match &self.0 {
-            Kind::Single => true,
-            Kind::Memory(member) => member.settle(orphans),
-            Kind::Redis(handle) => handle.settle(orphans).await,
-        }
-    }
-
-    /// This instance ends soon: whoever of its chatters has not come back elsewhere by then is left to the others.
-    pub fn leave_all(&self) {
-        if let Kind::Redis(handle) = &self.0 {
-            handle.leave_all();
-        }
-    }
-
-    /// Whether the others can be reached, as far as is known.
-    #[must_use]
-    pub fn state(&self) -> State {
-        match &self.0 {
-            Kind::Single => State::Single,
-            Kind::Memory(_) => State::Up,
-            Kind::Redis(handle) => handle.state(),
-        }
-    }
-
-    /// Whether it is known who is connected to the other instances, if there are any.
-    #[must_use]
-    pub fn directory_is_up(&self) -> bool {
-        match &self.0 {
-            Kind::Single | Kind::Memory(_) => true,
-            Kind::Redis(handle) => handle.directory_is_up(),
-        }
-    }
-
-    /// What came of everything so far.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        match &self.0 {
-            Kind::Single => Counters::default(),
-            Kind::Memory(member) => member.counters(),
-            Kind::Redis(handle) => handle.counters(),
-        }
-    }
-}
-
-/// The part of a relay that does the work.
-pub struct Worker(Work);
-
-enum Work {
-    Memory(memory::Inbox),
-    Redis(Box<redis::Work>),
-}
-
-impl Worker {
-    /// Works until the last handle is dropped; on a tokio runtime, where it starts a task for each connection.
-    pub async fn run(self, handler: Arc<dyn BrokerEventHandler>) {
-        match self.0 {
-            Work::Memory(inbox) => inbox.run(&*handler).await,
-            Work::Redis(work) => work.run(handler).await,
-        }
-    }
+/// The broker of an instance without others.
+#[must_use]
+pub fn single() -> Arc<dyn Broker> {
+    Arc::new(single_instance::SingleInstance::default())
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::broker::{BrokerEventHandler, ClusterMessage, EVERY_INSTANCE, State, Worker};
+use crate::broker::{BrokerEventHandler, ClusterMessage, EVERY_INSTANCE, State, redis};
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
 use crate::connections::connection::Made;
@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     /// Hears, looks and checks for as long as the instance runs. `position` dates from before there were sockets.
-    pub async fn run(self: Arc<Self>, hearing: Worker, position: FeedPosition) {
+    pub async fn run(self: Arc<Self>, hearing: redis::RedisWorker, position: FeedPosition) {
         // From the call on, whether or not it is confirmed.
         drop(self.parts.connections.broker().subscribe(EVERY_INSTANCE));
         tokio::join!(hearing.run(self.clone()), self.watch(position), self.ask());
@@ -128,7 +128,7 @@ impl Cluster {
     /// that it has missed of them.
     fn make_up_for(&self, silence: &mut Silence, is_up: bool) {
         let Parts { connections, receipts, .. } = &self.parts;
-        let dropped = connections.broker().counters().dropped;
+        let dropped = connections.broker().metrics().messages_dropped.get();
         let was_unheard = std::mem::replace(&mut silence.dropped, dropped) < dropped;
         let was_deaf = self.was_deaf.swap(false, Ordering::Relaxed) || !is_up;
         // Who has not heard yet, and has nobody to hear for, misses nothing.
@@ -143,8 +143,8 @@ impl Cluster {
             Some((first, last)) if last.elapsed() >= HEALED => {
                 let within = first.elapsed() + UNNOTICED;
                 if silence.was_deaf {
-                    connections.broker().publish(ClusterMessage::Missed { within_s: within.as_secs() + 1 });
-                    if connections.broker().counters().dropped > dropped {
+                    connections.broker().publish(ClusterMessage::RepeatRequest { within_s: within.as_secs() + 1 });
+                    if connections.broker().metrics().messages_dropped.get() > dropped {
                         // The question may be among what was dropped: it is asked again.
                         return;
                     }
@@ -275,13 +275,13 @@ impl BrokerEventHandler for Cluster {
             ClusterMessage::Frame { chatter_id, text, durability } => {
                 connections.send_here(chatter_id, &raw_text_frame(&text), durability)
             }
-            ClusterMessage::RoomMade { chatroom_id, chatters } => {
+            ClusterMessage::RoomCreated { chatroom_id, chatters } => {
                 self.made.lock().insert(chatroom_id, chatters);
                 self.asked.notify_one();
             }
             ClusterMessage::AccessEnded { chatter_id } => self.doubt(chatter_id),
-            ClusterMessage::RoomGone { chatroom_id, chatters } => self.room_gone(chatroom_id, chatters),
-            ClusterMessage::Missed { within_s } => self.tell_again(Duration::from_secs(within_s)),
+            ClusterMessage::RoomDeleted { chatroom_id, chatters } => self.room_gone(chatroom_id, chatters),
+            ClusterMessage::RepeatRequest { within_s } => self.tell_again(Duration::from_secs(within_s)),
         }
     }
 

@@ -7,6 +7,7 @@ pub mod chatroom;
 pub mod chatter;
 pub mod clock;
 pub mod ids;
+pub mod json;
 
 pub use ids::{ChatId, ChatroomId, ChatterId, Seq, SignInId, Version};
 

@@ -55,7 +55,7 @@ pub async fn create(
                 state.connections.send_room_created_here(chatter, room.id, &created(view));
             }
             let chatters = [viewer.chatter_id, other];
-            state.connections.broker().publish(ClusterMessage::RoomMade { chatroom_id: room.id, chatters });
+            state.connections.broker().publish(ClusterMessage::RoomCreated { chatroom_id: room.id, chatters });
             Ok(HttpResponse::Created().json(own?.body()))
         }
         Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),

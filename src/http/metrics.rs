@@ -15,8 +15,9 @@ use super::State;
 use super::openapi::{Refusals, of};
 use crate::broker::State as Broker;
 use crate::connections::connection::{Connection, NOT_SIGNED_IN};
-use crate::metrics::Spread;
+use crate::metrics::{Counts, HistogramSnapshot};
 use crate::problem::{Code, Problem};
+use crate::websocket::framing::Close;
 
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -64,7 +65,7 @@ type Labels = Vec<(&'static str, String)>;
 enum Values {
     Counters(Vec<(Labels, u64)>),
     Gauges(Vec<(Labels, f64)>),
-    Histogram(Spread),
+    Histogram(HistogramSnapshot),
 }
 
 impl Gathered {
@@ -76,8 +77,8 @@ impl Gathered {
         self.0.push(Family { name, help, values: Values::Gauges(vec![(Vec::new(), value)]) });
     }
 
-    fn histogram(&mut self, name: &'static str, help: &'static str, spread: Spread) {
-        self.0.push(Family { name, help, values: Values::Histogram(spread) });
+    fn histogram(&mut self, name: &'static str, help: &'static str, snapshot: HistogramSnapshot) {
+        self.0.push(Family { name, help, values: Values::Histogram(snapshot) });
     }
 
     /// Counters of one name, told apart by one label.
@@ -127,7 +128,7 @@ fn sockets_and_rooms(all: &mut Gathered, state: &State) {
         ("unsigned", count(|connection| connection.chatter_id == NOT_SIGNED_IN)),
     ];
     all.gauges("sockets", "Open sockets: of one room, of a device, and of nobody who has signed in yet", "kind", open);
-    let closes = state.connections.tally().closes();
+    let closes = Close::ALL.iter().zip(state.connections.metrics().closes.iter());
     let closes = closes.map(|(close, times)| (vec![("code", close.code.to_string())], times)).collect();
     let help = "Sockets that this instance closed, by close code; 4508: the peer read too slowly";
     all.0.push(Family { name: "sockets_closed", help, values: Values::Counters(closes) });
@@ -137,7 +138,7 @@ fn sockets_and_rooms(all: &mut Gathered, state: &State) {
     let waiting = [
         ("rooms", state.registry.pending()),
         ("writer", writer.in_flight()),
-        ("parked", writer.tally().parked.get()),
+        ("parked", writer.metrics().commands_parked.get()),
         ("passwords", queued),
     ];
     let help =
@@ -147,28 +148,36 @@ fn sockets_and_rooms(all: &mut Gathered, state: &State) {
 }
 
 fn chats(all: &mut Gathered, state: &State) {
-    let (writer, tally) = (state.store.writer().tally(), state.connections.tally());
-    all.counter("chats_stored", "New chats in the database", writer.stored.get());
-    all.counter("chats_retried", "Chats sent again under a client_id that was stored already", writer.again.get());
-    let changed = [("edited", writer.edited.get()), ("deleted", writer.deleted.get())];
+    let (writer, delivery) = (state.store.writer().metrics(), state.connections.metrics());
+    all.counter("chats_stored", "New chats in the database", writer.chats_stored.get());
+    all.counter(
+        "chats_retried",
+        "Chats sent again under a client_id that was stored already",
+        writer.chats_retried.get(),
+    );
+    let changed = [("edited", writer.chats_edited.get()), ("deleted", writer.chats_deleted.get())];
     all.counters("chats_changed", "Stored chats that were edited or deleted", "change", changed);
-    all.counter("chats_unanswered", "Chats and changes that the database did not answer", writer.unanswered.get());
+    all.counter(
+        "chats_unanswered",
+        "Chats and changes that the database did not answer",
+        writer.commands_unanswered.get(),
+    );
     let help = "Changes of rooms that were put into the queues of sockets as they happened, one a socket";
-    all.counter("changes_delivered", help, tally.delivered.get());
-    let relayed = [("told", tally.told.get()), ("heard", tally.heard.get())];
+    all.counter("changes_delivered", help, delivery.changes_delivered.get());
+    let relayed = [("told", delivery.changes_published.get()), ("heard", delivery.changes_received.get())];
     all.counters(
         "changes_relayed",
         "Changes of rooms that went to, or came from, other instances",
         "direction",
         relayed,
     );
-    let reads = [("room", tally.room_reads.get()), ("socket", tally.socket_reads.get())];
+    let reads = [("room", delivery.room_gap_reads.get()), ("socket", delivery.socket_gap_reads.get())];
     let help = "Reads of the database because changes were missing, for all sockets of a room or for one";
     all.counters("gap_reads", help, "for", reads);
     let help = "Rooms of sockets of which only the look at the database showed that changes were missing";
-    all.counter("gaps_found", help, tally.found.get());
-    all.histogram("commit_commands", "Commands in one transaction of the writer", writer.commands.read());
-    all.histogram("commit_duration_seconds", "How long such a transaction took", writer.seconds.read());
+    all.counter("gaps_found", help, delivery.gaps_found.get());
+    all.histogram("commit_commands", "Commands in one transaction of the writer", writer.commit_commands.read());
+    all.histogram("commit_duration_seconds", "How long such a transaction took", writer.commit_seconds.read());
 }
 
 fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
@@ -185,42 +194,42 @@ fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
     all.gauge("redis_away_seconds", "How long Redis has been away", away);
     let known = f64::from(broker.directory_is_up());
     all.gauge("redis_roster_up", "1 while it is known who is connected to other instances, if there are any", known);
-    let told = broker.counters();
-    all.counter("redis_reconnects", "Connections to Redis that were made again", told.reconnects);
+    let metrics = broker.metrics();
+    all.counter("redis_reconnects", "Connections to Redis that were made again", metrics.reconnects.get());
     let messages = [
-        ("sent", told.sent),
-        ("dropped", told.dropped),
-        ("heard", told.heard),
-        ("forged", told.forged),
-        ("unknown_format", told.unknown_format),
-        ("garbled", told.garbled),
+        ("sent", metrics.messages_sent.get()),
+        ("dropped", metrics.messages_dropped.get()),
+        ("heard", metrics.messages_received.get()),
+        ("forged", metrics.messages_forged.get()),
+        ("unknown_format", metrics.messages_unknown_format.get()),
+        ("garbled", metrics.messages_garbled.get()),
     ];
     let help = "Messages between instances; dropped: not sent, and what follows: not taken";
     all.counters("relay_messages", help, "outcome", messages);
 }
 
 fn pushes(all: &mut Gathered, state: &State) {
-    let counted = state.notifier.counters();
+    let metrics = state.notifier.metrics();
     let outcomes = [
-        ("accepted", counted.accepted()),
-        ("token_gone", counted.token_gone()),
-        ("refused", counted.refused()),
-        ("retried", counted.retried()),
-        ("expired", counted.expired()),
-        ("satisfied", counted.satisfied()),
-        ("no_token", counted.no_token()),
-        ("nudge_dropped", counted.unreached_dropped()),
+        ("accepted", metrics.sends_accepted.get()),
+        ("token_gone", metrics.sends_to_gone_tokens.get()),
+        ("refused", metrics.sends_refused.get()),
+        ("retried", metrics.sends_retried.get()),
+        ("expired", metrics.pushes_expired.get()),
+        ("satisfied", metrics.pushes_satisfied.get()),
+        ("no_token", metrics.pushes_without_token.get()),
+        ("nudge_dropped", metrics.hints_dropped.get()),
     ];
     all.counters("pushes", "What became of pushes", "outcome", outcomes);
 }
 
 fn refusals(all: &mut Gathered, state: &State) {
-    let by = |by: &'static str, refused: &crate::metrics::delivery::Refused| {
+    let by = |by: &'static str, refused: &Counts| {
         let codes = Code::ALL.iter().zip(refused.iter());
         codes.map(|(code, times)| (vec![("by", by.to_owned()), ("code", code.as_str().to_owned())], times)).collect()
     };
     let mut values: Vec<_> = by("http", &state.refused);
-    values.extend::<Vec<_>>(by("socket", &state.connections.tally().refused));
+    values.extend::<Vec<_>>(by("socket", &state.connections.metrics().refusals));
     all.0.push(Family {
         name: "refusals",
         help: "Requests and frames that were refused, by code",
@@ -252,7 +261,7 @@ impl Family {
                 true => encoder.encode_gauge(value),
                 false => encoder.encode_family(labels)?.encode_gauge(value),
             }),
-            Values::Histogram(Spread { sum, buckets }) => {
+            Values::Histogram(HistogramSnapshot { sum, buckets }) => {
                 let count = buckets.iter().map(|(_, count)| count).sum();
                 encoder.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)
             }

@@ -31,7 +31,7 @@ use crate::auth::password::Passwords;
 use crate::auth::token::Tokens;
 use crate::connections::registry::ConnectionRegistry;
 use crate::limits::Limits;
-use crate::metrics::delivery::Refused;
+use crate::metrics::Counts;
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::rooms::registry::Registry;
 use crate::sessions;
@@ -77,7 +77,7 @@ pub struct State {
     /// Set on SIGTERM: not ready, no new sockets. Chats are taken until the sockets are gone.
     pub draining: Arc<AtomicBool>,
     /// Requests that were refused.
-    pub refused: Refused,
+    pub refused: Counts,
     /// What became of the pushes.
     pub notifier: Arc<NotifierSupervisor>,
 }

@@ -57,7 +57,7 @@ pub async fn chatroom(
     let viewer = Viewer::claimed(&state, &token)?;
     let room = viewer.admitted(&state, id(&path, "chatroom")?).await?;
 
-    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.connections.tally().clone());
+    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.connections.metrics().clone());
     let response = accept(&request, &[], body).map_err(refused)?;
     let events = asked.events.as_deref() == Some("1");
     let connection = Arc::new(Connection::chatroom(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
@@ -127,7 +127,7 @@ pub async fn device(
         None => None,
     };
     let from = address(&request, state.rules.proxy_hops);
-    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.connections.tally().clone());
+    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.connections.metrics().clone());
     let response = accept(&request, &[SUBPROTOCOL], body).map_err(refused)?;
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
     let session = Session::device(out, state.session_parts(), from, claims).ok_or_else(|| {

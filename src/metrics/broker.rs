@@ -1,60 +1,22 @@
-//! What is counted.
+//! What the broker counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::Count;
 
-/// What came of everything that was told and heard since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Told, and taken by Redis.
-    pub sent: u64,
-    /// Told and given up: the queue was full, Redis was away, or it did not answer in time.
-    pub dropped: u64,
-    /// Passed on to who hears.
-    pub heard: u64,
-    /// Not signed with our key, or for somebody else than the channel's chatter.
-    pub forged: u64,
-    /// Of a format that this version does not know.
-    pub unknown_format: u64,
-    /// No message of ours at all, over 1 MiB, or signed and yet not readable.
-    pub garbled: u64,
-    /// How often a connection was made again.
-    pub reconnects: u64,
-}
-
-#[derive(Default)]
-pub struct Tally {
-    pub sent: Count,
-    pub dropped: Count,
-    pub heard: Count,
-    pub forged: Count,
-    pub unknown_format: Count,
-    pub garbled: Count,
+/// Messages between instances, counted since the start.
+#[derive(Debug, Default)]
+pub struct BrokerMetrics {
+    /// Published and accepted by Redis.
+    pub messages_sent: Count,
+    /// Dropped instead of published: the queue was full, Redis was away or did not answer in time.
+    pub messages_dropped: Count,
+    /// Received from another instance and handed to the event handler.
+    pub messages_received: Count,
+    /// Refused: not signed with our key, or addressed to another chatter than the channel's.
+    pub messages_forged: Count,
+    /// Refused: of a format that this version does not know.
+    pub messages_unknown_format: Count,
+    /// Refused: not a message of ours, over 1 MiB, or signed and yet not readable.
+    pub messages_garbled: Count,
+    /// Connections to Redis that replaced a lost one.
     pub reconnects: Count,
-}
-
-#[derive(Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    pub fn add(&self, more: usize) {
-        self.0.fetch_add(more as u64, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Tally {
-    pub fn read(&self) -> Counters {
-        Counters {
-            sent: self.sent.get(),
-            dropped: self.dropped.get(),
-            heard: self.heard.get(),
-            forged: self.forged.get(),
-            unknown_format: self.unknown_format.get(),
-            garbled: self.garbled.get(),
-            reconnects: self.reconnects.get(),
-        }
-    }
 }

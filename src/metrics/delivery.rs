@@ -1,43 +1,32 @@
-//! What an instance's rooms and sockets count.
+//! What rooms and sockets count.
 
-use crate::metrics::{Count, Counts};
-use crate::problem::Code;
-use crate::websocket::framing::Close;
+use super::{Count, Counts};
 
-/// Refusals by code, in the order of [`Code::ALL`].
-pub type Refused = Counts<{ Code::ALL.len() }>;
-
-/// Counted since the start, by all rooms and sockets together.
+/// Counted since the start, by all rooms and sockets of the instance together.
 #[derive(Debug, Default)]
-pub struct Tally {
-    /// Changes that were put into out-queues as they happened.
-    pub delivered: Count,
-    /// Changes that the other instances were told of.
-    pub told: Count,
-    /// Changes that other instances told of.
-    pub heard: Count,
-    /// Reads of rooms that lacked changes.
-    pub room_reads: Count,
-    /// Reads of rooms for sockets that lacked changes.
-    pub socket_reads: Count,
-    /// Rooms of sockets that the look at what changed elsewhere found to lack changes.
-    pub found: Count,
-    /// Frames that were refused.
-    pub refused: Refused,
-    /// Sockets that were closed from here, in the order of [`Close::ALL`].
-    closed: Counts<{ Close::ALL.len() }>,
+pub struct DeliveryMetrics {
+    /// Changes that were put into the queues of sockets as they happened, once for each socket.
+    pub changes_delivered: Count,
+    /// Changes that were published to the other instances.
+    pub changes_published: Count,
+    /// Changes that were received from other instances.
+    pub changes_received: Count,
+    /// Reads of the database because a room lacked changes.
+    pub room_gap_reads: Count,
+    /// Reads of the database because a socket lacked changes.
+    pub socket_gap_reads: Count,
+    /// Rooms of sockets whose missing changes were found only by polling the database.
+    pub gaps_found: Count,
+    /// Refused frames, by the place of the refusal's code.
+    pub refusals: Counts,
+    /// Sockets that this instance closed, by the place of the close code.
+    pub closes: Counts,
 }
 
-impl Tally {
-    /// A socket is being closed so.
-    pub fn closed(&self, close: Close) {
-        if let Some(at) = Close::ALL.iter().position(|other| *other == close) {
-            self.closed.add(at);
-        }
-    }
-
-    /// How often sockets were closed with each code.
-    pub fn closes(&self) -> impl Iterator<Item = (Close, u64)> {
-        Close::ALL.iter().copied().zip(self.closed.iter())
+impl DeliveryMetrics {
+    /// Nothing counted yet, with a place for each refusal code and each close code.
+    #[must_use]
+    pub fn new(refusal_codes: usize, close_codes: usize) -> Self {
+        Self { refusals: Counts::new(refusal_codes), closes: Counts::new(close_codes), ..Self::default() }
     }
 }

@@ -1,18 +1,23 @@
-//! What the parts count with: atomics that cost next to nothing where something happens, read when somebody asks.
+//! Counters of the parts: atomics that cost next to nothing to raise, read only when `/metrics` is asked for.
 
-pub mod broker;
-pub mod delivery;
-pub mod push;
-pub mod writer;
+mod broker;
+mod delivery;
+mod push;
+mod writer;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+pub use broker::BrokerMetrics;
+pub use delivery::DeliveryMetrics;
+pub use push::PushMetrics;
+pub use writer::WriterMetrics;
 
 /// How often something happened since the start.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// It happened so many times more.
+    /// Counts so many more.
     pub fn add(&self, more: usize) {
         self.0.fetch_add(more as u64, Ordering::Relaxed);
     }
@@ -24,89 +29,90 @@ impl Count {
     }
 }
 
-/// The same for each of so many things.
-#[derive(Debug)]
-pub struct Counts<const N: usize>([Count; N]);
+/// One count for each of several kinds. The caller keeps the list of kinds and counts by a kind's place in it.
+#[derive(Debug, Default)]
+pub struct Counts(Box<[Count]>);
 
-impl<const N: usize> Default for Counts<N> {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Count::default()))
+impl Counts {
+    /// Nothing counted yet, of so many kinds.
+    #[must_use]
+    pub fn new(kinds: usize) -> Self {
+        Self((0..kinds).map(|_| Count::default()).collect())
     }
-}
 
-impl<const N: usize> Counts<N> {
-    /// It happened to the one at this place.
-    pub fn add(&self, at: usize) {
-        if let Some(count) = self.0.get(at) {
+    /// Counts one more of the kind at this place; a place beyond the last kind is ignored.
+    pub fn add(&self, place: usize) {
+        if let Some(count) = self.0.get(place) {
             count.add(1);
         }
     }
 
-    /// All, in order.
+    /// The counts of all kinds, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> {
         self.0.iter().map(Count::get)
     }
 }
 
-/// How many there are now.
+/// How many there are at the moment.
 #[derive(Debug, Default)]
-pub struct Level(AtomicUsize);
+pub struct Gauge(AtomicUsize);
 
-impl Level {
-    /// There are so many.
+impl Gauge {
+    /// Sets the number.
     pub fn set(&self, now: usize) {
         self.0.store(now, Ordering::Relaxed);
     }
 
-    /// How many there were when it was last set.
+    /// The number that was set last.
     #[must_use]
     pub fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// How values are spread.
+/// How values are distributed over buckets.
 #[derive(Debug)]
 pub struct Histogram {
-    /// Where each bucket but the last ends, ascending; that has no end.
-    ends: &'static [f64],
+    /// The upper bound of each bucket, ascending; one more bucket without a bound follows.
+    bounds: &'static [f64],
     counts: Vec<Count>,
     /// The bits of a float.
     sum: AtomicU64,
 }
 
-/// What a histogram had at one moment.
+/// What a histogram held at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spread {
+pub struct HistogramSnapshot {
+    /// The sum of all values.
     pub sum: f64,
-    /// Where each bucket ends, and how many values are in it alone.
+    /// The upper bound of each bucket, and how many values are in this bucket alone.
     pub buckets: Vec<(f64, u64)>,
 }
 
 impl Histogram {
     /// No values yet.
     #[must_use]
-    pub fn new(ends: &'static [f64]) -> Self {
-        Self { ends, counts: (0..=ends.len()).map(|_| Count::default()).collect(), sum: AtomicU64::new(0) }
+    pub fn new(bounds: &'static [f64]) -> Self {
+        Self { bounds, counts: (0..=bounds.len()).map(|_| Count::default()).collect(), sum: AtomicU64::new(0) }
     }
 
-    /// One more.
+    /// Counts one more value.
     pub fn observe(&self, value: f64) {
-        let at = self.ends.iter().position(|end| value <= *end).unwrap_or(self.ends.len());
-        if let Some(count) = self.counts.get(at) {
+        let place = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
+        if let Some(count) = self.counts.get(place) {
             count.add(1);
         }
         let add = |bits| Some((f64::from_bits(bits) + value).to_bits());
         let _ = self.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
-    /// What it has now.
+    /// What it holds now.
     #[must_use]
-    pub fn read(&self) -> Spread {
-        let ends = self.ends.iter().copied().chain([f64::INFINITY]);
-        Spread {
+    pub fn read(&self) -> HistogramSnapshot {
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        HistogramSnapshot {
             sum: f64::from_bits(self.sum.load(Ordering::Relaxed)),
-            buckets: ends.zip(self.counts.iter().map(Count::get)).collect(),
+            buckets: bounds.zip(self.counts.iter().map(Count::get)).collect(),
         }
     }
 }
@@ -116,17 +122,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_in_the_first_bucket_that_ends_at_or_above_it() {
+    fn a_value_is_counted_in_the_first_bucket_whose_bound_is_not_below_it() {
         let histogram = Histogram::new(&[1.0, 10.0]);
         [0.0, 1.0, 1.5, 10.0, 11.0].into_iter().for_each(|value| histogram.observe(value));
         let buckets = vec![(1.0, 2), (10.0, 2), (f64::INFINITY, 1)];
-        assert_eq!(histogram.read(), Spread { sum: 23.5, buckets });
+        assert_eq!(histogram.read(), HistogramSnapshot { sum: 23.5, buckets });
     }
 
     #[test]
-    fn each_is_counted_on_its_own_and_what_is_not_there_not_at_all() {
-        let counts = Counts::<3>::default();
-        [0, 2, 2, 3].into_iter().for_each(|at| counts.add(at));
+    fn each_kind_is_counted_on_its_own_and_an_unknown_place_is_ignored() {
+        let counts = Counts::new(3);
+        [0, 2, 2, 3].into_iter().for_each(|place| counts.add(place));
         assert_eq!(counts.iter().collect::<Vec<_>>(), [1, 0, 2]);
     }
 }

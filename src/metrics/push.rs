@@ -1,35 +1,24 @@
-//! What became of the pushes of this instance, for the metrics; outlives a restart of the actor.
+//! What the notifier counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::Count;
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident, $count:ident;)*) => {
-        /// Counted since the instance began.
-        #[derive(Debug, Default)]
-        pub struct Counters { $($name: AtomicU64,)* }
-
-        impl Counters {
-            $($(#[$doc])* #[must_use] pub fn $name(&self) -> u64 { self.$name.load(Ordering::Relaxed) })*
-            $($(#[$doc])* pub fn $count(&self, more: usize) { self.$name.fetch_add(more as u64, Ordering::Relaxed); })*
-        }
-    };
-}
-
-counters! {
-    /// Sends that FCM took.
-    accepted, count_accepted;
-    /// Tokens that FCM no longer knew.
-    token_gone, count_token_gone;
-    /// Sends that FCM will never take.
-    refused, count_refused;
+/// Pushes of this instance, counted since the start. Outlives a restart of the notifier.
+#[derive(Debug, Default)]
+pub struct PushMetrics {
+    /// Sends that FCM accepted.
+    pub sends_accepted: Count,
+    /// Sends to tokens that FCM no longer knows.
+    pub sends_to_gone_tokens: Count,
+    /// Sends that FCM will never accept.
+    pub sends_refused: Count,
     /// Sends that are tried again.
-    retried, count_retried;
-    /// Rows that were too old to be sent.
-    expired, count_expired;
-    /// Rows whose chats were confirmed or deleted before.
-    satisfied, count_satisfied;
-    /// Rows whose receiver has no device.
-    no_token, count_no_token;
-    /// `PushHint` that met a full mailbox or queue.
-    unreached_dropped, count_unreached_dropped;
+    pub sends_retried: Count,
+    /// Pending pushes that were too old to be sent.
+    pub pushes_expired: Count,
+    /// Pending pushes whose chats were confirmed or deleted before they were sent.
+    pub pushes_satisfied: Count,
+    /// Pending pushes whose receiver has no device.
+    pub pushes_without_token: Count,
+    /// Push hints that met a full mailbox or queue.
+    pub hints_dropped: Count,
 }

@@ -1,8 +1,8 @@
-//! The twin of FCM for a server without it: a push becomes a line in the log.
+//! Pushes of a server without FCM: each becomes a line in the log.
 
 use super::{Outcome, Push};
 
-/// Says that a push was due; never to which token, nor what it says.
+/// Logs that a push was due, without its token and content.
 pub(super) fn send(push: &Push) -> Outcome {
     tracing::info!(
         chatroom_id = push.chatroom_id.get(),

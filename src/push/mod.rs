@@ -1,11 +1,12 @@
-//! The push contract: what a device is told of a chat, and what came of telling it.
+//! Pushes: the notification of a chat, and the result of sending it to one device.
 //!
-//! `actors::notifier` is the only caller. A push is sent at least once and may be repeated; the room is its
-//! collapse key, so that a repeat replaces the first instead of ringing twice.
+//! The notifier is the only caller. A push is sent at least once and may be repeated. The room is its collapse key, so
+//! a repeat replaces the first notification instead of ringing twice.
 
 pub mod fcm;
 mod log;
 pub mod notifier;
+pub mod pusher;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,34 +15,35 @@ use serde_json::{Value, json};
 use unicode_normalization::char::is_combining_mark;
 
 use crate::domain::chat::Chat;
+use crate::domain::json::json_bytes;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq};
 
-/// What every notification is called.
+/// The title of every notification.
 const TITLE: &str = "Hyper Chat New Message";
 
-/// FCM refuses more than 4,096 bytes. Everything but body and token takes at most 640 of them (a test holds
-/// that), which leaves 384 for the token; today's have about 160.
+/// FCM refuses messages of more than 4,096 bytes. Everything but body and token takes at most 640 of them, as a test
+/// checks. That leaves 384 for the token; today's tokens have about 160.
 const BODY_JSON_BYTES_MAX: usize = 3_072;
 
-/// How far a cut may move back to keep a grapheme whole; longer chains of marks are nobody's language.
+/// How far a cut may move back to keep a grapheme whole; no language has longer chains of marks.
 const CUT_BACK_CHARS_MAX: usize = 32;
 
-/// What a device is told of one chat.
+/// The notification of one chat.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Push {
-    /// The same for all.
+    /// The same for all pushes.
     pub title: &'static str,
-    /// The content, cut to what fits.
+    /// The content, cut to the length that fits.
     pub body: String,
-    /// Who wrote it.
+    /// The chat's sender.
     pub sender_id: ChatterId,
-    /// Whose devices are told.
+    /// The chatter whose devices get the push.
     pub receiver_id: ChatterId,
-    /// In which room.
+    /// The chat's room.
     pub chatroom_id: ChatroomId,
-    /// Which chat.
+    /// The chat's id.
     pub chat_id: ChatId,
-    /// Its place in the room.
+    /// The chat's place in its room.
     pub seq: Seq,
 }
 
@@ -60,7 +62,7 @@ impl Push {
         }
     }
 
-    /// What the app reads; FCM wants every value as a string.
+    /// The data for the app. FCM requires every value to be a string.
     #[must_use]
     pub fn data(&self) -> Value {
         json!({
@@ -79,7 +81,7 @@ impl Push {
     }
 }
 
-/// Leaves the content out: it must not reach a log.
+/// Leaves the content out, since it must not reach a log.
 impl fmt::Debug for Push {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Push")
@@ -90,76 +92,30 @@ impl fmt::Debug for Push {
     }
 }
 
-/// What came of one send to one token.
+/// The result of one send to one token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// FCM has taken it over.
+    /// FCM accepted the push.
     Accepted,
-    /// The token will never work again: remove it.
+    /// The token will never work again: it is to be removed.
     TokenGone,
-    /// This message will never be taken, though the token may be good: give up on it and tell the operator.
+    /// This message will never be accepted, though the token may be good: it is given up and logged.
     Refused {
-        /// FCM's codes; holds no token and no content.
+        /// FCM's codes, without token and content.
         reason: String,
     },
-    /// Not now.
+    /// A later attempt may succeed.
     RetryLater {
-        /// What FCM asked to wait.
+        /// The wait that FCM asked for.
         after: Option<Duration>,
-        /// No send to any token can work until then.
+        /// Sends to other tokens would fail until then, too.
         pause_all: bool,
-        /// For the log; holds no token and no content.
+        /// For the log, without token and content.
         reason: String,
     },
 }
 
-/// Where pushes go.
-#[derive(Debug)]
-pub enum Pusher {
-    /// To Google.
-    Fcm(Box<fcm::Fcm>),
-    /// To the log, since FCM is not configured.
-    Log,
-    /// Nowhere, since the key that is configured cannot be used: what is owed is left to instances whose key can, and to the next
-    /// start.
-    Off,
-}
-
-impl Pusher {
-    /// FCM where it is configured, else the log. A key that cannot be used is told to the operator in one line and the
-    /// server runs without pushes. Called once by the composition root.
-    #[must_use]
-    pub fn open(settings: &fcm::Settings) -> Self {
-        let Some(path) = &settings.service_account else {
-            tracing::info!("pushes are logged, not sent: FCM is not configured");
-            return Self::Log;
-        };
-        match fcm::Fcm::open(path, settings) {
-            Ok(fcm) => Self::Fcm(Box::new(fcm)),
-            Err(error) => {
-                tracing::error!(
-                    error = %error,
-                    "pushes are left to other instances and to the next start: the FCM service account cannot be used"
-                );
-                Self::Off
-            }
-        }
-    }
-
-    /// Sends to one device. Ends within the time limit of the settings.
-    pub async fn send(&self, token: &str, push: &Push) -> Outcome {
-        match self {
-            Self::Fcm(fcm) => fcm.send(token, push).await,
-            Self::Log => log::send(push),
-            Self::Off => {
-                let reason = "the service account cannot be used".to_owned();
-                Outcome::RetryLater { after: None, pause_all: true, reason }
-            }
-        }
-    }
-}
-
-/// The longest head of the content that fits, cut between graphemes where that is not far back.
+/// The longest beginning of the content that fits, cut between graphemes unless that is too far back.
 fn cut(content: &str) -> &str {
     let mut bytes = 0;
     let Some((end, _)) = content.char_indices().find(|(_, c)| {
@@ -178,7 +134,7 @@ fn cut(content: &str) -> &str {
     &content[..end]
 }
 
-/// Whether a cut here would part a mark, a joiner, a modifier or a jamo from what it belongs to.
+/// Whether a cut here would separate a mark, a joiner, a modifier or a jamo from the character before it.
 fn splits_grapheme(content: &str, at: usize) -> bool {
     let joined = content[..at].ends_with('\u{200d}');
     let extends = content[at..].chars().next().is_some_and(|c| {
@@ -188,15 +144,6 @@ fn splits_grapheme(content: &str, at: usize) -> bool {
     let flags = content[..at].chars().rev().take_while(|c| matches!(c, '\u{1f1e6}'..='\u{1f1ff}')).count();
     let flag_goes_on = content[at..].starts_with(|c| matches!(c, '\u{1f1e6}'..='\u{1f1ff}')) && flags % 2 == 1;
     joined || extends || flag_goes_on
-}
-
-/// How many bytes this character takes inside a JSON string.
-fn json_bytes(c: char) -> usize {
-    match c {
-        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
-        c if c < ' ' => 6,
-        c => c.len_utf8(),
-    }
 }
 
 #[cfg(test)]
@@ -221,12 +168,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_short_content_is_told_as_it_is() {
+    fn a_short_content_is_pushed_unchanged() {
         assert_eq!(Push::new(&chat("안녕 👋")).body, "안녕 👋");
     }
 
     #[test]
-    fn a_long_content_is_cut_to_what_its_json_may_take() {
+    fn a_long_content_is_cut_to_the_longest_json_that_fits() {
         for unit in ["a", "é", "가", "👋", "\"", "\n", "\u{1}", "a\u{1}가"] {
             let content = unit.repeat(8_000);
             let body = Push::new(&chat(&content)).body;
@@ -237,7 +184,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_cut_does_not_part_what_is_seen_as_one() {
+    fn a_cut_keeps_graphemes_whole() {
         for unit in ["e\u{301}", "👩\u{200d}👩\u{200d}👧", "👍\u{1f3fd}", "🇰🇷", "\u{1112}\u{116c}\u{11ab}", "❤\u{fe0f}"]
         {
             for shift in 0..unit.len() {
@@ -249,13 +196,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_chain_of_marks_without_end_is_cut_all_the_same() {
+    fn an_endless_chain_of_marks_is_cut_anyway() {
         let body = Push::new(&chat(&"\u{301}".repeat(8_000))).body;
         assert_eq!(body.len(), BODY_JSON_BYTES_MAX);
     }
 
     #[test]
-    fn a_push_does_not_show_its_content_when_debugged() {
+    fn the_debug_output_of_a_push_leaves_its_content_out() {
         assert!(!format!("{:?}", Push::new(&chat("secret words"))).contains("secret"));
     }
 }

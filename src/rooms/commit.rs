@@ -58,7 +58,7 @@ impl Room {
             let broker = self.parts.connections.broker();
             if broker.state() != State::Single {
                 let told = publish::runs(room, &events, &again);
-                self.parts.connections.tally().told.add(told.iter().map(|run| run.changes.len()).sum());
+                self.parts.connections.metrics().changes_published.add(told.iter().map(|run| run.changes.len()).sum());
                 told.into_iter().for_each(|changes| broker.publish(ClusterMessage::Changes(changes)));
             }
             let ready = Arc::new(order.take(events));
@@ -109,7 +109,7 @@ impl Room {
         receivers.dedup();
         for receiver_id in receivers {
             if !self.parts.connections.is_connected_here(receiver_id) {
-                self.parts.notifier.nudge(PushHint { chatroom_id: self.id, receiver_id });
+                self.parts.notifier.hint(PushHint { chatroom_id: self.id, receiver_id });
             }
         }
     }
@@ -135,7 +135,7 @@ impl Room {
         if !order.begin_fill() {
             return;
         }
-        self.parts.connections.tally().room_reads.add(1);
+        self.parts.connections.metrics().room_gap_reads.add(1);
         let (store, room, since) = (self.parts.store.clone(), room.clone(), order.head().version);
         let fill = async move { read_changes(&store, &room, since).await };
         ctx.spawn(wrap_future::<_, Self>(fill).map(|filled, room, ctx| room.filled(filled, ctx)));
@@ -161,7 +161,7 @@ impl Room {
     pub(super) fn relayed(&mut self, changes: Changes, ctx: &mut Context<Self>) {
         let Stage::Open { room, order } = &mut self.stage else { return };
         self.busy_at = Some(Instant::now());
-        self.parts.connections.tally().heard.add(changes.changes.len());
+        self.parts.connections.metrics().changes_received.add(changes.changes.len());
         let head = order.head().version;
         if changes.to <= head {
             // Stored before this room was read, and told after: no news to the room, but to its sockets.

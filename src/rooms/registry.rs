@@ -194,8 +194,10 @@ mod tests {
     use crate::domain::ChatterId;
     use crate::domain::chat::Content;
     use crate::domain::chatter::Username;
-    use crate::push::notifier::{Counters, Notifier, Settings};
-    use crate::push::{Pusher, fcm};
+    use crate::metrics::PushMetrics;
+    use crate::push::fcm;
+    use crate::push::notifier::{Notifier, Settings};
+    use crate::push::pusher::Pusher;
     use crate::rooms::command::{Post, Reply};
     use crate::store::Options;
     use crate::store::chatrooms::Created;
@@ -233,17 +235,16 @@ mod tests {
             panic!("no room")
         };
         let (connections, counters) =
-            (Arc::new(ConnectionRegistry::new(0, crate::broker::Broker::single())), Arc::new(Counters::default()));
+            (Arc::new(ConnectionRegistry::new(0, crate::broker::single())), Arc::new(PushMetrics::default()));
         let (outbox, pusher) = (store.outbox(), Arc::new(Pusher::open(&fcm::Settings::default())));
         let thread = threads[0].handle();
-        let notifier =
-            Arc::new(NotifierSupervisor::new(crate::broker::Broker::single(), counters.clone(), move || {
-                let (outbox, pusher, counters) = (outbox.clone(), pusher.clone(), counters.clone());
-                let make = move |_: &mut actix::Context<Notifier>| {
-                    Notifier::new(outbox, pusher, Arc::new(|_| false), Settings::default(), counters)
-                };
-                <Notifier as actix::Actor>::start_in_arbiter(&thread, make)
-            }));
+        let notifier = Arc::new(NotifierSupervisor::new(crate::broker::single(), counters.clone(), move || {
+            let (outbox, pusher, counters) = (outbox.clone(), pusher.clone(), counters.clone());
+            let make = move |_: &mut actix::Context<Notifier>| {
+                Notifier::new(outbox, pusher, Arc::new(|_| false), Settings::default(), counters)
+            };
+            <Notifier as actix::Actor>::start_in_arbiter(&thread, make)
+        }));
         let parts = RoomParts { store: Arc::new(store), connections: connections.clone(), notifier, idle };
         let handles = Threads::default();
         threads.iter().for_each(|thread| handles.add(thread.handle()));

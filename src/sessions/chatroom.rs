@@ -33,7 +33,7 @@ impl Session {
             return;
         }
         self.reading = true;
-        self.connection.out.tally().socket_reads.add(1);
+        self.connection.out.metrics().socket_gap_reads.add(1);
         let (store, turns, chatter) = (self.parts.store.clone(), self.parts.turns.clone(), self.connection.chatter_id);
         let read = async move {
             let _turn = turns.acquire().await;

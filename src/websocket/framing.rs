@@ -28,6 +28,12 @@ macro_rules! closes {
 
             /// Every one, by code.
             pub const ALL: &'static [Close] = &[$(Close::$name,)*];
+
+            /// Its place among all.
+            #[must_use]
+            pub fn place(self) -> usize {
+                Self::ALL.iter().position(|close| *close == self).unwrap_or(Self::ALL.len())
+            }
         }
     };
 }

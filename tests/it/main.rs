@@ -7,6 +7,8 @@
 
 mod support;
 
+mod broker;
+mod broker_faults;
 mod chaos_cluster;
 mod chaos_device;
 mod cluster;
@@ -27,16 +29,14 @@ mod fault_limits;
 mod fault_states;
 mod metrics;
 mod presence;
+mod presence_directory;
 mod promises;
 mod push;
-mod relay;
-mod relay_faults;
 mod rest_accounts;
 mod rest_chats;
 mod rest_errors;
 mod rest_rooms;
 mod rest_search;
-mod roster;
 mod running;
 mod start;
 mod store_reads;

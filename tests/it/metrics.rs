@@ -108,7 +108,7 @@ async fn nobody_reads_names_or_contents_in_them(db: Db) {
 }
 
 #[tokio::test]
-async fn instances_count_what_they_tell_each_other_and_whether_redis_is_there() {
+async fn instances_count_exchanged_changes_and_show_the_state_of_redis() {
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let (ann, bob) = (cluster.at(0, &ann), cluster.at(1, &bob));

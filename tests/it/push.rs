@@ -1,4 +1,4 @@
-//! Pushes: what is owed reaches FCM at least once, and nothing else does (rows F1 to F7, F10 to F12 of the faults).
+//! Pushes: each pending push reaches FCM at least once, and nothing else does (rows F1 to F7, F10 to F12 of the faults).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr};
 use hyper_chat::domain::clock::Micros;
+use hyper_chat::metrics::PushMetrics;
+use hyper_chat::push::fcm;
 use hyper_chat::push::notifier::messages::{Drain, PushHint};
-use hyper_chat::push::notifier::{Counters, Notifier, Settings};
-use hyper_chat::push::{Pusher, fcm};
+use hyper_chat::push::notifier::{Notifier, Settings};
+use hyper_chat::push::pusher::Pusher;
 use hyper_chat::store::outbox::{Key, Settlement};
 use hyper_chat::store::{Options, Store};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, PaginatorTrait, Set};
@@ -26,7 +28,7 @@ struct Bench {
     fcm: FcmStandIn,
     db: DatabaseConnection,
     store: Store,
-    counters: Arc<Counters>,
+    metrics: Arc<PushMetrics>,
     live: Arc<AtomicBool>,
     settings: Settings,
     fcm_settings: fcm::Settings,
@@ -68,7 +70,7 @@ impl Bench {
             fcm,
             db,
             store,
-            counters: Arc::default(),
+            metrics: Arc::default(),
             live: Arc::default(),
             settings,
             fcm_settings,
@@ -85,7 +87,7 @@ impl Bench {
             Arc::new(Pusher::open(&self.fcm_settings)),
             Arc::new(move |_| live.load(Ordering::Relaxed)),
             self.settings.clone(),
-            Arc::clone(&self.counters),
+            Arc::clone(&self.metrics),
         )
         .start()
     }
@@ -135,10 +137,10 @@ impl Bench {
         devices.into_iter().map(|d| d.token).collect()
     }
 
-    async fn wait_until_nothing_is_owed(&self) {
+    async fn wait_until_no_push_is_pending(&self) {
         let end = Instant::now() + WAIT_MAX;
         while self.rows().await > 0 {
-            assert!(Instant::now() < end, "a push is still owed");
+            assert!(Instant::now() < end, "a push is still pending");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -146,7 +148,7 @@ impl Bench {
     /// Waits for n calls and for the outbox to be empty; then nothing more may have been sent.
     async fn expect_calls(&self, n: usize) {
         self.fcm.wait_for_calls(n).await;
-        self.wait_until_nothing_is_owed().await;
+        self.wait_until_no_push_is_pending().await;
         assert_eq!(self.fcm.calls().len(), n);
     }
 }
@@ -156,7 +158,7 @@ fn unreached(room: i64) -> PushHint {
 }
 
 #[actix::test]
-async fn a_push_tells_every_device_of_the_newest_chat() {
+async fn a_push_of_the_newest_chat_goes_to_every_device() {
     let bench = Bench::new().await;
     bench.add_device("phone").await;
     bench.add_device("tablet").await;
@@ -178,11 +180,11 @@ async fn a_push_tells_every_device_of_the_newest_chat() {
         serde_json::json!({"sender_id": "1", "receiver_id": "2", "chatroom_id": "1", "chat_id": "2", "seq": "2"});
     assert_eq!(message["data"], data);
     assert_eq!(bench.fcm.oauth_calls(), 1);
-    assert_eq!(bench.counters.accepted(), 2);
+    assert_eq!(bench.metrics.sends_accepted.get(), 2);
 }
 
 #[actix::test]
-async fn a_row_comes_due_by_itself_after_the_grace() {
+async fn a_row_is_due_after_the_grace_without_a_hint() {
     let bench = Bench::new().await;
     bench.add_device("phone").await;
     bench.live.store(true, Ordering::Relaxed);
@@ -194,7 +196,7 @@ async fn a_row_comes_due_by_itself_after_the_grace() {
 }
 
 #[actix::test]
-async fn a_live_socket_moves_a_hurried_push_to_the_end_of_the_grace() {
+async fn a_live_socket_delays_a_hinted_push_to_the_end_of_the_grace() {
     let bench = Bench::new().await;
     bench.add_device("phone").await;
     bench.live.store(true, Ordering::Relaxed);
@@ -207,7 +209,7 @@ async fn a_live_socket_moves_a_hurried_push_to_the_end_of_the_grace() {
 }
 
 #[actix::test]
-async fn nothing_is_pushed_of_what_was_confirmed_or_deleted_in_the_grace() {
+async fn chats_that_were_confirmed_or_deleted_within_the_grace_are_not_pushed() {
     for change in [
         "UPDATE members SET delivered_seq = 1",
         "UPDATE members SET delivered_seq = 1, read_seq = 1",
@@ -219,13 +221,13 @@ async fn nothing_is_pushed_of_what_was_confirmed_or_deleted_in_the_grace() {
         let _notifier = bench.start();
         bench.chat(1).await;
         bench.run(change).await;
-        bench.wait_until_nothing_is_owed().await;
-        assert_eq!((bench.fcm.calls().len(), bench.counters.satisfied()), (0, 1), "{change}");
+        bench.wait_until_no_push_is_pending().await;
+        assert_eq!((bench.fcm.calls().len(), bench.metrics.pushes_satisfied.get()), (0, 1), "{change}");
     }
 }
 
 #[actix::test]
-async fn a_failing_fcm_is_tried_again_until_it_takes_the_push_once() {
+async fn a_push_is_retried_until_fcm_accepts_it_once() {
     let bench = Bench::new().await;
     bench.add_device("phone").await;
     let down = || Answer::Unavailable { retry_after: None };
@@ -239,11 +241,11 @@ async fn a_failing_fcm_is_tried_again_until_it_takes_the_push_once() {
     for (pair, least) in calls.windows(2).zip(least) {
         assert!(pair[1].at - pair[0].at >= least, "the waits double: {:?}", pair[1].at - pair[0].at);
     }
-    assert_eq!((bench.counters.accepted(), bench.counters.retried()), (1, 6));
+    assert_eq!((bench.metrics.sends_accepted.get(), bench.metrics.sends_retried.get()), (1, 6));
 }
 
 #[actix::test]
-async fn a_retry_after_in_seconds_or_as_a_date_is_waited_for() {
+async fn a_retry_waits_for_the_retry_after_in_seconds_or_as_a_date() {
     for date in [false, true] {
         let bench = Bench::new().await;
         bench.add_device("phone").await;
@@ -277,12 +279,12 @@ async fn a_full_quota_pauses_the_pushes_of_all_rooms() {
         bench.expect_calls(10).await;
         let next = bench.fcm.calls()[1].at - first;
         assert!(next >= Duration::from_millis(least - 50), "{next:?}");
-        assert_eq!(bench.counters.accepted(), 9);
+        assert_eq!(bench.metrics.sends_accepted.get(), 9);
     }
 }
 
 #[actix::test]
-async fn a_send_without_an_answer_is_tried_again() {
+async fn a_send_without_an_answer_is_retried() {
     let mut bench = Bench::new().await;
     bench.fcm_settings.timeout = Duration::from_millis(300);
     bench.add_device("phone").await;
@@ -293,14 +295,14 @@ async fn a_send_without_an_answer_is_tried_again() {
 }
 
 #[actix::test]
-async fn an_fcm_that_cannot_be_reached_loses_nothing() {
+async fn no_push_is_lost_while_fcm_is_unreachable() {
     let mut bench = Bench::new().await;
     bench.add_device("phone").await;
     bench.fcm_settings.base_url = "http://127.0.0.1:1".to_owned();
     let first = bench.start();
     bench.chat(1).await;
     let end = Instant::now() + WAIT_MAX;
-    while bench.counters.retried() == 0 {
+    while bench.metrics.sends_retried.get() == 0 {
         assert!(Instant::now() < end, "it tries");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -312,7 +314,7 @@ async fn an_fcm_that_cannot_be_reached_loses_nothing() {
 }
 
 #[actix::test]
-async fn a_token_that_fcm_no_longer_knows_is_removed_and_the_others_are_told() {
+async fn a_token_that_fcm_no_longer_knows_is_removed_and_the_other_devices_are_served() {
     for answer in [Answer::Unregistered, Answer::InvalidField("message.token")] {
         let bench = Bench::new().await;
         bench.add_device("gone").await;
@@ -322,7 +324,7 @@ async fn a_token_that_fcm_no_longer_knows_is_removed_and_the_others_are_told() {
         bench.chat(1).await;
         bench.expect_calls(2).await;
         assert_eq!(bench.tokens().await, ["phone"]);
-        assert_eq!((bench.counters.token_gone(), bench.counters.accepted()), (1, 1));
+        assert_eq!((bench.metrics.sends_to_gone_tokens.get(), bench.metrics.sends_accepted.get()), (1, 1));
     }
 }
 
@@ -343,7 +345,7 @@ async fn a_token_that_was_replaced_meanwhile_is_kept() {
 }
 
 #[actix::test]
-async fn a_chat_that_comes_while_a_push_is_sent_keeps_the_row() {
+async fn a_chat_that_is_stored_during_a_send_keeps_the_row() {
     let bench = Bench::new().await;
     let outbox = bench.store.outbox();
     bench.chat(1).await;
@@ -377,12 +379,12 @@ async fn a_refused_message_is_given_up_and_the_token_stays() {
         let _notifier = bench.start();
         bench.chat(1).await;
         bench.expect_calls(1).await;
-        assert_eq!((bench.tokens().await.len(), bench.counters.refused()), (1, 1));
+        assert_eq!((bench.tokens().await.len(), bench.metrics.sends_refused.get()), (1, 1));
     }
 }
 
 #[actix::test]
-async fn an_access_token_that_is_refused_is_bought_anew_once_for_all() {
+async fn a_refused_access_token_is_replaced_once_for_all_sends() {
     let bench = Bench::new().await;
     bench.add_device("phone").await;
     let _notifier = bench.start();
@@ -395,12 +397,12 @@ async fn an_access_token_that_is_refused_is_bought_anew_once_for_all() {
     }
     bench.expect_calls(11).await;
     assert_eq!(bench.fcm.oauth_calls(), 2, "one purchase at the start and one after the refusal");
-    assert_eq!(bench.counters.retried(), 0);
+    assert_eq!(bench.metrics.sends_retried.get(), 0);
     assert!(bench.fcm.unauthorized() >= 1);
 }
 
 #[actix::test]
-async fn a_token_endpoint_that_is_down_pauses_and_loses_nothing() {
+async fn a_token_endpoint_that_is_down_pauses_all_sends_and_loses_no_push() {
     let bench = Bench::new().await;
     bench.add_device("phone").await;
     bench.fcm.script_oauth([OauthAnswer::Down, OauthAnswer::Down]);
@@ -413,18 +415,18 @@ async fn a_token_endpoint_that_is_down_pauses_and_loses_nothing() {
     let _notifier = bench.start();
     bench.expect_calls(10).await;
     assert_eq!(bench.fcm.oauth_calls(), 3);
-    assert!(bench.counters.retried() >= 10, "all ten who waited share the first failure");
+    assert!(bench.metrics.sends_retried.get() >= 10, "all ten who waited share the first failure");
 }
 
 #[actix::test]
-async fn a_401_that_a_new_access_token_does_not_heal_pauses() {
+async fn a_401_that_a_new_access_token_does_not_cure_pauses_all_sends() {
     let bench = Bench::new().await;
     bench.add_device("phone").await;
     bench.fcm.script([Answer::Unauthorized, Answer::Unauthorized]);
     let _notifier = bench.start();
     bench.chat(1).await;
     bench.expect_calls(3).await;
-    assert_eq!((bench.fcm.oauth_calls(), bench.counters.retried()), (2, 1));
+    assert_eq!((bench.fcm.oauth_calls(), bench.metrics.sends_retried.get()), (2, 1));
 }
 
 #[actix::test]
@@ -467,7 +469,7 @@ async fn a_flood_of_chats_becomes_one_push_per_gap() {
         drop(notifier.try_send(unreached(ROOM)));
         tokio::task::yield_now().await;
     }
-    bench.wait_until_nothing_is_owed().await;
+    bench.wait_until_no_push_is_pending().await;
     bench.fcm.check();
     let calls = bench.fcm.calls();
     assert!(seq > 50 && (2..=6).contains(&calls.len()), "{seq} chats, {} pushes", calls.len());
@@ -485,21 +487,21 @@ async fn an_expired_push_is_counted_and_not_sent() {
     let long_ago = Micros::now().0 - 25 * 3_600 * 1_000_000;
     bench.chat_at(ROOM, 1, long_ago, Duration::ZERO).await;
     let _notifier = bench.start();
-    bench.wait_until_nothing_is_owed().await;
-    assert_eq!((bench.fcm.calls().len(), bench.counters.expired()), (0, 1));
+    bench.wait_until_no_push_is_pending().await;
+    assert_eq!((bench.fcm.calls().len(), bench.metrics.pushes_expired.get()), (0, 1));
 }
 
 #[actix::test]
-async fn a_device_that_comes_later_gets_no_late_push() {
+async fn a_device_that_is_added_later_gets_no_late_push() {
     let bench = Bench::new().await;
     let notifier = bench.start();
     bench.chat(1).await;
     notifier.try_send(unreached(ROOM)).expect("fits");
-    bench.wait_until_nothing_is_owed().await;
+    bench.wait_until_no_push_is_pending().await;
     bench.add_device("phone").await;
     bench.chat(2).await;
     bench.expect_calls(1).await;
-    assert_eq!(bench.counters.no_token(), 1);
+    assert_eq!(bench.metrics.pushes_without_token.get(), 1);
 }
 
 #[actix::test]
@@ -530,7 +532,7 @@ async fn two_notifiers_share_the_rows() {
 }
 
 #[actix::test]
-async fn a_row_whose_claimer_died_is_claimed_again_when_the_lease_ends() {
+async fn a_row_of_a_dead_claimer_is_claimed_again_when_the_lease_ends() {
     let bench = Bench::new().await;
     bench.add_device("phone").await;
     bench.chat_at(ROOM, 1, Micros::now().0, Duration::ZERO).await;
@@ -558,7 +560,7 @@ async fn a_drain_waits_for_the_sends_in_flight_and_claims_no_more() {
     let began = Instant::now();
     notifier.send(Drain).await.expect("drains");
     assert!(began.elapsed() < WAIT_MAX / 2);
-    assert_eq!((bench.counters.retried(), bench.rows().await, bench.fcm.calls().len()), (1, 2, 1));
+    assert_eq!((bench.metrics.sends_retried.get(), bench.rows().await, bench.fcm.calls().len()), (1, 2, 1));
 }
 
 #[actix::test]

@@ -1,58 +1,65 @@
-//! Whether Redis is in reach: both connections have to stand. Says so in the log, once a change.
+//! Whether Redis is in reach: both message connections have to be up. Logs each change once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::State;
-use super::connect::Failure;
+use super::failure::Failure;
+use crate::broker::State;
 
-/// One of the connections.
-#[derive(Clone, Copy)]
-pub(super) enum Side {
-    Publishes,
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Publishing,
     Subscribed,
-    /// Who is there; no other instance has to do without anything else when it fails.
-    PresenceDirectory,
+    /// Its failure takes no messages away from the other instances.
+    Directory,
 }
 
+/// The state of the message connections.
 pub(super) struct Health {
     inner: Mutex<Inner>,
-    /// Asked for each message, so it is no lock.
-    publishes: AtomicBool,
+    /// Read for each message, so it needs no lock.
+    can_publish: AtomicBool,
 }
 
 struct Inner {
-    up: [bool; 3],
+    publishing: bool,
+    subscribed: bool,
     away: Option<Away>,
 }
 
 struct Away {
     since: Instant,
-    /// Whether the log says so; not while the first attempt has not failed.
-    said: bool,
+    /// Not before the first attempt to connect has failed.
+    logged: bool,
 }
 
 impl Health {
     pub fn starting() -> Self {
-        let away = Some(Away { since: Instant::now(), said: false });
-        Self { inner: Mutex::new(Inner { up: [false; 3], away }), publishes: AtomicBool::new(false) }
+        let away = Some(Away { since: Instant::now(), logged: false });
+        Self {
+            inner: Mutex::new(Inner { publishing: false, subscribed: false, away }),
+            can_publish: AtomicBool::new(false),
+        }
     }
 
     /// Whether messages can be published.
-    pub fn publishes(&self) -> bool {
-        self.publishes.load(Ordering::Relaxed)
+    pub fn can_publish(&self) -> bool {
+        self.can_publish.load(Ordering::Relaxed)
     }
 
     pub fn state(&self) -> State {
         self.inner.lock().away.as_ref().map_or(State::Up, |away| State::Away { since: away.since })
     }
 
-    pub fn up(&self, side: Side) {
+    /// A connection is ready for use.
+    pub fn up(&self, role: Role) {
         let mut inner = self.inner.lock();
-        self.set(&mut inner, side, true);
-        if inner.up[..2] == [true; 2]
+        self.set(&mut inner, role, true);
+        if inner.publishing
+            && inner.subscribed
             && let Some(away) = inner.away.take()
         {
             let away_ms = u64::try_from(away.since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -60,24 +67,29 @@ impl Health {
         }
     }
 
-    pub fn down(&self, side: Side, why: &Failure) {
-        if matches!(side, Side::PresenceDirectory) {
-            tracing::debug!(%why, "who is connected elsewhere is not known");
+    /// A connection failed, or could not be made.
+    pub fn down(&self, role: Role, why: &Failure) {
+        if role == Role::Directory {
+            tracing::debug!(%why, "the presence directory is out of reach");
             return;
         }
         let mut inner = self.inner.lock();
-        self.set(&mut inner, side, false);
-        let away = inner.away.get_or_insert_with(|| Away { since: Instant::now(), said: false });
-        if !away.said {
-            away.said = true;
-            tracing::warn!(%why, "Redis is away: other instances hear of changes by reading the database");
+        self.set(&mut inner, role, false);
+        let away = inner.away.get_or_insert_with(|| Away { since: Instant::now(), logged: false });
+        if !away.logged {
+            away.logged = true;
+            tracing::warn!(%why, "Redis is away: instances learn of each other's changes by polling the database");
         }
     }
 
-    fn set(&self, inner: &mut Inner, side: Side, up: bool) {
-        inner.up[side as usize] = up;
-        if matches!(side, Side::Publishes) {
-            self.publishes.store(up, Ordering::Relaxed);
+    fn set(&self, inner: &mut Inner, role: Role, up: bool) {
+        match role {
+            Role::Publishing => {
+                inner.publishing = up;
+                self.can_publish.store(up, Ordering::Relaxed);
+            }
+            Role::Subscribed => inner.subscribed = up,
+            Role::Directory => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What comes in: opened, checked and passed on, right where it is read.
+//! Incoming messages: opened, checked and handed to the event handler, right where they are read.
 //!
 //! Nothing is queued on the way. A flood waits in Redis, which cuts the connection when that becomes too much.
 
@@ -9,33 +9,33 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::{PushInfo, PushKind, Value};
 
-use super::Shared;
-use crate::broker::envelope::{Bad, Envelope, Mark};
+use super::shared::Shared;
+use crate::broker::envelope::{Envelope, MessageId, Rejected};
 use crate::broker::{BrokerEventHandler, ClusterMessage};
 use crate::domain::ChatterId;
 
-/// How many messages for two chatters are remembered, so that their copies are known.
-const COPIES: usize = 1_024;
+/// How many messages for two chatters are remembered, so that their copies are recognised.
+const REMEMBERED: usize = 1_024;
 
-/// The ear of one connection.
+/// The receiver of one connection's pushes.
 pub(super) struct Inbound {
     shared: Arc<Shared>,
     handler: Arc<dyn BrokerEventHandler>,
-    /// Grows with each push: a connection on which much comes is alive, even if its answers have to wait.
+    /// Grows with each push: a connection with much traffic is alive, even if its answers are late.
     traffic: Arc<AtomicU64>,
-    /// What was heard that is for two: its copy on the other one's channel is not passed on.
-    copies: Mutex<Box<[Option<Mark>]>>,
-    said_bad: AtomicBool,
+    /// Received messages for two chatters. The copy on the other chatter's channel is ignored.
+    received: Mutex<Box<[Option<MessageId>]>>,
+    logged_rejection: AtomicBool,
 }
 
 impl Inbound {
     pub fn new(shared: Arc<Shared>, handler: Arc<dyn BrokerEventHandler>, traffic: Arc<AtomicU64>) -> Self {
-        let copies = Mutex::new(vec![None; COPIES].into_boxed_slice());
-        Self { shared, handler, traffic, copies, said_bad: AtomicBool::new(false) }
+        let received = Mutex::new(vec![None; REMEMBERED].into_boxed_slice());
+        Self { shared, handler, traffic, received, logged_rejection: AtomicBool::new(false) }
     }
 
     /// A push of the server, of any kind.
-    pub fn pushed(&self, push: PushInfo) {
+    pub fn on_push(&self, push: PushInfo) {
         self.traffic.fetch_add(1, Ordering::Relaxed);
         if push.kind != PushKind::Message {
             return;
@@ -51,46 +51,49 @@ impl Inbound {
     }
 
     fn on_message(&self, chatter: ChatterId, message: &Bytes) {
-        match self.opened(chatter, message) {
+        match self.open(chatter, message) {
             Ok(Some(message)) => {
-                self.shared.tally.heard.add(1);
+                self.shared.metrics.messages_received.add(1);
                 self.handler.on_message(message);
             }
             Ok(None) => {}
-            Err(bad) => self.drop_bad(bad),
+            Err(rejected) => self.reject(rejected),
         }
     }
 
-    /// What it tells; none if it is our own or was heard on another channel.
-    fn opened(&self, chatter: ChatterId, message: &Bytes) -> Result<Option<ClusterMessage>, Bad> {
-        let mark = Envelope::mark(message)?;
-        if self.shared.envelope.is_own(mark) || self.copies.lock()[place(mark)] == Some(mark) {
+    /// The opened message; none if it is our own or a copy of one that was received on another channel.
+    fn open(&self, chatter: ChatterId, message: &Bytes) -> Result<Option<ClusterMessage>, Rejected> {
+        let id = Envelope::message_id(message)?;
+        if self.shared.envelope.is_own(id) || self.received.lock()[place(id)] == Some(id) {
             return Ok(None);
         }
         let message = self.shared.envelope.open(message)?;
         if !message.is_for(chatter) {
-            return Err(Bad::Forged);
+            return Err(Rejected::Forged);
         }
-        if message.chatters().1.is_some() {
-            self.copies.lock()[place(mark)] = Some(mark);
+        if message.recipients().1.is_some() {
+            self.received.lock()[place(id)] = Some(id);
         }
         Ok(Some(message))
     }
 
-    fn drop_bad(&self, bad: Bad) {
-        let tally = &self.shared.tally;
-        match bad {
-            Bad::Forged => tally.forged.add(1),
-            Bad::UnknownFormat => tally.unknown_format.add(1),
-            Bad::Garbled => tally.garbled.add(1),
+    fn reject(&self, rejected: Rejected) {
+        let metrics = &self.shared.metrics;
+        match rejected {
+            Rejected::Forged => metrics.messages_forged.add(1),
+            Rejected::UnknownFormat => metrics.messages_unknown_format.add(1),
+            Rejected::Garbled => metrics.messages_garbled.add(1),
         }
-        if !self.said_bad.swap(true, Ordering::Relaxed) {
-            tracing::warn!(kind = ?bad, "Redis carries messages that are not ours: dropped; more are counted only");
+        if !self.logged_rejection.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                kind = ?rejected,
+                "Redis carries messages that are not ours: dropped; further ones are counted, not logged"
+            );
         }
     }
 }
 
-/// Numbers follow each other, so those of one origin share no place until it has told that many more.
-fn place(mark: Mark) -> usize {
-    (mark.origin ^ mark.number) as usize % COPIES
+/// Numbers follow each other, so messages of one origin share a place only after that many others.
+fn place(id: MessageId) -> usize {
+    (id.origin ^ id.number) as usize % REMEMBERED
 }

@@ -1,259 +1,130 @@
-//! The relay over Redis pub/sub: one connection that publishes, one that is subscribed, a channel for each chatter; and
-//! one that keeps the roster of who is connected where.
+//! The broker over Redis: one connection that publishes, one that is subscribed to a channel for each chatter, and one
+//! that keeps the presence directory.
 //!
-//! All are made again for ever. Nobody waits for Redis but who listens, for 500 ms at most.
-
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use secrecy::SecretString;
-use sha2::digest::InvalidLength;
-use tokio::sync::{mpsc, oneshot};
-
-use super::directory::Orphans;
-use super::envelope::{Envelope, FORMAT, MESSAGE_BYTES_MAX};
-use super::{BrokerEventHandler, ClusterMessage, Counters, State};
-use crate::domain::ChatterId;
-use crate::metrics::broker::Tally;
+//! Each connection is replaced for as long as the server runs. Only [`Broker::subscribe`] waits for Redis, for at most
+//! 500 ms, and reads of the directory, for at most 300 ms.
 
 mod connect;
 mod directory;
+mod failure;
 mod health;
 mod inbound;
 mod publish;
+mod reconnect;
+mod settings;
+mod shared;
 mod subscribe;
 mod subscriptions;
 
-use connect::Connector;
-use directory::PresenceDirectory;
-use health::Health;
-use subscriptions::{Answer, Subscriptions};
+use std::collections::HashSet;
+use std::future::ready;
+use std::sync::Arc;
 
-/// The most messages that wait to be published, and the most bytes of them.
-const QUEUE: usize = 8_192;
-const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-/// How Redis is reached and how long it may take.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `redis://…` or `rediss://…`.
-    pub url: SecretString,
-    /// Takes any certificate of a `rediss://` server, as self-signed ones of hosted Redis need.
-    pub insecure_tls: bool,
-    /// What the names of the channels begin with; parts services that share one Redis.
-    pub prefix: String,
-    /// Connecting, with TLS and authentication.
-    pub connect_timeout: Duration,
-    /// One pipeline of messages, or one question of who is connected.
-    pub publish_timeout: Duration,
-    /// A ping or a subscription: after that the connection counts as broken.
-    pub answer_timeout: Duration,
-    /// How long [`super::Broker::listen`] waits to be confirmed.
-    pub listen_timeout: Duration,
-    /// How long an instance counts as alive behind its last sign of life.
-    pub lease: Duration,
-    /// How often each connection is asked for a sign of life.
-    pub ping_interval: Duration,
-    /// The shortest and the longest wait between two attempts to connect.
-    pub backoff: (Duration, Duration),
-}
+pub use settings::{Settings, SettingsError};
 
-impl Settings {
-    /// The defaults for this URL.
-    #[must_use]
-    pub fn new(url: SecretString) -> Self {
-        Self {
-            url,
-            insecure_tls: false,
-            prefix: "hyper".to_owned(),
-            connect_timeout: Duration::from_millis(1_500),
-            publish_timeout: Duration::from_millis(300),
-            answer_timeout: Duration::from_secs(1),
-            listen_timeout: Duration::from_millis(500),
-            lease: Duration::from_secs(15),
-            ping_interval: Duration::from_secs(1),
-            backoff: (Duration::from_millis(50), Duration::from_secs(1)),
-        }
-    }
-}
+use self::publish::{Outgoing, Publisher};
+use self::shared::Shared;
+use self::subscriptions::Confirmation;
+use super::{Broker, BrokerEventHandler, ClusterMessage, Orphans, State};
+use crate::domain::ChatterId;
+use crate::metrics::BrokerMetrics;
 
-/// What can never work. Says nothing of what the URL holds.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    #[error("the URL of Redis is not one: {0}")]
-    Url(String),
-    #[error("the secret is no key")]
-    Secret(#[from] InvalidLength),
-}
-
-/// What the handles and the two connections share.
-struct Shared {
-    settings: Settings,
-    connector: Connector,
-    envelope: Envelope,
-    tally: Tally,
-    health: Health,
-    subscriptions: Subscriptions,
-    roster: PresenceDirectory,
-    /// Bytes in the queue.
-    waiting: AtomicUsize,
-    /// What stands before a chatter's id in the name of a channel.
-    channels: String,
-}
-
-/// A sealed message and whom it is for.
-struct Outgoing {
-    to: (ChatterId, Option<ChatterId>),
-    message: Vec<u8>,
-}
-
-/// What tells and listens.
-pub(super) struct Handle {
+/// See the module.
+pub struct RedisBroker {
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Outgoing>,
+    publisher: Publisher,
 }
 
-/// What connects, publishes and hears.
-pub(super) struct Work {
+/// Runs the connections of a broker.
+pub struct RedisWorker {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Outgoing>,
 }
 
-/// How listening will have gone.
-pub(super) enum Listening {
-    Known(bool),
-    Soon(oneshot::Receiver<()>, Duration),
-}
-
-pub(super) fn open(settings: &Settings, secret: &[u8]) -> Result<(Handle, Work), Refused> {
-    let shared = Arc::new(Shared {
-        connector: Connector::new(settings)?,
-        envelope: Envelope::new(secret, &settings.prefix)?,
-        tally: Tally::default(),
-        health: Health::starting(),
-        subscriptions: Subscriptions::default(),
-        roster: PresenceDirectory::new(settings),
-        waiting: AtomicUsize::new(0),
-        channels: format!("{}:{FORMAT}:c:", settings.prefix),
-        settings: settings.clone(),
-    });
-    let (sender, queue) = mpsc::channel(QUEUE);
-    Ok((Handle { shared: shared.clone(), queue: sender }, Work { shared, queue }))
-}
-
-impl Shared {
-    fn channel(&self, chatter: ChatterId) -> String {
-        format!("{}{chatter}", self.channels)
-    }
-
-    fn chatter(&self, channel: &[u8]) -> Option<ChatterId> {
-        let id = channel.strip_prefix(self.channels.as_bytes())?;
-        std::str::from_utf8(id).ok()?.parse().ok()
-    }
-
-    /// Bytes that leave the queue.
-    fn taken(&self, message: &Outgoing) {
-        self.waiting.fetch_sub(message.message.len(), Ordering::Relaxed);
+impl RedisBroker {
+    /// A broker, and its worker, which has to be run. All instances share the `secret`, and no other service does.
+    ///
+    /// Redis need not be up. Only settings that can never work are refused, such as a malformed URL.
+    pub fn open(settings: &Settings, secret: &[u8]) -> Result<(Arc<dyn Broker>, RedisWorker), SettingsError> {
+        let shared = Arc::new(Shared::new(settings, secret)?);
+        let (publisher, queue) = Publisher::new(shared.clone());
+        Ok((Arc::new(Self { shared: shared.clone(), publisher }), RedisWorker { shared, queue }))
     }
 }
 
-impl Handle {
-    pub fn publish(&self, message: &ClusterMessage) {
-        // While Redis is away nothing is sealed: it would not be sent.
-        if !self.shared.health.publishes() || self.queue.capacity() == 0 {
-            self.shared.tally.dropped.add(1);
-            return;
-        }
-        let sealed = self.shared.envelope.seal(message);
-        if sealed.len() <= MESSAGE_BYTES_MAX {
-            self.send(Outgoing { to: message.chatters(), message: sealed });
-        } else if let Some(halves) = message.halves() {
-            halves.iter().for_each(|half| self.publish(half));
-        } else {
-            self.shared.tally.dropped.add(1);
-        }
-    }
-
-    fn send(&self, message: Outgoing) {
-        let (shared, bytes) = (&self.shared, message.message.len());
-        let before = shared.waiting.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > QUEUE_BYTES || self.queue.try_send(message).is_err() {
-            shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            shared.tally.dropped.add(1);
-        }
-    }
-
-    pub fn subscribe(&self, chatter: ChatterId) -> Listening {
-        match self.shared.subscriptions.add(chatter) {
-            Answer::Confirmed => Listening::Known(true),
-            Answer::Away => Listening::Known(false),
-            Answer::Soon(confirmed) => Listening::Soon(confirmed, self.shared.settings.listen_timeout),
-        }
-    }
-
-    pub fn unsubscribe(&self, chatter: ChatterId) {
-        self.shared.subscriptions.remove(chatter);
-    }
-
-    pub fn join(&self, chatter: ChatterId) {
-        self.shared.roster.here.join(chatter);
-    }
-
-    pub fn leave(&self, chatter: ChatterId) {
-        self.shared.roster.here.leave(chatter);
-    }
-
-    pub fn joined(&self, chatter: ChatterId) -> bool {
-        self.shared.roster.here.joined(chatter)
-    }
-
-    pub async fn connected_elsewhere(&self, chatters: &[ChatterId]) -> Option<HashSet<ChatterId>> {
-        self.shared.roster.connected_elsewhere(chatters, self.shared.settings.publish_timeout).await
-    }
-
-    pub async fn orphans(&self) -> Option<Orphans> {
-        self.shared.roster.orphans(self.shared.settings.answer_timeout).await
-    }
-
-    pub async fn settle(&self, orphans: &Orphans) -> bool {
-        self.shared.roster.settle(orphans, self.shared.settings.answer_timeout).await
-    }
-
-    pub fn leave_all(&self) {
-        self.shared.roster.here.leave_all();
-    }
-
-    pub fn state(&self) -> State {
-        self.shared.health.state()
-    }
-
-    pub fn directory_is_up(&self) -> bool {
-        self.shared.roster.is_kept()
-    }
-
-    pub fn counters(&self) -> Counters {
-        self.shared.tally.read()
-    }
-}
-
-impl Listening {
-    pub async fn wait(self) -> bool {
-        match self {
-            Self::Known(confirmed) => confirmed,
-            Self::Soon(confirmed, within) => matches!(tokio::time::timeout(within, confirmed).await, Ok(Ok(()))),
-        }
-    }
-}
-
-impl Work {
+impl RedisWorker {
+    /// Runs until the last handle of the broker is dropped; on a tokio runtime, where each connection is a task.
     pub async fn run(self, handler: Arc<dyn BrokerEventHandler>) {
-        // Publishing ends with the last handle, and with it the rest.
+        // Publishing ends with the last handle, and ends the rest.
         tokio::select! {
             () = publish::run(&self.shared, self.queue) => {}
             () = subscribe::run(&self.shared, &handler) => {}
-            () = directory::run(&self.shared, &*handler) => {}
+            () = directory::heartbeat::run(&self.shared, &*handler) => {}
         }
+    }
+}
+
+impl Broker for RedisBroker {
+    fn publish(&self, message: ClusterMessage) {
+        self.publisher.publish(&message);
+    }
+
+    fn subscribe(&self, chatter: ChatterId) -> BoxFuture<'static, bool> {
+        let within = self.shared.settings.subscribe_timeout;
+        match self.shared.subscriptions.add(chatter) {
+            Confirmation::Given => Box::pin(ready(true)),
+            Confirmation::Away => Box::pin(ready(false)),
+            Confirmation::Pending(confirmed) => {
+                Box::pin(async move { matches!(timeout(within, confirmed).await, Ok(Ok(()))) })
+            }
+        }
+    }
+
+    fn unsubscribe(&self, chatter: ChatterId) {
+        self.shared.subscriptions.remove(chatter);
+    }
+
+    fn join(&self, chatter: ChatterId) {
+        self.shared.directory.local.join(chatter);
+    }
+
+    fn leave(&self, chatter: ChatterId) {
+        self.shared.directory.local.leave(chatter);
+    }
+
+    fn was_connected_elsewhere(&self, chatter: ChatterId) -> bool {
+        self.shared.directory.local.was_connected_elsewhere(chatter)
+    }
+
+    fn connected_elsewhere<'a>(&'a self, chatters: &'a [ChatterId]) -> BoxFuture<'a, Option<HashSet<ChatterId>>> {
+        Box::pin(self.shared.directory.connected_elsewhere(chatters, self.shared.settings.publish_timeout))
+    }
+
+    fn claim_orphans(&self) -> BoxFuture<'_, Option<Orphans>> {
+        Box::pin(self.shared.directory.claim_orphans(self.shared.settings.answer_timeout))
+    }
+
+    fn release_orphans<'a>(&'a self, orphans: &'a Orphans) -> BoxFuture<'a, bool> {
+        Box::pin(self.shared.directory.release_orphans(orphans, self.shared.settings.answer_timeout))
+    }
+
+    fn leave_all(&self) {
+        self.shared.directory.local.leave_all();
+    }
+
+    fn state(&self) -> State {
+        self.shared.health.state()
+    }
+
+    fn directory_is_up(&self) -> bool {
+        self.shared.directory.is_up()
+    }
+
+    fn metrics(&self) -> &BrokerMetrics {
+        &self.shared.metrics
     }
 }

@@ -1,5 +1,6 @@
-//! The connection that is subscribed: asks for what is wanted, hears, and makes sure that Redis is still there.
+//! The connection that is subscribed: requests subscriptions, receives messages, and checks that Redis still answers.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,57 +9,59 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redis::RedisResult;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::Shared;
-use super::connect::{Connection, Failure, Pace, in_time};
-use super::health::Side;
+use super::connect::{Connection, in_time};
+use super::failure::Failure;
+use super::health::Role;
 use super::inbound::Inbound;
-use super::subscriptions::{Round, SUBSCRIBED_AT_ONCE};
+use super::reconnect::Reconnector;
+use super::shared::Shared;
+use super::subscriptions::{Request, SUBSCRIBED_AT_ONCE};
 use crate::broker::BrokerEventHandler;
 use crate::domain::ChatterId;
 
-/// Subscribes for ever.
+/// Keeps the subscriptions established, for ever.
 pub(super) async fn run(shared: &Arc<Shared>, handler: &Arc<dyn BrokerEventHandler>) {
-    let mut pace = Pace::new(shared.settings.backoff);
+    let mut reconnector = Reconnector::new(Role::Subscribed, shared.settings.backoff);
     let traffic = Arc::new(AtomicU64::new(0));
     loop {
-        let ear = || {
-            let hearing = Inbound::new(shared.clone(), handler.clone(), traffic.clone());
-            move |push| hearing.pushed(push)
+        let receiver = || {
+            let inbound = Inbound::new(shared.clone(), handler.clone(), traffic.clone());
+            move |push| inbound.on_push(push)
         };
-        let connection = pace.connection(shared, Side::Subscribed, ear).await;
-        let line = Line { shared, connection, traffic: &traffic };
-        let failure = line.serve(&**handler).await;
+        let connection = reconnector.connection(shared, receiver).await;
+        let failure = Subscriber { shared, connection, traffic: &traffic }.serve(&**handler).await;
         shared.subscriptions.disconnected();
-        shared.health.down(Side::Subscribed, &failure);
+        shared.health.down(Role::Subscribed, &failure);
         handler.on_disconnected();
     }
 }
 
-struct Line<'a> {
+/// One connection's life.
+struct Subscriber<'a> {
     shared: &'a Shared,
     connection: Connection,
     traffic: &'a AtomicU64,
 }
 
-impl Line<'_> {
-    /// Until the connection fails.
+impl Subscriber<'_> {
+    /// Serves until the connection fails, then closes it.
     async fn serve(mut self, handler: &dyn BrokerEventHandler) -> Failure {
         let Err(failure) = self.try_serve(handler).await;
         failure
     }
 
-    async fn try_serve(&mut self, handler: &dyn BrokerEventHandler) -> Result<std::convert::Infallible, Failure> {
-        // As many rounds as it takes for all that was wanted before; what comes meanwhile is waited for by nobody here.
+    async fn try_serve(&mut self, handler: &dyn BrokerEventHandler) -> Result<Infallible, Failure> {
+        // As many requests as all earlier subscriptions take. Subscriptions that are added meanwhile come after them.
         for _ in 0..self.shared.subscriptions.connected().div_ceil(SUBSCRIBED_AT_ONCE) {
-            self.ask_next_round().await?;
+            self.send_next_request().await?;
         }
-        self.shared.health.up(Side::Subscribed);
+        self.shared.health.up(Role::Subscribed);
         handler.on_reconnected();
         let every = self.shared.settings.ping_interval;
         let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            while self.ask_next_round().await? {}
+            while self.send_next_request().await? {}
             tokio::select! {
                 () = self.shared.subscriptions.changed() => {}
                 _ = ticks.tick() => {
@@ -70,16 +73,16 @@ impl Line<'_> {
         }
     }
 
-    /// Whether there was anything to ask.
-    async fn ask_next_round(&self) -> Result<bool, Failure> {
+    /// Sends the next request and waits for its answer; false where there was nothing to request.
+    async fn send_next_request(&self) -> Result<bool, Failure> {
         let mut redis = self.connection.redis.clone();
-        match self.shared.subscriptions.next_round() {
+        match self.shared.subscriptions.next_request() {
             None => return Ok(false),
-            Some(Round::Subscribe(chatters)) => {
+            Some(Request::Subscribe(chatters)) => {
                 self.answered(redis.subscribe(self.channels(&chatters))).await?;
                 self.shared.subscriptions.confirmed(&chatters);
             }
-            Some(Round::Unsubscribe(chatters)) => {
+            Some(Request::Unsubscribe(chatters)) => {
                 self.answered(redis.unsubscribe(self.channels(&chatters))).await?;
             }
         }
@@ -90,12 +93,12 @@ impl Line<'_> {
         chatters.iter().map(|chatter| self.shared.channel(*chatter)).collect()
     }
 
-    /// Waits as long as anything comes at all: behind a flood an answer may be late.
-    async fn answered(&self, asked: impl Future<Output = RedisResult<()>>) -> Result<(), Failure> {
-        let mut asked = pin!(asked);
+    /// Waits as long as messages arrive: behind a flood of them an answer may be late.
+    async fn answered(&self, request: impl Future<Output = RedisResult<()>>) -> Result<(), Failure> {
+        let mut request = pin!(request);
         loop {
             let before = self.traffic.load(Ordering::Relaxed);
-            match in_time(self.shared.settings.answer_timeout, &mut asked).await {
+            match in_time(self.shared.settings.answer_timeout, &mut request).await {
                 Err(Failure::Silent) if self.traffic.load(Ordering::Relaxed) != before => {}
                 answer => return answer,
             }

@@ -98,7 +98,11 @@ impl Presence {
         let mut known = self.known.lock();
         known.forget(&self.connections.take_untold());
         for id in self.connections.take_changed() {
-            known.changed(id, self.connections.is_connected_here(id), self.connections.broker().joined(id));
+            known.changed(
+                id,
+                self.connections.is_connected_here(id),
+                self.connections.broker().was_connected_elsewhere(id),
+            );
         }
         known.news(Instant::now())
     }
@@ -173,7 +177,7 @@ impl Presence {
     async fn take_off_for_ever(&self) {
         loop {
             sleep(LOOK_EVERY).await;
-            while let Some(orphans) = self.connections.broker().orphans().await {
+            while let Some(orphans) = self.connections.broker().claim_orphans().await {
                 if !self.take_off(&orphans).await {
                     sleep(AGAIN_AFTER).await;
                 }
@@ -207,7 +211,7 @@ impl Presence {
                 }
             }
         }
-        self.connections.broker().settle(orphans).await
+        self.connections.broker().release_orphans(orphans).await
     }
 
     /// Tells those who share a room with these what `what` makes of each and of whether they are connected anywhere, which is

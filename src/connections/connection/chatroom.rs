@@ -37,7 +37,7 @@ impl Connection {
             false => Event::new(kind, event.chat.clone()).chatroom_frame(),
         };
         let frames = events.clone().filter(wanted).map(frame);
-        self.out.tally().delivered.add(events.clone().filter(wanted).count());
+        self.out.metrics().changes_delivered.add(events.clone().filter(wanted).count());
         let Some(first) = received.clone().min() else { return self.watch(self.out.push(frames)) };
         let (pushed, proof_wanted) = self.out.push_chats(frames, first, received.max().unwrap_or(first));
         self.watch(pushed);
@@ -90,7 +90,7 @@ impl Connection {
 
     /// Answers a seed frame that was refused; the socket stays open.
     pub fn refuse(&self, problem: &Problem, client_id: Option<&str>) {
-        self.out.tally().refused.add(problem.code as usize);
+        self.out.metrics().refusals.add(problem.code as usize);
         self.push(text_frame(&ErrorFrame { error: problem, client_id }));
     }
 }

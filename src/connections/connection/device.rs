@@ -111,7 +111,7 @@ impl Connection {
 
     /// Answers a device frame that was refused; the socket stays open.
     pub fn refuse_frame(&self, reference: Option<Ref>, problem: &Problem) {
-        self.out.tally().refused.add(problem.code as usize);
+        self.out.metrics().refusals.add(problem.code as usize);
         self.push(text_frame(&ServerFrame::Error { reference, problem }));
     }
 }

@@ -135,7 +135,7 @@ impl Connection {
                 let mut state = state.lock();
                 let waiting = state.cursors.waiting();
                 let frames = state.cursors.deliver(batch.chatroom_id, &**batch);
-                self.out.tally().delivered.add(frames.len());
+                self.out.metrics().changes_delivered.add(frames.len());
                 self.watch(self.out.push(frames));
                 if state.cursors.waiting() > waiting {
                     drop(state);
@@ -156,7 +156,7 @@ impl Connection {
             Kind::Device(state) => state.lock().cursors.look(room, version),
         };
         if behind {
-            self.out.tally().found.add(1);
+            self.out.metrics().gaps_found.add(1);
             self.nudge();
         }
     }
@@ -212,7 +212,7 @@ impl Connection {
 
     fn watch(&self, pushed: Pushed) {
         if pushed == Pushed::Overflowed {
-            self.out.tally().closed(Close::TOO_SLOW);
+            self.out.metrics().closes.add(Close::TOO_SLOW.place());
             tracing::info!(
                 socket_id = self.id,
                 chatter_id = self.chatter_id.get(),

@@ -16,7 +16,8 @@ use super::connection::{Connection, Made};
 use crate::broker::{Broker, ClusterMessage, Durability, State};
 use crate::domain::{ChatroomId, ChatterId, SignInId, Version};
 use crate::limits::network;
-use crate::metrics::delivery::Tally;
+use crate::metrics::DeliveryMetrics;
+use crate::problem::Code;
 use crate::websocket::framing::{Close, text_of};
 
 /// The sockets of every chatter who is connected here.
@@ -30,8 +31,8 @@ pub struct ConnectionRegistry {
     /// Device sockets that nobody has signed in on yet, by the peer's address.
     unsigned: DashMap<IpAddr, Vec<Arc<Connection>>>,
     changed: Changed,
-    broker: Broker,
-    tally: Arc<Tally>,
+    broker: Arc<dyn Broker>,
+    metrics: Arc<DeliveryMetrics>,
 }
 
 /// Device sockets that one address may have before anybody signs in on them.
@@ -40,7 +41,7 @@ pub const UNSIGNED_MAX: usize = 20;
 impl ConnectionRegistry {
     /// No sockets yet; of a chatter's, at most so many live (0 = no limit).
     #[must_use]
-    pub fn new(per_chatter_max: usize, broker: Broker) -> Self {
+    pub fn new(per_chatter_max: usize, broker: Arc<dyn Broker>) -> Self {
         Self {
             by_chatter: DashMap::new(),
             count: AtomicUsize::new(0),
@@ -49,20 +50,20 @@ impl ConnectionRegistry {
             unsigned: DashMap::new(),
             changed: Changed::default(),
             broker,
-            tally: Arc::default(),
+            metrics: Arc::new(DeliveryMetrics::new(Code::ALL.len(), Close::ALL.len())),
         }
     }
 
     /// How the other instances are told.
     #[must_use]
-    pub fn broker(&self) -> &Broker {
+    pub fn broker(&self) -> &Arc<dyn Broker> {
         &self.broker
     }
 
     /// What is counted, by rooms and sockets too.
     #[must_use]
-    pub fn tally(&self) -> &Arc<Tally> {
-        &self.tally
+    pub fn metrics(&self) -> &Arc<DeliveryMetrics> {
+        &self.metrics
     }
 
     /// Adds a socket; where that is one too many, the chatter's oldest is closed 4409. The answer comes when the instance
@@ -228,7 +229,7 @@ impl ConnectionRegistry {
     /// A room is gone: closes its seed sockets and tells the device sockets, on all instances.
     pub fn close_room(&self, chatroom_id: ChatroomId, chatters: [ChatterId; 2]) {
         self.close_room_here(chatroom_id, chatters);
-        self.broker.publish(ClusterMessage::RoomGone { chatroom_id, chatters });
+        self.broker.publish(ClusterMessage::RoomDeleted { chatroom_id, chatters });
     }
 
     /// The same on this instance.
@@ -291,7 +292,7 @@ mod tests {
 
     #[test]
     fn one_socket_too_many_replaces_the_oldest() {
-        let registry = ConnectionRegistry::new(2, Broker::single());
+        let registry = ConnectionRegistry::new(2, crate::broker::single());
         let connections: Vec<_> = (1..=3).map(|room| connection(7, room)).collect();
         connections.iter().for_each(|l| drop(registry.add(l.clone())));
         assert!(connections[0].out.is_closing());
@@ -304,7 +305,7 @@ mod tests {
 
     #[test]
     fn only_the_sockets_of_a_deleted_room_are_closed() {
-        let connections = ConnectionRegistry::new(0, Broker::single());
+        let connections = ConnectionRegistry::new(0, crate::broker::single());
         let (gone, stays) = (connection(7, 1), connection(7, 2));
         [&gone, &stays].into_iter().for_each(|l| drop(connections.add(l.clone())));
         connections.close_room(ChatroomId::new(1), [7, 8].map(ChatterId::new));

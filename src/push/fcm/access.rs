@@ -1,4 +1,5 @@
-//! The access token: bought with the service account's key, kept until shortly before it ends, one purchase at a time.
+//! The access token: obtained with the service account's key, cached until shortly before it expires, one request at a
+//! time.
 
 use std::fmt;
 use std::path::Path;
@@ -17,16 +18,16 @@ use tokio::time::Instant;
 use super::{OpenError, answer, capped, failure, safe_url};
 use crate::domain::clock::Micros;
 
-/// What the access token may do: send, nothing else.
+/// The scope of the access token: sending, nothing else.
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
 
-/// How long an assertion holds; Google takes no more.
+/// How long an assertion is valid; Google accepts no more.
 const ASSERTION_S: i64 = 3_600;
 
-/// A token is bought anew this long before it ends, so that none ends on its way.
+/// A token is replaced this long before it expires, so that none expires on its way.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// The largest service-account file that is read; real ones have 2.4 KiB.
+/// The largest service account file that is read; real ones have 2.4 KiB.
 const FILE_BYTES_MAX: u64 = 65_536;
 
 /// The fields of the service account's JSON that matter.
@@ -42,7 +43,7 @@ struct ServiceAccount {
     token_uri: String,
 }
 
-/// What the key signs.
+/// The claims that the key signs.
 #[derive(Serialize)]
 struct Assertion<'a> {
     iss: &'a str,
@@ -52,28 +53,28 @@ struct Assertion<'a> {
     exp: i64,
 }
 
-/// What the purchase answers.
+/// The answer of the token endpoint.
 #[derive(Deserialize)]
 struct Granted {
     access_token: SecretString,
     expires_in: u64,
 }
 
-/// There is no access token to be had now.
+/// Why there is no access token at the moment.
 #[derive(Clone, Debug)]
 pub(super) struct NoAccess {
-    /// What the token endpoint asked to wait.
+    /// The wait that the token endpoint asked for.
     pub(super) after: Option<Duration>,
-    /// For the log; holds no secret.
+    /// For the log, without secrets.
     pub(super) reason: String,
 }
 
-/// A bought token; its clone tells later which purchase it was.
+/// An access token, and the number of the request that it came from.
 #[derive(Clone, Debug)]
 pub(super) struct Bearer {
     token: Arc<SecretString>,
     until: Instant,
-    purchase: u64,
+    request: u64,
 }
 
 impl Bearer {
@@ -89,9 +90,9 @@ pub(super) struct Access {
     token_uri: Url,
     header: Header,
     key: EncodingKey,
-    /// Counts purchases that have ended, well or not; read before the lock is waited for.
-    purchases: AtomicU64,
-    /// Held over a purchase, so that all who need one share it, and its failure too.
+    /// Requests that have ended, with or without success; read before waiting for the lock.
+    requests: AtomicU64,
+    /// Locked during a request, so that concurrent callers share its token or its failure.
     last: Mutex<Option<Result<Bearer, NoAccess>>>,
 }
 
@@ -125,7 +126,7 @@ impl Access {
             token_uri,
             header,
             key,
-            purchases: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             last: Mutex::new(None),
         };
         access.assertion().map_err(|_| wrong_key())?;
@@ -136,49 +137,49 @@ impl Access {
         &self.project_id
     }
 
-    /// The current token, or a new one where it has ended or is the `refused` one. Whoever waited while somebody else
-    /// bought takes what came of that.
+    /// The current token, or a new one where it has expired or is the `refused` one. A caller that waited for another
+    /// caller's request shares its result.
     pub(super) async fn token(&self, http: &Client, refused: Option<&Bearer>) -> Result<Bearer, NoAccess> {
-        let seen = self.purchases.load(Ordering::Acquire);
+        let seen = self.requests.load(Ordering::Acquire);
         let mut last = self.last.lock().await;
         match &*last {
             Some(Ok(bearer))
-                if bearer.until > Instant::now() && refused.is_none_or(|r| r.purchase != bearer.purchase) =>
+                if bearer.until > Instant::now() && refused.is_none_or(|r| r.request != bearer.request) =>
             {
                 return Ok(bearer.clone());
             }
-            Some(Err(error)) if self.purchases.load(Ordering::Acquire) != seen => return Err(error.clone()),
+            Some(Err(error)) if self.requests.load(Ordering::Acquire) != seen => return Err(error.clone()),
             _ => {}
         }
-        let bought = self.buy(http).await;
-        self.purchases.fetch_add(1, Ordering::Release);
-        *last = Some(bought.clone());
-        bought
+        let granted = self.request(http).await;
+        self.requests.fetch_add(1, Ordering::Release);
+        *last = Some(granted.clone());
+        granted
     }
 
-    async fn buy(&self, http: &Client) -> Result<Bearer, NoAccess> {
-        let now = |reason: &str| NoAccess { after: None, reason: format!("no access token: {reason}") };
-        let assertion = self.assertion().map_err(|_| now("the key does not sign"))?;
+    async fn request(&self, http: &Client) -> Result<Bearer, NoAccess> {
+        let no_access = |reason: &str| NoAccess { after: None, reason: format!("no access token: {reason}") };
+        let assertion = self.assertion().map_err(|_| no_access("the key does not sign"))?;
         let form = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
         let request = http.post(self.token_uri.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let asked = Instant::now();
-        let response = request.body(form).send().await.map_err(|e| now(failure(&e)))?;
+        let requested = Instant::now();
+        let response = request.body(form).send().await.map_err(|e| no_access(failure(&e)))?;
         let status = response.status();
         let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(answer::retry_after);
-        let body = capped(response).await.map_err(|e| now(failure(&e)))?;
+        let body = capped(response).await.map_err(|e| no_access(failure(&e)))?;
         if !status.is_success() {
-            return Err(NoAccess { after, ..now(&format!("the token endpoint answered {}", status.as_u16())) });
+            return Err(NoAccess { after, ..no_access(&format!("the token endpoint answered {}", status.as_u16())) });
         }
         let granted: Granted =
-            serde_json::from_slice(&body).map_err(|_| now("the token endpoint answered no token"))?;
-        // A token can only be sent as a header; one that cannot would fail every send for its whole life.
+            serde_json::from_slice(&body).map_err(|_| no_access("the token endpoint answered no token"))?;
+        // A token is sent in a header. One that cannot be would fail every send until it expires.
         if !granted.access_token.expose_secret().bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(now("the token endpoint answered no token"));
+            return Err(no_access("the token endpoint answered no token"));
         }
         Ok(Bearer {
             token: Arc::new(granted.access_token),
-            until: asked + Duration::from_secs(granted.expires_in.min(86_400)).saturating_sub(MARGIN),
-            purchase: self.purchases.load(Ordering::Acquire),
+            until: requested + Duration::from_secs(granted.expires_in.min(86_400)).saturating_sub(MARGIN),
+            request: self.requests.load(Ordering::Acquire),
         })
     }
 
@@ -195,7 +196,7 @@ impl Access {
     }
 }
 
-/// The error of the parser is not passed on: it can quote the key.
+/// The error of the parser is not passed on, since it can quote the key.
 fn parse(path: &Path) -> Result<ServiceAccount, OpenError> {
     let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {

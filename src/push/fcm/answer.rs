@@ -1,4 +1,4 @@
-//! What FCM's answers mean. Pure: status, header and body in, outcome out.
+//! The meaning of FCM's answers. Pure: status, header and body in, outcome out.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,21 +6,21 @@ use serde_json::Value;
 
 use crate::push::Outcome;
 
-/// The longest `Retry-After` that is believed; a push is worth nothing after a day.
+/// The longest `Retry-After` that is honoured; a push is worth nothing after a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
-/// The codes of an answer; empty ones where the body is not Google's.
+/// The codes of an answer; empty where the body is not Google's.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    /// The message's name: FCM has taken it.
+    /// The answer holds the message's name: FCM accepted it.
     accepted: bool,
     /// `google.rpc.Code`, such as `INVALID_ARGUMENT`.
     status: String,
     /// FCM's own code, such as `UNREGISTERED`.
     error_code: String,
-    /// Which fields of the request are wrong.
+    /// The fields of the request that are wrong.
     fields: Vec<String>,
-    /// The text says that the token is no token; FCM does not always add the field.
+    /// The text says that the token is invalid; FCM does not always name the field.
     blames_token: bool,
 }
 
@@ -40,12 +40,12 @@ impl Answer {
         }
     }
 
-    /// A 401 that a new access token does not help: Apple or a browser vendor refused the app's certificate.
+    /// A 401 that a new access token does not cure: Apple or a browser vendor refused the app's certificate.
     pub(super) fn is_third_party(&self) -> bool {
         self.error_code == "THIRD_PARTY_AUTH_ERROR"
     }
 
-    /// `after`: the header, if there was one; `quota_pause`: what a 429 without it means.
+    /// `after` is the header, if there was one; `quota_pause` stands in for it in a 429.
     pub(super) fn outcome(&self, status: u16, after: Option<Duration>, quota_pause: Duration) -> Outcome {
         let reason = self.reason(status);
         match status {
@@ -55,7 +55,7 @@ impl Answer {
             400 => Outcome::Refused { reason },
             403 if self.error_code == "SENDER_ID_MISMATCH" => Outcome::Refused { reason },
             429 => Outcome::RetryLater { after: Some(after.unwrap_or(quota_pause)), pause_all: true, reason },
-            // The project is wrong or may not send: nothing works until the operator has seen to it.
+            // The project is wrong or may not send: no send works until the operator has fixed it.
             403 | 404 => Outcome::RetryLater { after, pause_all: true, reason },
             _ => Outcome::RetryLater { after, pause_all: false, reason },
         }
@@ -73,7 +73,7 @@ impl Answer {
     }
 }
 
-/// A code or the name of a field: short and plain, so that it can be logged; anything else is left out.
+/// A code or the name of a field: short and plain, so that it can be logged. Anything else is left out.
 fn code(value: &Value) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"_.[]".contains(&c);
     match value.as_str() {
@@ -82,7 +82,7 @@ fn code(value: &Value) -> String {
     }
 }
 
-/// `Retry-After` as seconds or as an HTTP date; at most an hour, a date gone by is none.
+/// `Retry-After` as seconds or as an HTTP date, at most an hour; none for a date in the past.
 pub(super) fn retry_after(header: &str) -> Option<Duration> {
     let header = header.trim();
     let wait = match header.parse::<u64>() {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_with_the_messages_name_is_an_acceptance() {
+    fn only_an_answer_with_the_name_of_the_message_counts_as_accepted() {
         assert_eq!(outcome(200, &json!({"name": "projects/p/messages/1"})), Outcome::Accepted);
         assert!(matches!(outcome(200, &json!("<html>")), Outcome::RetryLater { pause_all: false, .. }));
     }
@@ -122,14 +122,14 @@ mod tests {
         assert_eq!(outcome(404, &error("NOT_FOUND", "UNREGISTERED", None)), Outcome::TokenGone);
         let invalid = error("INVALID_ARGUMENT", "INVALID_ARGUMENT", Some("message.token"));
         assert_eq!(outcome(400, &invalid), Outcome::TokenGone);
-        let told = json!({"error": {"status": "INVALID_ARGUMENT",
+        let by_text = json!({"error": {"status": "INVALID_ARGUMENT",
             "message": "The registration token is not a valid FCM registration token"}});
-        assert_eq!(outcome(400, &told), Outcome::TokenGone);
+        assert_eq!(outcome(400, &by_text), Outcome::TokenGone);
         assert!(matches!(outcome(404, &json!({})), Outcome::RetryLater { pause_all: true, .. }));
     }
 
     #[test]
-    fn a_message_that_will_never_do_is_refused_with_its_codes_alone() {
+    fn a_message_that_can_never_succeed_is_refused_with_its_codes_alone() {
         let field = error("INVALID_ARGUMENT", "INVALID_ARGUMENT", Some("message.data"));
         let reason = "400 INVALID_ARGUMENT INVALID_ARGUMENT message.data".to_owned();
         assert_eq!(outcome(400, &field), Outcome::Refused { reason });
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_quota_pauses_everything_for_a_minute_or_what_is_asked() {
+    fn a_full_quota_pauses_all_sends_for_a_minute_or_the_time_that_fcm_names() {
         let quota = Answer::parse(error("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", None).to_string().as_bytes());
         for (after, wait) in [(None, MINUTE), (Some(Duration::from_secs(7)), Duration::from_secs(7))] {
             let Outcome::RetryLater { after, pause_all: true, .. } = quota.outcome(429, after, MINUTE) else {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_after_is_read_in_both_forms_and_bounded() {
+    fn retry_after_is_read_in_both_forms_and_bounded() {
         assert_eq!(retry_after(" 12 "), Some(Duration::from_secs(12)));
         assert_eq!(retry_after("99999999"), Some(RETRY_AFTER_MAX));
         let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(30));

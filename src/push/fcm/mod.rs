@@ -1,7 +1,7 @@
-//! FCM over HTTP v1: one request a device, with an access token that a service account's key buys.
+//! FCM over HTTP v1: one request for each device, with an access token that is obtained with a service account's key.
 //!
-//! Retries nothing by itself but one refused access token; the notifier keeps what is owed and decides when to try
-//! again. Tokens, keys and contents never reach a log or an error.
+//! Only a refused access token is retried here, once; the notifier retries everything else. Tokens, keys and contents
+//! never reach a log or an error.
 
 mod access;
 mod answer;
@@ -17,22 +17,22 @@ use serde_json::{Value, json};
 use self::access::{Access, NoAccess};
 use super::{Outcome, Push};
 
-/// The most that is read of an answer: Google's are below 2 KiB.
+/// The most bytes that are read of an answer; Google's are below 2 KiB.
 const ANSWER_BYTES_MAX: usize = 65_536;
 
-/// Idle connections that are kept; the notifier sends at most this many at once.
+/// Idle connections that are kept. The notifier sends at most this many pushes at once.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 
 /// The FCM section of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The service account's JSON file; none = pushes are logged, not sent.
+    /// The service account's JSON file; without one, pushes are logged and not sent.
     pub service_account: Option<PathBuf>,
-    /// Where `/v1/projects/…` is, Google's unless a test says otherwise.
+    /// The server of `/v1/projects/…`: Google's, except in tests.
     pub base_url: String,
-    /// The most one request may take, answer included.
+    /// The time limit of one request, answer included.
     pub timeout: Duration,
-    /// How long all sends pause after a 429 that names no time; FCM asks for a minute.
+    /// How long all sends pause after a 429 without a time; FCM asks for a minute.
     pub quota_pause: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Default for Settings {
     }
 }
 
-/// Why FCM cannot be used; never says what the file holds.
+/// Why FCM cannot be used. The texts never quote the file.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("the file {path} cannot be read: {source}")]
@@ -58,7 +58,7 @@ pub enum OpenError {
     Field { path: PathBuf, field: &'static str, rule: &'static str },
     #[error("the base URL must be https (http only to this machine)")]
     BaseUrl,
-    #[error("the HTTP client cannot be made: {0}")]
+    #[error("the HTTP client cannot be built: {0}")]
     Client(reqwest::Error),
 }
 
@@ -72,7 +72,7 @@ pub struct Fcm {
 }
 
 impl Fcm {
-    /// Reads the service account and tries its key; asks nothing of the network.
+    /// Reads the service account and tries its key, without using the network.
     pub fn open(service_account: &Path, settings: &Settings) -> Result<Self, OpenError> {
         let base = safe_url(&settings.base_url).ok_or(OpenError::BaseUrl)?;
         let access = Access::read(service_account)?;
@@ -89,18 +89,18 @@ impl Fcm {
         Ok(Self { http, access, send_url, quota_pause: settings.quota_pause })
     }
 
-    /// Sends to one device; a refused access token is bought anew once.
+    /// Sends to one device. A refused access token is replaced once.
     pub async fn send(&self, token: &str, push: &Push) -> Outcome {
         let message = message(token, push);
         let mut bearer = match self.access.token(&self.http, None).await {
             Ok(bearer) => bearer,
-            Err(error) => return without_access(error),
+            Err(error) => return no_access(error),
         };
         let mut outcome = self.post(bearer.as_str(), &message).await;
         if outcome.is_none() {
             bearer = match self.access.token(&self.http, Some(&bearer)).await {
                 Ok(bearer) => bearer,
-                Err(error) => return without_access(error),
+                Err(error) => return no_access(error),
             };
             outcome = self.post(bearer.as_str(), &message).await;
         }
@@ -111,7 +111,7 @@ impl Fcm {
         })
     }
 
-    /// One request; none when FCM does not know the access token.
+    /// Sends one request; none when FCM does not accept the access token.
     async fn post(&self, bearer: &str, message: &Value) -> Option<Outcome> {
         let sent = self.http.post(self.send_url.clone()).bearer_auth(bearer).json(message).send().await;
         let response = match sent {
@@ -132,17 +132,17 @@ impl Fcm {
     }
 }
 
-/// No access token, no send to anybody.
-fn without_access(NoAccess { after, reason }: NoAccess) -> Outcome {
+/// Without an access token no send can succeed.
+fn no_access(NoAccess { after, reason }: NoAccess) -> Outcome {
     Outcome::RetryLater { after, pause_all: true, reason }
 }
 
-/// Nobody knows whether FCM has taken it: it is sent again.
+/// FCM may or may not have accepted the push: it is sent again.
 fn retry(error: &reqwest::Error) -> Outcome {
     Outcome::RetryLater { after: None, pause_all: false, reason: failure(error).to_owned() }
 }
 
-/// What kind of failure it was; the error itself would name the URL, and so the project.
+/// The kind of failure. The error itself would name the URL, and so the project.
 fn failure(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         "no answer in time"
@@ -153,7 +153,7 @@ fn failure(error: &reqwest::Error) -> &'static str {
     }
 }
 
-/// The body's first bytes, up to the bound.
+/// The first bytes of the body, up to the bound.
 async fn capped(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -166,7 +166,7 @@ async fn capped(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     Ok(body)
 }
 
-/// A URL to which a secret may be sent: https, or this very machine.
+/// A URL to which a secret may be sent: https, or this machine.
 fn safe_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let loopback = match url.host_str()? {
@@ -177,7 +177,7 @@ fn safe_url(text: &str) -> Option<Url> {
     (safe && url.query().is_none() && url.fragment().is_none()).then_some(url)
 }
 
-/// The request, in the names of FCM's discovery document.
+/// The request body, with the names of FCM's discovery document.
 fn message(token: &str, push: &Push) -> Value {
     let key = push.collapse_key();
     json!({"message": {

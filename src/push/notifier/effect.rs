@@ -10,13 +10,13 @@ use crate::store::outbox::{DeviceToken, Key, Lease, Settlement};
 /// What the actor is to do.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Claim rows; answered by `claimed`, `unread` or `not_claimed`.
-    Claim { hurried: Vec<Key>, due_max: usize },
+    /// Claim rows: the hinted ones, and up to `due_max` that are due. Answered by `claimed`, `unread` or `not_claimed`.
+    Claim { hinted: Vec<Key>, due_max: usize },
     /// Send to each token; answered by `sent`.
     Send(Job),
-    /// Write down what came of rows; answered by `settled`.
-    Settle(Vec<Settlement>),
-    /// Nothing is in hand any more and nothing will be.
+    /// Write the results of rows; answered by `written`.
+    Write(Vec<Settlement>),
+    /// No row is in hand any more, and none will be.
     Drained,
 }
 
@@ -26,28 +26,38 @@ pub(super) struct Job {
     pub(super) lease: Lease,
     pub(super) push: Push,
     pub(super) tokens: Vec<DeviceToken>,
-    /// No send may begin after this, lest the lease end while it runs.
+    /// No send may begin after this, so that none outlasts the lease.
     pub(super) until: Instant,
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) job: Job,
     pub(super) accepted: Vec<DeviceToken>,
     pub(super) gone: Vec<DeviceToken>,
-    /// Why the message will never be taken, per token.
+    /// FCM's reasons for refusing the message for good, one for each refused token.
     pub(super) refused: Vec<String>,
-    /// The last of the failures that may pass.
-    pub(super) retry: Option<Retry>,
-    /// Time ran out before all tokens had their turn.
-    pub(super) unfinished: bool,
+    pub(super) after: AfterSend,
+}
+
+/// How a pending push goes on after its sends.
+#[derive(Clone, Debug)]
+pub(super) enum AfterSend {
+    /// Every token had its turn: the push is complete.
+    Complete,
+    /// A send failed and may succeed later; the last such failure.
+    Retry(Retry),
+    /// Time ran out before every token had its turn: the rest is due at once.
+    Unfinished,
 }
 
 /// A failure that may pass.
 #[derive(Clone, Debug)]
 pub(super) struct Retry {
+    /// The wait that FCM asked for.
     pub(super) after: Option<Duration>,
+    /// Sends to other tokens would fail too.
     pub(super) pause_all: bool,
     pub(super) reason: String,
 }

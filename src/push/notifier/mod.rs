@@ -1,13 +1,14 @@
-//! Tells offline receivers: claims the pushes that are owed, sends them, writes down what came of each.
+//! The notifier, an actor: claims pending pushes, sends them, and writes the result of each.
 //!
-//! One per instance. It never waits inside a handler: claims, sends and settlements run beside the mailbox, and every
-//! row in hand is under a lease, so that nothing is lost when the actor or its instance dies. Presence here only moves
-//! the time of a push; what cancels one is a watermark, a deletion, or an end that is counted.
+//! There is one per instance. It never waits inside a handler: claims, sends and writes run beside the mailbox, and
+//! every claimed row is under a lease, so that nothing is lost when the actor or its instance dies. A live socket of
+//! the receiver only delays a push; a push is cancelled by a watermark, a deletion, or an end that is counted.
 
 mod decision;
 mod effect;
 pub mod messages;
 mod outage_log;
+mod settings;
 mod state;
 pub mod supervisor;
 
@@ -18,61 +19,24 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, ResponseFutur
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use self::effect::{Effect, Job, Retry, Sent};
+pub use self::settings::Settings;
+
+use self::effect::{AfterSend, Effect, Job, Retry, Sent};
 use self::messages::{Drain, PushHint};
-use self::outage_log::OutageLog;
 use self::state::State;
 use crate::domain::ChatterId;
-pub use crate::metrics::push::Counters;
-use crate::push::{Outcome, Pusher};
+use crate::metrics::PushMetrics;
+use crate::push::Outcome;
+use crate::push::pusher::Pusher;
 use crate::store::outbox::{Key, Lease, Outbox, PendingPush, Settlement};
 
 /// The notifier's mailbox.
 pub const NOTIFIER_MAILBOX: usize = 1_024;
-/// The most that one visit to the database may take; then it counts as gone.
+/// A visit to the database that takes longer counts as failed.
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Tells whether a chatter has a live socket, as far as this instance knows.
+/// Tells whether a chatter has a live socket on this instance.
 pub type HasLiveSocket = Arc<dyn Fn(ChatterId) -> bool + Send + Sync>;
-
-/// The push section of the configuration.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How often due rows are looked for.
-    pub poll: Duration,
-    /// How long a claim holds; longer than two sends that time out.
-    pub lease: Duration,
-    /// The most rows that are claimed at a time.
-    pub rows_max: usize,
-    /// The most sends at once.
-    pub sends_max: usize,
-    /// How long a chat waits for a confirmation while its receiver has a live socket.
-    pub grace: Duration,
-    /// The age at which a chat is not told of any more.
-    pub expiry: Duration,
-    /// The least time between two pushes of a room to a receiver.
-    pub push_gap: Duration,
-    /// The wait after a first failure.
-    pub backoff_min: Duration,
-    /// The longest wait after failures.
-    pub backoff_max: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            poll: Duration::from_secs(1),
-            lease: Duration::from_secs(60),
-            rows_max: 64,
-            sends_max: 16,
-            grace: Duration::from_secs(3),
-            expiry: Duration::from_secs(24 * 3_600),
-            push_gap: Duration::from_secs(5),
-            backoff_min: Duration::from_secs(1),
-            backoff_max: Duration::from_secs(300),
-        }
-    }
-}
 
 /// The actor.
 pub struct Notifier {
@@ -81,65 +45,67 @@ pub struct Notifier {
     pusher: Arc<Pusher>,
     live: HasLiveSocket,
     settings: Settings,
-    /// Who waits for the drain.
-    drained: Vec<oneshot::Sender<()>>,
+    /// Answers to `Drain` that are still to be given.
+    drains: Vec<oneshot::Sender<()>>,
 }
 
 impl Notifier {
-    /// Its parts; the counters are given so that they outlive it.
+    /// A notifier of these parts. The metrics outlive it.
     #[must_use]
     pub fn new(
         outbox: Outbox,
         pusher: Arc<Pusher>,
         live: HasLiveSocket,
         settings: Settings,
-        counters: Arc<Counters>,
+        metrics: Arc<PushMetrics>,
     ) -> Self {
-        let mut state = State::new(settings.clone(), counters);
+        let mut state = State::new(settings.clone(), metrics);
         if matches!(*pusher, Pusher::Off) {
-            // Claims nothing, as if it were about to end.
+            // Claims nothing, as in a drain.
             state.drain();
         }
-        Self { state, outbox, pusher, live, settings, drained: Vec::new() }
+        Self { state, outbox, pusher, live, settings, drains: Vec::new() }
     }
 
-    /// Begins whatever can be begun; called after every event.
-    fn go_on(&mut self, ctx: &mut Context<Self>) {
+    /// Starts everything that the state wants done; called after every event.
+    fn run_effects(&mut self, ctx: &mut Context<Self>) {
         for effect in self.state.effects(Instant::now()) {
             match effect {
-                Effect::Claim { hurried, due_max } => self.claim(hurried, due_max, ctx),
+                Effect::Claim { hinted, due_max } => self.claim(hinted, due_max, ctx),
                 Effect::Send(job) => {
                     let sent = send(Arc::clone(&self.pusher), job).into_actor(self);
                     ctx.spawn(sent.map(|sent, act, ctx| {
                         act.state.sent(sent, rand::random(), Instant::now());
-                        act.go_on(ctx);
+                        act.run_effects(ctx);
                     }));
                 }
-                Effect::Settle(settlements) => {
-                    let settled = settle(self.outbox.clone(), settlements).into_actor(self);
-                    ctx.spawn(settled.map(|refused, act, ctx| {
-                        act.state.settled(refused);
-                        act.go_on(ctx);
+                Effect::Write(settlements) => {
+                    let written = write(self.outbox.clone(), settlements).into_actor(self);
+                    ctx.spawn(written.map(|result, act, ctx| {
+                        act.state.written(result);
+                        act.run_effects(ctx);
                     }));
                 }
-                // An asker whose deadline has passed is no longer there.
-                Effect::Drained => self.drained.drain(..).for_each(|asker| asker.send(()).unwrap_or_default()),
+                // A caller whose deadline has passed no longer listens.
+                Effect::Drained => self.drains.drain(..).for_each(|answer| answer.send(()).unwrap_or_default()),
             }
         }
     }
 
-    fn claim(&self, hurried: Vec<Key>, due_max: usize, ctx: &mut Context<Self>) {
-        let claimed = claim(self.outbox.clone(), hurried, due_max, self.settings.lease).into_actor(self);
+    fn claim(&self, hinted: Vec<Key>, due_max: usize, ctx: &mut Context<Self>) {
+        let claimed = claim(self.outbox.clone(), hinted, due_max, self.settings.lease).into_actor(self);
         ctx.spawn(claimed.map(move |claimed, act, ctx| {
             match claimed {
                 Claimed::Rows(rows) => {
-                    let full = due_max > 0 && rows.len() >= due_max;
-                    act.state.claimed(rows, full, &*act.live, Instant::now());
+                    if due_max > 0 && rows.len() >= due_max {
+                        act.state.poll_again();
+                    }
+                    act.state.claimed(rows, &*act.live, Instant::now());
                 }
                 Claimed::Unread(leases, error) => act.state.unread(leases, &error),
                 Claimed::Nothing(error) => act.state.not_claimed(&error),
             }
-            act.go_on(ctx);
+            act.run_effects(ctx);
         }));
     }
 }
@@ -151,9 +117,9 @@ impl Actor for Notifier {
         ctx.set_mailbox_capacity(NOTIFIER_MAILBOX);
         ctx.run_interval(self.settings.poll, |act, ctx| {
             act.state.tick();
-            act.go_on(ctx);
+            act.run_effects(ctx);
         });
-        self.go_on(ctx);
+        self.run_effects(ctx);
     }
 }
 
@@ -162,8 +128,8 @@ impl Handler<PushHint> for Notifier {
 
     fn handle(&mut self, message: PushHint, ctx: &mut Self::Context) {
         let key = Key { chatroom_id: message.chatroom_id, receiver_id: message.receiver_id };
-        self.state.unreached(key, Instant::now());
-        self.go_on(ctx);
+        self.state.hinted(key, Instant::now());
+        self.run_effects(ctx);
     }
 }
 
@@ -172,25 +138,27 @@ impl Handler<Drain> for Notifier {
 
     fn handle(&mut self, _: Drain, ctx: &mut Self::Context) -> Self::Result {
         let (done, drained) = oneshot::channel();
-        self.drained.push(done);
+        self.drains.push(done);
         self.state.drain();
-        self.go_on(ctx);
-        // An actor that stops meanwhile has nothing left to wait for.
-        Box::pin(async move { drop(drained.await) })
+        self.run_effects(ctx);
+        Box::pin(async move {
+            // An error means that the actor has stopped, which is a drain as well.
+            let _ = drained.await;
+        })
     }
 }
 
-/// What came of a claim.
+/// The result of a claim.
 enum Claimed {
     Rows(Vec<PendingPush>),
-    /// Claimed, but then the database went away.
+    /// Claimed, but the database could not be read after that.
     Unread(Vec<Lease>, String),
     Nothing(String),
 }
 
-async fn claim(outbox: Outbox, hurried: Vec<Key>, due_max: usize, lease: Duration) -> Claimed {
+async fn claim(outbox: Outbox, hinted: Vec<Key>, due_max: usize, lease: Duration) -> Claimed {
     let mut leases = Vec::new();
-    match in_time(outbox.claim_fresh(&hurried, lease)).await {
+    match in_time(outbox.claim_fresh(&hinted, lease)).await {
         Ok(fresh) => leases.extend(fresh),
         Err(error) => return Claimed::Nothing(error),
     }
@@ -206,10 +174,9 @@ async fn claim(outbox: Outbox, hurried: Vec<Key>, due_max: usize, lease: Duratio
     }
 }
 
-/// None, or what the database refused.
-async fn settle(outbox: Outbox, settlements: Vec<Settlement>) -> Option<(Vec<Settlement>, String)> {
-    let error = in_time(outbox.settle(&settlements)).await.err()?;
-    Some((settlements, error))
+/// Gives the results back with the error where the database refused them.
+async fn write(outbox: Outbox, settlements: Vec<Settlement>) -> Result<(), (Vec<Settlement>, String)> {
+    in_time(outbox.settle(&settlements)).await.map_err(|error| (settlements, error))
 }
 
 async fn in_time<T, E: std::fmt::Display>(visit: impl Future<Output = Result<T, E>>) -> Result<T, String> {
@@ -220,7 +187,7 @@ async fn in_time<T, E: std::fmt::Display>(visit: impl Future<Output = Result<T, 
     }
 }
 
-/// One device after another; a failure for all of them ends the round.
+/// Sends to one device after another. A failure that concerns all of them ends the round.
 async fn send(pusher: Arc<Pusher>, job: Job) -> Sent {
     let mut accepted = Vec::new();
     let mut gone = Vec::new();
@@ -242,5 +209,10 @@ async fn send(pusher: Arc<Pusher>, job: Job) -> Sent {
             }
         }
     }
-    Sent { job, accepted, gone, refused, retry, unfinished }
+    let after = match retry {
+        Some(retry) => AfterSend::Retry(retry),
+        None if unfinished => AfterSend::Unfinished,
+        None => AfterSend::Complete,
+    };
+    Sent { job, accepted, gone, refused, after }
 }

@@ -1,30 +1,38 @@
-//! Logs a change of state once, not every failure.
+//! Logs each outage, and its end, once: not every failure.
 
-/// What was told last.
+/// The outages that were logged and have not ended.
 #[derive(Debug, Default)]
 pub(super) struct OutageLog {
-    fcm_fails: bool,
-    database_fails: bool,
+    fcm: bool,
+    database: bool,
 }
 
 impl OutageLog {
-    /// Pushes go through, or why not.
-    pub(super) fn fcm(&mut self, failure: Option<&str>) {
-        match failure {
-            Some(reason) if !self.fcm_fails => tracing::warn!(reason, "FCM is failing: pushes wait"),
-            None if self.fcm_fails => tracing::info!("FCM works again"),
-            _ => {}
+    /// FCM accepts pushes.
+    pub(super) fn fcm_works(&mut self) {
+        if std::mem::take(&mut self.fcm) {
+            tracing::info!("FCM works again");
         }
-        self.fcm_fails = failure.is_some();
     }
 
-    /// The outbox can be read and written, or why not.
-    pub(super) fn database(&mut self, failure: Option<&str>) {
-        match failure {
-            Some(error) if !self.database_fails => tracing::warn!(error, "the push outbox is out of reach"),
-            None if self.database_fails => tracing::info!("the push outbox is in reach again"),
-            _ => {}
+    /// FCM fails for this reason.
+    pub(super) fn fcm_fails(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.fcm, true) {
+            tracing::warn!(reason, "FCM is failing: pushes wait");
         }
-        self.database_fails = failure.is_some();
+    }
+
+    /// The outbox can be read and written.
+    pub(super) fn database_works(&mut self) {
+        if std::mem::take(&mut self.database) {
+            tracing::info!("the push outbox is in reach again");
+        }
+    }
+
+    /// The database refused to read or write the outbox.
+    pub(super) fn database_fails(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.database, true) {
+            tracing::warn!(error, "the push outbox is out of reach");
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::delivery::device_cursors::Cursors;
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
+use crate::domain::json::json_bytes;
 use crate::domain::{ChatroomId, Version};
 use crate::problem::Problem;
 use crate::protocol::device::client::RESUME_ROOMS_MAX;
@@ -125,7 +126,7 @@ impl CatchUp {
     pub(super) async fn fill(&self) -> Result<(), StoreError> {
         self.list_unannounced().await?;
         let behind = self.connection.cursors(Cursors::take_behind);
-        self.connection.out.tally().socket_reads.add(behind.len());
+        self.connection.out.metrics().socket_gap_reads.add(behind.len());
         for (at, cursors) in behind.chunks(RESUME_ROOMS_MAX).enumerate() {
             if let Err(error) = self.read_rooms(cursors).await {
                 self.still_behind(behind[at * RESUME_ROOMS_MAX..].iter().map(|(room, _)| *room));
@@ -222,21 +223,10 @@ fn fitting<'a>(chats: impl Iterator<Item = &'a Chat>) -> usize {
     chats
         .take_while(|chat| {
             let fits = bytes < PAGE_BYTES;
-            bytes += json_bytes(&chat.content) + 256;
+            bytes += chat.content.chars().map(json_bytes).sum::<usize>() + 256;
             fits
         })
         .count()
-}
-
-/// The length of a text as JSON (RFC 8259 section 7).
-fn json_bytes(text: &str) -> usize {
-    text.bytes()
-        .map(|byte| match byte {
-            b'"' | b'\\' => 2,
-            0..0x20 => 6,
-            _ => 1,
-        })
-        .sum()
 }
 
 fn body_of(room: RoomState) -> RoomBody {

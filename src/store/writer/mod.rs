@@ -32,7 +32,7 @@ pub use watermarks::{MovedWatermark, WatermarkObserver, WatermarkUpdate};
 
 use super::pool::Pool;
 use crate::domain::{ChatroomId, ChatterId};
-use crate::metrics::writer::Tally;
+use crate::metrics::WriterMetrics;
 
 /// How long the shutdown waits for the last watermarks, and the pause between two checks.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ impl WriterHandle {
 
     /// The writer's counters.
     #[must_use]
-    pub fn tally(&self) -> &Tally {
+    pub fn metrics(&self) -> &WriterMetrics {
         &self.shared.metrics
     }
 
@@ -99,7 +99,7 @@ pub(super) fn new(backend: DbBackend, writes: &Pool, push_grace: Duration) -> (W
         watermarks: Arc::new(WatermarkQueue::default()),
         observer: Arc::new(OnceLock::new()),
         in_flight: Arc::new(AtomicUsize::new(0)),
-        metrics: Arc::new(Tally::default()),
+        metrics: Arc::new(WriterMetrics::default()),
     };
     let task = WriterTask::new(queue, shared.clone(), Database::new(backend, writes, push_grace));
     (WriterHandle { queue: sender, shared }, task)

@@ -15,7 +15,7 @@ use super::database::Database;
 use super::parked::Parked;
 use super::watermarks::{WatermarkObserver, WatermarkQueue, WatermarkRow};
 use crate::domain::ChatroomId;
-use crate::metrics::writer::Tally;
+use crate::metrics::WriterMetrics;
 use crate::store::error::StoreError;
 
 /// The most commands that wait; a room that finds the queue full answers `busy`.
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub(super) observer: Arc<OnceLock<Arc<dyn WatermarkObserver>>>,
     /// Submitted commands without an outcome.
     pub(super) in_flight: Arc<AtomicUsize>,
-    pub(super) metrics: Arc<Tally>,
+    pub(super) metrics: Arc<WriterMetrics>,
 }
 
 /// The writer's task; `app` runs it on a thread of the rooms.
@@ -80,7 +80,7 @@ impl WriterTask {
 
     /// The commands of the next transaction; none where only watermarks are due. `None` once every handle is dropped.
     async fn next_submissions(&mut self) -> Option<Vec<Submission>> {
-        self.shared.metrics.parked.set(self.parked.count);
+        self.shared.metrics.commands_parked.set(self.parked.count);
         let mut submissions = Vec::new();
         if self.parked.retry_at.is_none_or(|at| at > Instant::now()) {
             let retry_at = self.parked.retry_at;
@@ -139,16 +139,16 @@ impl WriterTask {
         let metrics = &self.shared.metrics;
         for attempt in attempts {
             match attempt {
-                Attempt::Done(Ok(Stored::New { .. })) => metrics.stored.add(1),
-                Attempt::Done(Ok(Stored::Edited(_))) => metrics.edited.add(1),
-                Attempt::Done(Ok(Stored::Deleted(_))) => metrics.deleted.add(1),
-                Attempt::Done(Ok(Stored::Again(_))) => metrics.again.add(1),
-                Attempt::Done(Err(Refusal::Unavailable)) => metrics.unanswered.add(1),
+                Attempt::Done(Ok(Stored::New { .. })) => metrics.chats_stored.add(1),
+                Attempt::Done(Ok(Stored::Edited(_))) => metrics.chats_edited.add(1),
+                Attempt::Done(Ok(Stored::Deleted(_))) => metrics.chats_deleted.add(1),
+                Attempt::Done(Ok(Stored::Again(_))) => metrics.chats_retried.add(1),
+                Attempt::Done(Err(Refusal::Unavailable)) => metrics.commands_unanswered.add(1),
                 Attempt::Done(Err(_)) | Attempt::Locked => {}
             }
         }
-        metrics.commands.observe(attempts.len() as f64);
-        metrics.seconds.observe(took.as_secs_f64());
+        metrics.commit_commands.observe(attempts.len() as f64);
+        metrics.commit_seconds.observe(took.as_secs_f64());
     }
 
     async fn move_watermarks(&mut self, rows: &[WatermarkRow]) -> Result<(), StoreError> {

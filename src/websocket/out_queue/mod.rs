@@ -19,7 +19,7 @@ pub use body::OutBody;
 use super::framing::{Close, close_frame, ping_frame};
 use super::ping_proof::{Next, PingProof};
 use crate::domain::Seq;
-use crate::metrics::delivery::Tally;
+use crate::metrics::DeliveryMetrics;
 
 /// Up to a quarter of its bytes a queue counts as roomy.
 const ROOMY_PART: usize = 4;
@@ -43,7 +43,7 @@ pub enum Pushed {
 pub struct OutQueue {
     shared: Arc<Mutex<Shared>>,
     bytes_max: usize,
-    tally: Arc<Tally>,
+    metrics: Arc<DeliveryMetrics>,
 }
 
 struct Shared {
@@ -71,7 +71,7 @@ enum State {
 impl OutQueue {
     /// A queue of at most this many bytes, and the body that empties it.
     #[must_use]
-    pub fn new(bytes_max: usize, tally: Arc<Tally>) -> (Self, OutBody) {
+    pub fn new(bytes_max: usize, metrics: Arc<DeliveryMetrics>) -> (Self, OutBody) {
         let shared = Shared {
             chunks: VecDeque::new(),
             bytes: 0,
@@ -82,13 +82,13 @@ impl OutQueue {
             proof: PingProof::default(),
         };
         let shared = Arc::new(Mutex::new(shared));
-        (Self { shared: shared.clone(), bytes_max, tally }, OutBody { shared, bytes_max })
+        (Self { shared: shared.clone(), bytes_max, metrics }, OutBody { shared, bytes_max })
     }
 
     /// Where it is counted what goes through all queues.
     #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    pub fn metrics(&self) -> &DeliveryMetrics {
+        &self.metrics
     }
 
     /// Puts frames in, in order, with one wake-up.
@@ -174,7 +174,7 @@ impl OutQueue {
     /// Closes for this reason.
     pub fn close_for(&self, close: Close) {
         if self.close(Some((close.code, close.reason))) {
-            self.tally.closed(close);
+            self.metrics.closes.add(close.place());
         }
     }
 

@@ -21,6 +21,7 @@ pub mod fcm;
 pub mod frames;
 pub mod http;
 pub mod instance;
+pub mod memory_broker;
 pub mod metrics;
 pub mod ports;
 pub mod postgres;

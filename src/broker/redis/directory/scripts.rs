@@ -1,9 +1,10 @@
-//! What Redis does in one step for the roster. Times are Redis's own, in milliseconds.
+//! The Lua scripts of the presence directory; Redis runs each in one step. Times are Redis's own, in milliseconds.
 //!
-//! `leases`: a sorted set of instances by their last sign of life; below zero = it is taken for dead, and its chatters
-//! are being taken off. One set of chatters for each instance. `since`: when Redis was last found empty.
+//! `leases`: a sorted set of instances by the time of their last heartbeat; below zero = the instance is presumed dead,
+//! and its chatters are being released. `chatters`: one set for each instance. `since`: when Redis was last found
+//! empty.
 
-/// The time of now.
+/// The current time.
 macro_rules! now {
     () => {
         "local t = redis.call('TIME')
@@ -12,13 +13,13 @@ macro_rules! now {
     };
 }
 
-/// Which of some chatters are in the set of a living instance; not of the two that are named first.
+/// Which of these chatters are in the set of a living instance other than `own` and `previous`.
 macro_rules! elsewhere {
     () => {
-        "local function elsewhere(leases, sets, stale, own, before, ids)
+        "local function elsewhere(leases, sets, stale, own, previous, ids)
            local found, list = {}, {}
            for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, now - stale, '+inf')) do
-             if id ~= own and id ~= before then
+             if id ~= own and id ~= previous then
                for at, is in ipairs(redis.call('SMISMEMBER', sets .. id, unpack(ids))) do
                  if is == 1 and not found[at] then
                    found[at] = true
@@ -33,25 +34,27 @@ macro_rules! elsewhere {
     };
 }
 
-/// Writes some who came and some who went. Keys: leases, own set. Arguments: sets, own, before, stale, kept, how many
-/// came, those who came, those who went. How many more are in the set, and who of those who came is elsewhere.
+/// Adds chatters who joined and removes chatters who left. Keys: leases, own chatters. Arguments: prefix of the sets,
+/// own name, previous name, stale, kept, number of joined chatters, joined chatters, chatters who left. Returns by how
+/// many the set grew, and which of the joined chatters are connected elsewhere.
 pub(super) const WRITE: &str = concat!(
     now!(),
     elsewhere!(),
-    "local came, went, more = {}, {}, 0
+    "local joined, left, more = {}, {}, 0
      for at = 7, #ARGV do
-       if at < 7 + ARGV[6] then came[#came + 1] = ARGV[at] else went[#went + 1] = ARGV[at] end
+       if at < 7 + ARGV[6] then joined[#joined + 1] = ARGV[at] else left[#left + 1] = ARGV[at] end
      end
-     if #came > 0 then more = redis.call('SADD', KEYS[2], unpack(came)) end
-     if #went > 0 then more = more - redis.call('SREM', KEYS[2], unpack(went)) end
+     if #joined > 0 then more = redis.call('SADD', KEYS[2], unpack(joined)) end
+     if #left > 0 then more = more - redis.call('SREM', KEYS[2], unpack(left)) end
      redis.call('PEXPIRE', KEYS[2], ARGV[5])
-     if #came == 0 then return { more, {} } end
-     return { more, elsewhere(KEYS[1], ARGV[1], ARGV[4], ARGV[2], ARGV[3], came) }"
+     if #joined == 0 then return { more, {} } end
+     return { more, elsewhere(KEYS[1], ARGV[1], ARGV[4], ARGV[2], ARGV[3], joined) }"
 );
 
-/// Begins a life behind another one. Keys: leases, since, set before. Arguments: own, before, kept.
-/// What the life before had come to: 1 it went on, -1 it was taken for dead, 0 nobody knows it.
-pub(super) const BEGIN: &str = concat!(
+/// Registers an instance under a new name in place of its previous one. Keys: leases, since, previous chatters.
+/// Arguments: own name, previous name, kept. Returns the fate of the previous name: 1 = was alive, -1 = was presumed
+/// dead, 0 = is unknown.
+pub(super) const REGISTER: &str = concat!(
     now!(),
     "redis.call('SET', KEYS[2], now, 'NX', 'PX', ARGV[3])
      local beat = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]) or 0)
@@ -64,9 +67,9 @@ pub(super) const BEGIN: &str = concat!(
      return beat > 0 and 1 or beat < 0 and -1 or 0"
 );
 
-/// A sign of life. Keys: leases, since, own set. Arguments: own, kept.
-/// How many are in the set; nothing where the life is over or its set is not what it was.
-pub(super) const BEAT: &str = concat!(
+/// Renews a lease. Keys: leases, since, own chatters. Arguments: own name, kept.
+/// Returns the number of chatters in the set; nothing where the instance is presumed dead or unknown.
+pub(super) const RENEW: &str = concat!(
     now!(),
     "redis.call('SET', KEYS[2], now, 'NX')
      redis.call('PEXPIRE', KEYS[2], ARGV[2])
@@ -77,13 +80,14 @@ pub(super) const BEAT: &str = concat!(
      return redis.call('SCARD', KEYS[3])"
 );
 
-/// The end of a life, in a moment: until then its chatters may come back elsewhere. Keys: leases. Arguments: own, how
-/// long ago the last sign of life shall have been.
+/// Lets a lease run out early, yet not at once: until then its chatters may reconnect elsewhere. Keys: leases.
+/// Arguments: own name, the age to which the last heartbeat is set.
 pub(super) const LEAVE: &str = concat!(now!(), "return redis.call('ZADD', KEYS[1], 'XX', now - ARGV[2], ARGV[1])");
 
-/// Who of some is connected elsewhere. Keys: leases, since. Arguments: sets, own, before, stale, whole, chatters.
-/// Nothing where Redis was found empty so lately that others may not have written theirs.
-pub(super) const ASK: &str = concat!(
+/// Which of these chatters are connected elsewhere. Keys: leases, since. Arguments: prefix of the sets, own name,
+/// previous name, stale, complete, chatters. Returns nothing where Redis was found empty less than `complete` ago,
+/// since other instances may not have written their chatters yet.
+pub(super) const READ: &str = concat!(
     now!(),
     elsewhere!(),
     "local since, ids = redis.call('GET', KEYS[2]), {}
@@ -92,8 +96,9 @@ pub(super) const ASK: &str = concat!(
      return elsewhere(KEYS[1], ARGV[1], ARGV[4], ARGV[2], ARGV[3], ids)"
 );
 
-/// Some chatters of a dead instance, which is ours for a while. Keys: leases. Arguments: sets, claims, own, how long a
-/// lease lasts, how long a claim lasts, how many. The instance, how long it has been silent, its chatters; or nothing.
+/// Claims a dead instance for a while. Keys: leases. Arguments: prefix of the sets, prefix of the claims, own name,
+/// duration of a lease, duration of a claim, number of chatters. Returns the instance, how long it has been silent, and
+/// some of its chatters; or nothing.
 pub(super) const CLAIM: &str = concat!(
     now!(),
     "for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[4], 'LIMIT', 0, 100)) do

@@ -1,0 +1,202 @@
+//! The encoding of a message between instances: format, origin, number, signature, JSON.
+//!
+//! `HC`, one byte of format, 8 bytes of origin, 8 of number, 32 of HMAC-SHA256 over all the rest; then a JSON value.
+//! The text of a frame follows its value as it is.
+
+mod payload;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use sha2::digest::InvalidLength;
+
+use self::payload::Payload;
+use super::ClusterMessage;
+
+/// The longest message that is sealed or opened.
+pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The format that this version writes and reads; the names of the channels contain it as well.
+pub(super) const FORMAT: u8 = 1;
+
+const MAGIC: [u8; 2] = *b"HC";
+/// Magic, format, origin, number.
+const SIGNED_HEAD: usize = 2 + 1 + 8 + 8;
+const MAC: usize = 32;
+const HEAD: usize = SIGNED_HEAD + MAC;
+
+/// Seals the messages of this instance and opens those of others.
+pub(super) struct Envelope {
+    key: Hmac<Sha256>,
+    origin: u64,
+    next: AtomicU64,
+}
+
+/// Which instance sealed a message, and which of its messages this is: the same for each copy, never for two messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MessageId {
+    pub origin: u64,
+    pub number: u64,
+}
+
+/// Why a message is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rejected {
+    /// Not signed with our key, or addressed to another chatter.
+    Forged,
+    /// Written by another version.
+    UnknownFormat,
+    /// Not a message of ours, too long, or not readable.
+    Garbled,
+}
+
+impl Envelope {
+    /// `purpose` separates services that share a secret: one cannot open the messages of the other.
+    pub fn new(secret: &[u8], purpose: &str) -> Result<Self, InvalidLength> {
+        let derive = Hmac::<Sha256>::new_from_slice(secret)?.chain_update(b"hyper-chat relay\0").chain_update(purpose);
+        let key = Hmac::new_from_slice(&derive.finalize().into_bytes())?;
+        Ok(Self { key, origin: rand::random(), next: AtomicU64::new(0) })
+    }
+
+    /// The bytes to publish.
+    pub fn seal(&self, message: &ClusterMessage) -> Vec<u8> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut sealed = Vec::with_capacity(512);
+        sealed.extend_from_slice(&MAGIC);
+        sealed.push(FORMAT);
+        sealed.extend_from_slice(&self.origin.to_be_bytes());
+        sealed.extend_from_slice(&number.to_be_bytes());
+        sealed.extend_from_slice(&[0; MAC]);
+        // Numbers and texts always encode. A message that did not would be rejected by its receivers.
+        if serde_json::to_writer(&mut sealed, &Payload::of(message)).is_err() {
+            sealed.truncate(HEAD);
+        }
+        if let ClusterMessage::Frame { text, .. } = message {
+            sealed.extend_from_slice(text);
+        }
+        let mac = self.mac(&sealed).finalize().into_bytes();
+        sealed[SIGNED_HEAD..HEAD].copy_from_slice(&mac);
+        sealed
+    }
+
+    /// The message's id by its own account; the signature is not checked yet.
+    pub fn message_id(message: &[u8]) -> Result<MessageId, Rejected> {
+        let rest = message.strip_prefix(&MAGIC).ok_or(Rejected::Garbled)?;
+        match rest.split_first() {
+            Some((&FORMAT, rest)) if message.len() >= HEAD && message.len() <= MESSAGE_BYTES_MAX => {
+                let (origin, rest) = number(rest)?;
+                Ok(MessageId { origin, number: number(rest)?.0 })
+            }
+            Some((&format, _)) if format != FORMAT => Err(Rejected::UnknownFormat),
+            _ => Err(Rejected::Garbled),
+        }
+    }
+
+    /// Whether this instance sealed the message.
+    pub fn is_own(&self, id: MessageId) -> bool {
+        id.origin == self.origin
+    }
+
+    /// The message, if it was signed with our key. Called after [`Envelope::message_id`], which checks the form.
+    pub fn open(&self, message: &Bytes) -> Result<ClusterMessage, Rejected> {
+        let signature = message.get(SIGNED_HEAD..HEAD).ok_or(Rejected::Garbled)?;
+        self.mac(message).verify_slice(signature).map_err(|_| Rejected::Forged)?;
+        let body = message.slice(HEAD..);
+        let mut values = serde_json::Deserializer::from_slice(&body).into_iter::<Payload<'_>>();
+        let Some(Ok(payload)) = values.next() else { return Err(Rejected::Garbled) };
+        let text = body.slice(values.byte_offset()..);
+        Ok(payload.into_message(text))
+    }
+
+    /// Over all bytes but those of the signature; the message has at least the length of a head.
+    fn mac(&self, message: &[u8]) -> Hmac<Sha256> {
+        self.key.clone().chain_update(&message[..SIGNED_HEAD]).chain_update(&message[HEAD..])
+    }
+}
+
+fn number(bytes: &[u8]) -> Result<(u64, &[u8]), Rejected> {
+    let (head, rest) = bytes.split_first_chunk::<8>().ok_or(Rejected::Garbled)?;
+    Ok((u64::from_be_bytes(*head), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::broker::Durability;
+    use crate::domain::ChatterId;
+
+    fn envelope() -> Envelope {
+        Envelope::new(b"a secret of the tests", "here").expect("any bytes are a key")
+    }
+
+    fn open(envelope: &Envelope, message: &[u8]) -> Result<ClusterMessage, Rejected> {
+        Envelope::message_id(message)?;
+        envelope.open(&Bytes::copy_from_slice(message))
+    }
+
+    #[test]
+    fn each_message_has_an_id_of_its_own_and_an_instance_recognises_its_messages() {
+        let (one, other) = (envelope(), envelope());
+        let message = ClusterMessage::AccessEnded { chatter_id: 1.into() };
+        let ids = [one.seal(&message), one.seal(&message)].map(|message| Envelope::message_id(&message).expect("ours"));
+        assert_ne!(ids[0], ids[1]);
+        assert!(one.is_own(ids[0]) && !other.is_own(ids[0]));
+    }
+
+    #[test]
+    fn a_message_sealed_with_another_secret_or_purpose_is_forged() {
+        let sealed = envelope().seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
+        for (secret, purpose) in [(&b"another"[..], "here"), (b"a secret of the tests", "there")] {
+            let other = Envelope::new(secret, purpose).expect("any bytes are a key");
+            assert_eq!(open(&other, &sealed), Err(Rejected::Forged));
+        }
+    }
+
+    #[test]
+    fn the_json_keeps_the_names_that_other_releases_read() {
+        let frame =
+            |durability| ClusterMessage::Frame { chatter_id: 7.into(), text: Bytes::from_static(b"{}"), durability };
+        let chatters = [7, 8].map(ChatterId::new);
+        for (message, json) in [
+            (frame(Durability::Ephemeral), r#"{"frame":{"chatter_id":7,"about":"passing"}}{}"#),
+            (frame(Durability::Durable), r#"{"frame":{"chatter_id":7,"about":"lasting"}}{}"#),
+            (
+                ClusterMessage::RoomCreated { chatroom_id: 9.into(), chatters },
+                r#"{"room_made":{"chatroom_id":9,"chatters":[7,8]}}"#,
+            ),
+            (
+                ClusterMessage::RoomDeleted { chatroom_id: 9.into(), chatters },
+                r#"{"room_gone":{"chatroom_id":9,"chatters":[7,8]}}"#,
+            ),
+            (ClusterMessage::AccessEnded { chatter_id: 7.into() }, r#"{"access_ended":{"chatter_id":7}}"#),
+            (ClusterMessage::RepeatRequest { within_s: 13 }, r#"{"missed":{"within_s":13}}"#),
+        ] {
+            let sealed = envelope().seal(&message);
+            assert_eq!(std::str::from_utf8(&sealed[HEAD..]), Ok(json));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_rejected_and_so_is_a_message_with_one_bit_changed(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0_usize.., bit in 0_u8..8,
+        ) {
+            let envelope = envelope();
+            prop_assert!(open(&envelope, &bytes).is_err());
+            let ours = [&MAGIC[..], &[FORMAT], &bytes].concat();
+            prop_assert!(matches!(open(&envelope, &ours), Err(Rejected::Garbled | Rejected::Forged)));
+            let text = Bytes::from(bytes);
+            let message = ClusterMessage::Frame { chatter_id: 1.into(), text, durability: Durability::Ephemeral };
+            let mut sealed = envelope.seal(&message);
+            prop_assert_eq!(open(&envelope, &sealed), Ok(message));
+            let at = at % sealed.len();
+            sealed[at] ^= 1 << bit;
+            prop_assert!(open(&envelope, &sealed).is_err());
+            prop_assert!(open(&envelope, &sealed[..at]).is_err());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! How Redis is reached, and how long each step may take.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use sha2::digest::InvalidLength;
+
+/// The Redis section of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `redis://…` or `rediss://…`.
+    pub url: SecretString,
+    /// Accepts any certificate of a `rediss://` server, as self-signed ones of hosted Redis need.
+    pub insecure_tls: bool,
+    /// The beginning of all keys and channels; separates services that share one Redis.
+    pub prefix: String,
+    /// Connecting, with TLS and authentication.
+    pub connect_timeout: Duration,
+    /// One pipeline of messages, or one read of the presence directory.
+    pub publish_timeout: Duration,
+    /// A ping or a subscription: after that the connection counts as broken.
+    pub answer_timeout: Duration,
+    /// How long [`Broker::subscribe`](crate::broker::Broker::subscribe) waits for the confirmation.
+    pub subscribe_timeout: Duration,
+    /// How long an instance counts as alive after its last heartbeat.
+    pub lease: Duration,
+    /// How often each connection is pinged.
+    pub ping_interval: Duration,
+    /// The shortest and the longest wait between two attempts to connect.
+    pub backoff: (Duration, Duration),
+}
+
+impl Settings {
+    /// The defaults for this URL.
+    #[must_use]
+    pub fn new(url: SecretString) -> Self {
+        Self {
+            url,
+            insecure_tls: false,
+            prefix: "hyper".to_owned(),
+            connect_timeout: Duration::from_millis(1_500),
+            publish_timeout: Duration::from_millis(300),
+            answer_timeout: Duration::from_secs(1),
+            subscribe_timeout: Duration::from_millis(500),
+            lease: Duration::from_secs(15),
+            ping_interval: Duration::from_secs(1),
+            backoff: (Duration::from_millis(50), Duration::from_secs(1)),
+        }
+    }
+}
+
+/// Settings that can never work. The texts leave out what the URL holds.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("REDIS_URL is not a valid URL: {0}")]
+    Url(String),
+    #[error("auth.jwt_secret is too short to sign with")]
+    Secret(#[from] InvalidLength),
+}
