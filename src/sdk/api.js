@@ -137,7 +137,7 @@ export class Api {
    */
   async #request(method, path, body) {
     const { base, tokens, fetch, onSignedOut } = this.#options;
-    let token = /** @type {string | null} */ (await tokens.get());
+    let token = await tokens.get();
     for (let last = !tokens.renewable; ; last = true) {
       try {
         return await request(base, method, path, { token, body, fetch });
@@ -145,7 +145,8 @@ export class Api {
         if (!(problem instanceof Problem && problem.needsToken)) throw problem;
         if (last && token === tokens.current) onSignedOut();
         if (last) throw problem;
-        token = token === tokens.current ? await tokens.renew() : tokens.current;
+        tokens.refuse(token);
+        token = await tokens.get();
       }
     }
   }

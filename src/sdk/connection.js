@@ -94,7 +94,7 @@ export class Connection {
     this.#set("connecting");
     const dial = this.#dials;
     const { tokens } = this.#options;
-    const token = await (this.#refusedTokens > 0 ? tokens.renew() : tokens.get()).catch((problem) => problem);
+    const token = await tokens.get().catch((problem) => problem);
     if (dial !== this.#dials) return;
     if (typeof token === "string") this.#dial(token);
     else if (token.needsToken) this.stop("signed-out");
@@ -243,7 +243,8 @@ export class Connection {
     }
     this.#attempt += 1;
     this.closeCode = code;
-    if (!retry) return this.#set(token ? "signed-out" : "stopped");
+    if (token) tokens.refuse();
+    if (!retry) return this.stop(token ? "signed-out" : "stopped");
     this.retryAt = Date.now() + wait;
     this.#timers.set("retry", wait, () => this.connect());
     this.#set("offline", unanswered);

@@ -17,6 +17,8 @@ const LEAST_MS = 5_000; // between two calls of `getToken` for one connection
 export class TokenSource {
   /** @type {string | null} */
   #token;
+  /** @type {string | null} The token that the server refused last. */
+  #refused = null;
   #getToken;
   #timer = new Timers();
   /** @type {((token: string) => void) | null} */
@@ -45,18 +47,27 @@ export class TokenSource {
     this.#token = token;
   }
 
+  /**
+   * Remembers that the server refused a token.
+   * @param {string | null} [token]
+   */
+  refuse(token = this.#token) {
+    this.#refused = token;
+  }
+
   /** @param {string} time The server's clock, RFC 3339. */
   setClock(time) {
     this.#clockOffset = Date.parse(time) - Date.now() || 0;
   }
 
   /**
-   * The token to use now. `getToken` is called where there is none, and where it is about to expire.
+   * The token to use now. `getToken` is called where there is none, where it is about to expire, and where the server
+   * refused it.
    * @returns {Promise<string>}
    */
   async get() {
-    if (this.#token && !(this.renewable && this.#remainingMs() < LEAST_MS)) return this.#token;
-    return this.renew();
+    const stale = this.#token === this.#refused || this.#remainingMs() < LEAST_MS;
+    return this.#token && !(this.renewable && stale) ? this.#token : this.renew();
   }
 
   /**
