@@ -49,8 +49,8 @@ export class Api {
    */
   async open(room) {
     const read = room.ownMarks.read_seq;
-    const held = room.loaded && (!room.hasOlder || room.unread === 0 || (room.chats[0]?.seq ?? Infinity) <= read);
-    if (held) return;
+    const isFilled = room.loaded && (!room.hasOlder || room.unread === 0 || (room.chats[0]?.seq ?? Infinity) <= read);
+    if (isFilled) return;
     await (room.unread > HISTORY_PAGE / 2 && read > 0 ? this.around(room, read) : this.newest(room));
   }
 
@@ -101,8 +101,8 @@ export class Api {
     } catch (problem) {
       const id = problem instanceof Problem && problem.code === "chatroom_exists" ? problem.chatroom_id : undefined;
       if (id === undefined) throw problem;
-      const known = this.#rooms.byId.get(id);
-      return known?.owner ? known : this.readRoom(id);
+      const existing = this.#rooms.byId.get(id);
+      return existing?.owner ? existing : this.readRoom(id);
     }
   }
 

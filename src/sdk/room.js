@@ -169,7 +169,7 @@ export class ChatRoom {
   }
 
   /**
-   * Replaces all that is held by the newest page: too many changes are missing.
+   * Replaces the window by the newest page: too many changes are missing.
    * @param {ResetFrame} frame
    * @returns {Applied}
    */
@@ -186,10 +186,10 @@ export class ChatRoom {
    * @param {ReceiptFrame | Omit<ReceiptFrame, "type" | "chatroom_id">} frame
    */
   applyReceipt(frame) {
-    const known = frame.chatter_id === this.#me ? this.ownMarks.read_seq : Infinity;
+    const current = frame.chatter_id === this.#me ? this.ownMarks.read_seq : Infinity;
     this.#advance(frame.chatter_id, frame);
     // A receipt that a newer one overtook counts chats that have been read since.
-    if (frame.version !== undefined && frame.read_seq >= known) this.#unread.set(frame);
+    if (frame.version !== undefined && frame.read_seq >= current) this.#unread.set(frame);
   }
 
   /**
@@ -254,8 +254,8 @@ export class ChatRoom {
       return;
     }
     // A deletion does not say who sent the chat.
-    const held = this.lastChat?.seq === change.seq ? this.lastChat : this.#window.get(change.seq);
-    const isTheirs = held && held.sender_id !== this.#me;
+    const chat = this.lastChat?.seq === change.seq ? this.lastChat : this.#window.get(change.seq);
+    const isTheirs = chat && chat.sender_id !== this.#me;
     if (!this.#unread.remove(change, this.ownMarks.read_seq, isTheirs)) this.stale = true;
   }
 
@@ -270,10 +270,10 @@ export class ChatRoom {
    * @param {Watermarks} marks
    */
   #advance(id, { delivered_seq, read_seq }) {
-    const known = this.receipts.get(id) ?? NOTHING;
+    const current = this.receipts.get(id) ?? NOTHING;
     this.receipts.set(id, {
-      delivered_seq: Math.max(known.delivered_seq, delivered_seq),
-      read_seq: Math.max(known.read_seq, read_seq),
+      delivered_seq: Math.max(current.delivered_seq, delivered_seq),
+      read_seq: Math.max(current.read_seq, read_seq),
     });
   }
 
@@ -292,8 +292,8 @@ export class ChatRoom {
   #remove(seq) {
     this.#window.remove(seq);
     if (this.lastChat?.seq !== seq) return;
-    const known = this.#window.knowsNewest;
-    this.lastChat = known ? (this.chats.at(-1) ?? null) : null;
-    this.stale ||= !known;
+    const { endsAtNewest } = this.#window;
+    this.lastChat = endsAtNewest ? (this.chats.at(-1) ?? null) : null;
+    this.stale ||= !endsAtNewest;
   }
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// Sends the chats of the outbox: in order within a room, again after a break, and not for ever.
+// Sends the chats of the outbox: in order within a room, again after a break, a bounded number of times.
 
 import { Timers } from "./timers.js";
 
@@ -60,7 +60,7 @@ export class Sender {
     }
   }
 
-  /** Sends at once what waits for another try: on a new connection, and after `retry`. */
+  /** Sends at once what waits for another try: on a new connection. */
   restart() {
     this.#timers.cancelAll();
     this.flush();

@@ -61,7 +61,7 @@ export class Synchronizer {
     this.#on = on;
   }
 
-  /** The connection is gone: `ready` starts over. */
+  /** Forgets what was requested: the connection broke, and `ready` starts over. */
   reset() {
     this.#timers.cancelAll();
     for (const room of this.#rooms.byId.values()) room.resuming = room.typing = false;
@@ -158,11 +158,11 @@ export class Synchronizer {
   #resume(rooms) {
     for (const room of rooms) room.resuming = true;
     for (const frame of resumeFrames(rooms)) {
-      const asked = rooms.filter((room) => room.id in frame.chatrooms);
+      const requested = rooms.filter((room) => room.id in frame.chatrooms);
       this.#connection.ask(frame, RESUME_MS).then(
-        () => this.#resumeAgain(asked, LOST_PAGE_S),
+        () => this.#resumeAgain(requested, LOST_PAGE_S),
         (/** @type {Problem} */ { code, retry_after_s = 1 }) => {
-          if (code !== "offline") this.#resumeAgain(asked, retry_after_s); // else the next `ready` starts over
+          if (code !== "offline") this.#resumeAgain(requested, retry_after_s); // else the next `ready` starts over
         },
       );
     }

@@ -27,14 +27,14 @@ export class Typing {
   }
 
   /**
-   * Sends that the person types or has stopped, where the server does not know it.
+   * Sends that the person types or has stopped, unless the server has it already.
    * @param {ChatRoom} room
    * @param {boolean} typing
    */
   send(room, typing) {
     const sentAt = this.#sentAt.get(room.id);
-    const known = typing ? Date.now() - (sentAt ?? 0) < REPEAT_MS : sentAt === undefined;
-    if (room.isNotes || known || !this.#post({ type: "typing", chatroom_id: room.id, typing })) return;
+    const isCurrent = typing ? Date.now() - (sentAt ?? 0) < REPEAT_MS : sentAt === undefined;
+    if (room.isNotes || isCurrent || !this.#post({ type: "typing", chatroom_id: room.id, typing })) return;
     if (typing) this.#sentAt.set(room.id, Date.now());
     else this.#sentAt.delete(room.id);
   }
@@ -63,7 +63,7 @@ export class Typing {
     }
   }
 
-  /** The connection is gone. */
+  /** Forgets everything: the connection broke. */
   reset() {
     this.#sentAt.clear();
     this.#timers.cancelAll();

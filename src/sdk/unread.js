@@ -39,7 +39,7 @@ export class UnreadCount {
   }
 
   /**
-   * Takes a deleted chat out of the count. False where that depends on a chat that is not held.
+   * Takes a deleted chat out of the count. False where that depends on a chat that the room does not hold.
    * @param {Change} deletion
    * @param {number} readSeq One's own watermark.
    * @param {boolean | null} isTheirs Whether the other person sent the chat; null where that is unknown.

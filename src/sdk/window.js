@@ -32,8 +32,8 @@ export class ChatWindow {
     return chat?.seq === seq ? chat : null;
   }
 
-  /** Whether the newest chat of the room is known: it is the window's last one, or there is none. */
-  get knowsNewest() {
+  /** Whether the window ends at the newest chat of the room, or shows that there is none. */
+  get endsAtNewest() {
     return this.loaded && !this.hasNewer && (this.chats.length > 0 || !this.hasOlder);
   }
 
@@ -104,9 +104,9 @@ export class ChatWindow {
    */
   upsert(chat, lastSeq) {
     const at = this.#indexOf(chat.seq);
-    const held = this.chats[at];
-    if (held?.seq === chat.seq) {
-      if (chat.version >= held.version) this.chats[at] = chat;
+    const present = this.chats[at];
+    if (present?.seq === chat.seq) {
+      if (chat.version >= present.version) this.chats[at] = chat;
       return;
     }
     const tooOld = at === 0 && this.hasOlder && (this.chats.length > 0 || chat.seq < lastSeq);

@@ -107,7 +107,7 @@ test("close code 4401 calls getToken and reconnects with the new token", async (
   assert.equal(states.includes("signed-out"), false);
 });
 
-test("the state is signed-out where getToken gives none, and where its tokens are refused again and again", async (t) => {
+test("the state is signed-out where getToken gives no token, or only refused ones", async (t) => {
   const server = new FakeServer();
   server.accepts = (token) => token === "good";
   const first = begin(t, { getToken: () => null, token: "bad" }, server);

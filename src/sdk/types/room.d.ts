@@ -73,7 +73,7 @@ export class ChatRoom {
      */
     applyChanges(frame: ChangesFrame): Applied;
     /**
-     * Replaces all that is held by the newest page: too many changes are missing.
+     * Replaces the window by the newest page: too many changes are missing.
      * @param {ResetFrame} frame
      * @returns {Applied}
      */

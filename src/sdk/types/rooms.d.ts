@@ -1,6 +1,6 @@
 export class Rooms {
     /**
-     * `onUpdated` gets a room after anything in it changed; `onChanged` only where a program has to show it anew.
+     * `onUpdated` gets a room after anything in it changed; `onChanged` only where the program has to show it anew.
      * @param {{onUpdated: (room: ChatRoom) => void, onChanged: (room: ChatRoom) => void}} options
      */
     constructor(options: {
@@ -31,7 +31,7 @@ export class Rooms {
      */
     apply(body: Chatroom): ChatRoom;
     /**
-     * Handles a change that comes with many others, whose end is told apart.
+     * Handles a change that comes with many others; their end has an event of its own.
      * @param {ChatRoom} room
      */
     updated(room: ChatRoom): void;

@@ -19,7 +19,7 @@ export class Sender {
     });
     /** Sends what can be sent now. */
     flush(): void;
-    /** Sends at once what waits for another try: on a new connection, and after `retry`. */
+    /** Sends at once what waits for another try: on a new connection. */
     restart(): void;
     stop(): void;
     /**

@@ -35,7 +35,7 @@ export class Synchronizer {
             readRoom: (roomId: number) => Promise<unknown>;
         };
     });
-    /** The connection is gone: `ready` starts over. */
+    /** Forgets what was requested: the connection broke, and `ready` starts over. */
     reset(): void;
     /** @param {ServerFrame} frame */
     receive(frame: ServerFrame): void;

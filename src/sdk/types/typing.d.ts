@@ -5,7 +5,7 @@ export class Typing {
      */
     constructor(post: (frame: object) => boolean, onChanged: (room: ChatRoom) => void);
     /**
-     * Sends that the person types or has stopped, where the server does not know it.
+     * Sends that the person types or has stopped, unless the server has it already.
      * @param {ChatRoom} room
      * @param {boolean} typing
      */
@@ -21,7 +21,7 @@ export class Typing {
      * @param {boolean} typing
      */
     show(room: ChatRoom, typing: boolean): void;
-    /** The connection is gone. */
+    /** Forgets everything: the connection broke. */
     reset(): void;
     #private;
 }

@@ -10,8 +10,8 @@ export class ChatWindow {
      * @param {number} seq
      */
     get(seq: number): Chat | null;
-    /** Whether the newest chat of the room is known: it is the window's last one, or there is none. */
-    get knowsNewest(): boolean;
+    /** Whether the window ends at the newest chat of the room, or shows that there is none. */
+    get endsAtNewest(): boolean;
     /**
      * Registers a request for a page of history; pass the result to `page`, then call `endRequest`.
      * @param {PageKind} kind

@@ -42,20 +42,20 @@ export const chatOf = (node) => shownChats.get(node);
  * The items for these chats.
  * @param {ShownChat[]} chats
  * @param {number} divider Chats of the other person above this seq are new.
- * @param {LogActions} says
+ * @param {LogActions} actions
  */
-export function chatItems(chats, divider, says) {
+export function chatItems(chats, divider, actions) {
   /** @type {Item[]} */
   const items = [];
   let divided = false;
   chats.forEach((chat, at) => {
     const before = chats[at - 1];
     if (!before || day(before.create_time) !== day(chat.create_time)) items.push(dayItem(chat));
-    const divides = !divided && chat.sender_id !== says.me && chat.seq > divider;
+    const divides = !divided && chat.sender_id !== actions.me && chat.seq > divider;
     divided ||= divides;
     if (divides) items.push({ key: "new", make: () => h("li.new-line", {}, h("span", {}, "New messages")) });
     const first = divides || !together(before, chat);
-    items.push(chatItem(chat, first, says));
+    items.push(chatItem(chat, first, actions));
   });
   return items;
 }
@@ -85,11 +85,11 @@ function together(a, b) {
 /**
  * @param {ShownChat} chat
  * @param {boolean} first Whether it begins a group.
- * @param {LogActions} says
+ * @param {LogActions} actions
  * @returns {Item}
  */
-function chatItem(chat, first, says) {
-  const mine = chat.sender_id === says.me;
+function chatItem(chat, first, actions) {
+  const mine = chat.sender_id === actions.me;
   // A chat keeps its node when it is acknowledged.
   const key = mine && chat.client_id ? `own ${chat.client_id}` : `seq ${chat.seq}`;
   return {
@@ -98,8 +98,8 @@ function chatItem(chat, first, says) {
     update: (node) => {
       shownChats.set(node, chat);
       node.classList.toggle("first", first);
-      fill(node, chat, mine, says);
-      showMark(node, chat, says);
+      fill(node, chat, mine, actions);
+      showMark(node, chat, actions);
     },
   };
 }
@@ -109,17 +109,17 @@ function chatItem(chat, first, says) {
  * @param {HTMLElement} node
  * @param {ShownChat} chat
  * @param {boolean} mine
- * @param {LogActions} says
+ * @param {LogActions} actions
  */
-function fill(node, chat, mine, says) {
+function fill(node, chat, mine, actions) {
   const { content, edit_time: edited, create_time: time } = chat;
   redraw(node, [content, edited, time, !chat.entry], () => {
     node.classList.toggle("emoji", isEmoji(content));
     const text = h("span.text", { dir: "auto" }, ...rich(content));
     const when = h("time", { dateTime: time, title: new Date(time).toLocaleString() }, clock(time));
     const meta = h("span.meta", {}, edited ? "edited " : "", when, h("span.mark-place"));
-    const bubble = h("div.bubble", {}, h("span.unseen", {}, `${says.nameOf(chat)}: `), text, meta);
-    node.replaceChildren(bubble, mine && !chat.entry ? tools(node, says) : "", h("div.trouble"));
+    const bubble = h("div.bubble", {}, h("span.unseen", {}, `${actions.nameOf(chat)}: `), text, meta);
+    node.replaceChildren(bubble, mine && !chat.entry ? tools(node, actions) : "", h("div.trouble"));
   });
 }
 

@@ -28,7 +28,9 @@ export class ChatLog {
   #loading = /** @type {object | null} */ (null);
   #problem = /** @type {any} */ (null);
 
-  /** @param {{edit: (chat: any) => void, remove: (chat: any) => void}} actions What can be done with one's own chats. */
+  /**
+   * @param {{edit: (chat: any) => void, remove: (chat: any) => void}} actions What people can do with their own chats.
+   */
   constructor(actions) {
     this.#actions = actions;
     this.#keys = new LogKeys(this.#list, this.#children, actions);

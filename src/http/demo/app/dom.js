@@ -29,7 +29,7 @@ export function h(name, properties = {}, ...children) {
 }
 
 /**
- * One of the icons in index.html; `label` where it says something that no text says.
+ * One of the icons in index.html; `label` where no text beside it says the same.
  * @param {string} name
  * @param {string} [label]
  */
@@ -62,7 +62,7 @@ export function avatar(person, online = false) {
 
 /** @typedef {{key: string | number, make: () => any, update?: (node: any) => void}} Item */
 
-/** The children of a node, by key: nodes that are there already stay, with their focus, selection and scroll positions. */
+/** The children of a node, by key. Nodes that exist already stay, with their focus, selection and scroll positions. */
 export class KeyedChildren {
   #parent;
   /** @type {Map<string | number, any>} */
@@ -178,14 +178,14 @@ export const onePane = () => matchMedia("(max-width: 52rem)").matches;
  * @param {() => void} run
  */
 export function onceAFrame(run) {
-  let asked = false;
+  let requested = false;
   return () => {
-    if (asked) return;
-    asked = true;
+    if (requested) return;
+    requested = true;
     // A hidden page gets no frames, but its title and its counts go on.
     const when = document.hidden ? (/** @type {() => void} */ then) => setTimeout(then, 50) : requestAnimationFrame;
     when(() => {
-      asked = false;
+      requested = false;
       run();
     });
   };

@@ -9,7 +9,7 @@ import { explain, isGone, markIcon, roomName, shortTime } from "./words.js";
  * @import { Item } from "./dom.js"
  */
 
-const ASK_MS = 200; // after the last key, before the directory is asked
+const ASK_MS = 200; // after the last key, before the server is asked for people
 
 export class RoomList {
   #client = /** @type {any} */ (null);
@@ -107,12 +107,12 @@ export class RoomList {
     const mark = this.#mark(room);
     const time = h("time", { dateTime: room.lastChatTime }, shortTime(room.lastChatTime));
     const name = h("strong", { dir: "auto" }, roomName(room));
-    const says = h(
+    const preview = h(
       "span.preview",
       { dir: "auto" },
       room.typing ? "typing…" : (room.lastChat?.content.slice(0, 200) ?? "No messages yet"),
     );
-    says.classList.toggle("typing", room.typing);
+    preview.classList.toggle("typing", room.typing);
     const online = this.#online(room) ? h("span.unseen", {}, ", online") : null;
     return h(
       "span.lines",
@@ -120,7 +120,7 @@ export class RoomList {
       name,
       online ?? "",
       time,
-      h("span.latest", {}, mark && !room.typing ? markIcon(mark) : "", says),
+      h("span.latest", {}, mark && !room.typing ? markIcon(mark) : "", preview),
       badge ?? "",
     );
   }
@@ -170,7 +170,7 @@ export class RoomList {
     }
   }
 
-  /** Rooms are filtered at once; the directory is asked when the typing pauses. */
+  /** Rooms are filtered at once; the server is asked when the typing pauses. */
   #ask() {
     this.render();
     clearTimeout(this.#asking);
