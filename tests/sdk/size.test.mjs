@@ -1,5 +1,5 @@
-// The size of the client, without comments and indentation, gzipped. A minified bundle is smaller still; `tests/sdk/check`
-// holds it at 10 KB.
+// The size of the client, without comments and indentation, gzipped. A minified bundle is smaller still:
+// `tests/sdk/check` holds it at 10 KB.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
