@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +15,7 @@ import WebSocket from "ws";
 const PASSWORD = "correct horse battery";
 const folder = mkdtempSync(join(tmpdir(), "hyper-chat-sdk-"));
 const port = await freePort();
+const logFile = join(folder, "server.log");
 const base = `http://127.0.0.1:${port}`;
 let server;
 
@@ -34,7 +35,8 @@ async function startServer() {
     HYPER_CHAT__SERVER__HOST: "127.0.0.1",
     HYPER_CHAT__SERVER__PORT: String(port),
   };
-  server = spawn(process.env.HYPER_CHAT_BIN, [], { cwd: folder, env, stdio: ["ignore", "inherit", "inherit"] });
+  const log = openSync(logFile, "a");
+  server = spawn(process.env.HYPER_CHAT_BIN, [], { cwd: folder, env, stdio: ["ignore", log, log] });
   await until("the server is ready", async () => (await fetch(`${base}/readyz`).catch(() => null))?.ok);
 }
 
@@ -143,6 +145,9 @@ async function run() {
 
 try {
   await run();
+} catch (error) {
+  console.error(readFileSync(logFile, "utf8"));
+  throw error;
 } finally {
   server?.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });

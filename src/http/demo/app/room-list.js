@@ -5,7 +5,7 @@ import { $, avatar, h, KeyedChildren, redraw } from "./dom.js";
 import { explain, isGone, markIcon, roomName, shortTime } from "./words.js";
 
 /**
- * @import { ChatClient, Chatter, ChatRoom } from "../chat-client.js"
+ * @import { ChatClient, Chatter, ChatRoom, OutboxEntry } from "../chat-client.js"
  * @import { Item } from "./dom.js"
  */
 
@@ -19,8 +19,8 @@ export class RoomList {
   #current = /** @type {ChatRoom | null} */ (null);
   #found = /** @type {Chatter[]} */ ([]);
   #asking = /** @type {any} */ (0);
-  /** @type {Set<number>} Rooms with a chat that was given up. */
-  #failed = new Set();
+  /** @type {Map<number, OutboxEntry>} The newest failed chat of each room. */
+  #failed = new Map();
 
   /** @param {(room: ChatRoom) => void} open Opens a chosen room. */
   constructor(open) {
@@ -51,8 +51,8 @@ export class RoomList {
   render(current = this.#current) {
     this.#current = current;
     if (!this.#client) return;
-    const failed = this.#client.pending().filter((/** @type {any} */ { state }) => state === "failed");
-    this.#failed = new Set(failed.map((/** @type {any} */ entry) => entry.room_id));
+    const failed = this.#client.pending().filter((/** @type {OutboxEntry} */ { state }) => state === "failed");
+    this.#failed = new Map(failed.map((/** @type {OutboxEntry} */ entry) => [entry.room_id, entry]));
     const query = $("find").value.trim().toLowerCase();
     const rooms = [...this.#client.rooms.values()].filter((room) => room.owner && matches(room, query));
     rooms.sort((a, b) => (a.lastChatTime === b.lastChatTime ? b.id - a.id : a.lastChatTime < b.lastChatTime ? 1 : -1));
@@ -89,6 +89,7 @@ export class RoomList {
         const shown = [
           roomName(room),
           room.lastChat,
+          this.#failed.get(room.id)?.client_id,
           room.unread,
           room.typing,
           this.#online(room),
@@ -107,11 +108,9 @@ export class RoomList {
     const mark = this.#mark(room);
     const time = h("time", { dateTime: room.lastChatTime }, shortTime(room.lastChatTime));
     const name = h("strong", { dir: "auto" }, roomName(room));
-    const preview = h(
-      "span.preview",
-      { dir: "auto" },
-      room.typing ? "typing…" : (room.lastChat?.content.slice(0, 200) ?? "No messages yet"),
-    );
+    const latest = this.#failed.get(room.id) ?? room.lastChat;
+    const text = room.typing ? "typing…" : (latest?.content.slice(0, 200) ?? "No messages yet");
+    const preview = h("span.preview", { dir: "auto" }, text);
     preview.classList.toggle("typing", room.typing);
     const online = this.#online(room) ? h("span.unseen", {}, ", online") : null;
     return h(
@@ -126,7 +125,7 @@ export class RoomList {
   }
 
   /**
-   * How far one's own last chat has got; "failed" where any chat of the room was given up.
+   * How far one's own last chat has got; "failed" where a chat of the room failed.
    * @param {ChatRoom} room
    */
   #mark(room) {
