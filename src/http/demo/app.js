@@ -1,17 +1,22 @@
-// The demo client: who is signed in, which room is open, and how the connection is.
+// @ts-check
+// The demo page: the account that is signed in, the open room, and the state of the connection.
 
 import { Account } from "./app/account.js";
 import { ChatPane } from "./app/chat-pane.js";
-import { $, announce, h, onceAFrame, onePane } from "./app/dom.js";
+import { $, announce, h, onceAFrame, onePane, redraw, toast } from "./app/dom.js";
 import { RoomList } from "./app/room-list.js";
 import { SignInForm } from "./app/sign-in.js";
 import { roomName } from "./app/words.js";
 import { ChatClient } from "./chat-client.js";
 
+/**
+ * @import { Chat, Chatter, ChatRoom } from "./chat-client.js"
+ */
+
 const SESSION = "hyper-chat:session";
 const QUICK_MS = 800; // a connection that is made faster than this needs no words
 
-let client = null;
+let client = /** @type {any} */ (null);
 let connectingSince = 0;
 let cameFromList = false; // then the arrow and the device's own Back are one
 
@@ -28,14 +33,32 @@ const form = new SignInForm(location.origin, (signedIn, stay) => {
 
 function begin() {
   for (const storage of [sessionStorage, localStorage]) {
-    const kept = storage.getItem(SESSION);
-    if (kept) return enter(JSON.parse(kept), storage);
+    const kept = readSession(storage);
+    if (kept) return enter(kept, storage);
   }
   form.open();
 }
 
+/**
+ * The sign-in that a storage keeps.
+ * @param {Storage} storage
+ * @returns {{token: string, chatter: Chatter} | null}
+ */
+function readSession(storage) {
+  try {
+    const kept = JSON.parse(storage.getItem(SESSION) ?? "null");
+    return typeof kept?.token === "string" && kept.chatter?.id ? kept : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {{token: string, chatter: Chatter}} signedIn
+ * @param {Storage} storage
+ */
 function enter({ token, chatter }, storage) {
-  // What somebody else left behind on this device is not for whoever signs in now.
+  // Rooms and chats that another account left on this device are not for this one.
   for (const key of Object.keys(storage)) {
     if (/^hyper-chat:\d+:/.test(key) && !key.startsWith(`hyper-chat:${chatter.id}:`)) storage.removeItem(key);
   }
@@ -45,25 +68,33 @@ function enter({ token, chatter }, storage) {
   follow();
 }
 
+/** @param {ChatClient} fresh */
 function start(fresh) {
   client?.stop();
   client = fresh;
-  const here = (run) => (event) => client === fresh && run(event);
-  client.addEventListener("state", here(stateChanged));
-  client.addEventListener("rooms", here(follow));
-  client.addEventListener("room", here(render));
-  client.addEventListener(
+  const whileCurrent = (/** @type {(event: any) => void} */ run) => (/** @type {Event} */ event) => {
+    if (client === fresh) run(event);
+  };
+  fresh.addEventListener("state", whileCurrent(stateChanged));
+  fresh.addEventListener("rooms", whileCurrent(follow));
+  fresh.addEventListener("room", whileCurrent(render));
+  fresh.addEventListener(
     "chat",
-    here(({ room, chat }) => arrived(room, chat)),
+    whileCurrent(({ room, chat }) => arrived(room, chat)),
+  );
+  fresh.addEventListener(
+    "failed",
+    whileCurrent(({ room }) => failed(room)),
   );
   account.use(client);
   list.use(client);
   client.start();
 }
 
+/** @param {string} notice */
 function leave(notice) {
   for (const storage of [sessionStorage, localStorage]) storage.removeItem(SESSION);
-  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   pane.close();
   $("app").hidden = true;
   document.title = "Hyper Chat";
@@ -90,11 +121,16 @@ function follow() {
     const left = pane.room.id;
     pane.close();
     if (location.hash) history.replaceState(null, "", location.pathname); // the room is gone
-    if (onePane()) document.querySelector(`#rooms a[href="#/${left}"]`)?.focus();
+    const link = /** @type {HTMLElement | null} */ (document.querySelector(`#rooms a[href="#/${left}"]`));
+    if (onePane()) link?.focus();
   }
   render();
 }
 
+/**
+ * @param {ChatRoom} room
+ * @param {Chat} chat
+ */
 function arrived(room, chat) {
   if (room === pane.room) {
     pane.arrived();
@@ -102,6 +138,15 @@ function arrived(room, chat) {
   } else {
     announce(`New message from ${roomName(room)}`);
   }
+}
+
+/**
+ * The log shows a failed chat in the open room; other rooms need a word.
+ * @param {ChatRoom | undefined} room
+ */
+function failed(room) {
+  if (room?.owner && room !== pane.room) toast(`A message to ${roomName(room)} was not sent.`);
+  else announce("Your message was not sent.");
 }
 
 const render = onceAFrame(() => {
@@ -138,15 +183,19 @@ function showConnection() {
   else showLine("No connection.", `Next try in ${seconds} s`, "Try now");
 }
 
-/** Only the countdown changes every second; it is not read out. */
+/**
+ * Only the countdown changes every second; a screen reader does not read it.
+ * @param {string} text
+ * @param {string} [countdown]
+ * @param {string} [action]
+ */
 function showLine(text, countdown = "", action = "") {
   const line = $("connection");
-  if (line.shown !== text) {
-    line.shown = text;
+  redraw(line, text, () => {
     const run = () => (client.state === "stopped" ? client.start() : client.wake());
     const button = action ? h("button.link", { onclick: run }, action) : "";
     line.replaceChildren(...(text ? [h("span", {}, text), h("span.grow", { "aria-hidden": "true" }), button] : []));
-  }
+  });
   if (text) line.children[1].textContent = countdown;
 }
 

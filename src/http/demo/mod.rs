@@ -30,6 +30,17 @@ macro_rules! below_demo {
     };
 }
 
+/// A module of the client package, below `/demo/sdk/`.
+macro_rules! sdk {
+    ($name:literal) => {
+        File {
+            path: concat!("/demo/sdk/", $name),
+            content_type: JS,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/sdk/", $name)),
+        }
+    };
+}
+
 /// Everything that the page loads.
 pub const FILES: &[File] = &[
     File { path: "/", content_type: HTML, text: include_str!("index.html") },
@@ -42,17 +53,35 @@ pub const FILES: &[File] = &[
     below_demo!(JS, "app/chat-pane.js"),
     below_demo!(JS, "app/composer.js"),
     below_demo!(JS, "app/dom.js"),
+    below_demo!(JS, "app/log-items.js"),
+    below_demo!(JS, "app/log-keys.js"),
     below_demo!(JS, "app/room-list.js"),
     below_demo!(JS, "app/room-search.js"),
     below_demo!(JS, "app/sign-in.js"),
     below_demo!(JS, "app/words.js"),
     below_demo!(JS, "chat-client.js"),
-    below_demo!(JS, "client/connection.js"),
-    below_demo!(JS, "client/outbox.js"),
-    below_demo!(JS, "client/receipts.js"),
-    below_demo!(JS, "client/rest.js"),
-    below_demo!(JS, "client/room.js"),
-    below_demo!(JS, "client/timers.js"),
+    sdk!("api.js"),
+    sdk!("client.js"),
+    sdk!("connection.js"),
+    sdk!("core.js"),
+    sdk!("events.js"),
+    sdk!("index.js"),
+    sdk!("options.js"),
+    sdk!("outbox.js"),
+    sdk!("protocol.js"),
+    sdk!("receipts.js"),
+    sdk!("rest.js"),
+    sdk!("room.js"),
+    sdk!("rooms.js"),
+    sdk!("sender.js"),
+    sdk!("snapshot.js"),
+    sdk!("storage.js"),
+    sdk!("sync.js"),
+    sdk!("timers.js"),
+    sdk!("token.js"),
+    sdk!("typing.js"),
+    sdk!("unread.js"),
+    sdk!("window.js"),
 ];
 
 /// Serves a file.

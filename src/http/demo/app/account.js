@@ -1,19 +1,24 @@
+// @ts-check
 // One's own account: name, what others see, signing out.
 
-import { $, avatar, h } from "./dom.js";
+import { $, avatar, h, redraw } from "./dom.js";
 import { explain } from "./words.js";
 
-export class Account {
-  #client;
+/**
+ * @import { ChatClient } from "../chat-client.js"
+ */
 
-  /** `signOut()` is called for signing out. */
+export class Account {
+  #client = /** @type {any} */ (null);
+
+  /** @param {() => void} signOut */
   constructor(signOut) {
     $("account-button").addEventListener("click", () => this.#open());
     $("account-save").addEventListener("click", () => this.#save());
-    $("account").addEventListener("submit", (event) => {
+    $("account").addEventListener("submit", (/** @type {any} */ event) => {
       if (event.submitter?.value !== "cancel") event.preventDefault();
     });
-    $("new-nickname").addEventListener("keydown", (event) => {
+    $("new-nickname").addEventListener("keydown", (/** @type {any} */ event) => {
       if (event.key !== "Enter" || event.isComposing) return;
       event.preventDefault();
       this.#save();
@@ -24,6 +29,7 @@ export class Account {
     });
   }
 
+  /** @param {ChatClient} client */
   use(client) {
     this.#client = client;
     this.render();
@@ -32,9 +38,9 @@ export class Account {
   render() {
     const { me } = this.#client;
     const button = $("account-button");
-    if (button.shown === me.nickname) return;
-    button.shown = me.nickname;
-    button.replaceChildren(avatar(me), h("span.unseen", {}, `Your account: ${me.nickname}`));
+    redraw(button, [me.id, me.nickname], () => {
+      button.replaceChildren(avatar(me), h("span.unseen", {}, `Your account: ${me.nickname}`));
+    });
   }
 
   #open() {
@@ -56,7 +62,7 @@ export class Account {
       show_receipts: $("show-receipts").checked,
     };
     try {
-      await this.#client.changeMe(changes);
+      await this.#client.updateMe(changes);
       $("account").close();
     } catch (problem) {
       $("account-problem").textContent = explain(problem);

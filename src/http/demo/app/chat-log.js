@@ -1,8 +1,14 @@
-// The chats of a room: bubbles, days, marks, and where one has scrolled to.
+// @ts-check
+// The log of a room: which part of the history is shown, and where one has scrolled to.
 
-import { chatItems } from "./bubbles.js";
-import { $, avatar, h, onceAFrame, reconcile } from "./dom.js";
-import { explain, roomName } from "./words.js";
+import { chatOf } from "./bubbles.js";
+import { $, KeyedChildren, onceAFrame } from "./dom.js";
+import { lastOwn, logItems } from "./log-items.js";
+import { LogKeys } from "./log-keys.js";
+
+/**
+ * @import { ChatClient, ChatRoom } from "../chat-client.js"
+ */
 
 const NEAR_PX = 400; // history is read on when less than this is left
 const BOTTOM_PX = 60;
@@ -10,27 +16,30 @@ const BOTTOM_PX = 60;
 export class ChatLog {
   #log = $("log");
   #list = $("chats");
+  #children = new KeyedChildren(this.#list);
+  #keys;
   #actions;
-  #client;
-  #room = null;
-  #divider = null; // chats of the other's above this seq are new
-  #active = null; // the key of the chat that the Tab key reaches
-  #placed = false; // where one begins to read; nothing has been seen before
-  #stuck = true; // to the newest
+  #client = /** @type {any} */ (null);
+  #room = /** @type {any} */ (null);
+  #divider = /** @type {number | null} */ (null); // chats of the other person above this seq are new
+  #placed = false; // whether the log stands where one begins to read; before, nothing counts as seen
+  #stuck = true; // to the newest chat
   #arrived = 0; // new chats below the screen
-  #loading = null;
-  #problem = null;
+  #loading = /** @type {object | null} */ (null);
+  #problem = /** @type {any} */ (null);
 
-  /** `actions`: what may be done with one's own chats: `edit(chat)`, `remove(chat)`. */
+  /**
+   * @param {{edit: (chat: any) => void, remove: (chat: any) => void}} actions What people can do with their own chats.
+   */
   constructor(actions) {
     this.#actions = actions;
+    this.#keys = new LogKeys(this.#list, this.#children, actions);
     this.#log.addEventListener(
       "scroll",
       onceAFrame(() => this.#scrolled()),
       { passive: true },
     );
-    this.#log.addEventListener("keydown", (event) => this.#key(event));
-    this.#list.addEventListener("focusin", (event) => this.#activate(event.target.closest(".chat")));
+    this.#log.addEventListener("keydown", (/** @type {any} */ event) => this.#keys.press(event));
     new ResizeObserver(() => this.#stuck && this.#toBottom()).observe(this.#log);
     $("to-newest").addEventListener("click", () => this.toNewest());
   }
@@ -39,17 +48,20 @@ export class ChatLog {
     return this.#room;
   }
 
+  /**
+   * @param {ChatClient} client
+   * @param {ChatRoom} room
+   */
   async open(client, room) {
     this.#client = client;
     this.#room = room;
     this.#divider = room.unread > 0 ? room.ownMarks.read_seq : null;
-    this.#active = null;
+    this.#keys.reset();
     this.#arrived = 0;
     this.#stuck = true;
     this.#loading = null;
     this.#problem = null;
-    this.#list.replaceChildren();
-    this.#list.keyed = undefined;
+    this.#children.clear();
     this.#placed = false;
     await this.#load("open");
     if (this.#room !== room) return;
@@ -66,17 +78,25 @@ export class ChatLog {
   render() {
     const room = this.#room;
     if (!room) return;
-    if (!seen() && this.#divider === null && room.unread > 0)
+    if (!isVisible() && this.#divider === null && room.unread > 0) {
       this.#divider = Math.max(room.reading, room.ownMarks.read_seq);
+    }
     const anchor = this.#stuck ? null : this.#anchor();
-    reconcile(this.#list, this.#items(room));
+    const state = {
+      divider: this.#divider,
+      loading: this.#loading !== null,
+      problem: this.#problem,
+      readAgain: () => this.#load(room.loaded ? "older" : "open"),
+      actions: this.#actions,
+    };
+    this.#children.reconcile(logItems(this.#client, room, state));
     if (this.#stuck) this.#toBottom();
     else if (anchor?.node.isConnected) this.#log.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
     this.#toNewestButton();
     this.#markRead();
   }
 
-  /** A chat of the other's came. */
+  /** A chat of the other person came. */
   arrived() {
     if (!this.#stuck) this.#arrived += 1;
   }
@@ -94,10 +114,13 @@ export class ChatLog {
     this.render();
   }
 
-  /** Shows the chat with this seq, wherever in the history it is. */
+  /**
+   * Shows the chat with this seq, wherever in the history it is.
+   * @param {number} seq
+   */
   async jumpTo(seq) {
     const room = this.#room;
-    const held = () => this.#list.querySelector(`[data-seq="${seq}"]`);
+    const held = () => this.#nodes().find((node) => chatOf(node)?.seq === seq);
     this.#stuck = false;
     if (!held()) await this.#load("around", seq);
     const node = held();
@@ -112,78 +135,20 @@ export class ChatLog {
 
   /** One's own newest chat. */
   lastOwn() {
-    return this.#room?.chats.findLast((chat) => chat.sender_id === this.#client.me.id);
+    return lastOwn(this.#client, this.#room);
   }
 
-  // ---- What is shown ----
-
-  #items(room) {
-    // Whoever wrote has seen what came before.
-    const divider = Math.max(this.#divider ?? Infinity, this.lastOwn()?.seq ?? 0);
-    const me = this.#client.me.id;
-    const mark = (chat) => chat.entry?.state ?? (chat.sender_id === me && !room.isNotes ? room.progress(chat) : null);
-    const says = {
-      ...this.#actions,
-      me,
-      mark,
-      nameOf: (chat) => (chat.sender_id === me ? "You" : room.other.nickname),
-      retry: (entry) => this.#client.retry(room, entry),
-      discard: (entry) => this.#client.discard(room, entry),
-    };
-    const pending = this.#pending(room);
-    return [this.#head(room, pending), ...chatItems([...room.chats, ...pending], divider, says)];
-  }
-
-  /** What waits in the outbox, as if it had been stored just now. */
-  #pending(room) {
-    if (room.hasNewer) return [];
-    const stored = new Set(room.chats.map(({ client_id }) => client_id));
-    const newest = room.chats.at(-1)?.create_time ?? "";
-    const waiting = this.#client.pending(room).filter(({ client_id }) => !stored.has(client_id));
-    return waiting.map((entry) => {
-      const at = new Date(entry.at).toISOString();
-      const { client_id, content } = entry;
-      return {
-        entry,
-        client_id,
-        content,
-        sender_id: this.#client.me.id,
-        create_time: at > newest ? at : newest,
-        seq: Infinity,
-      };
-    });
-  }
-
-  /** What stands above the first chat. */
-  #head(room, pending) {
-    const again = () => this.#load(room.loaded ? "older" : "open");
-    return {
-      key: "head",
-      make: () => {
-        const button = h("button.link", { type: "button", onclick: again }, "Try again");
-        return h("li.head.quiet", {}, avatar(room.other), h("span"), button);
-      },
-      update: (node) => {
-        const [, text, button] = node.children;
-        const empty = room.loaded && !room.hasOlder && room.chats.length + pending.length === 0;
-        node.classList.toggle("empty", empty);
-        text.textContent = this.#headText(room, empty);
-        button.hidden = !this.#problem;
-      },
-    };
-  }
-
-  #headText(room, empty) {
-    if (this.#problem) return explain(this.#problem);
-    if (!room.loaded || (room.hasOlder && this.#loading)) return "Loading…";
-    if (room.hasOlder) return "";
-    if (room.isNotes) return "Only you can read what you write here.";
-    const name = roomName(room);
-    return empty ? `No messages yet. Say hello to ${name}!` : `Your conversation with ${name} begins here.`;
+  /** Lets the Tab key come to the newest chat first. */
+  prepareFocus() {
+    this.#keys.prepareFocus();
   }
 
   // ---- Scrolling ----
 
+  /**
+   * @param {"open" | "newest" | "around" | "older" | "newer"} kind
+   * @param {number} [seq]
+   */
   async #load(kind, seq) {
     const room = this.#room;
     const replaces = kind === "around" || kind === "newest";
@@ -227,7 +192,11 @@ export class ChatLog {
     this.#log.scrollTop = this.#log.scrollHeight;
   }
 
-  /** Scrolls so that the node stands at this part of the height. */
+  /**
+   * Scrolls so that the node stands at this part of the height.
+   * @param {HTMLElement} node
+   * @param {number} part
+   */
   #place(node, part) {
     const { top } = this.#log.getBoundingClientRect();
     this.#log.scrollTop += node.getBoundingClientRect().top - top - this.#log.clientHeight * part;
@@ -238,7 +207,7 @@ export class ChatLog {
   /** The first chat on the screen and where it is, so that it can be put there again. */
   #anchor() {
     const { top } = this.#log.getBoundingClientRect();
-    for (const node of this.#list.querySelectorAll(".chat")) {
+    for (const node of this.#nodes()) {
       const box = node.getBoundingClientRect();
       if (box.bottom > top) return { node, top: box.top };
     }
@@ -257,47 +226,21 @@ export class ChatLog {
   /** What is on a visible screen has been read. */
   #markRead() {
     const room = this.#room;
-    if (!seen() || !this.#placed || !room.loaded || this.#log.clientHeight === 0) return;
-    if (this.#stuck && !room.hasNewer) return this.#client.read(room, room.lastSeq);
+    if (!isVisible() || !this.#placed || !room.loaded || this.#log.clientHeight === 0) return;
+    if (this.#stuck && !room.hasNewer) return this.#client.markRead(room, room.lastSeq);
     const { bottom } = this.#log.getBoundingClientRect();
-    const shown = [...this.#list.querySelectorAll("[data-seq]")].findLast(
-      (node) => node.getBoundingClientRect().bottom <= bottom + 8,
-    );
-    if (shown) this.#client.read(room, Number(shown.dataset.seq));
+    const isShown = (/** @type {HTMLElement} */ node) => node.getBoundingClientRect().bottom <= bottom + 8;
+    const shown = this.#nodes().findLast((node) => !chatOf(node)?.entry && isShown(node));
+    if (shown) this.#client.markRead(room, chatOf(shown)?.seq);
   }
 
-  // ---- Keys ----
-
-  /** Only one chat is a stop of the Tab key; the arrow keys go on from it. */
-  #activate(node) {
-    if (!node) return;
-    for (const stop of this.#list.querySelectorAll("[tabindex='0']")) stop.tabIndex = -1;
-    for (const stop of [node, ...node.querySelectorAll(".tools button")]) stop.tabIndex = 0;
-    this.#active = node.dataset.key;
-  }
-
-  /** The Tab key comes to the newest chat first. */
-  prepareFocus() {
-    if (!this.#list.keyed?.has(this.#active)) this.#activate([...this.#list.querySelectorAll(".chat")].at(-1));
-  }
-
-  #key(event) {
-    const node = event.target.closest(".chat");
-    if (!node || event.target !== node || event.ctrlKey || event.metaKey || event.altKey) return;
-    const chats = [...this.#list.querySelectorAll(".chat")];
-    const at = chats.indexOf(node);
-    const target = { ArrowUp: chats[at - 1], ArrowDown: chats[at + 1], Home: chats[0], End: chats.at(-1) }[event.key];
-    const own = node.querySelector(".tools") !== null;
-    if (target) target.focus();
-    else if (event.key === "Escape") $("text").focus();
-    else if (own && (event.key === "Enter" || event.key === "e")) this.#actions.edit(node.chat);
-    else if (own && event.key === "Delete") this.#actions.remove(node.chat);
-    else return;
-    event.preventDefault();
+  /** @returns {HTMLElement[]} */
+  #nodes() {
+    return [...this.#list.querySelectorAll(".chat")];
   }
 }
 
-/** Whether somebody can be looking. */
-function seen() {
+/** Whether the page is on a screen. */
+function isVisible() {
   return document.visibilityState === "visible";
 }

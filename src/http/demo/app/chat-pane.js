@@ -1,13 +1,18 @@
-// One open room: who it is with, its chats, its search, and where one writes.
+// @ts-check
+// The open room: the other person, the log, the search, and the composer.
 
 import { ChatLog } from "./chat-log.js";
 import { Composer, onPhone } from "./composer.js";
-import { $, avatar, confirmed, onePane, toast } from "./dom.js";
+import { $, avatar, confirmed, onePane, redraw, toast } from "./dom.js";
 import { RoomSearch } from "./room-search.js";
 import { explain, isGone, lastSeen, roomName } from "./words.js";
 
+/**
+ * @import { ChatClient, ChatRoom } from "../chat-client.js"
+ */
+
 export class ChatPane {
-  #client;
+  #client = /** @type {any} */ (null);
   #log = new ChatLog({ edit: (chat) => this.#composer.edit(chat), remove: (chat) => this.#remove(chat) });
   #composer = new Composer(this.#log);
   #search = new RoomSearch((seq) => this.#jump(seq));
@@ -21,6 +26,10 @@ export class ChatPane {
     return this.#log.room;
   }
 
+  /**
+   * @param {ChatClient} client
+   * @param {ChatRoom} room
+   */
   open(client, room) {
     if (this.room === room) return;
     this.#client = client;
@@ -34,7 +43,7 @@ export class ChatPane {
     return opened;
   }
 
-  /** To where one writes; on a phone its keyboard would cover what one came to read. */
+  /** Focuses the composer; on a phone the name, since the keyboard would cover the log. */
   focus() {
     (onPhone() ? $("other-name") : $("text")).focus();
   }
@@ -50,9 +59,9 @@ export class ChatPane {
     const { room } = this;
     if (!room?.owner) return;
     const online = this.#client.state === "online" && room.other.online === true && !room.isNotes;
-    const face = JSON.stringify([room.other.id, room.other.nickname, online]);
-    if ($("other-avatar").shown !== face) $("other-avatar").replaceChildren(avatar(room.other, online));
-    $("other-avatar").shown = face;
+    redraw($("other-avatar"), [room.other.id, room.other.nickname, online], () => {
+      $("other-avatar").replaceChildren(avatar(room.other, online));
+    });
     $("other-name").textContent = roomName(room);
     $("other-state").textContent = this.#state(room, online);
     $("other-state").classList.toggle("typing", room.typing);
@@ -66,11 +75,15 @@ export class ChatPane {
     this.#log.reconnected();
   }
 
-  /** A chat of the other's came into the open room. */
+  /** A chat of the other person came into the open room. */
   arrived() {
     this.#log.arrived();
   }
 
+  /**
+   * @param {any} room
+   * @param {boolean} online
+   */
   #state(room, online) {
     if (room.isNotes) return "Only you can see these";
     if (isGone(room.other)) return "";
@@ -80,11 +93,13 @@ export class ChatPane {
     return seen ? lastSeen(seen) : `@${room.other.username}`;
   }
 
+  /** @param {number} seq */
   #jump(seq) {
     if (onePane()) this.#search.close(false);
     this.#log.jumpTo(seq);
   }
 
+  /** @param {any} chat */
   async #remove(chat) {
     const room = this.room;
     const whose = room.isNotes ? "It will be gone from your notes." : "It will be gone for both of you.";

@@ -1,7 +1,13 @@
-// Where one writes: drafts, sending, editing, "typing".
+// @ts-check
+// The composer: drafts, sending, editing, "typing".
 
 import { $, toast } from "./dom.js";
 import { characters, explain } from "./words.js";
+
+/**
+ * @import { Chat, ChatClient, ChatRoom } from "../chat-client.js"
+ * @import { ChatLog } from "./chat-log.js"
+ */
 
 const MAX = 8_000;
 const TYPING_STOPS_MS = 4_000;
@@ -9,23 +15,29 @@ const TYPING_STOPS_MS = 4_000;
 export class Composer {
   #text = $("text");
   #log;
-  #client;
-  #room = null;
-  #editing = null;
-  #drafts = new Map(); // room -> what was not sent yet
-  #typingTimer;
+  #client = /** @type {any} */ (null);
+  #room = /** @type {any} */ (null);
+  #editing = /** @type {Chat | null} */ (null);
+  /** @type {WeakMap<ChatRoom, string>} What was written and not sent, by room. */
+  #drafts = new WeakMap();
+  #typingTimer = /** @type {any} */ (0);
 
+  /** @param {ChatLog} log */
   constructor(log) {
     this.#log = log;
     this.#text.addEventListener("input", () => this.#changed());
-    this.#text.addEventListener("keydown", (event) => this.#key(event));
-    $("composer").addEventListener("submit", (event) => {
+    this.#text.addEventListener("keydown", (/** @type {any} */ event) => this.#key(event));
+    $("composer").addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#submit();
     });
     $("edit-cancel").addEventListener("click", () => this.#stopEditing());
   }
 
+  /**
+   * @param {ChatClient} client
+   * @param {ChatRoom} room
+   */
   open(client, room) {
     this.close();
     this.#client = client;
@@ -41,8 +53,9 @@ export class Composer {
     this.#room = null;
   }
 
+  /** @param {any} chat */
   edit(chat) {
-    this.#drafts.set(this.#room, this.#editing ? this.#drafts.get(this.#room) : this.#text.value);
+    this.#drafts.set(this.#room, (this.#editing && this.#drafts.get(this.#room)) ?? this.#text.value);
     this.#editing = chat;
     $("editing").hidden = false;
     $("editing-text").textContent = chat.content.slice(0, 200);
@@ -57,6 +70,7 @@ export class Composer {
     this.#text.focus();
   }
 
+  /** @param {any} event */
   #key(event) {
     // Enter that ends a composition (한글, かな) belongs to the input method; Safari tells it by its key code.
     if (event.isComposing || event.keyCode === 229) return;
@@ -78,13 +92,7 @@ export class Composer {
     const content = this.#text.value.trim();
     const [room, chat] = [this.#room, this.#editing];
     if (content === "" || tooLong(content)) return;
-    if (!chat) {
-      this.#client.send(room, content);
-      this.#fill("");
-      this.#stopTyping();
-      this.#text.focus();
-      return this.#log.sent();
-    }
+    if (!chat) return this.#send(room, content);
     this.#stopEditing();
     if (content === chat.content) return;
     try {
@@ -94,6 +102,23 @@ export class Composer {
     }
   }
 
+  /**
+   * @param {ChatRoom} room
+   * @param {string} content
+   */
+  #send(room, content) {
+    try {
+      this.#client.send(room, content);
+    } catch (problem) {
+      return toast(explain(problem)); // the outbox is full: the text stays
+    }
+    this.#fill("");
+    this.#stopTyping();
+    this.#text.focus();
+    return this.#log.sent();
+  }
+
+  /** @param {string} text */
   #fill(text) {
     this.#text.value = text;
     this.#update();
@@ -104,13 +129,13 @@ export class Composer {
     clearTimeout(this.#typingTimer);
     if (this.#editing) return;
     if (this.#text.value.trim() === "") return this.#stopTyping();
-    this.#client.typing(this.#room, true);
+    this.#client.setTyping(this.#room, true);
     this.#typingTimer = setTimeout(() => this.#stopTyping(), TYPING_STOPS_MS);
   }
 
   #stopTyping() {
     clearTimeout(this.#typingTimer);
-    this.#client.typing(this.#room, false);
+    this.#client.setTyping(this.#room, false);
   }
 
   #update() {
@@ -127,7 +152,7 @@ export class Composer {
   }
 }
 
-const tooLong = (content) => content.length > MAX && characters(content) > MAX;
+const tooLong = (/** @type {string} */ content) => content.length > MAX && characters(content) > MAX;
 
 /** Enter makes a line there, as everywhere on a phone. */
 export const onPhone = () => matchMedia("(pointer: coarse)").matches;

@@ -1,17 +1,24 @@
+// @ts-check
 // Searching in the room that is open.
 
-import { $, avatar, h, reconcile } from "./dom.js";
+import { $, avatar, h, KeyedChildren } from "./dom.js";
 import { clock, day, excerpt, explain } from "./words.js";
+
+/**
+ * @import { Chat, ChatClient, ChatRoom } from "../chat-client.js"
+ * @import { Item } from "./dom.js"
+ */
 
 const ASK_MS = 250;
 
 export class RoomSearch {
-  #client;
-  #room;
+  #client = /** @type {any} */ (null);
+  #room = /** @type {any} */ (null);
+  #hits = new KeyedChildren($("hits"));
   #jump;
-  #asking;
+  #asking = /** @type {any} */ (0);
 
-  /** `jump(seq)` shows a hit. */
+  /** @param {(seq: number) => void} jump Shows a hit in the log. */
   constructor(jump) {
     this.#jump = jump;
     $("search-button").addEventListener("click", () => (this.isOpen ? this.close() : this.#show()));
@@ -20,13 +27,17 @@ export class RoomSearch {
       clearTimeout(this.#asking);
       this.#asking = setTimeout(() => this.#ask(), ASK_MS);
     });
-    $("search").addEventListener("keydown", (event) => this.#key(event));
+    $("search").addEventListener("keydown", (/** @type {any} */ event) => this.#key(event));
   }
 
   get isOpen() {
     return !$("search").hidden;
   }
 
+  /**
+   * @param {ChatClient} client
+   * @param {ChatRoom} room
+   */
   use(client, room) {
     this.#client = client;
     this.#room = room;
@@ -60,6 +71,11 @@ export class RoomSearch {
     }
   }
 
+  /**
+   * @param {Chat[]} hits
+   * @param {string} query
+   * @param {string} [trouble]
+   */
   #render(hits, query, trouble = "") {
     const many =
       hits.length >= 50
@@ -68,12 +84,14 @@ export class RoomSearch {
           ? "1 message"
           : `${hits.length} messages`;
     $("search-state").textContent = trouble || (query === "" ? "" : hits.length ? many : "No message has this in it.");
-    reconcile(
-      $("hits"),
-      hits.map((chat) => this.#hit(chat, query)),
-    );
+    this.#hits.reconcile(hits.map((chat) => this.#hit(chat, query)));
   }
 
+  /**
+   * @param {Chat} chat
+   * @param {string} query
+   * @returns {Item}
+   */
   #hit(chat, query) {
     const { owner, opponent } = this.#room;
     const sender = owner.id === chat.sender_id ? owner : opponent;
@@ -88,6 +106,7 @@ export class RoomSearch {
     };
   }
 
+  /** @param {any} event */
   #key(event) {
     if (event.isComposing) return;
     if (event.key === "Escape") {
@@ -95,7 +114,7 @@ export class RoomSearch {
       return this.close();
     }
     const stops = [$("search-text"), ...$("hits").querySelectorAll("button")];
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     const next = step && stops[stops.indexOf(document.activeElement) + step];
     if (next) {
       event.preventDefault();

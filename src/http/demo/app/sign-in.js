@@ -1,3 +1,4 @@
+// @ts-check
 // The form for signing in and up.
 
 import { signIn, signUp } from "../chat-client.js";
@@ -21,20 +22,24 @@ const WORDS = {
 
 export class SignInForm {
   #form = $("sign-in");
+  /** @type {"in" | "up"} */
   #mode = "in";
   #done;
 
-  /** `done(signedIn, stay)` hears of the new sign-in. */
+  /**
+   * @param {string} base
+   * @param {(signedIn: any, stay: boolean) => void} done Gets each new sign-in, and whether to keep it.
+   */
   constructor(base, done) {
     this.#done = done;
-    this.#form.addEventListener("submit", (event) => {
+    this.#form.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#submit(base);
     });
     $("swap").addEventListener("click", () => this.#show(this.#mode === "in" ? "up" : "in"));
   }
 
-  /** Shows it, with a word on why and the name that was signed in. */
+  /** Shows the form, with the reason and the name that was signed in. */
   open(notice = "", username = "") {
     $("welcome").hidden = false;
     this.#show("in");
@@ -43,6 +48,7 @@ export class SignInForm {
     if (username) $("password").focus();
   }
 
+  /** @param {"in" | "up"} mode */
   #show(mode) {
     this.#mode = mode;
     const words = WORDS[mode];
@@ -57,6 +63,7 @@ export class SignInForm {
     $("username").focus();
   }
 
+  /** @param {string} base */
   async #submit(base) {
     const { username, nickname, password, stay } = this.#form.elements;
     const name = username.value.trim();
@@ -70,7 +77,8 @@ export class SignInForm {
       this.#refuse("");
       $("welcome").hidden = true;
       this.#done(signedIn, stay.checked);
-    } catch (problem) {
+    } catch (error) {
+      const problem = /** @type {any} */ (error);
       const field = problem.code === "username_taken" ? "username" : problem.field;
       this.#refuse(this.#words(problem, field), this.#form.elements[field]);
     } finally {
@@ -78,12 +86,20 @@ export class SignInForm {
     }
   }
 
-  /** The server says "It must …" of a field; here the field has a name. */
+  /**
+   * The server says "It must …" of a field; here the field has a name.
+   * @param {any} problem
+   * @param {string} field
+   */
   #words(problem, field) {
     const label = this.#form.querySelector(`label[for="${field}"]`)?.textContent.split(",")[0];
     return problem.code === "invalid" && label ? problem.message.replace(/^It /, `${label} `) : explain(problem);
   }
 
+  /**
+   * @param {string} text
+   * @param {any} [input]
+   */
   #refuse(text, input) {
     $("sign-in-problem").textContent = text;
     for (const other of this.#form.querySelectorAll("[aria-invalid]")) other.removeAttribute("aria-invalid");

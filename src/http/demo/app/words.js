@@ -1,6 +1,11 @@
-// How things are said: names, times, refusals, and what is inside a chat.
+// @ts-check
+// Texts of the page: names, times, refusals, and the contents of chats.
 
 import { h, icon } from "./dom.js";
+
+/**
+ * @import { Chatter, ChatRoom } from "../chat-client.js"
+ */
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const WEEKDAY = new Intl.DateTimeFormat(undefined, { weekday: "long" });
@@ -9,15 +14,22 @@ const DATE_YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "l
 const SHORT = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const DAY_MS = 86_400_000;
 
-/** How many midnights ago. */
+/**
+ * How many midnights ago.
+ * @param {Date} date
+ */
 function daysAgo(date) {
-  const midnight = (day) => new Date(day.getFullYear(), day.getMonth(), day.getDate());
+  const midnight = (/** @type {Date} */ day) => new Date(day.getFullYear(), day.getMonth(), day.getDate()).getTime();
   return Math.round((midnight(new Date()) - midnight(date)) / DAY_MS);
 }
 
+/** @param {string} time */
 export const clock = (time) => CLOCK.format(new Date(time));
 
-/** For the line between two days. */
+/**
+ * For the line between two days.
+ * @param {string} time
+ */
 export function day(time) {
   const date = new Date(time);
   const ago = daysAgo(date);
@@ -27,7 +39,10 @@ export function day(time) {
   return (date.getFullYear() === new Date().getFullYear() ? DATE : DATE_YEAR).format(date);
 }
 
-/** For a list: the time today, else the day. */
+/**
+ * For a list: the time today, else the day.
+ * @param {string} time
+ */
 export function shortTime(time) {
   const date = new Date(time);
   const ago = daysAgo(date);
@@ -36,8 +51,9 @@ export function shortTime(time) {
   return ago < 7 ? WEEKDAY.format(date).slice(0, 3) : SHORT.format(date);
 }
 
+/** @param {string} time */
 export function lastSeen(time) {
-  const minutes = Math.floor((Date.now() - new Date(time)) / 60_000);
+  const minutes = Math.floor((Date.now() - Date.parse(time)) / 60_000);
   if (minutes < 1) return "last seen just now";
   if (minutes < 60) return `last seen ${minutes} min ago`;
   const ago = daysAgo(new Date(time));
@@ -45,11 +61,17 @@ export function lastSeen(time) {
   return ago === 1 ? `last seen yesterday at ${clock(time)}` : `last seen ${day(time)}`;
 }
 
-export const roomName = (room) =>
-  room.isNotes ? "Notes to self" : isGone(room.other) ? "Deleted account" : room.other.nickname;
+/** @param {ChatRoom} room */
+export const roomName = ({ isNotes, other }) =>
+  isNotes ? "Notes to self" : !other || isGone(other) ? "Deleted account" : other.nickname;
 
+/**
+ * Whether an account was deleted.
+ * @param {Chatter} chatter
+ */
 export const isGone = (chatter) => chatter.username === `deleted-${chatter.id}`;
 
+/** @type {Record<string, string>} */
 const REFUSALS = {
   offline: "The server cannot be reached. Check your connection.",
   credentials_wrong: "This username and password do not belong together.",
@@ -61,13 +83,19 @@ const REFUSALS = {
   busy: "The server is busy. Please try again in a moment.",
   draining: "The server is restarting. Please try again in a moment.",
   internal: "Something went wrong on the server.",
+  outbox_full: "Too many messages wait to be sent. Please wait until they have left.",
 };
 
-/** A refusal for people. */
+/**
+ * The text of a refusal.
+ * @param {any} problem
+ * @returns {string}
+ */
 export const explain = (problem) => REFUSALS[problem.code] ?? problem.message ?? "Something went wrong.";
 
 const LINK = /https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]}]/g;
 
+/** @type {Record<string, [string, string]>} */
 const MARKS = {
   waiting: ["waiting", "Waiting to be sent"],
   sending: ["waiting", "Waiting to be sent"],
@@ -77,14 +105,21 @@ const MARKS = {
   failed: ["failed", "Not sent"],
 };
 
-/** How far one's own chat has got, as an icon. */
+/**
+ * How far one's own chat has got, as an icon.
+ * @param {string} mark
+ */
 export function markIcon(mark) {
-  const svg = icon(...MARKS[mark]);
+  const [name, label] = MARKS[mark] ?? ["sent", "Sent"];
+  const svg = icon(name, label);
   svg.classList.add("mark", mark);
   return svg;
 }
 
-/** A chat's content as nodes, with its links as links. */
+/**
+ * A chat's content as nodes, with its links as links.
+ * @param {string} content
+ */
 export function rich(content) {
   const nodes = [];
   let end = 0;
@@ -96,10 +131,17 @@ export function rich(content) {
   return nodes;
 }
 
-/** One to three emoji and nothing else: shown large. */
+/**
+ * One to three emoji and nothing else: shown large.
+ * @param {string} content
+ */
 export const isEmoji = (content) => content.length < 40 && /^(?:\p{RGI_Emoji}\s?){1,3}$/v.test(content);
 
-/** The part of a long content around what was searched, as nodes with the find marked. */
+/**
+ * The part of a long content around the searched text, as nodes with the find marked.
+ * @param {string} content
+ * @param {string} query
+ */
 export function excerpt(content, query) {
   const at = content.toLowerCase().indexOf(query.toLowerCase());
   if (at < 0) return [content.slice(0, 160)];
@@ -112,5 +154,8 @@ export function excerpt(content, query) {
   ];
 }
 
-/** Characters as the server counts them. */
+/**
+ * Characters as the server counts them.
+ * @param {string} content
+ */
 export const characters = (content) => [...content.normalize("NFC")].length;

@@ -1,0 +1,14 @@
+export { ChatClient } from "./client.js";
+export { ChatRoom } from "./room.js";
+export { MemoryStorage } from "./storage.js";
+export type ClientOptions = import("./options.js").ClientOptions;
+export type ConnectionState = import("./connection.js").ConnectionState;
+export type SocketConstructor = import("./connection.js").SocketConstructor;
+export type ClientEvents = import("./events.js").ClientEvents;
+export type OutboxEntry = import("./outbox.js").OutboxEntry;
+export type Chat = import("./protocol.js").Chat;
+export type Chatter = import("./protocol.js").Chatter;
+export type GiveUp = import("./sender.js").GiveUp;
+export type StorageLike = import("./storage.js").StorageLike;
+export type GetToken = import("./token.js").GetToken;
+export { Problem, signIn, signUp } from "./rest.js";
