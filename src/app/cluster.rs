@@ -42,7 +42,7 @@ pub(super) fn cluster(
         receipts: receipts.clone(),
         presence: presence.clone(),
         tell_of_room,
-        look_every: Duration::from_millis(config.redis.look_ms),
+        poll_every: Duration::from_millis(config.redis.look_ms),
     })
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn drain(
     wait_until(|| state.connections.count() == 0, until.min(Instant::now() + CLOSING_MAX)).await;
     let _ = tokio::time::timeout(until.saturating_duration_since(Instant::now()), notifier.current().send(Drain)).await;
     state.store.writer().flush().await;
-    presence.note_all((until.max(Instant::now() + NOTING_MAX)).into()).await;
+    presence.record_all((until.max(Instant::now() + NOTING_MAX)).into()).await;
     server.stop(true).await;
     tracing::info!("stopped");
 }

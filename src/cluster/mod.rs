@@ -1,66 +1,43 @@
-//! What other instances tell, brought to this one's rooms and sockets; and what nobody told, asked of the database.
+//! Keeps this instance in step with the others: takes their messages to its rooms and connections, and polls the
+//! database for whatever messages did not bring.
 
+mod access;
+mod poll;
 pub mod presence;
 pub mod receipts;
+mod room_changes;
+mod silence;
 
-use std::collections::{HashMap, HashSet};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
-
-use crate::broker::{BrokerEventHandler, ClusterMessage, EVERY_INSTANCE, State, redis};
-use crate::cluster::presence::Presence;
-use crate::cluster::receipts::Receipts;
-use crate::connections::connection::Made;
+use crate::broker::redis::RedisWorker;
+use crate::broker::{BrokerEventHandler, ClusterMessage, EVERY_INSTANCE};
 use crate::connections::registry::ConnectionRegistry;
-use crate::domain::{ChatroomId, ChatterId, SignInId};
 use crate::rooms::command::Command;
 use crate::rooms::registry::Registry;
-use crate::store::change_feed::{Ending, FeedPosition, Poll};
-use crate::store::{Store, StoreError};
-use crate::websocket::framing::{Close, raw_text_frame};
+use crate::store::Store;
+use crate::store::change_feed::FeedPosition;
+use crate::websocket::framing::raw_text_frame;
+use access::AccessCheck;
+use poll::Poller;
+use presence::Presence;
+use receipts::Receipts;
+use room_changes::RoomChanges;
+pub use room_changes::TellOfRoom;
 
-/// How often the database is asked what changed while the other instances cannot be heard.
-const LOOK_AWAY: Duration = Duration::from_secs(1);
-/// The same where there is so much traffic that a look passes over this many chats, unless the relay is away.
-const LOOK_BUSY: Duration = Duration::from_secs(5);
-const BUSY: usize = 20_000;
-/// What the database knows already may still be on its way to the sockets.
-const ON_ITS_WAY: Duration = Duration::from_millis(300);
-/// As long as this after Redis is back, everybody hears again.
-const HEALED: Duration = Duration::from_secs(3);
-/// It takes up to so long until it is known that Redis is gone.
-const UNNOTICED: Duration = Duration::from_secs(10);
-/// After so long without a look, what has ended may not be noted any more; half of the time for which it is.
-const FORGOTTEN: Duration = Duration::from_secs(1_800);
-/// Whose tokens could not be looked at is tried again after this.
-const TRY_AGAIN: Duration = Duration::from_millis(500);
-/// Sockets' tokens that are looked at with one question.
-const TOKENS_AT_ONCE: usize = 500;
-
-/// Makes the frame that tells a chatter of a new room; none if it is gone again.
-pub type TellOfRoom = Box<dyn Fn(ChatterId, ChatroomId) -> Pin<Box<dyn Future<Output = Option<Made>>>> + Send + Sync>;
-
-/// The ears of an instance, and what it does about what they miss.
+/// Handles the messages of the other instances.
 pub struct Cluster {
-    parts: Parts,
-    missed: Notify,
-    /// Whether the relay has been unable to hear since that was last asked.
-    was_deaf: AtomicBool,
-    /// Whose sign-ins or account have ended: their sockets' tokens have to be looked at.
-    doubtful: Mutex<HashSet<ChatterId>>,
-    /// Rooms that are new, as others said, and the two in each.
-    made: Mutex<HashMap<ChatroomId, [ChatterId; 2]>>,
-    asked: Notify,
+    connections: Arc<ConnectionRegistry>,
+    rooms: Arc<Registry>,
+    receipts: Arc<Receipts>,
+    presence: Arc<Presence>,
+    access: Arc<AccessCheck>,
+    room_changes: Arc<RoomChanges>,
+    poller: Poller,
 }
 
-/// Whom it hears for.
+/// The parts of the instance that it keeps in step with the others.
 pub struct Parts {
     pub store: Arc<Store>,
     pub registry: Arc<Registry>,
@@ -68,233 +45,74 @@ pub struct Parts {
     pub receipts: Arc<Receipts>,
     pub presence: Arc<Presence>,
     pub tell_of_room: TellOfRoom,
-    /// How often the database is asked what changed, where that costs little.
-    pub look_every: Duration,
+    /// The pause between two polls of the database that scan few chats.
+    pub poll_every: Duration,
 }
 
 impl Cluster {
-    /// Hears for these.
+    /// Keeps these parts in step, once it runs.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        Arc::new(Self {
-            parts,
-            missed: Notify::new(),
-            was_deaf: AtomicBool::new(false),
-            doubtful: Mutex::default(),
-            made: Mutex::default(),
-            asked: Notify::new(),
-        })
+        let Parts { store, registry: rooms, connections, receipts, presence, tell_of_room, poll_every } = parts;
+        let access = Arc::new(AccessCheck::new(store.clone(), connections.clone()));
+        let room_changes = Arc::new(RoomChanges::new(connections.clone(), rooms.clone(), tell_of_room));
+        let poller = Poller::new(poll::Parts {
+            store,
+            connections: connections.clone(),
+            receipts: receipts.clone(),
+            presence: presence.clone(),
+            access: access.clone(),
+            room_changes: room_changes.clone(),
+            every: poll_every,
+        });
+        Arc::new(Self { connections, rooms, receipts, presence, access, room_changes, poller })
     }
 
-    /// Hears, looks and checks for as long as the instance runs. `position` dates from before there were sockets.
-    pub async fn run(self: Arc<Self>, hearing: redis::RedisWorker, position: FeedPosition) {
-        // From the call on, whether or not it is confirmed.
-        drop(self.parts.connections.broker().subscribe(EVERY_INSTANCE));
-        tokio::join!(hearing.run(self.clone()), self.watch(position), self.ask());
+    /// Handles messages and polls for as long as the instance runs. `position` dates from before there
+    /// were connections.
+    pub async fn run(self: Arc<Self>, inbound: RedisWorker, position: FeedPosition) {
+        // The subscription counts from the call on; its confirmation needs no action.
+        let subscribed = self.connections.broker().subscribe(EVERY_INSTANCE);
+        tokio::join!(
+            subscribed,
+            inbound.run(self.clone()),
+            self.poller.run(position),
+            self.access.run(),
+            self.room_changes.run()
+        );
     }
-
-    /// Asks the database what changed: now and then, and at once when the relay went away
-    /// or is back.
-    async fn watch(&self, mut position: FeedPosition) {
-        let mut passed = 0;
-        let mut silence = Silence::default();
-        let mut looked_at = Instant::now();
-        loop {
-            let is_up = self.parts.connections.broker().state() == State::Up;
-            self.make_up_for(&mut silence, is_up);
-            // An error is an early end of the pause: somebody has been missing something.
-            let _ = timeout(self.pause(is_up, passed), self.missed.notified()).await;
-            match self.parts.store.poll(&mut position).await {
-                Ok(poll) => {
-                    passed = poll.scanned;
-                    if std::mem::replace(&mut looked_at, Instant::now()).elapsed() > FORGOTTEN {
-                        self.doubt_all();
-                    }
-                    if poll.has_more {
-                        self.missed.notify_one();
-                    }
-                    sleep(ON_ITS_WAY).await;
-                    self.bring(poll).await;
-                }
-                Err(error) => tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "what changed elsewhere waits for the database"
-                ),
-            }
-        }
-    }
-
-    /// Once all hear again: tells the receipts and the presence that others have missed of this instance, and asks for those
-    /// that it has missed of them.
-    fn make_up_for(&self, silence: &mut Silence, is_up: bool) {
-        let Parts { connections, receipts, .. } = &self.parts;
-        let dropped = connections.broker().metrics().messages_dropped.get();
-        let was_unheard = std::mem::replace(&mut silence.dropped, dropped) < dropped;
-        let was_deaf = self.was_deaf.swap(false, Ordering::Relaxed) || !is_up;
-        // Who has not heard yet, and has nobody to hear for, misses nothing.
-        silence.has_begun |= is_up || connections.count() > 0;
-        if silence.has_begun && (was_unheard || was_deaf) {
-            let now = Instant::now();
-            silence.since = Some((silence.since.map_or(now, |(first, _)| first), now));
-            silence.was_deaf |= was_deaf;
-        }
-        match silence.since {
-            None => receipts.were_heard(),
-            Some((first, last)) if last.elapsed() >= HEALED => {
-                let within = first.elapsed() + UNNOTICED;
-                if silence.was_deaf {
-                    connections.broker().publish(ClusterMessage::RepeatRequest { within_s: within.as_secs() + 1 });
-                    if connections.broker().metrics().messages_dropped.get() > dropped {
-                        // The question may be among what was dropped: it is asked again.
-                        return;
-                    }
-                }
-                (silence.since, silence.was_deaf) = (None, false);
-                self.tell_again(within);
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn tell_again(&self, within: Duration) {
-        self.parts.receipts.tell_again(within);
-        self.parts.presence.tell_again(within);
-    }
-
-    fn pause(&self, is_up: bool, passed: usize) -> Duration {
-        let every = self.parts.look_every;
-        match is_up {
-            false => LOOK_AWAY.min(every),
-            true if passed >= BUSY => LOOK_BUSY.max(every),
-            true => every,
-        }
-    }
-
-    async fn bring(&self, poll: Poll) {
-        for changed in &poll.rooms {
-            self.parts.connections.look(changed.chatroom_id, changed.pair, changed.version);
-        }
-        for ending in poll.endings {
-            match ending {
-                Ending::Access(chatter) => self.doubt(chatter),
-                Ending::Room(room, pair) => self.room_gone(room, pair),
-            }
-        }
-        // Last, since it asks the database for each.
-        for made in poll.rooms.iter().filter(|room| room.created) {
-            self.tell_of_room(made.chatroom_id, made.pair).await;
-        }
-    }
-
-    async fn tell_of_room(&self, room: ChatroomId, pair: [ChatterId; 2]) {
-        for chatter in pair {
-            let mut wanted = false;
-            self.parts.connections.for_each(chatter, |connection| wanted |= connection.misses_room(room));
-            if wanted && let Some(made) = (self.parts.tell_of_room)(chatter, room).await {
-                self.parts.connections.send_room_created_here(chatter, room, &made);
-            }
-        }
-    }
-
-    fn room_gone(&self, room: ChatroomId, pair: [ChatterId; 2]) {
-        self.parts.connections.close_room_here(room, pair);
-        self.parts.registry.send_if_running(room, Command::Deleted);
-    }
-
-    /// What has ended may have been forgotten again before this look.
-    fn doubt_all(&self) {
-        self.doubtful.lock().extend(self.parts.connections.chatters());
-        self.asked.notify_one();
-    }
-
-    fn doubt(&self, chatter: ChatterId) {
-        if self.parts.connections.is_connected_here(chatter) {
-            self.doubtful.lock().insert(chatter);
-            self.asked.notify_one();
-        }
-    }
-
-    /// Asks the database what has to be known of what others said: tells of new rooms, and ends the sockets whose sign-in or
-    /// account has ended.
-    async fn ask(&self) {
-        loop {
-            self.asked.notified().await;
-            let made = std::mem::take(&mut *self.made.lock());
-            for (room, pair) in made {
-                // Without an answer, the next look sees the room.
-                self.tell_of_room(room, pair).await;
-            }
-            let doubtful = std::mem::take(&mut *self.doubtful.lock());
-            if self.check_tokens(&doubtful).await.is_err() {
-                self.doubtful.lock().extend(doubtful);
-                sleep(TRY_AGAIN).await;
-                self.asked.notify_one();
-            }
-        }
-    }
-
-    async fn check_tokens(&self, chatters: &HashSet<ChatterId>) -> Result<(), StoreError> {
-        let mut tokens: HashMap<(ChatterId, Option<SignInId>), Vec<_>> = HashMap::new();
-        for chatter in chatters {
-            self.parts.connections.for_each(*chatter, |connection| {
-                tokens.entry((*chatter, connection.sign_in_id())).or_default().push(connection.clone());
-            });
-        }
-        let asked: Vec<(ChatterId, Option<SignInId>)> = tokens.keys().copied().collect();
-        for some in asked.chunks(TOKENS_AT_ONCE) {
-            for (token, standing) in self.parts.store.standings(some).await? {
-                if standing.is_err() {
-                    let over = tokens.remove(&token).unwrap_or_default();
-                    over.iter().for_each(|connection| connection.close(Close::TOKEN_REFUSED));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Since when, and until when, this instance was not sure to hear and to be heard.
-#[derive(Default)]
-struct Silence {
-    since: Option<(Instant, Instant)>,
-    /// Whether it heard nothing itself; otherwise others only missed what it told.
-    was_deaf: bool,
-    /// Messages that were lost until the last time.
-    dropped: u64,
-    has_begun: bool,
 }
 
 impl BrokerEventHandler for Cluster {
-    fn on_message(&self, told: ClusterMessage) {
-        let Parts { connections, registry, .. } = &self.parts;
-        match told {
+    fn on_message(&self, message: ClusterMessage) {
+        match message {
             ClusterMessage::Changes(changes) => {
-                // A room that is too busy leaves it to the next look at the database.
-                let _ = registry.send(changes.chatroom_id, Command::Relayed(changes));
+                // The changes that a busy room refuses are found by the next poll.
+                let _ = self.rooms.send(changes.chatroom_id, Command::Relayed(changes));
             }
             ClusterMessage::Frame { chatter_id, text, durability } => {
-                connections.send_here(chatter_id, &raw_text_frame(&text), durability)
+                self.connections.send_here(chatter_id, &raw_text_frame(&text), durability);
             }
-            ClusterMessage::RoomCreated { chatroom_id, chatters } => {
-                self.made.lock().insert(chatroom_id, chatters);
-                self.asked.notify_one();
+            ClusterMessage::RoomCreated { chatroom_id, chatters } => self.room_changes.created(chatroom_id, chatters),
+            ClusterMessage::RoomDeleted { chatroom_id, chatters } => self.room_changes.deleted(chatroom_id, chatters),
+            ClusterMessage::AccessEnded { chatter_id } => self.access.recheck(chatter_id),
+            ClusterMessage::RepeatRequest { within_s } => {
+                let within = Duration::from_secs(within_s);
+                self.receipts.repeat(within);
+                self.presence.repeat(within);
             }
-            ClusterMessage::AccessEnded { chatter_id } => self.doubt(chatter_id),
-            ClusterMessage::RoomDeleted { chatroom_id, chatters } => self.room_gone(chatroom_id, chatters),
-            ClusterMessage::RepeatRequest { within_s } => self.tell_again(Duration::from_secs(within_s)),
         }
     }
 
     fn on_reconnected(&self) {
-        self.missed.notify_one();
+        self.poller.reconnected();
     }
 
     fn on_disconnected(&self) {
-        self.was_deaf.store(true, Ordering::Relaxed);
-        self.missed.notify_one();
+        self.poller.disconnected();
     }
 
     fn on_presumed_dead(&self) {
-        self.parts.connections.all_untold();
+        self.connections.all_untold();
     }
 }

@@ -1,7 +1,8 @@
-//! Watermarks that moved, on their way to the device sockets of the two: what the other one has read, what oneself has not.
+//! Receipts: sends watermarks that moved to the device sockets of both participants. The other participant sees what
+//! was delivered and read; the chatter's own devices see what is still unread.
 //!
-//! The writer calls [`Receipts`] after each statement; what has to be counted for it is counted by one task on this
-//! instance, started by `app`, so that counts of one chatter reach their devices in order.
+//! The store's writer calls [`Receipts`] after each statement. One task of this instance, started by `app`, queries the
+//! unread counts, so that the counts of one chatter reach their devices in order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,64 +20,75 @@ use crate::store::Store;
 use crate::store::writer::{MovedWatermark, WatermarkObserver};
 use crate::websocket::framing::text_frame;
 
-/// Tells of watermarks that moved.
+/// The most watermarks that one generation of the recent ones keeps.
+const RECENT_MAX: usize = 10_000;
+/// How long a generation grows while all messages go through. An instance that alone missed messages for less time than
+/// this is sent all of them.
+const RECENT_KEPT: Duration = Duration::from_secs(60);
+/// Several instances may ask for a repetition at once.
+const GATHER: Duration = Duration::from_millis(500);
+/// How many receipts are repeated at once, and the pause after them: the broker's queue needs room for new messages.
+const REPEAT_AT_ONCE: usize = 500;
+const REPEAT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Sends receipts.
 pub struct Receipts {
     store: Arc<Store>,
     connections: Arc<ConnectionRegistry>,
-    /// What has to be counted for, by chatter and room: of several steps the last says all.
+    /// The watermarks whose unread counts have to be queried, by chatter and room. The latest one includes the others.
     to_count: Mutex<HashMap<ChatterId, HashMap<ChatroomId, MovedWatermark>>>,
-    added: Notify,
-    /// What other instances may not have heard.
-    late: Mutex<Late>,
-    /// How far back they did not, where that has yet to be made up for.
-    unheard: Mutex<Option<Duration>>,
-    asked: Notify,
+    count_wanted: Notify,
+    /// What the other instances may not have received.
+    recent: Mutex<Recent>,
+    /// How far back receipts have to be repeated, if they have to.
+    to_repeat: Mutex<Option<Duration>>,
+    repeat_wanted: Notify,
 }
 
-/// What is kept for other instances to be told again: the newest of each room and chatter, in two halves, so that the older one
-/// can be let go at once. What is no longer kept, their devices see with the next step or sign-in.
+/// The watermarks that moved lately, the latest of each room and chatter. They are kept in two generations, so that the
+/// older one can be dropped as a whole. Devices see a watermark that was dropped with its next move, or at their next
+/// sign-in.
 #[derive(Default)]
-struct Late {
-    newer: HashMap<(ChatroomId, ChatterId), (Instant, MovedWatermark)>,
-    older: HashMap<(ChatroomId, ChatterId), (Instant, MovedWatermark)>,
-    /// When the newer half was begun.
+struct Recent {
+    newer: Generation,
+    older: Generation,
+    /// When the newer generation was begun.
     since: Option<Instant>,
 }
 
-/// What one half keeps.
-const LATE_MAX: usize = 10_000;
-/// How long a half is added to while the other instances hear: an instance that alone heard nothing for so long is told all.
-const LATE_KEPT: Duration = Duration::from_secs(60);
+type Generation = HashMap<(ChatroomId, ChatterId), (Instant, MovedWatermark)>;
 
-/// Several instances may ask at once for what they missed.
-const GATHER: Duration = Duration::from_millis(500);
-/// What is told again at once, and the pause behind it: what is new shall find room in the relay's queue.
-const AGAIN_AT_ONCE: usize = 500;
-const AGAIN_PAUSE: Duration = Duration::from_millis(50);
-
-impl Late {
+impl Recent {
     fn keep(&mut self, moved: &MovedWatermark) {
         let now = Instant::now();
         let key = (moved.chatroom_id, moved.chatter_id);
-        // A step that was only delivered shall not hide one that was read.
+        // A move of `delivered_seq` alone must not hide an earlier one of `read_seq`.
         let before = self.newer.get(&key).or_else(|| self.older.get(&key));
         let read = moved.read || before.is_some_and(|(_, before)| before.read);
-        if self.newer.len() >= LATE_MAX {
-            self.turn();
+        if self.newer.len() >= RECENT_MAX {
+            self.begin_generation();
         }
         self.since.get_or_insert(now);
         self.older.remove(&key);
         self.newer.insert(key, (now, MovedWatermark { read, ..*moved }));
     }
 
-    fn turn(&mut self) {
+    fn begin_generation(&mut self) {
         self.older = std::mem::take(&mut self.newer);
         self.since = None;
     }
 
-    fn of(&self, within: Duration) -> Vec<MovedWatermark> {
+    /// Drops the watermarks that moved long ago.
+    fn release_old(&mut self) {
+        if self.since.is_some_and(|since| since.elapsed() >= RECENT_KEPT) {
+            self.begin_generation();
+        }
+    }
+
+    /// The watermarks that moved within this time.
+    fn within(&self, time: Duration) -> Vec<MovedWatermark> {
         let all = self.older.values().chain(self.newer.values());
-        all.filter(|(at, _)| at.elapsed() <= within).map(|(_, moved)| *moved).collect()
+        all.filter(|(at, _)| at.elapsed() <= time).map(|(_, moved)| *moved).collect()
     }
 }
 
@@ -88,21 +100,21 @@ impl Receipts {
             store,
             connections,
             to_count: Mutex::default(),
-            added: Notify::new(),
-            late: Mutex::default(),
-            unheard: Mutex::default(),
-            asked: Notify::new(),
+            count_wanted: Notify::new(),
+            recent: Mutex::default(),
+            to_repeat: Mutex::default(),
+            repeat_wanted: Notify::new(),
         })
     }
 
-    /// Counts, and tells again, for as long as the instance runs.
+    /// Queries unread counts, and repeats receipts, for as long as the instance runs.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.count_for_ever(), self.tell_again_for_ever());
+        tokio::join!(self.keep_counting(), self.keep_repeating());
     }
 
-    async fn count_for_ever(&self) {
+    async fn keep_counting(&self) {
         loop {
-            self.added.notified().await;
+            self.count_wanted.notified().await;
             let all = std::mem::take(&mut *self.to_count.lock());
             for (chatter_id, moved) in all {
                 self.count(chatter_id, moved).await;
@@ -110,40 +122,38 @@ impl Receipts {
         }
     }
 
-    /// Tells again what moved within this time. Called when other instances hear again that did not, or this one is heard.
-    pub fn tell_again(&self, within: Duration) {
-        let mut unheard = self.unheard.lock();
-        *unheard = (*unheard).max(Some(within));
-        self.asked.notify_one();
+    /// Has the receipts of the last `within` repeated, as other instances may not have received them.
+    pub fn repeat(&self, within: Duration) {
+        let mut to_repeat = self.to_repeat.lock();
+        *to_repeat = (*to_repeat).max(Some(within));
+        self.repeat_wanted.notify_one();
     }
 
-    async fn tell_again_for_ever(&self) {
+    async fn keep_repeating(&self) {
         loop {
-            self.asked.notified().await;
+            self.repeat_wanted.notified().await;
             sleep(GATHER).await;
-            let within = self.unheard.lock().take().unwrap_or_default() + GATHER;
-            let late = self.late.lock().of(within);
-            for some in late.chunks(AGAIN_AT_ONCE) {
-                self.tell(some);
-                sleep(AGAIN_PAUSE).await;
+            let within = self.to_repeat.lock().take().unwrap_or_default() + GATHER;
+            let recent = self.recent.lock().within(within);
+            for some in recent.chunks(REPEAT_AT_ONCE) {
+                self.send(some);
+                sleep(REPEAT_PAUSE).await;
             }
         }
     }
 
-    /// Lets go of what moved long ago. Called while all instances hear.
-    pub fn were_heard(&self) {
-        let mut late = self.late.lock();
-        if late.since.is_some_and(|since| since.elapsed() >= LATE_KEPT) {
-            late.turn();
-        }
+    /// Drops the watermarks that moved long ago. Called while all messages go through.
+    pub fn release_old(&self) {
+        self.recent.lock().release_old();
     }
 
+    /// Sends a chatter's own devices the unread counts of these rooms.
     async fn count(&self, chatter_id: ChatterId, mut moved: HashMap<ChatroomId, MovedWatermark>) {
         let rooms: Vec<ChatroomId> = moved.keys().copied().collect();
-        // Without an answer the client goes by what it can see itself.
+        // Without the database, the receipts go out without counts: the client then counts the chats that it has.
         for (room, unread) in self.store.unread(chatter_id, &rooms).await.unwrap_or_default() {
             if let Some(mut moved) = moved.remove(&room) {
-                // Another instance may have moved them further, and then this is what the count belongs to.
+                // The counts belong to these watermarks, which another instance may have moved further meanwhile.
                 (moved.delivered_seq, moved.read_seq) = (unread.marks.delivered_seq, unread.marks.read_seq);
                 let unread = UnreadBody {
                     unread_count: unread.unread_count,
@@ -158,34 +168,32 @@ impl Receipts {
             self.connections.send_durable(chatter_id, &text_frame(&frame(moved, None)));
         }
     }
-}
 
-impl WatermarkObserver for Receipts {
-    fn moved(&self, moved: Vec<MovedWatermark>) {
-        if self.connections.broker().state() != State::Single {
-            // Also while Redis seems to be there: that it is gone is known a little later.
-            let mut late = self.late.lock();
-            moved.iter().for_each(|moved| late.keep(moved));
-        }
-        self.tell(&moved);
-    }
-}
-
-impl Receipts {
-    fn tell(&self, moved: &[MovedWatermark]) {
-        let mut counts = false;
+    fn send(&self, moved: &[MovedWatermark]) {
+        let mut needs_count = false;
         for &moved in moved {
             if moved.shown && moved.other_id != moved.chatter_id && self.connections.may_have_device(moved.other_id) {
                 self.connections.send_durable(moved.other_id, &text_frame(&frame(&moved, None)));
             }
             if moved.read && self.connections.may_have_device(moved.chatter_id) {
-                counts = true;
+                needs_count = true;
                 self.to_count.lock().entry(moved.chatter_id).or_default().insert(moved.chatroom_id, moved);
             }
         }
-        if counts {
-            self.added.notify_one();
+        if needs_count {
+            self.count_wanted.notify_one();
         }
+    }
+}
+
+impl WatermarkObserver for Receipts {
+    fn moved(&self, moved: Vec<MovedWatermark>) {
+        if self.connections.broker().state() != State::Single {
+            // Also while Redis seems to be reachable, since an outage is noticed late.
+            let mut recent = self.recent.lock();
+            moved.iter().for_each(|moved| recent.keep(moved));
+        }
+        self.send(&moved);
     }
 }
 

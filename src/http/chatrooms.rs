@@ -182,7 +182,7 @@ pub async fn receipt(
     check_seq("delivered_seq", body.delivered_seq, &room)?;
     check_seq("read_seq", body.read_seq, &room)?;
     let steps = [body.delivered_seq.map(WatermarkUpdate::Delivered), body.read_seq.map(WatermarkUpdate::Read)];
-    state.registry.send(room.id, Command::Watermark { chatter_id: viewer.chatter_id, steps, asker: None })?;
+    state.registry.send(room.id, Command::Watermark { chatter_id: viewer.chatter_id, steps, reply_to: None })?;
     Ok(HttpResponse::Ok().json(Message { message: "Success Move Receipt" }))
 }
 

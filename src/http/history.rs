@@ -100,7 +100,7 @@ async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) 
 /// The viewer has the history up to here; a room that is too busy to hear it loses only a hint.
 fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
     let (chatter_id, steps) = (viewer.chatter_id, [Some(WatermarkUpdate::Delivered(seq)), None]);
-    let _ = state.registry.send(room.id, Command::Watermark { chatter_id, steps, asker: None });
+    let _ = state.registry.send(room.id, Command::Watermark { chatter_id, steps, reply_to: None });
 }
 
 /// How a search is paged.

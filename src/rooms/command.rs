@@ -1,70 +1,67 @@
-//! What a room accepts.
+//! The messages that a room accepts, and where it sends the answers.
 
 use std::sync::Arc;
 
 use actix::Message;
 use tokio::sync::oneshot;
 
+use super::host::InFlightGuard;
 use crate::broker::Changes;
 use crate::connections::connection::{Connection, ReplyTo};
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::{ChatId, ChatterId};
 use crate::problem::Problem;
-use crate::rooms::registry::InFlightGuard;
 use crate::store::writer::{Mutation, Outcome, Stored, WatermarkUpdate};
 
-/// Sent by [`Registry::tell`](crate::rooms::registry::Registry::tell) for sockets and REST handlers; answered through
-/// the command's own reply, after the commit.
+/// Carries a command to a room. [`Registry::send`](crate::rooms::registry::Registry::send) sends it; the room answers
+/// through the command's own reply, after the commit.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RoomMessage {
     pub command: Command,
-    /// Keeps the room from retiring until this is handled.
+    /// Keeps the room from retiring until it has handled the command.
     pub guard: InFlightGuard,
 }
 
-/// What can be asked of a room.
+/// What a room can be asked to do.
 pub enum Command {
     Post(Post),
     Mutate(Mutate),
-    /// A chatter's watermarks move forward; only a refusal is answered, where somebody asked.
+    /// Moves a participant's watermarks forward. Only a refusal is answered, and only if there is a `reply_to`.
     Watermark {
         chatter_id: ChatterId,
         steps: [Option<WatermarkUpdate>; 2],
-        asker: Option<ReplyTo>,
+        reply_to: Option<ReplyTo>,
     },
-    /// A chatter types, or stops; only a refusal is answered.
+    /// The chatter of `reply_to` starts or stops typing. Only a refusal is answered.
     Typing {
-        typing: bool,
-        asker: ReplyTo,
+        change: TypingChange,
+        reply_to: ReplyTo,
     },
-    /// Delete the room; its sockets are closed 4404.
+    /// Deletes the room, which closes its chatroom sockets with 4404.
     Delete {
         by: ChatterId,
         reply: oneshot::Sender<Result<(), Problem>>,
     },
-    /// The room's rows were deleted with an account; its sockets know.
+    /// The room's rows are deleted already, and its connections know.
     Deleted,
-    /// Something may have been stored that was never delivered: look.
+    /// Reads the database for changes that were stored but may never have been delivered.
     CatchUp,
-    /// Another instance has stored something.
+    /// Changes that another instance has stored.
     Relayed(Changes),
-    /// Fails the actor.
-    #[cfg(test)]
-    Panic,
 }
 
-/// Store a new chat.
+/// Stores a new chat.
 pub struct Post {
     pub sender_id: ChatterId,
-    /// If given, it must be the other one.
+    /// If present, it must be the other participant.
     pub receiver_id: Option<ChatterId>,
     pub content: Content,
     pub client_id: Option<ClientId>,
     pub reply: Reply,
 }
 
-/// Edit or delete a stored chat.
+/// Edits or deletes a stored chat.
 pub struct Mutate {
     pub by: ChatterId,
     pub chat_id: ChatId,
@@ -72,17 +69,46 @@ pub struct Mutate {
     pub reply: Reply,
 }
 
-/// Where the answer goes.
+/// Whether a chatter starts or stops typing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypingChange {
+    Started,
+    Stopped,
+}
+
+impl TypingChange {
+    /// The change that a device frame's `typing` member stands for.
+    #[must_use]
+    pub const fn from_flag(typing: bool) -> Self {
+        if typing { Self::Started } else { Self::Stopped }
+    }
+
+    /// The `typing` member of the frame for the other participant.
+    #[must_use]
+    pub const fn flag(self) -> bool {
+        matches!(self, Self::Started)
+    }
+}
+
+/// Where a room sends the answer to a post or a mutation.
 pub enum Reply {
-    /// A REST handler waits.
+    /// To a waiting REST handler.
     Rest(oneshot::Sender<Result<Stored, Problem>>),
-    /// A seed socket: its echo is the answer, so only refusals and retries are sent; with the refused chat's client_id.
+    /// To a chatroom socket, with the `client_id` of its chat. The event itself is the answer to a stored chat, so only
+    /// refusals and retries are sent.
     Chatroom(Arc<Connection>, Option<Box<str>>),
-    /// A device socket: acknowledged or refused.
+    /// To a device socket, as an acknowledgement or a refusal.
     Device(ReplyTo),
 }
 
-/// Sent by the store's writer after a commit: what became of commands, by ticket, in the room's order.
+impl Reply {
+    /// Whether the delivered event already answers a command that stored something new.
+    pub(super) fn is_event(&self) -> bool {
+        matches!(self, Self::Chatroom(..))
+    }
+}
+
+/// The outcomes of a room's commands, by ticket and in the room's order. The store's writer sends it after the commit.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Committed(pub Vec<(u64, Outcome)>);

@@ -1,202 +1,164 @@
-//! The way out of a room: committed changes to the sockets of the two, in order, gaps filled from the database.
-
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use actix::fut::{ActorFutureExt, wrap_future};
-use actix::{AsyncContext, Context};
+//! The outcomes of one commit, sorted by what the room does with them. Pure.
 
 use super::command::Reply;
-use super::reply::{answer, problem_of};
-use super::{Room, Stage, publish};
-use crate::broker::{Changes, ClusterMessage, State};
-use crate::delivery::event::{Batch, Event};
-use crate::domain::chat::{ChangeKind as Kind, Chat};
-use crate::domain::chatroom::Chatroom;
-use crate::domain::{ChatterId, Version};
-use crate::push::notifier::messages::PushHint;
+use crate::delivery::event::Event;
+use crate::domain::Version;
+use crate::domain::chat::{ChangeKind, Chat};
 use crate::store::writer::{Outcome, Refusal, Stored};
-use crate::store::{Store, StoreError};
 
-/// How long an event may wait for those before it, which other instances have stored.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// Rows per question when a gap is filled, and the most questions.
-const FILL_PAGE: u64 = 500;
-const FILL_PAGES_MAX: usize = 40;
+/// What one commit means for its room.
+#[derive(Default)]
+pub(super) struct Commit {
+    /// The changes that were stored, in the room's order: to be published and delivered.
+    pub(super) events: Vec<Event>,
+    /// The chats whose `client_id` was known: an earlier attempt stored them, and may not have delivered them.
+    pub(super) retried: Vec<Chat>,
+    /// The outcomes that have to be answered beside the events.
+    pub(super) answers: Vec<(Reply, Outcome)>,
+    /// A stored chat left a pending push in the outbox.
+    pub(super) has_pending_push: bool,
+    /// The database may have stored a command and not have said so.
+    pub(super) is_uncertain: bool,
+}
 
-impl Room {
-    /// What was committed: events to the sockets first, then the answers, so that an echo comes before a REST reply's use.
-    pub(super) fn settled(&mut self, outcomes: Vec<(u64, Outcome)>, ctx: &mut Context<Self>) {
-        self.busy_at = Some(Instant::now());
-        let mut events = Vec::with_capacity(outcomes.len());
-        let mut answers = Vec::new();
-        let (mut unknown, mut push_pending, mut retried, mut again) = (false, false, Version::ZERO, Vec::new());
+impl Commit {
+    /// Sorts outcomes by ticket; `reply_of` takes a ticket's reply.
+    pub(super) fn sort(outcomes: Vec<(u64, Outcome)>, mut reply_of: impl FnMut(u64) -> Option<Reply>) -> Self {
+        let mut commit = Self { events: Vec::with_capacity(outcomes.len()), ..Self::default() };
         for (ticket, outcome) in outcomes {
-            let reply = self.waiting.remove(&ticket);
-            // A seed socket's answer is the event itself; the others get the chat beside it.
-            let told = match (&reply, &outcome) {
-                (Some(Reply::Chatroom(..)), Ok(Stored::New { .. } | Stored::Edited(_) | Stored::Deleted(_))) => None,
-                _ => Some(outcome.clone()),
-            };
-            match outcome {
-                Ok(Stored::New { chat, push_pending: pending }) => {
-                    push_pending |= pending;
-                    events.push(Event::new(Kind::Created, chat));
-                }
-                Ok(Stored::Edited(chat)) => events.push(Event::new(Kind::Edited, chat)),
-                Ok(Stored::Deleted(chat)) => events.push(Event::new(Kind::Deleted, chat)),
-                // The try before this one may have been stored without being delivered, here or elsewhere.
-                Ok(Stored::Again(chat)) => {
-                    retried = retried.max(chat.version);
-                    again.push(chat);
-                }
-                Err(refusal) => unknown |= matches!(refusal, Refusal::Unavailable | Refusal::Failed),
+            if let Some(reply) = reply_of(ticket)
+                && !(reply.is_event() && is_event(&outcome))
+            {
+                commit.answers.push((reply, outcome.clone()));
             }
-            answers.extend(reply.zip(told));
+            commit.add(outcome);
         }
-        if let Stage::Open { room, order } = &mut self.stage {
-            let broker = self.parts.connections.broker();
-            if broker.state() != State::Single {
-                let told = publish::runs(room, &events, &again);
-                self.parts.connections.metrics().changes_published.add(told.iter().map(|run| run.changes.len()).sum());
-                told.into_iter().for_each(|changes| broker.publish(ClusterMessage::Changes(changes)));
-            }
-            let ready = Arc::new(order.take(events));
-            let head = order.head().version;
-            let in_doubt = unknown || retried > head;
-            if in_doubt {
-                order.doubt();
-            }
-            let both = [room.owner_id, room.opponent_id];
-            self.chats_end_typing(&ready.events);
-            self.deliver(&ready, push_pending);
-            if retried > Version::ZERO && !in_doubt {
-                // The room begins where the database is; a socket may not have got that far.
-                self.parts.connections.look(self.id, both, head);
-            }
-        }
-        for (reply, outcome) in answers {
-            answer(reply, outcome.map_err(problem_of));
-        }
-        self.fill_if_needed(ctx);
+        commit
     }
 
-    fn deliver(&self, batch: &Arc<Batch>, push_pending: bool) {
-        let Stage::Open { room, order } = &self.stage else { return };
-        if batch.from == batch.to {
-            return;
-        }
-        let deliver_to =
-            |chatter: ChatterId| self.parts.connections.for_each(chatter, |connection| connection.deliver(batch));
-        deliver_to(room.owner_id);
-        if !room.with_oneself() {
-            deliver_to(room.opponent_id);
-        }
-        self.delivered.set(order.head());
-        if push_pending {
-            self.nudge_notifier(&batch.events);
+    fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Ok(Stored::New { chat, push_pending }) => {
+                self.has_pending_push |= push_pending;
+                self.events.push(Event::new(ChangeKind::Created, chat));
+            }
+            Ok(Stored::Edited(chat)) => self.events.push(Event::new(ChangeKind::Edited, chat)),
+            Ok(Stored::Deleted(chat)) => self.events.push(Event::new(ChangeKind::Deleted, chat)),
+            Ok(Stored::Again(chat)) => self.retried.push(chat),
+            Err(Refusal::Unavailable | Refusal::Failed) => self.is_uncertain = true,
+            Err(
+                Refusal::NoRoom | Refusal::Closed | Refusal::ClientIdConflict | Refusal::NoChat | Refusal::NotSender,
+            ) => {}
         }
     }
 
-    /// Receivers without a live socket get their push at once instead of after the grace.
-    fn nudge_notifier(&self, events: &[Event]) {
-        let mut receivers: Vec<ChatterId> = events
-            .iter()
-            .filter(|e| e.kind == Kind::Created && e.chat.sender_id != e.chat.receiver_id)
-            .map(|e| e.chat.receiver_id)
-            .collect();
-        receivers.sort_unstable();
-        receivers.dedup();
-        for receiver_id in receivers {
-            if !self.parts.connections.is_connected_here(receiver_id) {
-                self.parts.notifier.hint(PushHint { chatroom_id: self.id, receiver_id });
-            }
-        }
-    }
-
-    pub(super) fn fill_if_needed(&mut self, ctx: &mut Context<Self>) {
-        let Stage::Open { order, .. } = &self.stage else { return };
-        // With other instances events overtake each other: what is missing is probably on its way.
-        if order.is_out_of_turn() && self.parts.connections.broker().state() == State::Up {
-            if !self.patient {
-                self.patient = true;
-                ctx.run_later(PATIENCE, |room, ctx| {
-                    room.patient = false;
-                    room.fill(ctx);
-                });
-            }
-            return;
-        }
-        self.fill(ctx);
-    }
-
-    fn fill(&mut self, ctx: &mut Context<Self>) {
-        let Stage::Open { room, order } = &mut self.stage else { return };
-        if !order.begin_fill() {
-            return;
-        }
-        self.parts.connections.metrics().room_gap_reads.add(1);
-        let (store, room, since) = (self.parts.store.clone(), room.clone(), order.head().version);
-        let fill = async move { read_changes(&store, &room, since).await };
-        ctx.spawn(wrap_future::<_, Self>(fill).map(|filled, room, ctx| room.filled(filled, ctx)));
-    }
-
-    fn filled(&mut self, filled: Result<Option<(Vec<Chat>, Version)>, StoreError>, ctx: &mut Context<Self>) {
-        let Stage::Open { order, .. } = &mut self.stage else { return };
-        match filled {
-            Ok(Some((rows, version))) => {
-                for batch in order.filled(rows, version).map(Arc::new) {
-                    self.deliver(&batch, false);
-                }
-                self.mark_delivered();
-                self.fill_if_needed(ctx);
-            }
-            Ok(None) => self.gone(ctx),
-            // The tick asks again.
-            Err(_) => order.fill_failed(),
-        }
-    }
-
-    /// What another instance has stored, if it is news.
-    pub(super) fn relayed(&mut self, changes: Changes, ctx: &mut Context<Self>) {
-        let Stage::Open { room, order } = &mut self.stage else { return };
-        self.busy_at = Some(Instant::now());
-        self.parts.connections.metrics().changes_received.add(changes.changes.len());
-        let head = order.head().version;
-        if changes.to <= head {
-            // Stored before this room was read, and told after: no news to the room, but to its sockets.
-            self.parts.connections.look(self.id, [room.owner_id, room.opponent_id], head);
-            return;
-        }
-        let events = changes.changes.into_iter().map(|(kind, chat)| Event::new(kind, chat)).collect();
-        let ready = Arc::new(order.take(events));
-        self.chats_end_typing(&ready.events);
-        self.deliver(&ready, false);
-        self.fill_if_needed(ctx);
-    }
-
-    pub(super) fn mark_delivered(&self) {
-        if let Stage::Open { order, .. } = &self.stage {
-            self.delivered.set(order.head());
-        }
+    /// The newest version of the retried chats.
+    pub(super) fn newest_retried(&self) -> Option<Version> {
+        self.retried.iter().map(|chat| chat.version).max()
     }
 }
 
-/// Everything above a version, from one page after the other.
-async fn read_changes(
-    store: &Store,
-    room: &Chatroom,
-    since: Version,
-) -> Result<Option<(Vec<Chat>, Version)>, StoreError> {
-    let mut rows = Vec::new();
-    let mut version = since;
-    for _ in 0..FILL_PAGES_MAX {
-        let Some(page) = store.changes(room, version, FILL_PAGE).await? else { return Ok(None) };
-        rows.extend(page.chats);
-        version = page.version;
-        if !page.has_more {
-            break;
+/// Whether an outcome is a change that is delivered as an event.
+fn is_event(outcome: &Outcome) -> bool {
+    matches!(outcome, Ok(Stored::New { .. } | Stored::Edited(_) | Stored::Deleted(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::connections::connection::Connection;
+    use crate::domain::clock::Micros;
+    use crate::websocket::out_queue::OutQueue;
+
+    fn chat(version: i64) -> Chat {
+        Chat {
+            id: version.into(),
+            chatroom_id: 1.into(),
+            seq: version.into(),
+            version: version.into(),
+            sender_id: 1.into(),
+            receiver_id: 2.into(),
+            content: format!("chat {version}"),
+            client_id: None,
+            create_time: Micros(0),
+            edit_time: None,
+            delete_time: None,
         }
     }
-    Ok(Some((rows, version)))
+
+    fn new(version: i64, push_pending: bool) -> Outcome {
+        Ok(Stored::New { chat: chat(version), push_pending })
+    }
+
+    fn sorted(outcomes: impl IntoIterator<Item = Outcome>) -> Commit {
+        Commit::sort((0..).zip(outcomes).collect(), |_| None)
+    }
+
+    fn rest() -> Reply {
+        Reply::Rest(oneshot::channel().0)
+    }
+
+    fn chatroom_socket() -> Reply {
+        let (out, _body) = OutQueue::new(1_000, Arc::default());
+        Reply::Chatroom(Arc::new(Connection::chatroom(1.into(), None, 1.into(), false, out)), None)
+    }
+
+    fn answered(commit: &Commit) -> Vec<&Outcome> {
+        commit.answers.iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    #[test]
+    fn stored_changes_become_events_in_the_order_of_the_commit() {
+        let commit = sorted([new(4, false), Ok(Stored::Edited(chat(5))), Ok(Stored::Deleted(chat(6)))]);
+        let events: Vec<_> = commit.events.iter().map(|event| (event.version().get(), event.kind)).collect();
+        assert_eq!(events, [(4, ChangeKind::Created), (5, ChangeKind::Edited), (6, ChangeKind::Deleted)]);
+        assert!(!commit.has_pending_push && !commit.is_uncertain);
+        assert_eq!(commit.newest_retried(), None);
+    }
+
+    #[test]
+    fn a_retry_is_no_event() {
+        let commit = sorted([Ok(Stored::Again(chat(7))), new(9, true), Ok(Stored::Again(chat(3)))]);
+        assert_eq!(commit.events.len(), 1);
+        assert_eq!(commit.retried.iter().map(|chat| chat.version.get()).collect::<Vec<_>>(), [7, 3]);
+        assert_eq!(commit.newest_retried(), Some(7.into()));
+        assert!(commit.has_pending_push);
+    }
+
+    #[test]
+    fn only_a_database_failure_leaves_the_outcome_uncertain() {
+        for refusal in
+            [Refusal::NoRoom, Refusal::Closed, Refusal::ClientIdConflict, Refusal::NoChat, Refusal::NotSender]
+        {
+            assert!(!sorted([Err(refusal)]).is_uncertain, "{refusal:?}");
+        }
+        for refusal in [Refusal::Unavailable, Refusal::Failed] {
+            assert!(sorted([new(1, false), Err(refusal)]).is_uncertain, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn the_event_answers_a_chatroom_socket_and_every_other_outcome_is_answered() {
+        let outcomes = [new(1, false), Ok(Stored::Again(chat(1))), Err(Refusal::NoRoom)];
+        let tickets = || (0..).zip(outcomes.clone()).collect::<Vec<_>>();
+        let commit = Commit::sort(tickets(), |_| Some(rest()));
+        assert_eq!(answered(&commit), outcomes.iter().collect::<Vec<_>>());
+        let commit = Commit::sort(tickets(), |_| Some(chatroom_socket()));
+        assert_eq!(answered(&commit), outcomes[1..].iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn outcomes_find_their_replies_by_ticket() {
+        let mut waiting = HashMap::from([(8, rest())]);
+        let outcomes = vec![(7, new(1, false)), (8, new(2, false))];
+        let commit = Commit::sort(outcomes, |ticket| waiting.remove(&ticket));
+        assert_eq!(answered(&commit), [&new(2, false)]);
+        assert_eq!(commit.events.len(), 2, "an outcome without a reply is delivered all the same");
+        assert!(waiting.is_empty());
+    }
 }

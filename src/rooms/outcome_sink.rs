@@ -1,20 +1,19 @@
-//! How the store's writer reaches a room with what became of its commands.
+//! The path of outcomes from the store's writer back to a room, also when the room has failed meanwhile.
 
 use std::sync::Weak;
 
-use actix::Addr;
+use actix::Recipient;
 
-use super::Room;
-use super::command::{Command, Committed};
+use super::command::Committed;
+use super::host::RoomHost;
 use crate::domain::ChatroomId;
-use crate::rooms::registry::Registry;
 use crate::store::writer::{Outcome, OutcomeSink};
 
-/// How the writer reaches the room.
+/// Passes outcomes on to one room.
 pub(super) struct RoomOutcomeSink {
     pub(super) id: ChatroomId,
-    pub(super) room: Addr<Room>,
-    pub(super) registry: Weak<Registry>,
+    pub(super) room: Recipient<Committed>,
+    pub(super) host: Weak<dyn RoomHost>,
 }
 
 impl OutcomeSink for RoomOutcomeSink {
@@ -25,9 +24,9 @@ impl OutcomeSink for RoomOutcomeSink {
                 reason = "an outcome must not be lost, and commands in flight are bounded"
             )]
             self.room.do_send(Committed(outcomes));
-        } else if let Some(registry) = self.registry.upgrade() {
+        } else if let Some(host) = self.host.upgrade() {
             // The room failed while its chats were being stored: its successor delivers them.
-            let _ = registry.send(self.id, Command::CatchUp);
+            host.catch_up(self.id);
         }
     }
 }

@@ -1,36 +1,23 @@
-//! Finds or starts the actor of a room, and never loses what is told to it.
+//! Finds or starts the actor of a room, and never loses a command that is sent to it.
 //!
-//! A room that retires and a message for it may cross. So a sender counts itself in and hands over while it holds
-//! the map's shard, and a room retires only by taking itself out of the map at a moment when nobody is counted.
+//! A room may retire while a command for it is on its way. So a sender counts the command as in flight and sends it
+//! while it holds the map's shard, and a room retires only by taking itself out of the map while no command is in
+//! flight.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use actix::dev::SendError;
 use actix::{Addr, ArbiterHandle};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
-use super::Room;
 use super::command::{Command, RoomMessage};
-use crate::connections::registry::ConnectionRegistry;
-use crate::delivery::order::Head;
+use super::host::{Delivered, InFlight, RoomHost, RoomParts};
+use super::reply::busy;
+use super::room::Room;
 use crate::domain::ChatroomId;
-use crate::problem::{Code, Problem};
-use crate::push::notifier::supervisor::NotifierSupervisor;
-use crate::store::Store;
-
-/// What every room of this instance uses.
-#[derive(Clone)]
-pub struct RoomParts {
-    pub store: Arc<Store>,
-    pub connections: Arc<ConnectionRegistry>,
-    pub notifier: Arc<NotifierSupervisor>,
-    /// A room that had nothing to do for so long retires.
-    pub idle: Duration,
-}
+use crate::problem::Problem;
 
 /// The rooms in use on this instance.
 pub struct Registry {
@@ -40,13 +27,13 @@ pub struct Registry {
     itself: Weak<Registry>,
 }
 
-/// The threads that rooms live on: the HTTP workers, so that a chat whose sockets, room and writer share one needs no
-/// wake-up between them. Each worker adds itself when it starts; a room keeps to one.
+/// The threads that run rooms: the HTTP workers, so that a chat whose sockets, room and writer share one thread needs
+/// no wake-up between them. Each worker adds itself when it starts; a room stays on one thread.
 #[derive(Clone, Default)]
 pub struct Threads(Arc<RwLock<Vec<ArbiterHandle>>>);
 
 impl Threads {
-    /// A worker has started.
+    /// Adds the thread of a worker that has started.
     pub fn add(&self, thread: ArbiterHandle) {
         self.0.write().push(thread);
     }
@@ -60,95 +47,59 @@ impl Threads {
 
 struct Entry {
     room: Addr<Room>,
-    pending: Arc<AtomicUsize>,
+    in_flight: InFlight,
     delivered: Delivered,
 }
 
-/// What a room's sockets have had, kept here so that it outlives a room that panicked.
-#[derive(Clone, Default)]
-pub struct Delivered(Arc<Mutex<Option<Head>>>);
-
-impl Delivered {
-    /// What they have had, if the room ever got so far.
-    #[must_use]
-    pub fn get(&self) -> Option<Head> {
-        *self.0.lock()
-    }
-
-    /// They have had this.
-    pub fn set(&self, head: Head) {
-        *self.0.lock() = Some(head);
-    }
-}
-
-/// Counts a command from the moment it is told until the room has handled it; also when that panics.
-pub struct InFlightGuard(Arc<AtomicUsize>);
-
-impl InFlightGuard {
-    fn new(pending: &Arc<AtomicUsize>) -> Self {
-        pending.fetch_add(1, Ordering::AcqRel);
-        Self(pending.clone())
-    }
-}
-
-impl Drop for InFlightGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+impl Entry {
+    fn send(&self, command: Command) -> Result<(), SendError<RoomMessage>> {
+        self.room.try_send(RoomMessage { command, guard: self.in_flight.enter() })
     }
 }
 
 impl Registry {
-    /// No rooms yet; they will live on these threads.
+    /// An empty registry, which will start rooms on these threads.
     #[must_use]
     pub fn new(parts: RoomParts, threads: Threads) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self { rooms: DashMap::new(), parts, threads, itself: itself.clone() })
     }
 
-    /// Tells a room something, starting it if need be. Refuses with `busy` when its mailbox is full.
+    /// Sends a room a command, starting the room if need be. Refuses with `busy` when the room's mailbox is full.
     pub fn send(&self, id: ChatroomId, command: Command) -> Result<(), Problem> {
         let command = match self.rooms.get(&id) {
             Some(entry) => match entry.send(command) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Full(_)) => return Err(busy()),
-                Err(SendError::Closed(asked)) => asked.command,
+                Err(SendError::Closed(message)) => message.command,
             },
             None => command,
         };
         match self.rooms.entry(id) {
             MapEntry::Occupied(mut entry) => {
                 let Err(refused) = entry.get().send(command) else { return Ok(()) };
-                let SendError::Closed(asked) = refused else { return Err(busy()) };
-                // The actor is gone without having retired: it panicked. A new one takes over where it was.
-                let fresh = self.start(id, entry.get().delivered.clone());
-                tracing::error!(chatroom_id = id.get(), "a room actor had failed and was started anew");
-                let told = fresh.send(asked.command);
-                entry.insert(fresh);
-                told.map_err(|_| busy())
+                let SendError::Closed(message) = refused else { return Err(busy()) };
+                // The actor stopped without having retired, so it panicked. A new one takes over at its delivered head.
+                let successor = self.start(id, entry.get().delivered.clone());
+                tracing::error!(chatroom_id = id.get(), "the room actor had panicked; a new one was started");
+                let sent = successor.send(message.command);
+                entry.insert(successor);
+                sent.map_err(|_| busy())
             }
             MapEntry::Vacant(entry) => {
-                let fresh = self.start(id, Delivered::default());
-                let told = fresh.send(command);
-                entry.insert(fresh);
-                told.map_err(|_| busy())
+                let room = self.start(id, Delivered::default());
+                let sent = room.send(command);
+                entry.insert(room);
+                sent.map_err(|_| busy())
             }
         }
     }
 
-    /// Tells a room something if it is in use; otherwise nobody needs it.
+    /// Sends a command to a room that is in use. A room that is not in use needs none.
     pub fn send_if_running(&self, id: ChatroomId, command: Command) {
         if let Some(entry) = self.rooms.get(&id) {
-            // One that is too busy finds out by itself.
+            // A room whose mailbox is full learns it from the database.
             let _ = entry.send(command);
         }
-    }
-
-    /// Takes an idle room out, unless somebody has just told it something. Called by the room itself, which stops if
-    /// this says so.
-    #[must_use]
-    pub fn retire(&self, id: ChatroomId, delivered: &Delivered) -> bool {
-        let idle =
-            |entry: &Entry| Arc::ptr_eq(&entry.delivered.0, &delivered.0) && entry.pending.load(Ordering::Acquire) == 0;
-        self.rooms.remove_if(&id, |_, entry| idle(entry)).is_some()
     }
 
     /// How many rooms are in use.
@@ -157,52 +108,58 @@ impl Registry {
         self.rooms.len()
     }
 
-    /// Commands that rooms have not handled yet; at shutdown this is waited for.
+    /// The commands that rooms have not handled yet; the shutdown waits for them.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.rooms.iter().map(|entry| entry.pending.load(Ordering::Acquire)).sum()
+        self.rooms.iter().map(|entry| entry.in_flight.count()).sum()
     }
 
     fn start(&self, id: ChatroomId, delivered: Delivered) -> Entry {
-        let (parts, registry, known) = (self.parts.clone(), self.itself.clone(), delivered.clone());
+        let (parts, host, head) = (self.parts.clone(), self.itself.clone(), delivered.clone());
         let thread = self.threads.of(id).unwrap_or_else(actix::Arbiter::current);
-        let room = Room::launch(&thread, move || Room::new(id, parts, registry, known));
-        Entry { room, pending: Arc::new(AtomicUsize::new(0)), delivered }
+        let room = Room::launch(&thread, move || Room::new(id, parts, host, head));
+        Entry { room, in_flight: InFlight::default(), delivered }
     }
 }
 
-impl Entry {
-    fn send(&self, command: Command) -> Result<(), SendError<RoomMessage>> {
-        self.room.try_send(RoomMessage { command, guard: InFlightGuard::new(&self.pending) })
+impl RoomHost for Registry {
+    fn retire(&self, id: ChatroomId, delivered: &Delivered) -> bool {
+        // A successor of a failed actor is another start of the same room.
+        let is_idle = |entry: &Entry| entry.delivered.is_same(delivered) && entry.in_flight.count() == 0;
+        self.rooms.remove_if(&id, |_, entry| is_idle(entry)).is_some()
     }
-}
 
-fn busy() -> Problem {
-    Problem::new(Code::Busy, "This room has too much to do; nothing was stored. Try again, with the same client_id.")
+    fn catch_up(&self, id: ChatroomId) {
+        // A room whose mailbox is full is running, and reads the database when it has started.
+        let _ = self.send(id, Command::CatchUp);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
-    use actix::Arbiter;
+    use actix::{Arbiter, Context, Handler, Message};
     use tokio::sync::oneshot;
 
     use super::*;
     use crate::connections::connection::Connection;
+    use crate::connections::registry::ConnectionRegistry;
     use crate::delivery::order::Head;
     use crate::domain::ChatterId;
     use crate::domain::chat::Content;
     use crate::domain::chatter::Username;
     use crate::metrics::PushMetrics;
     use crate::push::fcm;
+    use crate::push::notifier::supervisor::NotifierSupervisor;
     use crate::push::notifier::{Notifier, Settings};
     use crate::push::pusher::Pusher;
     use crate::rooms::command::{Post, Reply};
-    use crate::store::Options;
+    use crate::rooms::host::InFlightGuard;
     use crate::store::chatrooms::Created;
     use crate::store::chatters::NewChatter;
     use crate::store::writer::Stored;
+    use crate::store::{Options, Store};
     use crate::websocket::out_queue::{OutBody, OutQueue};
 
     struct Bench {
@@ -212,7 +169,7 @@ mod tests {
         _folder: tempfile::TempDir,
     }
 
-    /// A store of its own with one room of chatters 1 and 2, and rooms that retire after `idle`.
+    /// A store of its own with one room of chatters 1 and 2; rooms retire after `idle`.
     async fn bench(idle: Duration) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let options = Options {
@@ -240,7 +197,7 @@ mod tests {
         let thread = threads[0].handle();
         let notifier = Arc::new(NotifierSupervisor::new(crate::broker::single(), counters.clone(), move || {
             let (outbox, pusher, counters) = (outbox.clone(), pusher.clone(), counters.clone());
-            let make = move |_: &mut actix::Context<Notifier>| {
+            let make = move |_: &mut Context<Notifier>| {
                 Notifier::new(outbox, pusher, Arc::new(|_| false), Settings::default(), counters)
             };
             <Notifier as actix::Actor>::start_in_arbiter(&thread, make)
@@ -249,6 +206,19 @@ mod tests {
         let handles = Threads::default();
         threads.iter().for_each(|thread| handles.add(thread.handle()));
         Bench { registry: Registry::new(parts, handles), connections, room: room.id, _folder: folder }
+    }
+
+    /// Makes the actor that handles it panic.
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Panic(#[expect(dead_code, reason = "it is dropped with the message")] InFlightGuard);
+
+    impl Handler<Panic> for Room {
+        type Result = ();
+
+        fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
+            panic!("a room fails on purpose");
+        }
     }
 
     type Answer = oneshot::Receiver<Result<Stored, Problem>>;
@@ -264,11 +234,11 @@ mod tests {
         let (out, body) = OutQueue::new(1 << 20, Arc::default());
         let connection = Arc::new(Connection::chatroom(chatter.into(), None, bench.room, false, out));
         drop(bench.connections.add(connection.clone()));
-        assert!(connection.joined(Head::default(), None), "there is nothing to read in a new room");
+        assert!(connection.joined(Head::default(), None), "a new room has nothing to read");
         (connection, body)
     }
 
-    /// How many chats a socket was sent, once it has so many or time is up.
+    /// How many chats a socket was sent, once there are `wanted` of them or ten seconds have passed.
     async fn chats_sent(body: &mut OutBody, wanted: usize) -> usize {
         use futures_util::StreamExt;
         let mut chats = 0;
@@ -281,15 +251,15 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn no_chat_is_lost_while_rooms_retire_and_start_all_the_time() {
+    async fn no_chat_is_lost_while_rooms_keep_retiring_and_starting() {
         let bench = bench(Duration::from_millis(1)).await;
-        let (_link, mut body) = socket(&bench, 2);
+        let (_connection, mut body) = socket(&bench, 2);
         let mut starts = 0;
         for n in 0..300 {
             starts += usize::from(bench.registry.count() == 0);
             let answer = post(&bench, &format!("chat {n}")).unwrap();
             assert!(matches!(answer.await, Ok(Ok(Stored::New { chat, .. })) if chat.seq.get() == n + 1));
-            // Around the moment at which the idle room looks whether it may go.
+            // Around the tick at which the idle room retires.
             tokio::time::sleep(Duration::from_micros(u64::try_from(n * 37 % 2_500).unwrap())).await;
         }
         assert!(starts > 10, "the room hardly ever retired: {starts}");
@@ -297,13 +267,14 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_panic_costs_a_room_its_requests_in_flight_and_nothing_else() {
+    async fn a_panicking_room_loses_nothing_but_the_answers_in_flight() {
         let bench = bench(Duration::from_secs(60)).await;
-        let (_link, mut body) = socket(&bench, 2);
+        let (_connection, mut body) = socket(&bench, 2);
         post(&bench, "before").unwrap().await.unwrap().unwrap();
         let in_flight = post(&bench, "in flight").unwrap();
-        bench.registry.send(bench.room, Command::Panic).unwrap();
-        // Whether it was stored is not known to who asked; the sockets learn it all the same.
+        let fail = |entry: &Entry| entry.room.try_send(Panic(entry.in_flight.enter()));
+        fail(&bench.registry.rooms.get(&bench.room).unwrap()).unwrap();
+        // The answer may be lost although the chat was stored; the sockets get the chat in that case.
         let _ = in_flight.await;
         let until = Instant::now() + Duration::from_secs(10);
         let after = loop {
@@ -312,7 +283,7 @@ mod tests {
             {
                 break chat;
             }
-            assert!(Instant::now() < until, "the room does not come back");
+            assert!(Instant::now() < until, "the room was not started again");
         };
         let stored = usize::try_from(after.seq.get()).unwrap();
         assert_eq!(chats_sent(&mut body, stored).await, stored, "each chat that is stored is delivered once");

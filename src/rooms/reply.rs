@@ -1,4 +1,4 @@
-//! What a room answers: outcomes and refusals, to a waiting REST handler or into a socket's out-queue.
+//! A room's answers: outcomes and refusals, to a waiting REST handler or into a connection's out-queue.
 
 use super::command::{Command, Mutate, Post, Reply};
 use crate::connections::connection::ReplyTo;
@@ -6,22 +6,30 @@ use crate::problem::{Code, Problem};
 use crate::store::StoreError;
 use crate::store::writer::{Refusal, Stored};
 
+/// Refuses a command, if it has a reply.
 pub(super) fn refuse(command: Command, problem: &Problem) {
     match command {
         Command::Post(Post { reply, .. }) | Command::Mutate(Mutate { reply, .. }) => {
-            answer(reply, Err(problem.clone()))
+            answer(reply, Err(problem.clone()));
         }
-        Command::Delete { reply, .. } => drop(reply.send(Err(problem.clone()))),
-        Command::Watermark { asker: Some(asker), .. } | Command::Typing { asker, .. } => asker.refuse(problem),
-        Command::Watermark { asker: None, .. } | Command::Deleted | Command::CatchUp | Command::Relayed(_) => {}
-        #[cfg(test)]
-        Command::Panic => {}
+        Command::Delete { reply, .. } => {
+            // A handler whose client has gone away no longer waits.
+            let _ = reply.send(Err(problem.clone()));
+        }
+        Command::Watermark { reply_to: Some(reply_to), .. } | Command::Typing { reply_to, .. } => {
+            reply_to.refuse(problem);
+        }
+        Command::Watermark { reply_to: None, .. } | Command::Deleted | Command::CatchUp | Command::Relayed(_) => {}
     }
 }
 
+/// Answers a post or a mutation.
 pub(super) fn answer(reply: Reply, outcome: Result<Stored, Problem>) {
     match (reply, outcome) {
-        (Reply::Rest(reply), outcome) => drop(reply.send(outcome)),
+        (Reply::Rest(reply), outcome) => {
+            // A handler whose client has gone away no longer waits.
+            let _ = reply.send(outcome);
+        }
         (Reply::Chatroom(connection, _), Ok(Stored::Again(chat))) => connection.again(&chat),
         (Reply::Chatroom(..), Ok(_)) => {}
         (Reply::Chatroom(connection, client_id), Err(problem)) => connection.refuse(&problem, client_id.as_deref()),
@@ -29,14 +37,16 @@ pub(super) fn answer(reply: Reply, outcome: Result<Stored, Problem>) {
             Reply::Device(ReplyTo { connection, reference }),
             Ok(Stored::New { chat, .. } | Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat)),
         ) => connection.ack(reference, &chat),
-        (Reply::Device(asker), Err(problem)) => asker.refuse(&problem),
+        (Reply::Device(reply_to), Err(problem)) => reply_to.refuse(&problem),
     }
 }
 
+/// The refusal of a room whose mailbox or whose commands in flight are at their bound, or of a full writer queue.
 pub(super) fn busy() -> Problem {
-    Problem::new(Code::Busy, "Too much is waiting to be stored; this was not. Try again, with the same client_id.")
+    Problem::new(Code::Busy, "Too many commands are waiting; nothing was stored. Try again with the same client_id.")
 }
 
+/// The problem for a refusal of the store's writer.
 pub(super) fn problem_of(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::NoRoom => Problem::not_found("chatroom"),
@@ -46,20 +56,23 @@ pub(super) fn problem_of(refusal: Refusal) -> Problem {
         ),
         Refusal::ClientIdConflict => Problem::new(
             Code::ClientIdConflict,
-            "You have used this client_id for another content or room; make a new one for a new chat.",
+            "This client_id was used for a chat with another content or room; use a new one for each chat.",
         ),
         Refusal::NoChat => Problem::not_found("chat"),
         Refusal::NotSender => Problem::new(Code::NotYours, "Only the sender of a chat can edit or delete it."),
         Refusal::Unavailable => Problem::unavailable(),
-        Refusal::Failed => Problem::new(Code::Internal, "The chat could not be stored; the operator's log says why."),
+        Refusal::Failed => {
+            Problem::new(Code::Internal, "The chat could not be stored; the server's log has the cause.")
+        }
     }
 }
 
+/// The problem for a room that could not be deleted.
 pub(super) fn problem_of_store(error: &StoreError) -> Problem {
     match error {
         StoreError::Unavailable(_) => Problem::unavailable(),
         StoreError::Failed(_) => {
-            Problem::new(Code::Internal, "The room could not be deleted; the operator's log says why.")
+            Problem::new(Code::Internal, "The room could not be deleted; the server's log has the cause.")
         }
     }
 }

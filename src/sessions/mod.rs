@@ -165,7 +165,7 @@ impl Session {
             let _ = self
                 .parts
                 .registry
-                .send(chatroom_id, Command::Watermark { chatter_id, steps: [Some(step), None], asker: None });
+                .send(chatroom_id, Command::Watermark { chatter_id, steps: [Some(step), None], reply_to: None });
         }
         if self.connection.out.prove() {
             Self::prove_soon(ctx);

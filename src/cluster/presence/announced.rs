@@ -1,4 +1,4 @@
-//! What was told of whom, and what of that may be wrong elsewhere. Pure.
+//! The presence that was announced, what has to be announced next, and what may have to be announced again. Pure.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -7,104 +7,140 @@ use tokio::time::Instant;
 
 use crate::domain::ChatterId;
 
-/// Who is back by then was never gone.
-const GONE_AFTER: Duration = Duration::from_secs(2);
-/// How long somebody is waited for who would say whether they are connected elsewhere, and how often they are asked.
+/// A chatter who reconnects within this time was never offline.
+const OFFLINE_AFTER: Duration = Duration::from_secs(2);
+/// How long a departure waits for a directory that does not answer, and how often the directory is asked.
 const PATIENCE: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_millis(500);
-/// Those of whom is remembered that they may have to be told of again; of more it is left to the next news of them.
-const DOUBTFUL_MAX: usize = 65_536;
-/// What was told last, for other instances that did not hear it.
-const LATELY_MAX: usize = 10_000;
-/// Several of them may say so at once.
+/// The most chatters that are kept as uncertain. The presence of further ones is corrected by their next change.
+const UNCERTAIN_MAX: usize = 65_536;
+/// The most announcements that are kept for other instances which may not have received them.
+const RECENT_MAX: usize = 10_000;
+/// Several instances may ask for a repetition at once.
 const GATHER: Duration = Duration::from_millis(500);
 
-/// See the module.
-#[derive(Default)]
-pub(super) struct Announced {
-    /// Those whom others were told to be online.
-    online: HashSet<ChatterId>,
-    came: HashSet<ChatterId>,
-    /// Those of whom others know nothing any more, whatever they were told.
-    untold: HashSet<ChatterId>,
-    /// Those who have no socket here any more and have not been told of.
-    leaving: HashMap<ChatterId, Leaving>,
-    /// Those who may have to be told of again, and whether others could not hear of them at all.
-    doubtful: HashMap<ChatterId, bool>,
-    doubt_at: Option<Instant>,
-    /// Of whom others were told, and when.
-    lately: VecDeque<(Instant, ChatterId)>,
+/// What happened to a chatter's sockets on this instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The first socket was opened; the chatter was connected nowhere.
+    Connected,
+    /// The first socket was opened here; the chatter was connected elsewhere, where that was announced.
+    ConnectedToo,
+    /// The last socket was closed.
+    Disconnected,
 }
 
-/// Somebody who has no socket here any more.
+/// A presence as watchers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Online,
+    Offline,
+}
+
+/// Whether the directory answered where the chatters of an announcement are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    Certain,
+    Uncertain,
+}
+
+/// The instances on which the watchers could receive an announcement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    #[default]
+    Everywhere,
+    /// Only this instance: the broker was away, or the others may not have received the message.
+    OnlyHere,
+}
+
+/// The state of the announcements, by chatter.
+#[derive(Default)]
+pub(super) struct Announced {
+    /// Announced as online.
+    online: HashSet<ChatterId>,
+    /// Connected, and not announced yet.
+    arrived: HashSet<ChatterId>,
+    /// The announcement no longer counts for the watchers.
+    forgotten: HashSet<ChatterId>,
+    /// Without a socket here any more, which was not announced yet.
+    leaving: HashMap<ChatterId, Leaving>,
+    /// May have to be announced again, with the reach of what was announced.
+    uncertain: HashMap<ChatterId, Reach>,
+    /// When the uncertain ones are looked up next.
+    recheck_at: Option<Instant>,
+    /// The latest announcements.
+    recent: VecDeque<(Instant, ChatterId)>,
+}
+
+/// A chatter who has no socket here any more.
 struct Leaving {
-    /// When that is told.
+    /// When that is announced.
     due: Instant,
-    /// Until when it may be put off.
+    /// Until when the announcement may be postponed.
     patience: Instant,
 }
 
-/// What has to be told now.
+/// What has to be announced now.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct News {
-    pub came: Vec<ChatterId>,
-    pub gone: Vec<ChatterId>,
-    /// Whether it is time to look at those in doubt.
-    pub doubt: bool,
+pub(super) struct Changes {
+    pub arrived: Vec<ChatterId>,
+    pub left: Vec<ChatterId>,
+    /// It is time to look up the uncertain ones.
+    pub is_recheck_due: bool,
 }
 
 impl Announced {
-    /// Others know nothing of these any more.
-    pub fn forget(&mut self, untold: &HashSet<ChatterId>) {
-        for id in untold {
+    /// The announcements of these chatters no longer count for their watchers.
+    pub fn forget(&mut self, chatters: &HashSet<ChatterId>) {
+        for id in chatters {
             self.online.remove(id);
-            self.untold.insert(*id);
+            self.forgotten.insert(*id);
         }
     }
 
-    /// Somebody came or went; `joined`: they were connected elsewhere when they came, so others know already.
-    pub fn changed(&mut self, id: ChatterId, is_here: bool, joined: bool) {
-        let untold = self.untold.remove(&id);
-        if !is_here {
-            self.came.remove(&id);
+    /// Takes a change of a chatter's sockets.
+    pub fn changed(&mut self, id: ChatterId, change: Change) {
+        let was_forgotten = self.forgotten.remove(&id);
+        if change == Change::Disconnected {
+            self.arrived.remove(&id);
             self.leaving.entry(id).or_insert_with(|| {
-                let due = Instant::now() + GONE_AFTER;
+                let due = Instant::now() + OFFLINE_AFTER;
                 Leaving { due, patience: due + PATIENCE }
             });
             return;
         }
         self.leaving.remove(&id);
-        if joined && !untold {
+        if change == Change::ConnectedToo && !was_forgotten {
             self.online.insert(id);
         } else if !self.online.contains(&id) {
-            self.came.insert(id);
+            self.arrived.insert(id);
         }
     }
 
-    /// These came and could not be told of.
-    pub fn came_again(&mut self, chatters: &[ChatterId]) {
-        self.came.extend(chatters);
+    /// These arrived, and could not be announced.
+    pub fn arrived_again(&mut self, chatters: &[ChatterId]) {
+        self.arrived.extend(chatters);
     }
 
-    /// Who has come, and who has been gone for long enough.
-    pub fn news(&mut self, now: Instant) -> News {
-        let gone = self.leaving.iter().filter(|(_, leaving)| leaving.due <= now).map(|(id, _)| *id).collect();
-        let came = self.came.drain().collect();
-        News { came, gone, doubt: self.doubt_at.is_some_and(|at| at <= now) }
+    /// Takes the arrivals, and gives the departures that are due.
+    pub fn take_changes(&mut self, now: Instant) -> Changes {
+        let left = self.leaving.iter().filter(|(_, leaving)| leaving.due <= now).map(|(id, _)| *id).collect();
+        let arrived = self.arrived.drain().collect();
+        Changes { arrived, left, is_recheck_due: self.recheck_at.is_some_and(|at| at <= now) }
     }
 
-    /// When there is something to be told without anybody coming.
+    /// When something is due even if no chatter connects or disconnects.
     pub fn next_at(&self) -> Option<Instant> {
-        let came = (!self.came.is_empty()).then(Instant::now);
-        self.leaving.values().map(|leaving| leaving.due).chain(self.doubt_at).chain(came).min()
+        let arrived = (!self.arrived.is_empty()).then(Instant::now);
+        self.leaving.values().map(|leaving| leaving.due).chain(self.recheck_at).chain(arrived).min()
     }
 
-    /// Puts these off, as it is not known whether they are connected elsewhere; false if one of them has to be told of now.
-    pub fn put_off(&mut self, gone: &[ChatterId], now: Instant) -> bool {
-        if gone.iter().any(|id| self.leaving.get(id).is_some_and(|leaving| leaving.patience <= now)) {
+    /// Postpones these departures, as the directory does not answer. False if one of them is out of patience.
+    pub fn postpone(&mut self, left: &[ChatterId], now: Instant) -> bool {
+        if left.iter().any(|id| self.leaving.get(id).is_some_and(|leaving| leaving.patience <= now)) {
             return false;
         }
-        for id in gone {
+        for id in left {
             if let Some(leaving) = self.leaving.get_mut(id) {
                 leaving.due = now + ASK_EVERY;
             }
@@ -112,79 +148,81 @@ impl Announced {
         true
     }
 
-    /// Those who left and have not been told of; they need not be any more.
+    /// Takes the departures that were not announced yet.
     pub fn take_leaving(&mut self) -> Vec<ChatterId> {
         self.leaving.drain().map(|(id, _)| id).collect()
     }
 
-    /// Those of these whom others were told to be online.
-    pub fn told(&self, of: &[ChatterId]) -> HashSet<ChatterId> {
-        of.iter().filter(|id| self.online.contains(id)).copied().collect()
+    /// Those of these chatters who were announced as online.
+    pub fn online_among(&self, chatters: &[ChatterId]) -> HashSet<ChatterId> {
+        chatters.iter().filter(|id| self.online.contains(id)).copied().collect()
     }
 
-    pub fn told_online(&mut self, chatters: &[ChatterId], unheard: bool) {
+    /// These were announced as online.
+    pub fn announced_online(&mut self, chatters: &[ChatterId], reach: Reach) {
         self.online.extend(chatters);
-        self.note(chatters);
-        if unheard {
-            self.doubt(chatters, true);
+        self.keep(chatters);
+        if reach == Reach::OnlyHere {
+            self.mark_uncertain(chatters, reach);
         }
     }
 
-    /// `certain`: whether they are connected elsewhere was known.
-    pub fn told_gone(&mut self, chatters: &[ChatterId], certain: bool, unheard: bool) {
+    /// The departures of these were announced, or found not to need an announcement.
+    pub fn announced_left(&mut self, chatters: &[ChatterId], certainty: Certainty, reach: Reach) {
         for id in chatters {
             self.online.remove(id);
             self.leaving.remove(id);
         }
-        self.note(chatters);
-        if unheard || !certain {
-            self.doubt(chatters, unheard);
+        self.keep(chatters);
+        if reach == Reach::OnlyHere || certainty == Certainty::Uncertain {
+            self.mark_uncertain(chatters, reach);
         }
     }
 
-    fn note(&mut self, chatters: &[ChatterId]) {
+    fn keep(&mut self, chatters: &[ChatterId]) {
         let now = Instant::now();
-        self.lately.extend(chatters.iter().map(|id| (now, *id)));
-        let over = self.lately.len().saturating_sub(LATELY_MAX);
-        self.lately.drain(..over);
+        self.recent.extend(chatters.iter().map(|id| (now, *id)));
+        let over = self.recent.len().saturating_sub(RECENT_MAX);
+        self.recent.drain(..over);
     }
 
-    /// Some others heard nothing of what was told within this time.
-    pub fn was_unheard(&mut self, within: Duration) {
-        let lately = self.lately.iter().filter(|(at, _)| at.elapsed() <= within);
-        let lately: Vec<ChatterId> = lately.map(|(_, id)| *id).collect();
-        if !lately.is_empty() {
-            self.doubt_at = self.doubt_at.or_else(|| Some(Instant::now() + GATHER));
-            self.doubt(&lately, true);
+    /// Other instances may not have received the announcements of the last `within`.
+    pub fn may_be_lost(&mut self, within: Duration) {
+        let recent = self.recent.iter().filter(|(at, _)| at.elapsed() <= within);
+        let recent: Vec<ChatterId> = recent.map(|(_, id)| *id).collect();
+        if !recent.is_empty() {
+            self.recheck_at = self.recheck_at.or_else(|| Some(Instant::now() + GATHER));
+            self.mark_uncertain(&recent, Reach::OnlyHere);
         }
     }
 
-    fn doubt(&mut self, chatters: &[ChatterId], unheard: bool) {
+    fn mark_uncertain(&mut self, chatters: &[ChatterId], reach: Reach) {
         for id in chatters {
-            if self.doubtful.len() < DOUBTFUL_MAX || self.doubtful.contains_key(id) {
-                *self.doubtful.entry(*id).or_default() |= unheard;
+            if self.uncertain.len() < UNCERTAIN_MAX || self.uncertain.contains_key(id) {
+                let known = self.uncertain.entry(*id).or_default();
+                *known = reach.max(*known);
             }
         }
-        self.doubt_at = self.doubt_at.or_else(|| Some(Instant::now()));
+        self.recheck_at = self.recheck_at.or_else(|| Some(Instant::now()));
     }
 
-    /// Those in doubt, each with whether others could not hear of them.
-    pub fn doubtful(&self) -> Vec<(ChatterId, bool)> {
-        self.doubtful.iter().map(|(id, unheard)| (*id, *unheard)).collect()
+    /// The uncertain chatters, each with the reach of the announcement.
+    pub fn uncertain(&self) -> Vec<(ChatterId, Reach)> {
+        self.uncertain.iter().map(|(id, reach)| (*id, *reach)).collect()
     }
 
-    /// These are settled, unless something was added to their doubt since.
-    pub fn no_longer_doubtful(&mut self, chatters: &[(ChatterId, bool)]) {
-        for (id, unheard) in chatters {
-            if self.doubtful.get(id) == Some(unheard) {
-                self.doubtful.remove(id);
+    /// These are certain now, unless they have become less certain since they were read.
+    pub fn resolved(&mut self, chatters: &[(ChatterId, Reach)]) {
+        for (id, reach) in chatters {
+            if self.uncertain.get(id) == Some(reach) {
+                self.uncertain.remove(id);
             }
         }
     }
 
-    /// When to look again at those who are still in doubt.
-    pub fn doubt_again_at(&mut self, at: Instant) {
-        self.doubt_at = (!self.doubtful.is_empty()).then_some(at);
+    /// Sets when the chatters who are still uncertain are looked up next.
+    pub fn recheck_at(&mut self, at: Instant) {
+        self.recheck_at = (!self.uncertain.is_empty()).then_some(at);
     }
 }
 
@@ -199,74 +237,76 @@ mod tests {
         Instant::now() + Duration::from_millis(ms)
     }
 
-    #[test]
-    fn who_is_back_soon_was_never_gone() {
-        let mut known = Announced::default();
-        known.changed(ANN, true, false);
-        assert_eq!(known.news(after(0)).came, [ANN]);
-        known.told_online(&[ANN], false);
-        known.changed(ANN, false, false);
-        assert_eq!(known.news(after(1_900)), News::default());
-        known.changed(ANN, true, false);
-        assert_eq!(known.news(after(2_100)), News::default());
-        known.changed(ANN, false, false);
-        assert_eq!(known.news(after(2_100)).gone, [ANN]);
+    fn sorted(announced: &Announced) -> Vec<(ChatterId, Reach)> {
+        let mut uncertain = announced.uncertain();
+        uncertain.sort_unstable();
+        uncertain
     }
 
     #[test]
-    fn who_was_elsewhere_when_they_came_is_no_news_unless_nobody_knows_of_them() {
-        let mut known = Announced::default();
-        known.changed(ANN, true, true);
-        assert_eq!(known.news(after(0)), News::default());
-        assert!(known.told(&[ANN, BOB]).contains(&ANN));
-        known.forget(&HashSet::from([ANN]));
-        known.changed(ANN, true, true);
-        assert_eq!(known.news(after(0)).came, [ANN]);
-        assert!(known.told(&[ANN]).is_empty());
+    fn a_chatter_who_reconnects_within_two_seconds_was_never_offline() {
+        let mut announced = Announced::default();
+        announced.changed(ANN, Change::Connected);
+        assert_eq!(announced.take_changes(after(0)).arrived, [ANN]);
+        announced.announced_online(&[ANN], Reach::Everywhere);
+        announced.changed(ANN, Change::Disconnected);
+        assert_eq!(announced.take_changes(after(1_900)), Changes::default());
+        announced.changed(ANN, Change::Connected);
+        assert_eq!(announced.take_changes(after(2_100)), Changes::default());
+        announced.changed(ANN, Change::Disconnected);
+        assert_eq!(announced.take_changes(after(2_100)).left, [ANN]);
     }
 
     #[test]
-    fn who_went_is_put_off_for_a_while_where_nobody_knows() {
-        let mut known = Announced::default();
-        known.changed(ANN, false, false);
-        assert!(known.put_off(&[ANN], after(2_100)));
-        assert_eq!(known.news(after(2_200)), News::default());
-        assert_eq!(known.news(after(3_000)).gone, [ANN]);
-        assert!(!known.put_off(&[ANN], after(12_100)), "not for ever");
+    fn a_second_instance_announces_a_chatter_only_if_the_announcement_was_forgotten() {
+        let mut announced = Announced::default();
+        announced.changed(ANN, Change::ConnectedToo);
+        assert_eq!(announced.take_changes(after(0)), Changes::default());
+        assert!(announced.online_among(&[ANN, BOB]).contains(&ANN));
+        announced.forget(&HashSet::from([ANN]));
+        announced.changed(ANN, Change::ConnectedToo);
+        assert_eq!(announced.take_changes(after(0)).arrived, [ANN]);
+        assert!(announced.online_among(&[ANN]).is_empty());
     }
 
     #[test]
-    fn what_was_told_in_the_dark_is_doubted_until_it_is_settled() {
-        let mut known = Announced::default();
-        known.told_gone(&[ANN], true, false);
-        assert!(!known.news(after(0)).doubt, "certain and heard");
-        known.told_gone(&[ANN], false, false);
-        known.told_online(&[ANN, BOB], true);
-        assert!(known.news(after(0)).doubt);
-        let mut doubtful = known.doubtful();
-        doubtful.sort_unstable();
-        assert_eq!(doubtful, [(ANN, true), (BOB, true)]);
-        known.no_longer_doubtful(&[(ANN, false)]);
-        assert_eq!(known.doubtful().len(), 2, "settled as what it was before");
-        known.no_longer_doubtful(&[(ANN, true), (BOB, true)]);
-        known.doubt_again_at(after(0));
-        assert_eq!(known.next_at(), None);
+    fn a_departure_waits_ten_seconds_for_a_silent_directory() {
+        let mut announced = Announced::default();
+        announced.changed(ANN, Change::Disconnected);
+        assert!(announced.postpone(&[ANN], after(2_100)));
+        assert_eq!(announced.take_changes(after(2_200)), Changes::default());
+        assert_eq!(announced.take_changes(after(3_000)).left, [ANN]);
+        assert!(!announced.postpone(&[ANN], after(12_100)), "its patience has ended");
     }
 
     #[test]
-    fn what_others_have_not_heard_is_doubted_as_far_back_as_they_say_and_as_it_is_kept() {
-        let mut known = Announced::default();
-        known.was_unheard(Duration::from_secs(60));
-        assert_eq!(known.next_at(), None, "nothing was told");
-        known.told_online(&[ANN], false);
-        known.told_gone(&[BOB], true, false);
-        known.was_unheard(Duration::ZERO);
-        assert_eq!(known.next_at(), None, "nothing so lately");
-        known.was_unheard(Duration::from_secs(60));
-        let mut doubtful = known.doubtful();
-        doubtful.sort_unstable();
-        assert_eq!(doubtful, [(ANN, true), (BOB, true)]);
-        known.told_online(&vec![ChatterId::new(3); 2 * LATELY_MAX], false);
-        assert_eq!(known.lately.len(), LATELY_MAX);
+    fn an_announcement_during_an_outage_is_uncertain_until_it_is_resolved() {
+        let mut announced = Announced::default();
+        announced.announced_left(&[ANN], Certainty::Certain, Reach::Everywhere);
+        assert!(!announced.take_changes(after(0)).is_recheck_due, "certain and received");
+        announced.announced_left(&[ANN], Certainty::Uncertain, Reach::Everywhere);
+        announced.announced_online(&[ANN, BOB], Reach::OnlyHere);
+        assert!(announced.take_changes(after(0)).is_recheck_due);
+        assert_eq!(sorted(&announced), [(ANN, Reach::OnlyHere), (BOB, Reach::OnlyHere)]);
+        announced.resolved(&[(ANN, Reach::Everywhere)]);
+        assert_eq!(announced.uncertain().len(), 2, "resolved as what it was before");
+        announced.resolved(&[(ANN, Reach::OnlyHere), (BOB, Reach::OnlyHere)]);
+        announced.recheck_at(after(0));
+        assert_eq!(announced.next_at(), None);
+    }
+
+    #[test]
+    fn lost_announcements_are_uncertain_as_far_back_as_asked_for_and_kept() {
+        let mut announced = Announced::default();
+        announced.may_be_lost(Duration::from_secs(60));
+        assert_eq!(announced.next_at(), None, "nothing was announced");
+        announced.announced_online(&[ANN], Reach::Everywhere);
+        announced.announced_left(&[BOB], Certainty::Certain, Reach::Everywhere);
+        announced.may_be_lost(Duration::ZERO);
+        assert_eq!(announced.next_at(), None, "nothing was announced that lately");
+        announced.may_be_lost(Duration::from_secs(60));
+        assert_eq!(sorted(&announced), [(ANN, Reach::OnlyHere), (BOB, Reach::OnlyHere)]);
+        announced.announced_online(&vec![ChatterId::new(3); 2 * RECENT_MAX], Reach::Everywhere);
+        assert_eq!(announced.recent.len(), RECENT_MAX);
     }
 }

@@ -22,7 +22,7 @@ use crate::limits::Sender;
 use crate::problem::{Code, Problem};
 use crate::protocol::device::client::{Body, ClientFrame, Unreadable};
 use crate::protocol::device::server::ServerFrame;
-use crate::rooms::command::{Command, Reply};
+use crate::rooms::command::{Command, Reply, TypingChange};
 use crate::store::writer::{Mutation, WatermarkUpdate};
 use crate::websocket::framing::{Close, text_frame};
 use crate::websocket::out_queue::OutQueue;
@@ -164,8 +164,8 @@ impl Session {
                 self.receipt(chatroom_id, delivered_seq, read_seq, asker)
             }
             Body::Typing { chatroom_id, typing } => {
-                let asker = asker.clone();
-                self.parts.registry.send(chatroom_id, Command::Typing { typing, asker })
+                let (change, reply_to) = (TypingChange::from_flag(typing), asker.clone());
+                self.parts.registry.send(chatroom_id, Command::Typing { change, reply_to })
             }
             Body::Resume { chatrooms } => {
                 let rooms: Vec<ChatroomId> = chatrooms.iter().map(|(room, _)| *room).collect();
@@ -234,9 +234,9 @@ impl Session {
                 return Err(Problem::invalid(field, "It must be the seq of a chat in this room."));
             }
         }
-        let (chatter_id, asker) = (self.connection.chatter_id, Some(asker.clone()));
+        let (chatter_id, reply_to) = (self.connection.chatter_id, Some(asker.clone()));
         let steps = [delivered.map(WatermarkUpdate::Delivered), read.map(WatermarkUpdate::Read)];
-        self.parts.registry.send(room, Command::Watermark { chatter_id, steps, asker })
+        self.parts.registry.send(room, Command::Watermark { chatter_id, steps, reply_to })
     }
 
     fn count_frame(&self) -> Result<(), Problem> {

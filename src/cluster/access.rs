@@ -1,0 +1,82 @@
+//! Re-checks the tokens of open connections when a chatter's access may have been revoked elsewhere.
+//!
+//! A message of another instance closes no connection by itself: only the database decides.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::connections::registry::ConnectionRegistry;
+use crate::domain::ChatterId;
+use crate::store::{Store, StoreError};
+use crate::websocket::framing::Close;
+
+/// The pause after a check that the database did not answer.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// The most tokens that are checked with one query.
+const TOKENS_AT_ONCE: usize = 500;
+
+/// The connections whose tokens have to be checked, and the task that checks them.
+pub(super) struct AccessCheck {
+    store: Arc<Store>,
+    connections: Arc<ConnectionRegistry>,
+    needs_recheck: Mutex<HashSet<ChatterId>>,
+    added: Notify,
+}
+
+impl AccessCheck {
+    pub(super) fn new(store: Arc<Store>, connections: Arc<ConnectionRegistry>) -> Self {
+        Self { store, connections, needs_recheck: Mutex::default(), added: Notify::new() }
+    }
+
+    /// Has the tokens of this chatter's connections checked soon.
+    pub(super) fn recheck(&self, chatter: ChatterId) {
+        if self.connections.is_connected_here(chatter) {
+            self.needs_recheck.lock().insert(chatter);
+            self.added.notify_one();
+        }
+    }
+
+    /// Has the tokens of all connections checked soon.
+    pub(super) fn recheck_all(&self) {
+        self.needs_recheck.lock().extend(self.connections.chatters());
+        self.added.notify_one();
+    }
+
+    /// Checks for as long as the instance runs.
+    pub(super) async fn run(&self) {
+        loop {
+            self.added.notified().await;
+            let chatters = std::mem::take(&mut *self.needs_recheck.lock());
+            if self.check(&chatters).await.is_err() {
+                self.needs_recheck.lock().extend(chatters);
+                sleep(RETRY_AFTER).await;
+                self.added.notify_one();
+            }
+        }
+    }
+
+    /// Closes the connections of these chatters whose token is no longer valid.
+    async fn check(&self, chatters: &HashSet<ChatterId>) -> Result<(), StoreError> {
+        let mut by_token: HashMap<_, Vec<_>> = HashMap::new();
+        for chatter in chatters {
+            self.connections.for_each(*chatter, |connection| {
+                by_token.entry((*chatter, connection.sign_in_id())).or_default().push(connection.clone());
+            });
+        }
+        let tokens: Vec<_> = by_token.keys().copied().collect();
+        for some in tokens.chunks(TOKENS_AT_ONCE) {
+            for (token, standing) in self.store.standings(some).await? {
+                if standing.is_err() {
+                    let revoked = by_token.remove(&token).unwrap_or_default();
+                    revoked.iter().for_each(|connection| connection.close(Close::TOKEN_REFUSED));
+                }
+            }
+        }
+        Ok(())
+    }
+}
