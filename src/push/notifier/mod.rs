@@ -208,7 +208,7 @@ async fn claim(outbox: Outbox, hurried: Vec<Key>, due_max: usize, lease: Duratio
 
 /// None, or what the database refused.
 async fn settle(outbox: Outbox, settlements: Vec<Settlement>) -> Option<(Vec<Settlement>, String)> {
-    let error = in_time(outbox.settle(&settlements)).await.err()?;
+    let error = in_time(outbox.release(&settlements)).await.err()?;
     Some((settlements, error))
 }
 
