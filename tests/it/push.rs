@@ -340,7 +340,7 @@ async fn a_token_that_was_replaced_meanwhile_is_kept() {
     bench.run("UPDATE devices SET token = 'new'").await;
     let settlement =
         Settlement { lease: owed.lease, ends: true, wait: Duration::ZERO, attempts: 1, dead_tokens: owed.tokens };
-    outbox.settle(&[settlement]).await.expect("settles");
+    outbox.release(&[settlement]).await.expect("settles");
     assert_eq!((bench.tokens().await, bench.rows().await), (vec!["new".to_owned()], 0));
 }
 
@@ -354,7 +354,7 @@ async fn a_chat_that_is_stored_during_a_send_keeps_the_row() {
     bench.chat(2).await;
     let settlement =
         Settlement { lease, ends: true, wait: Duration::from_millis(200), attempts: 1, dead_tokens: vec![] };
-    outbox.settle(std::slice::from_ref(&settlement)).await.expect("settles");
+    outbox.release(std::slice::from_ref(&settlement)).await.expect("settles");
     assert!(outbox.claim_due(1, bench.settings.lease).await.expect("asks").is_empty(), "it waits for the gap");
     let end = Instant::now() + WAIT_MAX;
     let next = loop {
@@ -365,7 +365,7 @@ async fn a_chat_that_is_stored_during_a_send_keeps_the_row() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert_eq!((next.to_seq.get(), next.attempts), (2, 2));
-    outbox.settle(&[settlement]).await.expect("settles");
+    outbox.release(&[settlement]).await.expect("settles");
     assert!(outbox.claim_due(1, bench.settings.lease).await.expect("asks").is_empty(), "a lost lease moves nothing");
     assert_eq!(bench.rows().await, 1);
 }

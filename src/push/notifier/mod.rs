@@ -176,7 +176,7 @@ async fn claim(outbox: Outbox, hinted: Vec<Key>, due_max: usize, lease: Duration
 
 /// Gives the results back with the error where the database refused them.
 async fn write(outbox: Outbox, settlements: Vec<Settlement>) -> Result<(), (Vec<Settlement>, String)> {
-    in_time(outbox.settle(&settlements)).await.map_err(|error| (settlements, error))
+    in_time(outbox.release(&settlements)).await.map_err(|error| (settlements, error))
 }
 
 async fn in_time<T, E: std::fmt::Display>(visit: impl Future<Output = Result<T, E>>) -> Result<T, String> {

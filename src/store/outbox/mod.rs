@@ -149,13 +149,13 @@ impl Outbox {
         Ok(tokens)
     }
 
-    /// Records the results of claimed rows; recording one twice does no harm.
-    pub async fn settle(&self, settlements: &[Settlement]) -> Result<(), StoreError> {
+    /// Releases leases: deletes their rows or makes them due again. Releasing a lease twice does no harm.
+    pub async fn release(&self, settlements: &[Settlement]) -> Result<(), StoreError> {
         if self.backend == DbBackend::Postgres {
             // Row by row without a transaction, so that it cannot deadlock with the writer, which locks in another
             // order.
             for settlement in settlements {
-                self.writes.run(async |db| self.settle_one(db, settlement).await).await?;
+                self.writes.run(async |db| self.release_one(db, settlement).await).await?;
             }
             return Ok(());
         }
@@ -164,14 +164,14 @@ impl Outbox {
             .run(async |db| {
                 let transaction = begin(db).await?;
                 for settlement in settlements {
-                    self.settle_one(&transaction, settlement).await?;
+                    self.release_one(&transaction, settlement).await?;
                 }
                 transaction.commit().await
             })
             .await
     }
 
-    async fn settle_one(&self, on: &impl ConnectionTrait, settlement: &Settlement) -> Result<(), DbErr> {
+    async fn release_one(&self, on: &impl ConnectionTrait, settlement: &Settlement) -> Result<(), DbErr> {
         let Settlement { lease, ends, wait, attempts, dead_tokens } = settlement;
         let Key { chatroom_id, receiver_id } = lease.key;
         for token in dead_tokens {

@@ -81,7 +81,7 @@ pub struct PendingPush {
     pub tokens: Vec<DeviceToken>,
 }
 
-/// The result of a claimed row.
+/// How a lease ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
     /// The claim.

@@ -156,7 +156,7 @@ impl WriterTask {
         let result = self.database.move_watermarks(rows, &mut moved).await;
         for moved in &mut moved {
             let at = rows.binary_search_by_key(&moved.key(), WatermarkRow::key);
-            moved.read = at.is_ok_and(|at| rows[at].moves_read());
+            moved.read = at.is_ok_and(|at| rows[at].updates_read());
         }
         // Also after an error: what an earlier statement moved does not move again in the next try.
         if !moved.is_empty()

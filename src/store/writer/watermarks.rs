@@ -85,7 +85,7 @@ impl WatermarkRow {
     }
 
     /// Whether it may move `read_seq`.
-    pub(super) fn moves_read(&self) -> bool {
+    pub(super) fn updates_read(&self) -> bool {
         self.read > Seq::ZERO || self.sent_at.is_some()
     }
 
