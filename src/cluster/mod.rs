@@ -4,8 +4,6 @@ pub mod presence;
 pub mod receipts;
 
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,11 +15,11 @@ use tokio::time::{sleep, timeout};
 use crate::broker::{BrokerEventHandler, ClusterMessage, EVERY_INSTANCE, State, redis};
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
-use crate::connections::connection::Made;
 use crate::connections::registry::ConnectionRegistry;
 use crate::domain::{ChatroomId, ChatterId, SignInId};
 use crate::rooms::command::Command;
 use crate::rooms::registry::Registry;
+use crate::service::Service;
 use crate::store::change_feed::{Ending, FeedPosition, Poll};
 use crate::store::{Store, StoreError};
 use crate::websocket::framing::{Close, raw_text_frame};
@@ -44,9 +42,6 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// Sockets' tokens that are looked at with one question.
 const TOKENS_AT_ONCE: usize = 500;
 
-/// Makes the frame that tells a chatter of a new room; none if it is gone again.
-pub type TellOfRoom = Box<dyn Fn(ChatterId, ChatroomId) -> Pin<Box<dyn Future<Output = Option<Made>>>> + Send + Sync>;
-
 /// The ears of an instance, and what it does about what they miss.
 pub struct Cluster {
     parts: Parts,
@@ -67,7 +62,7 @@ pub struct Parts {
     pub connections: Arc<ConnectionRegistry>,
     pub receipts: Arc<Receipts>,
     pub presence: Arc<Presence>,
-    pub tell_of_room: TellOfRoom,
+    pub service: Arc<Service>,
     /// How often the database is asked what changed, where that costs little.
     pub look_every: Duration,
 }
@@ -177,28 +172,13 @@ impl Cluster {
         for ending in poll.endings {
             match ending {
                 Ending::Access(chatter) => self.doubt(chatter),
-                Ending::Room(room, pair) => self.room_gone(room, pair),
+                Ending::Room(room, pair) => self.parts.service.chatroom_deleted_elsewhere(room, pair),
             }
         }
         // Last, since it asks the database for each.
-        for made in poll.rooms.iter().filter(|room| room.created) {
-            self.tell_of_room(made.chatroom_id, made.pair).await;
+        for created in poll.rooms.iter().filter(|room| room.created) {
+            self.parts.service.announce_chatroom_here(created.chatroom_id, created.pair).await;
         }
-    }
-
-    async fn tell_of_room(&self, room: ChatroomId, pair: [ChatterId; 2]) {
-        for chatter in pair {
-            let mut wanted = false;
-            self.parts.connections.for_each(chatter, |connection| wanted |= connection.misses_room(room));
-            if wanted && let Some(made) = (self.parts.tell_of_room)(chatter, room).await {
-                self.parts.connections.send_room_created_here(chatter, room, &made);
-            }
-        }
-    }
-
-    fn room_gone(&self, room: ChatroomId, pair: [ChatterId; 2]) {
-        self.parts.connections.close_room_here(room, pair);
-        self.parts.registry.send_if_running(room, Command::Deleted);
     }
 
     /// What has ended may have been forgotten again before this look.
@@ -222,7 +202,7 @@ impl Cluster {
             let made = std::mem::take(&mut *self.made.lock());
             for (room, pair) in made {
                 // Without an answer, the next look sees the room.
-                self.tell_of_room(room, pair).await;
+                self.parts.service.announce_chatroom_here(room, pair).await;
             }
             let doubtful = std::mem::take(&mut *self.doubtful.lock());
             if self.check_tokens(&doubtful).await.is_err() {
@@ -280,7 +260,9 @@ impl BrokerEventHandler for Cluster {
                 self.asked.notify_one();
             }
             ClusterMessage::AccessEnded { chatter_id } => self.doubt(chatter_id),
-            ClusterMessage::RoomDeleted { chatroom_id, chatters } => self.room_gone(chatroom_id, chatters),
+            ClusterMessage::RoomDeleted { chatroom_id, chatters } => {
+                self.parts.service.chatroom_deleted_elsewhere(chatroom_id, chatters)
+            }
             ClusterMessage::RepeatRequest { within_s } => self.tell_again(Duration::from_secs(within_s)),
         }
     }

@@ -7,13 +7,14 @@ use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 
 use super::command::Reply;
-use super::reply::{answer, problem_of};
+use super::reply::answer;
 use super::{Room, Stage, publish};
 use crate::broker::{Changes, ClusterMessage, State};
 use crate::delivery::event::{Batch, Event};
 use crate::domain::chat::{ChangeKind as Kind, Chat};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::{ChatterId, Version};
+use crate::problem::Problem;
 use crate::push::notifier::messages::PushHint;
 use crate::store::writer::{Outcome, Refusal, Stored};
 use crate::store::{Store, StoreError};
@@ -76,7 +77,7 @@ impl Room {
             }
         }
         for (reply, outcome) in answers {
-            answer(reply, outcome.map_err(problem_of));
+            answer(reply, outcome.map_err(Problem::from));
         }
         self.fill_if_needed(ctx);
     }

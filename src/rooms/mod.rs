@@ -29,7 +29,7 @@ use crate::store::writer;
 use crate::store::writer::{Append, OutcomeSink, Submission, WatermarkUpdate};
 use command::{Command, Committed, Mutate, Post, Reply, RoomMessage};
 use outcome_sink::RoomOutcomeSink;
-use reply::{answer, busy, problem_of_store, refuse};
+use reply::{answer, refuse};
 use typing::Typing;
 
 /// A room's mailbox: a burst of every pipelining client in it, before the first is looked at.
@@ -97,7 +97,7 @@ impl Room {
     fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
         match &mut self.stage {
             Stage::Loading(stashed) if stashed.len() < ROOM_MAILBOX => stashed.push(command),
-            Stage::Loading(_) => refuse(command, &busy()),
+            Stage::Loading(_) => refuse(command, &Problem::busy()),
             Stage::Gone(problem) => {
                 refuse(command, problem);
                 self.retire(ctx);
@@ -166,7 +166,7 @@ impl Room {
 
     fn submit(&mut self, command: writer::Command, reply: Reply, ctx: &mut Context<Self>) {
         if self.waiting.len() >= ROOM_IN_FLIGHT {
-            return answer(reply, Err(busy()));
+            return answer(reply, Err(Problem::busy()));
         }
         self.busy_at = Some(Instant::now());
         let home = self.home.get_or_insert_with(|| {
@@ -176,7 +176,7 @@ impl Room {
         self.next_ticket += 1;
         match self.parts.store.writer().submit(Submission { ticket, command, sink: home.clone() }) {
             Ok(()) => drop(self.waiting.insert(ticket, reply)),
-            Err(writer::Full) => answer(reply, Err(busy())),
+            Err(full) => answer(reply, Err(full.into())),
         }
     }
 
@@ -200,7 +200,7 @@ impl Room {
                     Ok(())
                 }
                 Ok(false) => Err(Problem::not_found("chatroom")),
-                Err(error) => Err(problem_of_store(&error)),
+                Err(error) => Err(error.into()),
             };
             let _ = reply.send(answer);
         }));

@@ -18,7 +18,7 @@ use super::command::{Command, RoomMessage};
 use crate::connections::registry::ConnectionRegistry;
 use crate::delivery::order::Head;
 use crate::domain::ChatroomId;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::store::Store;
 
@@ -109,7 +109,7 @@ impl Registry {
         let command = match self.rooms.get(&id) {
             Some(entry) => match entry.send(command) {
                 Ok(()) => return Ok(()),
-                Err(SendError::Full(_)) => return Err(busy()),
+                Err(SendError::Full(_)) => return Err(Problem::busy()),
                 Err(SendError::Closed(asked)) => asked.command,
             },
             None => command,
@@ -117,19 +117,19 @@ impl Registry {
         match self.rooms.entry(id) {
             MapEntry::Occupied(mut entry) => {
                 let Err(refused) = entry.get().send(command) else { return Ok(()) };
-                let SendError::Closed(asked) = refused else { return Err(busy()) };
+                let SendError::Closed(asked) = refused else { return Err(Problem::busy()) };
                 // The actor is gone without having retired: it panicked. A new one takes over where it was.
                 let fresh = self.start(id, entry.get().delivered.clone());
                 tracing::error!(chatroom_id = id.get(), "a room actor had failed and was started anew");
                 let told = fresh.send(asked.command);
                 entry.insert(fresh);
-                told.map_err(|_| busy())
+                told.map_err(|_| Problem::busy())
             }
             MapEntry::Vacant(entry) => {
                 let fresh = self.start(id, Delivered::default());
                 let told = fresh.send(command);
                 entry.insert(fresh);
-                told.map_err(|_| busy())
+                told.map_err(|_| Problem::busy())
             }
         }
     }
@@ -175,10 +175,6 @@ impl Entry {
     fn send(&self, command: Command) -> Result<(), SendError<RoomMessage>> {
         self.room.try_send(RoomMessage { command, guard: InFlightGuard::new(&self.pending) })
     }
-}
-
-fn busy() -> Problem {
-    Problem::new(Code::Busy, "This room has too much to do; nothing was stored. Try again, with the same client_id.")
 }
 
 #[cfg(test)]

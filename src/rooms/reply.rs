@@ -2,9 +2,8 @@
 
 use super::command::{Command, Mutate, Post, Reply};
 use crate::connections::connection::ReplyTo;
-use crate::problem::{Code, Problem};
-use crate::store::StoreError;
-use crate::store::writer::{Refusal, Stored};
+use crate::problem::Problem;
+use crate::store::writer::Stored;
 
 pub(super) fn refuse(command: Command, problem: &Problem) {
     match command {
@@ -30,36 +29,5 @@ pub(super) fn answer(reply: Reply, outcome: Result<Stored, Problem>) {
             Ok(Stored::New { chat, .. } | Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat)),
         ) => connection.ack(reference, &chat),
         (Reply::Device(asker), Err(problem)) => asker.refuse(&problem),
-    }
-}
-
-pub(super) fn busy() -> Problem {
-    Problem::new(Code::Busy, "Too much is waiting to be stored; this was not. Try again, with the same client_id.")
-}
-
-pub(super) fn problem_of(refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::NoRoom => Problem::not_found("chatroom"),
-        Refusal::Closed => Problem::new(
-            Code::ReceiverDeleted,
-            "The other person has deleted their account; the history stays readable.",
-        ),
-        Refusal::ClientIdConflict => Problem::new(
-            Code::ClientIdConflict,
-            "You have used this client_id for another content or room; make a new one for a new chat.",
-        ),
-        Refusal::NoChat => Problem::not_found("chat"),
-        Refusal::NotSender => Problem::new(Code::NotYours, "Only the sender of a chat can edit or delete it."),
-        Refusal::Unavailable => Problem::unavailable(),
-        Refusal::Failed => Problem::new(Code::Internal, "The chat could not be stored; the operator's log says why."),
-    }
-}
-
-pub(super) fn problem_of_store(error: &StoreError) -> Problem {
-    match error {
-        StoreError::Unavailable(_) => Problem::unavailable(),
-        StoreError::Failed(_) => {
-            Problem::new(Code::Internal, "The room could not be deleted; the operator's log says why.")
-        }
     }
 }
