@@ -9,6 +9,8 @@ pub mod http;
 pub mod cluster;
 pub mod sessions;
 
+pub mod service;
+
 pub mod push;
 pub mod rooms;
 
@@ -17,10 +19,12 @@ pub mod connections;
 pub mod delivery;
 pub mod websocket;
 
+pub mod protocol;
+
+pub mod problem;
+
 pub mod auth;
 pub mod limits;
-pub mod problem;
-pub mod protocol;
 
 pub mod store;
 

@@ -46,8 +46,8 @@ fn main() -> ExitCode {
     }
     match Arguments::parse().command {
         Some(Command::Chat(arguments)) => finish(terminal::chat(arguments)),
-        Some(Command::Openapi) => print(app::openapi()),
-        Some(Command::Asyncapi) => print(app::asyncapi()),
+        Some(Command::Openapi) => print(app::OPENAPI_TEXT),
+        Some(Command::Asyncapi) => print(app::ASYNCAPI_TEXT),
         Some(Command::Config) => print(DEFAULTS),
         command => match configured() {
             Err(problem) => fail(&problem, 2),

@@ -12,12 +12,11 @@ use crate::broker;
 use crate::broker::Broker;
 use crate::broker::redis::{RedisBroker, RedisWorker, Settings};
 use crate::cluster;
+use crate::cluster::Cluster;
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
-use crate::cluster::{Cluster, TellOfRoom};
 use crate::config::Config;
 use crate::http::State;
-use crate::http::chatrooms::made;
 use crate::store::change_feed::FeedPosition;
 
 /// Between two attempts to begin.
@@ -30,18 +29,13 @@ pub(super) fn cluster(
     receipts: &Arc<Receipts>,
     presence: &Arc<Presence>,
 ) -> Arc<Cluster> {
-    let of_rooms = state.clone();
-    let tell_of_room: TellOfRoom = Box::new(move |viewer, room| {
-        let state = of_rooms.clone();
-        Box::pin(async move { made(&state, viewer, room).await })
-    });
     Cluster::new(cluster::Parts {
         store: state.store.clone(),
         registry: state.registry.clone(),
         connections: state.connections.clone(),
         receipts: receipts.clone(),
         presence: presence.clone(),
-        tell_of_room,
+        service: state.service.clone(),
         poll_every: Duration::from_millis(config.redis.look_ms),
     })
 }

@@ -26,7 +26,7 @@ use crate::cluster::receipts::Receipts;
 use crate::config::{Config, ConfigError};
 use crate::connections::registry::ConnectionRegistry;
 use crate::http::State;
-pub use crate::http::documents::{asyncapi_text as asyncapi, openapi_text as openapi};
+pub use crate::http::documents::{ASYNCAPI_TEXT, OPENAPI_TEXT};
 use crate::limits::Limits;
 use crate::metrics::{Counts, PushMetrics};
 use crate::problem::Code;
@@ -36,6 +36,7 @@ use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::pusher::Pusher;
 use crate::rooms::host::RoomParts;
 use crate::rooms::registry::{Registry, Threads};
+use crate::service::Service;
 use crate::store::change_feed::FeedPosition;
 use crate::store::{OpenError, Store};
 use tasks::Tasks;
@@ -121,10 +122,13 @@ impl Application {
         let receipts = Receipts::new(store.clone(), connections.clone());
         store.writer().observe_watermarks(receipts.clone());
         let threads = Threads::default();
+        let registry = Registry::new(parts, threads.clone());
+        let service = Service { store: store.clone(), registry: registry.clone(), connections: connections.clone() };
         let state = web::Data::new(State {
             store,
-            registry: Registry::new(parts, threads.clone()),
+            registry,
             connections,
+            service: Arc::new(service),
             limits: Arc::new(Limits::new(&config.limits)),
             passwords: Passwords::new(&config.auth)?,
             tokens: Arc::new(Tokens::new(

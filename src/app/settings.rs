@@ -5,8 +5,9 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::config::{self, Config};
-use crate::http::{Deletion, Rules};
+use crate::http::Rules;
 use crate::push::{fcm, notifier};
+use crate::service::accounts::Deletion;
 use crate::store::Options;
 
 pub(super) fn store(config: &Config) -> Options {

@@ -16,6 +16,7 @@ use crate::broker::{BrokerEventHandler, ClusterMessage, EVERY_INSTANCE};
 use crate::connections::registry::ConnectionRegistry;
 use crate::rooms::command::Command;
 use crate::rooms::registry::Registry;
+use crate::service::Service;
 use crate::store::Store;
 use crate::store::change_feed::FeedPosition;
 use crate::websocket::framing::raw_text_frame;
@@ -24,7 +25,6 @@ use poll::Poller;
 use presence::Presence;
 use receipts::Receipts;
 use room_changes::RoomChanges;
-pub use room_changes::TellOfRoom;
 
 /// Handles the messages of the other instances.
 pub struct Cluster {
@@ -44,7 +44,7 @@ pub struct Parts {
     pub connections: Arc<ConnectionRegistry>,
     pub receipts: Arc<Receipts>,
     pub presence: Arc<Presence>,
-    pub tell_of_room: TellOfRoom,
+    pub service: Arc<Service>,
     /// The pause between two polls of the database that scan few chats.
     pub poll_every: Duration,
 }
@@ -53,9 +53,9 @@ impl Cluster {
     /// Keeps these parts in step, once it runs.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, registry: rooms, connections, receipts, presence, tell_of_room, poll_every } = parts;
+        let Parts { store, registry: rooms, connections, receipts, presence, service, poll_every } = parts;
         let access = Arc::new(AccessCheck::new(store.clone(), connections.clone()));
-        let room_changes = Arc::new(RoomChanges::new(connections.clone(), rooms.clone(), tell_of_room));
+        let room_changes = Arc::new(RoomChanges::new(service));
         let poller = Poller::new(poll::Parts {
             store,
             connections: connections.clone(),

@@ -1,35 +1,25 @@
 //! Rooms that were created or deleted on other instances, brought to the connections and rooms of this one.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::connections::connection::Made;
-use crate::connections::registry::ConnectionRegistry;
 use crate::domain::{ChatroomId, ChatterId};
-use crate::rooms::command::Command;
-use crate::rooms::registry::Registry;
-
-/// Makes the frame that announces a new room to a chatter; none if the room was deleted again.
-pub type TellOfRoom = Box<dyn Fn(ChatterId, ChatroomId) -> Pin<Box<dyn Future<Output = Option<Made>>>> + Send + Sync>;
+use crate::service::Service;
 
 /// Announces new rooms and closes deleted ones.
 pub(super) struct RoomChanges {
-    connections: Arc<ConnectionRegistry>,
-    rooms: Arc<Registry>,
-    tell_of_room: TellOfRoom,
+    service: Arc<Service>,
     /// The rooms that other instances have created, with their participants.
     created: Mutex<HashMap<ChatroomId, [ChatterId; 2]>>,
     added: Notify,
 }
 
 impl RoomChanges {
-    pub(super) fn new(connections: Arc<ConnectionRegistry>, rooms: Arc<Registry>, tell_of_room: TellOfRoom) -> Self {
-        Self { connections, rooms, tell_of_room, created: Mutex::default(), added: Notify::new() }
+    pub(super) fn new(service: Arc<Service>) -> Self {
+        Self { service, created: Mutex::default(), added: Notify::new() }
     }
 
     /// Has a new room announced soon.
@@ -52,18 +42,11 @@ impl RoomChanges {
 
     /// Announces a new room to the device sockets that lack it.
     pub(super) async fn announce(&self, room: ChatroomId, participants: [ChatterId; 2]) {
-        for chatter in participants {
-            let mut is_missed = false;
-            self.connections.for_each(chatter, |connection| is_missed |= connection.misses_room(room));
-            if is_missed && let Some(created) = (self.tell_of_room)(chatter, room).await {
-                self.connections.send_room_created_here(chatter, room, &created);
-            }
-        }
+        self.service.announce_chatroom_here(room, participants).await;
     }
 
     /// Closes a deleted room on this instance.
     pub(super) fn deleted(&self, room: ChatroomId, participants: [ChatterId; 2]) {
-        self.connections.close_room_here(room, participants);
-        self.rooms.send_if_running(room, Command::Deleted);
+        self.service.chatroom_deleted_elsewhere(room, participants);
     }
 }

@@ -1,5 +1,6 @@
 //! Ids and the two counters of a room: whole numbers on the wire and in the database, one type each in between.
 
+#[cfg(test)]
 use std::borrow::Cow;
 use std::fmt;
 use std::num::ParseIntError;
@@ -8,7 +9,9 @@ use std::str::FromStr;
 
 use sea_orm::DeriveValueType;
 use serde::{Deserialize, Serialize};
+#[cfg(test)]
 use utoipa::openapi::{RefOr, Schema};
+#[cfg(test)]
 use utoipa::{PartialSchema, ToSchema};
 
 macro_rules! numbers {
@@ -54,6 +57,7 @@ macro_rules! numbers {
             }
         }
 
+        #[cfg(test)]
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
                 i64::schema()
@@ -61,6 +65,7 @@ macro_rules! numbers {
         }
 
         /// The documents show the number, not the type.
+        #[cfg(test)]
         impl ToSchema for $name {
             fn name() -> Cow<'static, str> {
                 <i64 as ToSchema>::name()

@@ -1,4 +1,5 @@
-//! One log line a request: method, path, status, time; and its refusal is counted. Never the query, headers or bodies: tokens and contents are there.
+//! Logs one line for each request (method, path, status, time) and counts its refusal. The query, headers and bodies
+//! are never logged, since they have tokens and contents.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -25,6 +26,7 @@ pub async fn log(
     let refusal = response.response().error().and_then(|error| error.as_error::<Problem>());
     if let Some((state, problem)) = state.as_ref().zip(refusal) {
         state.refused.add(problem.code as usize);
+        problem.log_cause();
     }
     let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if !upgraded && state.is_some_and(|state| state.draining.load(Ordering::Relaxed)) {

@@ -1,11 +1,11 @@
-//! Sending a chat, and `/api/chats/{id}`: showing, editing, deleting one.
+//! Sending a chat, and `/api/chats/{id}`: showing, editing and deleting one.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::oneshot;
 
 use super::State;
-use super::chatrooms::answered;
 use super::extract::{Json, Viewer, id};
+#[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use crate::domain::Broken;
 use crate::domain::chat::{Chat, ClientId, Content};
@@ -13,31 +13,40 @@ use crate::domain::chatroom::Chatroom;
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{EditChat, PostChat};
 use crate::protocol::rest::{ChatBody, Message};
+#[cfg(test)]
+use crate::protocol::schema::StoredChat;
 use crate::rooms::command::{Command, Mutate, Post, Reply};
+use crate::service::answered;
 use crate::store::writer::{Mutation, Stored};
 
 /// Send a chat
 ///
-/// It is stored when this answers. With a `client_id` it can be sent again as often as need be and is stored once: a
-/// retry answers 200 with that chat as it is now.
-#[utoipa::path(
-    post, path = "/api/chatrooms/{id}/chats", operation_id = "post_chat", tag = "Chats", request_body = PostChat,
-    params(
-        ("id" = i64, Path, description = "The room's id."),
-        (
-            "Idempotency-Key" = Option<String>, Header, example = "a-1",
-            description = "The `client_id` as a header; where both are given they must be the same."
+/// The answer comes after the chat is stored. A chat with a `client_id` is stored once, however often it is sent: a
+/// retry is answered 200 with the chat as it is now.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        post, path = "/api/chatrooms/{id}/chats", operation_id = "post_chat", tag = "Chats", request_body = PostChat,
+        params(
+            ("id" = i64, Path, description = "The room's id."),
+            (
+                "Idempotency-Key" = Option<String>, Header, example = "a-1",
+                description = "The `client_id` as a header; if both are sent, they must be equal."
+            )
+        ),
+        responses(
+            (status = 201, description = "Stored.", body = ChatBody),
+            (
+                status = 200, description = "This `client_id` was stored before; nothing new was stored.",
+                body = StoredChat
+            ),
+            Refusals<{
+                TOKEN
+                    | BODY
+                    | of(&[Code::Invalid, Code::NotFound, Code::ReceiverDeleted, Code::ClientIdConflict])
+                    | of(&[Code::RateLimited, Code::Busy])
+            }>
         )
-    ),
-    responses(
-        (status = 201, description = "Stored.", body = ChatBody),
-        (status = 200, description = "Was stored before under this `client_id`; nothing new was stored.", body = ChatBody),
-        Refusals<{
-            TOKEN
-                | BODY
-                | of(&[Code::Invalid, Code::NotFound, Code::ReceiverDeleted, Code::ClientIdConflict])
-                | of(&[Code::RateLimited, Code::Busy])
-        }>
     )
 )]
 pub async fn post(
@@ -63,7 +72,7 @@ pub async fn post(
     }
 }
 
-/// The sender's name for the chat: in the body, as `Idempotency-Key`, or both the same.
+/// The `client_id`: from the body, from `Idempotency-Key`, or equal in both.
 fn client_id(request: &HttpRequest, body: Option<String>) -> Result<Option<ClientId>, Problem> {
     let header = match request.headers().get("idempotency-key") {
         Some(value) => Some(
@@ -78,17 +87,23 @@ fn client_id(request: &HttpRequest, body: Option<String>) -> Result<Option<Clien
     {
         return Err(Problem::new(
             Code::Malformed,
-            "Idempotency-Key and client_id differ; send one, or the same twice.",
+            "Idempotency-Key and client_id differ; send one of them, or the same value in both.",
         ));
     }
     Ok(body.or(header.map(str::to_owned)).map(ClientId::parse).transpose()?)
 }
 
 /// Show one chat
-#[utoipa::path(
-    get, path = "/api/chats/{id}", operation_id = "show_chat", tag = "Chats",
-    params(("id" = i64, Path, description = "The chat's id.")),
-    responses((status = 200, description = "The chat.", body = ChatBody), Refusals<{ TOKEN | of(&[Code::NotFound]) }>)
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get, path = "/api/chats/{id}", operation_id = "show_chat", tag = "Chats",
+        params(("id" = i64, Path, description = "The chat's id.")),
+        responses(
+            (status = 200, description = "The chat.", body = ChatBody),
+            Refusals<{ TOKEN | of(&[Code::NotFound]) }>
+        )
+    )
 )]
 pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let (chat, _) = chat_of(&state, viewer, &path).await?;
@@ -97,13 +112,19 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
 
 /// Edit a chat
 ///
-/// For its sender only. It keeps its `seq` and takes the room's next `version`. Nobody is pushed an edit.
-#[utoipa::path(
-    put, path = "/api/chats/{id}", operation_id = "edit_chat", tag = "Chats", request_body = EditChat,
-    params(("id" = i64, Path, description = "The chat's id.")),
-    responses(
-        (status = 200, description = "The chat as it is now.", body = ChatBody),
-        Refusals<{ TOKEN | BODY | of(&[Code::Invalid, Code::NotFound, Code::NotYours, Code::RateLimited, Code::Busy]) }>
+/// Only its sender may. The chat keeps its `seq` and gets the room's next `version`. An edit sends no push.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        put, path = "/api/chats/{id}", operation_id = "edit_chat", tag = "Chats", request_body = EditChat,
+        params(("id" = i64, Path, description = "The chat's id.")),
+        responses(
+            (status = 200, description = "The chat after the edit.", body = ChatBody),
+            Refusals<{
+                TOKEN | BODY
+                    | of(&[Code::Invalid, Code::NotFound, Code::NotYours, Code::RateLimited, Code::Busy])
+            }>
+        )
     )
 )]
 pub async fn edit(
@@ -119,13 +140,19 @@ pub async fn edit(
 
 /// Delete a chat
 ///
-/// For its sender only, and for both. A tombstone without content stays, so that devices that were away hear of it.
-#[utoipa::path(
-    delete, path = "/api/chats/{id}", operation_id = "delete_chat", tag = "Chats",
-    params(("id" = i64, Path, description = "The chat's id.")),
-    responses(
-        (status = 200, description = "It is gone.", body = Message, example = json!({"message": "Success Delete Chat"})),
-        Refusals<{ TOKEN | of(&[Code::NotFound, Code::NotYours, Code::RateLimited, Code::Busy]) }>
+/// Only its sender may; the chat is deleted for both. A tombstone without content stays for devices that were offline.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        delete, path = "/api/chats/{id}", operation_id = "delete_chat", tag = "Chats",
+        params(("id" = i64, Path, description = "The chat's id.")),
+        responses(
+            (
+                status = 200, description = "Deleted.",
+                body = Message, example = json!({"message": "Success Delete Chat"})
+            ),
+            Refusals<{ TOKEN | of(&[Code::NotFound, Code::NotYours, Code::RateLimited, Code::Busy]) }>
+        )
     )
 )]
 pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
@@ -147,7 +174,7 @@ async fn mutated(state: &State, viewer: Viewer, path: &str, mutation: Mutation) 
     }
 }
 
-/// A chat that the viewer may see: in a room of theirs, and not deleted.
+/// The chat of this path and its room; not found if it is deleted or the viewer is not in the room.
 async fn chat_of(state: &State, viewer: Viewer, path: &str) -> Result<(Chat, Chatroom), Problem> {
     let found = state.store.chat(id(path, "chat")?).await?;
     let visible = |(chat, room): &(Chat, Chatroom)| room.has(viewer.chatter_id) && chat.delete_time.is_none();

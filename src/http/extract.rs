@@ -1,4 +1,4 @@
-//! What handlers are given of a request: who asks, ids, JSON bodies, the client's address.
+//! The parts of a request that handlers take: the viewer, ids, JSON bodies, the client's address.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,12 +19,12 @@ use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId, SignInId};
 use crate::problem::{Code, Problem};
 
-/// A body has this long to arrive.
+/// The time that a body may take to arrive.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 
-/// Who asks: a token that is valid and whose sign-in and account are still there.
+/// The chatter of the request: its token is valid, and sign-in and account still exist.
 #[derive(Clone, Copy, Debug)]
 pub struct Viewer {
     pub chatter_id: ChatterId,
@@ -33,26 +33,26 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// Checks a token, first by itself, then against the database.
+    /// Checks a token, first its signature and claims, then the database.
     pub async fn of_token(state: &State, token: &str) -> Result<Self, Problem> {
         let viewer = Self::claimed(state, token)?;
         state.store.standing(viewer.chatter_id, viewer.sign_in_id).await??;
         Ok(viewer)
     }
 
-    /// What a token says of itself; whether it still counts is the database's to say.
+    /// Checks only signature and claims of a token; the sign-in may have ended.
     pub fn claimed(state: &State, token: &str) -> Result<Self, Problem> {
         let claims = state.tokens.verify(token)?;
         Ok(Self { chatter_id: claims.chatter_id, sign_in_id: claims.sign_in_id, expires_at: claims.expires_at })
     }
 
-    /// The claims that the token made.
+    /// The claims of the token.
     #[must_use]
     pub fn claims(self) -> Claims {
         Claims { chatter_id: self.chatter_id, sign_in_id: self.sign_in_id, expires_at: self.expires_at }
     }
 
-    /// Whether the viewer may open a socket in this room, now.
+    /// The room, if the viewer may open a socket in it now.
     pub async fn admitted(self, state: &State, chatroom: ChatroomId) -> Result<Chatroom, Problem> {
         let (standing, room) = state.store.admission(self.chatter_id, self.sign_in_id, chatroom).await?;
         standing?;
@@ -85,18 +85,17 @@ pub fn bearer(request: &HttpRequest) -> Result<Option<String>, Problem> {
 
 /// The shared state of the request's app.
 pub fn state_of(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
-    let missing = || Problem::new(Code::Internal, "The server failed; its operator can see why in the log.");
-    request.app_data::<web::Data<State>>().cloned().ok_or_else(missing)
+    request.app_data::<web::Data<State>>().cloned().ok_or_else(Problem::internal)
 }
 
-/// An id in the path: what is no id is nobody's, so it is not found.
+/// An id in the path. A text that is not an id names nothing, so it is not found.
 pub fn id<Id: From<i64>>(text: &str, what: &str) -> Result<Id, Problem> {
     let digits = !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit());
     let id = if digits { text.parse().unwrap_or(0) } else { 0 };
     if id > 0 { Ok(id.into()) } else { Err(Problem::not_found(what)) }
 }
 
-/// A JSON body, bounded in size and time.
+/// A JSON body, limited in size and time.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
@@ -113,7 +112,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
             if !state.connections.takes_chats() {
                 return Err(Problem::new(
                     Code::Draining,
-                    "This instance is shutting down; the next one takes the same request.",
+                    "This instance is shutting down; send the same request again.",
                 ));
             }
             if !json || encoded {
@@ -152,7 +151,7 @@ async fn read(mut payload: Payload, bytes_max: usize) -> Result<BytesMut, Proble
     Ok(body)
 }
 
-/// Says where, and what where that names only keys; the values are not repeated.
+/// Names the place and, where it is missing or doubled, the key; the detail never repeats values.
 fn malformed(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     let detail = if text.starts_with("missing field") || text.starts_with("duplicate field") {
@@ -163,7 +162,7 @@ fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(Code::Malformed, detail)
 }
 
-/// The client's address, for rate limits: the peer's, or what the trusted proxies in front say.
+/// The client's address, for rate limits: the peer's, or the one that the trusted proxies in front have added.
 pub fn address(request: &HttpRequest, proxy_hops: usize) -> IpAddr {
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());

@@ -1,4 +1,4 @@
-//! The probes: is the process alive, can it serve.
+//! The probes: whether the process is alive, and whether it can serve.
 
 use std::sync::atomic::Ordering;
 
@@ -8,26 +8,36 @@ use serde_json::json;
 use super::State;
 use crate::broker::State as Broker;
 
-/// Is the process alive
-#[utoipa::path(
-    get, path = "/healthz", operation_id = "healthz", tag = "Operation", security(()),
-    responses((status = 200, description = "It is.", body = Object, example = json!({"status": "alive"})))
+/// Check that the process is alive
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get, path = "/healthz", operation_id = "healthz", tag = "Operation", security(()),
+        responses(
+            (status = 200, description = "The process is alive.", body = Object, example = json!({"status": "alive"}))
+        )
+    )
 )]
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "alive"}))
 }
 
-/// Can chats be stored and read
-#[utoipa::path(
-    get, path = "/readyz", operation_id = "readyz", tag = "Operation", security(()),
-    responses(
-        (
-            status = 200, description = "They can; `degraded` while Redis is away, with `reasons`: chats of other instances come a second late.",
-            body = Object, example = json!({"status": "ready", "database": "up"})
-        ),
-        (
-            status = 503, description = "They cannot: the database is away, or the instance is shutting down.",
-            body = Object, example = json!({"status": "unavailable", "database": "down"})
+/// Check that chats can be stored and read
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get, path = "/readyz", operation_id = "readyz", tag = "Operation", security(()),
+        responses(
+            (
+                status = 200,
+                description = "Chats can be stored and read. `degraded`, with `reasons`, while Redis is away: \
+                    chats from other instances arrive a second late.",
+                body = Object, example = json!({"status": "ready", "database": "up"})
+            ),
+            (
+                status = 503, description = "The database does not answer, or the instance is shutting down.",
+                body = Object, example = json!({"status": "unavailable", "database": "down"})
+            )
         )
     )
 )]
@@ -39,10 +49,10 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
         Ok(()) => HttpResponse::Ok().json(match state.connections.broker().state() {
             Broker::Single => json!({"status": "ready", "database": "up"}),
             Broker::Up => json!({"status": "ready", "database": "up", "redis": "up"}),
-            // Everything works, but what happens on other instances comes a second late.
+            // Only events from other instances are late, by a second.
             Broker::Away { since } => {
                 let away_s = since.elapsed().as_secs();
-                let reason = format!("Redis has been away for {away_s} s: what happens on other instances comes late.");
+                let reason = format!("Redis has been away for {away_s} s: events from other instances arrive late.");
                 json!({"status": "degraded", "database": "up", "redis": "away", "reasons": [reason]})
             }
         }),
@@ -50,7 +60,7 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
     }
 }
 
-/// The same while there is no database to ask.
+/// The same answer while there is no database yet.
 pub async fn not_yet() -> HttpResponse {
     HttpResponse::ServiceUnavailable().json(json!({"status": "unavailable", "database": "down"}))
 }

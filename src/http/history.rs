@@ -1,4 +1,4 @@
-//! What was said in a room: the history, search, and the changes above a version.
+//! The chats of a room: its history, search, and the changes above a version.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::State;
 use super::chatrooms::room_of;
 use super::extract::{Json, Viewer};
+#[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;
 use super::paging::STREAM_PAGE;
@@ -22,34 +23,37 @@ use crate::store::writer::WatermarkUpdate;
 /// The longest search, in bytes.
 const QUERY_BYTES_MAX: usize = 1_024;
 
-/// How the history is asked.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
+/// The parameters of the history.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct HistoryQuery {
-    /// Chats on a page; more than 200 gives 200. Alone it gives the newest.
+    /// Chats on a page; more than 200 gives 200. Without another parameter: the newest chats.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
-    /// The page that ends before this `seq`.
+    /// The chats right before this `seq`.
     #[serde(default, deserialize_with = "whole_number")]
     before: Option<Seq>,
-    /// The page that begins after this `seq`.
+    /// The chats right after this `seq`.
     #[serde(default, deserialize_with = "whole_number")]
     after: Option<Seq>,
-    /// The page in whose middle this `seq` is.
+    /// The chats around this `seq`.
     #[serde(default, deserialize_with = "whole_number")]
     around: Option<Seq>,
 }
 
 /// Read the history, ascending by `seq`
 ///
-/// Without parameters everything is streamed; otherwise it is a page. `before`, `after` and `around` exclude each other.
-/// Reading up to the newest chat counts as having received all.
-#[utoipa::path(
-    get, path = "/api/chatrooms/{id}/chats", operation_id = "list_chats", tag = "Chats",
-    params(("id" = i64, Path, description = "The room's id."), HistoryQuery),
-    responses(
-        (status = 200, description = "The chats.", body = Vec<ChatBody>, headers(("Link" = String))),
-        Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound]) }>
+/// Without parameters the whole history is streamed; otherwise it is a page. `before`, `after` and `around` exclude
+/// each other. A history that includes the newest chat marks all chats as received.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get, path = "/api/chatrooms/{id}/chats", operation_id = "list_chats", tag = "Chats",
+        params(("id" = i64, Path, description = "The room's id."), HistoryQuery),
+        responses(
+            (status = 200, description = "The chats.", body = Vec<ChatBody>, headers(("Link" = String))),
+            Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound]) }>
+        )
     )
 )]
 pub async fn history(
@@ -57,18 +61,18 @@ pub async fn history(
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
-    asked: web::Query<HistoryQuery>,
+    query: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
-    let page = match (asked.before, asked.after, asked.around) {
-        (None, None, None) => asked.limit.map(|_| Page::Before(Seq::MAX)),
+    let page = match (query.before, query.after, query.around) {
+        (None, None, None) => query.limit.map(|_| Page::Before(Seq::MAX)),
         (Some(seq), None, None) => Some(Page::Before(seq)),
         (None, Some(seq), None) => Some(Page::After(seq)),
         (None, None, Some(seq)) => Some(Page::Around(seq)),
         _ => return Err(Problem::new(Code::Malformed, "before, after and around exclude each other.")),
     };
     let Some(page) = page else { return whole_history(state, viewer, room).await };
-    let limit = paging::limit(asked.limit)?;
+    let limit = paging::limit(query.limit)?;
     let chats = state.store.history(&room, page, limit).await?;
     if chats.last().is_some_and(|chat| chat.seq >= room.last_seq) {
         received(&state, viewer, &room, room.last_seq);
@@ -97,15 +101,15 @@ async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) 
     .await
 }
 
-/// The viewer has the history up to here; a room that is too busy to hear it loses only a hint.
+/// Marks the history as received up to here. If the room is too busy, the mark is lost; the next read sets it.
 fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
     let (chatter_id, steps) = (viewer.chatter_id, [Some(WatermarkUpdate::Delivered(seq)), None]);
     let _ = state.registry.send(room.id, Command::Watermark { chatter_id, steps, reply_to: None });
 }
 
-/// How a search is paged.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
+/// The parameters of a search.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct SearchQuery {
     /// Chats on a page; more than 200 gives 200.
     #[serde(default, deserialize_with = "whole_number")]
@@ -117,14 +121,17 @@ pub struct SearchQuery {
 
 /// Search the room, newest first
 ///
-/// Part of a chat, in any script and case; `%` and `_` are ordinary. Without `limit` and `before` everything that is found
-/// is streamed; with one of them it is a page.
-#[utoipa::path(
-    post, path = "/api/chatrooms/{id}/chats/search", operation_id = "search_chats", tag = "Chats",
-    request_body = Search, params(("id" = i64, Path, description = "The room's id."), SearchQuery),
-    responses(
-        (status = 200, description = "The chats.", body = Vec<ChatBody>, headers(("Link" = String))),
-        Refusals<{ TOKEN | BODY | of(&[Code::NotFound, Code::Invalid]) }>
+/// Finds a part of a chat, in any script and case; `%` and `_` have no special meaning. Without `limit` and `before`
+/// all matches are streamed; with one of them it is a page.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        post, path = "/api/chatrooms/{id}/chats/search", operation_id = "search_chats", tag = "Chats",
+        request_body = Search, params(("id" = i64, Path, description = "The room's id."), SearchQuery),
+        responses(
+            (status = 200, description = "The chats.", body = Vec<ChatBody>, headers(("Link" = String))),
+            Refusals<{ TOKEN | BODY | of(&[Code::NotFound, Code::Invalid]) }>
+        )
     )
 )]
 pub async fn search(
@@ -132,7 +139,7 @@ pub async fn search(
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
-    asked: web::Query<SearchQuery>,
+    query: web::Query<SearchQuery>,
     Json(body): Json<Search>,
 ) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
@@ -140,9 +147,9 @@ pub async fn search(
         return Err(Problem::invalid("query", "It must have 1 to 1024 bytes and no NUL character."));
     }
     let folded = fold(&body.query).into_owned();
-    if asked.limit.is_some() || asked.before.is_some() {
-        let limit = paging::limit(asked.limit)?;
-        let (chats, next) = search_page(&state, &room, &folded, asked.before, limit).await?;
+    if query.limit.is_some() || query.before.is_some() {
+        let limit = paging::limit(query.limit)?;
+        let (chats, next) = search_page(&state, &room, &folded, query.before, limit).await?;
         let bodies: Vec<ChatBody<'_>> = chats.iter().map(ChatBody::new).collect();
         return Ok(paging::page(&request, &bodies, limit, next.map(|before| format!("before={before}"))));
     }
@@ -157,7 +164,7 @@ pub async fn search(
     .await
 }
 
-/// Looks on, one bounded query after another, until the page is full or the room is searched through.
+/// Runs one bounded query after another until the page is full or the whole room is searched.
 async fn search_page(
     state: &State,
     room: &Chatroom,
@@ -177,11 +184,11 @@ async fn search_page(
     }
 }
 
-/// How changes are asked for.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
+/// The parameters of the changes.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct ChangesQuery {
-    /// The version that is known; 0 for everything.
+    /// The version up to which the client has everything; 0 at the beginning.
     #[serde(default, deserialize_with = "whole_number")]
     since: Option<Version>,
     /// Changes on a page; more than 200 gives 200.
@@ -189,30 +196,33 @@ pub struct ChangesQuery {
     limit: Option<i64>,
 }
 
-/// List what is new, edited or deleted above a version
+/// List the chats that are new, edited or deleted above a version
 ///
-/// Ordered by version. While `has_more`, ask again from the `version` of the answer. Versions have gaps: an edit takes its
-/// chat out of its older version.
-#[utoipa::path(
-    get, path = "/api/chatrooms/{id}/changes", operation_id = "list_changes", tag = "Chats",
-    params(("id" = i64, Path, description = "The room's id."), ChangesQuery),
-    responses(
-        (status = 200, description = "The changes.", body = ChangesBody),
-        Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound]) }>
+/// Ordered by version. While `has_more` is true, repeat the request with the `version` of the answer. Versions have
+/// gaps, since an edited chat leaves its older version.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get, path = "/api/chatrooms/{id}/changes", operation_id = "list_changes", tag = "Chats",
+        params(("id" = i64, Path, description = "The room's id."), ChangesQuery),
+        responses(
+            (status = 200, description = "The changes.", body = ChangesBody),
+            Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound]) }>
+        )
     )
 )]
 pub async fn changes(
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
-    asked: web::Query<ChangesQuery>,
+    query: web::Query<ChangesQuery>,
 ) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
-    let since = asked.since.unwrap_or_default();
+    let since = query.since.unwrap_or_default();
     if since < Version::ZERO {
         return Err(Problem::new(Code::Malformed, "since must be a version of this room, or 0."));
     }
-    let found = state.store.changes(&room, since, paging::limit(asked.limit)?).await?;
+    let found = state.store.changes(&room, since, paging::limit(query.limit)?).await?;
     let found = found.ok_or_else(|| Problem::not_found("chatroom"))?;
     let changes = found.chats.iter().map(ChangeBody::new).collect();
     Ok(HttpResponse::Ok().json(ChangesBody { changes, version: found.version, has_more: found.has_more }))

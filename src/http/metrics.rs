@@ -1,4 +1,4 @@
-//! `GET /metrics`: gathers what the parts have counted, as OpenMetrics text, which Prometheus reads. Numbers only: no
+//! `GET /metrics`: the counters of all parts as OpenMetrics text, which Prometheus reads. It has numbers only: no
 //! names, no contents, no addresses.
 
 use std::fmt;
@@ -12,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::State;
+#[cfg(test)]
 use super::openapi::{Refusals, of};
 use crate::broker::State as Broker;
 use crate::connections::connection::{Connection, NOT_SIGNED_IN};
@@ -21,17 +22,21 @@ use crate::websocket::framing::Close;
 
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What this instance has counted, for Prometheus
+/// Read this instance's metrics, for Prometheus
 ///
-/// For the operator's network: keep it off the public proxy. Web pages cannot read it.
-#[utoipa::path(
-    get, path = "/metrics", operation_id = "metrics", tag = "Operation", security(()),
-    responses(
-        (
-            status = 200, description = "OpenMetrics text.", body = String, content_type = "application/openmetrics-text",
-            example = "# TYPE hyper_chat_rooms gauge\nhyper_chat_rooms 7\n# EOF\n"
-        ),
-        Refusals<{ of(&[Code::OriginRefused, Code::Internal]) }>
+/// Only for the operator's network: do not route it through the public proxy. Web pages cannot read it.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get, path = "/metrics", operation_id = "metrics", tag = "Operation", security(()),
+        responses(
+            (
+                status = 200, description = "OpenMetrics text.", body = String,
+                content_type = "application/openmetrics-text",
+                example = "# TYPE hyper_chat_rooms gauge\nhyper_chat_rooms 7\n# EOF\n"
+            ),
+            Refusals<{ of(&[Code::OriginRefused, Code::Internal]) }>
+        )
     )
 )]
 pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
@@ -47,7 +52,7 @@ pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> Result<Ht
     Ok(HttpResponse::Ok().content_type(TEXT).body(page))
 }
 
-/// Everything there is to tell at one moment.
+/// All metrics at one moment.
 #[derive(Debug, Default)]
 struct Gathered(Vec<Family>);
 
@@ -81,7 +86,7 @@ impl Gathered {
         self.0.push(Family { name, help, values: Values::Histogram(snapshot) });
     }
 
-    /// Counters of one name, told apart by one label.
+    /// Counters of one name that differ in one label.
     fn counters<const N: usize>(
         &mut self,
         name: &'static str,
@@ -93,7 +98,7 @@ impl Gathered {
         self.0.push(Family { name, help, values: Values::Counters(values.into()) });
     }
 
-    /// The same as gauges.
+    /// Gauges of one name that differ in one label.
     fn gauges<const N: usize>(
         &mut self,
         name: &'static str,
@@ -110,7 +115,7 @@ fn gathered(state: &State, database: bool) -> Gathered {
     let mut all = Gathered::default();
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     let values = Values::Gauges(vec![(version, 1.0)]);
-    all.0.push(Family { name: "build_info", help: "The release that runs", values });
+    all.0.push(Family { name: "build_info", help: "The version of this server, as a label", values });
     sockets_and_rooms(&mut all, state);
     chats(&mut all, state);
     database_and_redis(&mut all, state, database);
@@ -127,7 +132,7 @@ fn sockets_and_rooms(all: &mut Gathered, state: &State) {
         ("device", count(|connection| connection.is_device() && connection.chatter_id != NOT_SIGNED_IN)),
         ("unsigned", count(|connection| connection.chatter_id == NOT_SIGNED_IN)),
     ];
-    all.gauges("sockets", "Open sockets: of one room, of a device, and of nobody who has signed in yet", "kind", open);
+    all.gauges("sockets", "Open sockets: of one room, of a device, and without a sign-in", "kind", open);
     let closes = Close::ALL.iter().zip(state.connections.metrics().closes.iter());
     let closes = closes.map(|(close, times)| (vec![("code", close.code.to_string())], times)).collect();
     let help = "Sockets that this instance closed, by close code; 4508: the peer read too slowly";
@@ -141,8 +146,7 @@ fn sockets_and_rooms(all: &mut Gathered, state: &State) {
         ("parked", writer.metrics().commands_parked.get()),
         ("passwords", queued),
     ];
-    let help =
-        "What waits: commands for rooms, for their commit, for one more try since the room is locked; password hashes";
+    let help = "Waiting: commands for rooms and for the writer, commands parked for a locked room, password hashes";
     all.gauges("queue_length", help, "queue", waiting);
     all.gauge("password_hashes_running", "Password hashes that are being computed", hashing as f64);
 }
@@ -150,11 +154,7 @@ fn sockets_and_rooms(all: &mut Gathered, state: &State) {
 fn chats(all: &mut Gathered, state: &State) {
     let (writer, delivery) = (state.store.writer().metrics(), state.connections.metrics());
     all.counter("chats_stored", "New chats in the database", writer.chats_stored.get());
-    all.counter(
-        "chats_retried",
-        "Chats sent again under a client_id that was stored already",
-        writer.chats_retried.get(),
-    );
+    all.counter("chats_retried", "Chats that were sent again with a stored client_id", writer.chats_retried.get());
     let changed = [("edited", writer.chats_edited.get()), ("deleted", writer.chats_deleted.get())];
     all.counters("chats_changed", "Stored chats that were edited or deleted", "change", changed);
     all.counter(
@@ -162,26 +162,26 @@ fn chats(all: &mut Gathered, state: &State) {
         "Chats and changes that the database did not answer",
         writer.commands_unanswered.get(),
     );
-    let help = "Changes of rooms that were put into the queues of sockets as they happened, one a socket";
+    let help = "Changes of rooms that were put into the queues of sockets, counted once for each socket";
     all.counter("changes_delivered", help, delivery.changes_delivered.get());
     let relayed = [("told", delivery.changes_published.get()), ("heard", delivery.changes_received.get())];
     all.counters(
         "changes_relayed",
-        "Changes of rooms that went to, or came from, other instances",
+        "Changes of rooms that were sent to other instances (told) or received from them (heard)",
         "direction",
         relayed,
     );
     let reads = [("room", delivery.room_gap_reads.get()), ("socket", delivery.socket_gap_reads.get())];
-    let help = "Reads of the database because changes were missing, for all sockets of a room or for one";
+    let help = "Reads of the database because changes were missing, by a room for all its sockets or by one socket";
     all.counters("gap_reads", help, "for", reads);
-    let help = "Rooms of sockets of which only the look at the database showed that changes were missing";
+    let help = "Rooms of sockets in which only the poll of the database found missing changes";
     all.counter("gaps_found", help, delivery.gaps_found.get());
     all.histogram("commit_commands", "Commands in one transaction of the writer", writer.commit_commands.read());
-    all.histogram("commit_duration_seconds", "How long such a transaction took", writer.commit_seconds.read());
+    all.histogram("commit_duration_seconds", "Duration of one transaction of the writer", writer.commit_seconds.read());
 }
 
 fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
-    all.gauge("database_up", "Whether the database has just answered", f64::from(database));
+    all.gauge("database_up", "1 if the database answered while this page was read", f64::from(database));
     let broker = state.connections.broker();
     let (none, up, away) = match broker.state() {
         Broker::Single => (1, 0, None),
@@ -189,13 +189,18 @@ fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
         Broker::Away { since } => (0, 0, Some(Instant::now().duration_since(since))),
     };
     let states = [("none", none), ("up", up), ("away", usize::from(away.is_some()))];
-    all.gauges("redis_state", "1 at the state that Redis is in; none: this instance is alone", "state", states);
+    all.gauges(
+        "redis_state",
+        "1 at the current state of the connection to Redis; none: there is no Redis",
+        "state",
+        states,
+    );
     let away = away.map_or(0.0, |away| away.as_secs_f64());
-    all.gauge("redis_away_seconds", "How long Redis has been away", away);
+    all.gauge("redis_away_seconds", "Time since the connection to Redis was lost", away);
     let known = f64::from(broker.directory_is_up());
-    all.gauge("redis_roster_up", "1 while it is known who is connected to other instances, if there are any", known);
+    all.gauge("redis_roster_up", "1 while the presence directory in Redis answers", known);
     let metrics = broker.metrics();
-    all.counter("redis_reconnects", "Connections to Redis that were made again", metrics.reconnects.get());
+    all.counter("redis_reconnects", "Connections to Redis that were opened again", metrics.reconnects.get());
     let messages = [
         ("sent", metrics.messages_sent.get()),
         ("dropped", metrics.messages_dropped.get()),
@@ -204,7 +209,7 @@ fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
         ("unknown_format", metrics.messages_unknown_format.get()),
         ("garbled", metrics.messages_garbled.get()),
     ];
-    let help = "Messages between instances; dropped: not sent, and what follows: not taken";
+    let help = "Messages between instances; dropped: not sent; forged, unknown_format and garbled: refused";
     all.counters("relay_messages", help, "outcome", messages);
 }
 
@@ -220,7 +225,7 @@ fn pushes(all: &mut Gathered, state: &State) {
         ("no_token", metrics.pushes_without_token.get()),
         ("nudge_dropped", metrics.hints_dropped.get()),
     ];
-    all.counters("pushes", "What became of pushes", "outcome", outcomes);
+    all.counters("pushes", "Outcomes of pushes", "outcome", outcomes);
 }
 
 fn refusals(all: &mut Gathered, state: &State) {

@@ -1,9 +1,9 @@
-//! REST and the upgrade to WebSocket: reads requests, asks the store or a room, writes answers. Decides nothing about chats.
+//! REST and the upgrades to WebSocket: reads requests, calls `service`, the store or a room, and writes answers. It
+//! decides nothing about chats.
 
 mod access_log;
 mod accounts;
-mod asyncapi;
-pub mod chatrooms;
+mod chatrooms;
 mod chats;
 mod demo;
 pub mod documents;
@@ -11,12 +11,12 @@ mod extract;
 mod health;
 mod history;
 mod metrics;
+#[cfg(test)]
 mod openapi;
 mod origin;
 mod paging;
-mod problem_response;
+mod refusal;
 pub mod routes;
-mod schemas;
 mod sign_in;
 mod socket;
 mod static_text;
@@ -34,26 +34,16 @@ use crate::limits::Limits;
 use crate::metrics::Counts;
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::rooms::registry::Registry;
+use crate::service::Service;
+use crate::service::accounts::Deletion;
 use crate::sessions;
 use crate::store::Store;
 
-/// How long a REST request waits for a room before it answers `unavailable`; the store's own deadline is shorter.
-const ROOM_DEADLINE: Duration = Duration::from_millis(2_900);
-
-/// What deleting an account means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deletion {
-    /// The row stays as `deleted-N` and the other side keeps the conversation.
-    Anonymise,
-    /// Everything goes, rooms included.
-    Cascade,
-}
-
-/// The rules that handlers need.
+/// The configured rules of the handlers.
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub allowed_origins: Vec<String>,
-    /// Reverse proxies in front that add to `X-Forwarded-For`.
+    /// The number of reverse proxies in front that add to `X-Forwarded-For`.
     pub proxy_hops: usize,
     pub token_ttl: Duration,
     pub public_directory: bool,
@@ -63,22 +53,24 @@ pub struct Rules {
     pub body_bytes: usize,
 }
 
-/// What the handlers share.
+/// The parts that the handlers share.
 pub struct State {
     pub store: Arc<Store>,
     pub registry: Arc<Registry>,
     pub connections: Arc<ConnectionRegistry>,
+    pub service: Arc<Service>,
     pub limits: Arc<Limits>,
     pub passwords: Passwords,
     pub tokens: Arc<Tokens>,
     pub rules: Rules,
-    /// Turns at reading the database for sockets that sign in or catch up, so that they leave connections to the others.
+    /// Limits the sockets that read the database at once to sign in or catch up, so that other readers get connections.
     pub turns: Arc<Semaphore>,
-    /// Set on SIGTERM: not ready, no new sockets. Chats are taken until the sockets are gone.
+    /// Set on SIGTERM: the instance is not ready and admits no new sockets. It takes chats until the sockets are
+    /// closed.
     pub draining: Arc<AtomicBool>,
-    /// Requests that were refused.
+    /// Counts refused requests by code.
     pub refused: Counts,
-    /// What became of the pushes.
+    /// Counts the outcomes of pushes.
     pub notifier: Arc<NotifierSupervisor>,
 }
 

@@ -1,4 +1,4 @@
-//! Which web pages may talk to this server: the CORS answers, and the Origin check of the sockets.
+//! The web pages that may use this server: the CORS answers, and the Origin check of the sockets.
 
 use actix_cors::Cors;
 use actix_web::HttpRequest;
@@ -6,8 +6,8 @@ use actix_web::http::header;
 
 use crate::problem::{Code, Problem};
 
-/// CORS for the listed origins; nobody else gets an `Access-Control-Allow-*`. Tokens travel in a header, so credentials
-/// (cookies) are not allowed at all.
+/// CORS for the listed origins; other origins get no `Access-Control-Allow-*`. Tokens travel in a header, so
+/// credentials (cookies) are never allowed.
 pub fn cors(allowed: &[String]) -> Cors {
     let mut cors = Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "DELETE"])
@@ -20,7 +20,8 @@ pub fn cors(allowed: &[String]) -> Cors {
     cors
 }
 
-/// Browsers do not apply CORS to WebSocket, so the server looks itself: no Origin (native apps), its own, or a listed one.
+/// Browsers do not apply CORS to WebSocket, so the server checks: it admits requests without Origin (native apps), from
+/// its own origin, and from a listed one.
 pub fn check(request: &HttpRequest, allowed: &[String]) -> Result<(), Problem> {
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or("null").to_ascii_lowercase();

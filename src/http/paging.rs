@@ -1,4 +1,4 @@
-//! Lists: a page with `Link: rel="next"`, or everything, streamed as short keyset pages one after another.
+//! Lists: a page with `Link: rel="next"`, or the whole list, streamed as short keyset pages one after another.
 
 use std::future::Future;
 
@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use crate::problem::{Code, Problem};
 
-/// The most that one page gives.
+/// The most items on one page.
 const LIMIT_MAX: u64 = 200;
-/// The page without a `limit` beside other paging parameters.
+/// The items on a page without `limit` but with another paging parameter.
 const LIMIT_DEFAULT: u64 = 50;
-/// Rows per query where everything is asked for.
+/// Rows of one query while a whole list is streamed.
 pub const STREAM_PAGE: u64 = 500;
 
-/// Checks a `limit`: at least 1, clamped to 200.
+/// Checks a `limit`: at least 1; more than 200 is 200.
 pub fn limit(given: Option<i64>) -> Result<u64, Problem> {
     match given.map(u64::try_from) {
         None => Ok(LIMIT_DEFAULT),
@@ -37,15 +37,15 @@ pub fn page(request: &HttpRequest, items: &impl Serialize, limit: u64, next: Opt
     response.json(items)
 }
 
-/// Everything: `fetch` gives the items after a cursor, encoded, with the next cursor while there may be more. A page is
-/// asked for when the one before it has been taken, and no statement stays open meanwhile.
+/// The whole list: `fetch` gives the encoded items after a cursor, and the next cursor while there may be more. It runs
+/// after the client has taken the page before, and no statement stays open meanwhile.
 pub async fn everything<C, F, Fut>(first: C, fetch: F) -> Result<HttpResponse, Problem>
 where
     C: 'static,
     F: Fn(C) -> Fut + 'static,
     Fut: Future<Output = Result<(Vec<Vec<u8>>, Option<C>), Problem>> + 'static,
 {
-    // The first page before the status line: a database that is gone is a 503, not a torn list.
+    // The first page is read before the status line, so that a failing database is a 503 and not a torn list.
     let (items, next) = fetch(first).await?;
     let mut head = vec![b'['];
     let mut any = false;
@@ -60,15 +60,18 @@ where
         }
         let mut next = next;
         let mut chunk = Vec::new();
-        // An empty chunk would end the body, so pages without a hit are passed over.
+        // An empty chunk would end the body, so empty pages are skipped.
         while chunk.is_empty() {
             match fetch(next?).await {
                 Ok((items, following)) => {
                     join(&mut chunk, &items, &mut any);
                     next = following;
                 }
-                // The list breaks off without its end, so that nobody takes it for whole.
-                Err(problem) => return Some((Err(problem), (None, None, fetch, any))),
+                // The list breaks off without its closing bracket, so that the client sees that it is incomplete.
+                Err(problem) => {
+                    problem.log_cause();
+                    return Some((Err(problem), (None, None, fetch, any)));
+                }
             }
             if next.is_none() {
                 chunk.push(b']');

@@ -1,9 +1,8 @@
-//! Every URL in one table.
+//! Every URL in one table. To add an operation, write its handler and add its line here.
 
 use actix_web::http::{Method, header};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, ResponseError, Route};
-use utoipa::OpenApi;
 
 use super::{accounts, chatrooms, chats, demo, documents, health, history, metrics, sign_in, socket};
 use crate::problem::{Code, Problem};
@@ -11,15 +10,16 @@ use crate::problem::{Code, Problem};
 pub use super::access_log::log as access_log;
 pub use super::origin::cors;
 
-/// Makes of one table what is mounted, what is documented, and what tests walk.
+/// From one table: the routes that are mounted, the operations that are documented, and the list that tests walk.
 macro_rules! table {
     ($($($path:literal)|+ => { $($method:ident $($handler:ident)::+),+ })*) => {
-        /// The operations: the handlers of the table, each described by what stands above it.
-        #[derive(OpenApi)]
+        /// The documented operations: the handlers of the table, each with the description above it.
+        #[cfg(test)]
+        #[derive(utoipa::OpenApi)]
         #[openapi(paths($($($($handler)::+),+),*), components(schemas(Problem)))]
         pub struct Operations;
 
-        /// Every path in all its spellings, with its methods; the documents know the first spelling.
+        /// Every path in all its spellings, with its methods; the documents name the first spelling.
         pub const ROUTES: &[(&[&str], &[&str])] = &[$((&[$($path),+], &[$(stringify!($method)),+])),*];
 
         fn mount_table(app: &mut ServiceConfig) {
@@ -46,6 +46,10 @@ table! {
     "/api/asyncapi.json" => { GET documents::asyncapi_json }
     "/docs" => { GET documents::page }
     "/docs/socket" => { GET documents::socket_page }
+    "/docs.md" => { GET documents::rest_markdown }
+    "/docs/socket.md" => { GET documents::socket_markdown }
+    "/docs/own-users.md" => { GET documents::own_users_markdown }
+    "/llms.txt" => { GET documents::llms_txt }
     "/healthz" => { GET health::healthz }
     "/readyz" => { GET health::readyz }
     "/metrics" => { GET metrics::metrics }
@@ -66,7 +70,7 @@ pub fn mount(app: &mut ServiceConfig) {
     }));
 }
 
-/// Mounts what there is to say before the store is open.
+/// Mounts the answers for the time before the store is open.
 pub fn mount_waiting(app: &mut ServiceConfig) {
     app.service(resource(vec!["/healthz"], vec![(Method::GET, web::to(health::healthz))]));
     app.service(resource(vec!["/readyz"], vec![(Method::GET, web::to(health::not_yet))]));

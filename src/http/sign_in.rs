@@ -1,11 +1,11 @@
-//! Signing in and up: the way to an account and to its token.
+//! Sign-up and sign-in: an account, and its token.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
 
 use super::State;
-use super::accounts::own;
 use super::extract::{Json, address};
+#[cfg(test)]
 use super::openapi::{BODY, Refusals, STORE, of};
 use crate::auth::password::PasswordCheck;
 use crate::domain::chatter::{Username, fcm_reg_id, nickname, password};
@@ -16,12 +16,18 @@ use crate::store::chatters::{ChatterUpdate, NewChatter};
 
 /// Sign in
 ///
-/// Gives the token that everything else asks for. An unknown username and a wrong password are refused alike.
-#[utoipa::path(
-    post, path = "/api/auth", operation_id = "sign_in", tag = "Accounts", security(()), request_body = SignIn,
-    responses(
-        (status = 200, description = "Signed in.", body = SignedIn),
-        Refusals<{ BODY | STORE | of(&[Code::CredentialsWrong, Code::RateLimited, Code::Busy, Code::TokenRevoked]) }>
+/// Gives the token that most operations need. An unknown username and a wrong password are refused alike.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        post, path = "/api/auth", operation_id = "sign_in", tag = "Accounts", security(()), request_body = SignIn,
+        responses(
+            (status = 200, description = "Signed in.", body = SignedIn),
+            Refusals<{
+                BODY | STORE
+                    | of(&[Code::CredentialsWrong, Code::RateLimited, Code::Busy, Code::TokenRevoked])
+            }>
+        )
     )
 )]
 pub async fn sign_in(
@@ -31,7 +37,7 @@ pub async fn sign_in(
 ) -> Result<HttpResponse, Problem> {
     let from = address(&request, state.rules.proxy_hops);
     state.limits.sign_in(from, &body.username).map_err(|wait| too_many("sign-ins").retry_after(wait))?;
-    // A name that nobody can have is unknown like any other, at the same cost.
+    // A name that breaks the rules is unknown like any other, and its refusal takes the same time.
     let known = match Username::parse(&body.username) {
         Ok(username) => state.store.credentials(&username.key()).await?,
         Err(_) => None,
@@ -48,18 +54,21 @@ pub async fn sign_in(
     }
     let sign_in_id = state.store.open_sign_in(chatter_id, state.rules.token_ttl).await?;
     let (token, expires_at) = state.tokens.issue(chatter_id, sign_in_id)?;
-    let chatter = own(&state, chatter_id).await?;
+    let chatter = state.service.own_account(chatter_id).await?;
     Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, chatter }))
 }
 
 /// Sign up
 ///
-/// Makes an account; `POST /api/auth` then gives its token.
-#[utoipa::path(
-    post, path = "/api/chatters", operation_id = "sign_up", tag = "Accounts", security(()), request_body = SignUp,
-    responses(
-        (status = 201, description = "The new account.", body = ChatterBody),
-        Refusals<{ BODY | STORE | of(&[Code::Invalid, Code::UsernameTaken, Code::RateLimited, Code::Busy]) }>
+/// Creates an account; `POST /api/auth` then gives its token.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        post, path = "/api/chatters", operation_id = "sign_up", tag = "Accounts", security(()), request_body = SignUp,
+        responses(
+            (status = 201, description = "The new account.", body = ChatterBody),
+            Refusals<{ BODY | STORE | of(&[Code::Invalid, Code::UsernameTaken, Code::RateLimited, Code::Busy]) }>
+        )
     )
 )]
 pub async fn sign_up(

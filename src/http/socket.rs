@@ -1,4 +1,4 @@
-//! The upgrades of the two sockets: who, from where, into which room; refused as HTTP before the upgrade.
+//! The upgrades of the two sockets: they check token, origin and room, and refuse as HTTP before the upgrade.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::State;
 use super::extract::{Viewer, address, bearer, id};
+#[cfg(test)]
 use super::openapi::{Refusals, STORE, TOKEN, of};
 use super::origin;
 use crate::connections::connection::Connection;
@@ -19,39 +20,42 @@ use crate::sessions::Session;
 use crate::websocket::out_queue::OutQueue;
 use crate::websocket::transport::{Incoming, Refused, accept};
 
-/// How a seed socket is asked for.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
+/// The parameters of the socket of one room.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct ChatroomSocketQuery {
-    /// The token, where no header can be set (browsers).
+    /// The token, for browsers, which cannot set a header.
     jwt: Option<String>,
-    /// `1`: edits and deletions too, as frames with `event`.
+    /// `1`: also sends edits and deletions, as frames with `event`.
     events: Option<String>,
 }
 
 /// Open the socket of one room
 ///
-/// The last slash may be left out. What travels on it stands in `/api/asyncapi.json`, readable at `/docs/socket`.
-#[utoipa::path(
-    get, path = "/ws/chatrooms/{id}/", operation_id = "open_chatroom_socket", tag = "Sockets",
-    params(("id" = i64, Path, description = "The room's id."), ChatroomSocketQuery),
-    responses(
-        (status = 101, description = "WebSocket from here on."),
-        Refusals<{
-            TOKEN
-                | of(&[Code::Malformed, Code::OriginRefused, Code::NotFound, Code::UpgradeRequired, Code::Draining])
-        }>
+/// The last slash is optional. `/api/asyncapi.json` describes its frames, readable at `/docs/socket`.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get, path = "/ws/chatrooms/{id}/", operation_id = "open_chatroom_socket", tag = "Sockets",
+        params(("id" = i64, Path, description = "The room's id."), ChatroomSocketQuery),
+        responses(
+            (status = 101, description = "The connection is a WebSocket now."),
+            Refusals<{
+                TOKEN
+                    | of(&[Code::Malformed, Code::OriginRefused, Code::NotFound, Code::UpgradeRequired, Code::Draining])
+            }>
+        )
     )
 )]
 pub async fn chatroom(
     request: HttpRequest,
     state: web::Data<State>,
     path: web::Path<String>,
-    asked: web::Query<ChatroomSocketQuery>,
+    query: web::Query<ChatroomSocketQuery>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     may_connect(&request, &state)?;
-    let token = bearer(&request)?.or_else(|| asked.jwt.clone());
+    let token = bearer(&request)?.or_else(|| query.jwt.clone());
     let token =
         token.ok_or_else(|| Problem::new(Code::TokenMissing, "Send Authorization: Bearer TOKEN, or ?jwt=TOKEN."))?;
     let viewer = Viewer::claimed(&state, &token)?;
@@ -59,14 +63,14 @@ pub async fn chatroom(
 
     let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.connections.metrics().clone());
     let response = accept(&request, &[], body).map_err(refused)?;
-    let events = asked.events.as_deref() == Some("1");
+    let events = query.events.as_deref() == Some("1");
     let connection = Arc::new(Connection::chatroom(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
-    // Made first: whatever happens from here on, it takes the link out.
+    // Created before the connection is registered: if this request ends early, dropping the session removes it.
     let session = Session::chatroom(connection.clone(), state.session_parts(), viewer.expires_at);
     state.connections.add(connection.clone()).await;
-    // Signed out, or the room deleted, while this was asked for: then nobody has closed this socket.
+    // Checked again now that the registry has the connection: a sign-out or a deletion in between did not close it.
     let room = viewer.admitted(&state, room.id).await?;
-    // Where it has fallen behind meanwhile, the session reads as it starts.
+    // A socket that is behind already is caught up when its session starts.
     let _ = connection.joined(Head { version: room.version, seq: room.last_seq }, None);
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
     Session::create(|ctx| {
@@ -78,43 +82,50 @@ pub async fn chatroom(
 
 /// The device socket's subprotocol.
 const SUBPROTOCOL: &str = "hyper-chat.v1";
-/// How a browser, which can set no header, offers its token as a second subprotocol.
+/// The prefix of a token among the subprotocols; browsers cannot set a header.
 const BEARER: &str = "bearer.";
 
-/// How a device socket is asked for.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
+/// The parameters of the device socket.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct DeviceQuery {
-    /// The token, where no header can be set.
+    /// The token, for clients that cannot set a header.
     jwt: Option<String>,
 }
 
-/// Open the device socket: one for all rooms
+/// Open the device socket: one socket for all rooms
 ///
-/// With a token in the header, among the subprotocols or in the query, or with a first frame that brings one. What travels
-/// on it stands in `/api/asyncapi.json`, readable at `/docs/socket`.
-#[utoipa::path(
-    get, path = "/ws", operation_id = "open_device_socket", tag = "Sockets", security((), ("bearer" = [])),
-    params(
-        DeviceQuery,
-        (
-            "Sec-WebSocket-Protocol" = Option<String>, Header, example = "hyper-chat.v1, bearer.TOKEN",
-            description = "`hyper-chat.v1`, and from browsers the token behind `bearer.`; it is never repeated."
+/// The token comes in the header, among the subprotocols, in the query, or in the first frame. `/api/asyncapi.json`
+/// describes the frames, readable at `/docs/socket`.
+#[cfg_attr(
+    test,
+    utoipa::path(
+        get, path = "/ws", operation_id = "open_device_socket", tag = "Sockets", security((), ("bearer" = [])),
+        params(
+            DeviceQuery,
+            (
+                "Sec-WebSocket-Protocol" = Option<String>, Header, example = "hyper-chat.v1, bearer.TOKEN",
+                description = "`hyper-chat.v1`, and from browsers the token after `bearer.`; \
+                    the answer never repeats the token."
+            )
+        ),
+        responses(
+            (
+                status = 101,
+                description = "The connection is a WebSocket now, with `hyper-chat.v1` if the request offered it."
+            ),
+            Refusals<{
+                STORE
+                    | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked, Code::RateLimited])
+                    | of(&[Code::Malformed, Code::OriginRefused, Code::UpgradeRequired, Code::Draining])
+            }>
         )
-    ),
-    responses(
-        (status = 101, description = "WebSocket from here on; `hyper-chat.v1` if it was offered."),
-        Refusals<{
-            STORE
-                | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked, Code::RateLimited])
-                | of(&[Code::Malformed, Code::OriginRefused, Code::UpgradeRequired, Code::Draining])
-        }>
     )
 )]
 pub async fn device(
     request: HttpRequest,
     state: web::Data<State>,
-    asked: web::Query<DeviceQuery>,
+    query: web::Query<DeviceQuery>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     may_connect(&request, &state)?;
@@ -122,7 +133,7 @@ pub async fn device(
     if offered.protocols && !offered.ours {
         return Err(Problem::new(Code::Malformed, format!("Offer the subprotocol {SUBPROTOCOL}, or none.")));
     }
-    let claims = match bearer(&request)?.or(offered.token).or_else(|| asked.jwt.clone()) {
+    let claims = match bearer(&request)?.or(offered.token).or_else(|| query.jwt.clone()) {
         Some(token) => Some(Viewer::of_token(&state, &token).await?.claims()),
         None => None,
     };
@@ -131,7 +142,7 @@ pub async fn device(
     let response = accept(&request, &[SUBPROTOCOL], body).map_err(refused)?;
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
     let session = Session::device(out, state.session_parts(), from, claims).ok_or_else(|| {
-        let detail = "Too many sockets from here wait for somebody to sign in. Send the token with the upgrade.";
+        let detail = "Too many sockets of this address have not signed in. Send the token with the upgrade.";
         Problem::new(Code::RateLimited, detail)
     })?;
     Session::create(|ctx| {
@@ -141,7 +152,7 @@ pub async fn device(
     Ok(response)
 }
 
-/// What `Sec-WebSocket-Protocol` offers (RFC 6455 section 11.3.4).
+/// The subprotocols that the request offers (RFC 6455 section 11.3.4).
 #[derive(Default)]
 struct Offered {
     protocols: bool,
@@ -153,7 +164,7 @@ impl Offered {
     fn of(request: &HttpRequest) -> Self {
         let mut offered = Self::default();
         for value in request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-            // What is no text is no subprotocol of ours.
+            // A value that is not text names no subprotocol of this server.
             offered.protocols = true;
             for protocol in value.to_str().unwrap_or_default().split(',').map(str::trim) {
                 offered.ours |= protocol == SUBPROTOCOL;

@@ -1,4 +1,4 @@
-//! Texts that stay as they are while the server runs, served with what lets a browser keep them and binds what they may do.
+//! Texts that stay the same while the server runs, served with the headers for caching and for what a page may load.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-/// Bytes with the headers that go with them.
-pub struct Prepared {
+/// A text with its headers.
+pub struct StaticText {
     body: Bytes,
     content_type: &'static str,
     /// What the page may load and do (Content-Security-Policy).
@@ -16,19 +16,19 @@ pub struct Prepared {
     etag: String,
 }
 
-impl Prepared {
+impl StaticText {
     /// This text, under this policy.
     pub fn new(text: &'static str, content_type: &'static str, policy: impl Into<String>) -> Self {
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..12]));
         Self { body: Bytes::from_static(text.as_bytes()), content_type, policy: policy.into(), etag }
     }
 
-    /// The bytes, or 304 for who has them already (RFC 9110 section 13.1.2).
+    /// The text, or 304 where the client has it already (RFC 9110 section 13.1.2).
     pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let known = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
         let known = known.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        let held = known.into_iter().any(|tag| tag == self.etag || tag == "*");
-        let mut response = if held { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        let is_current = known.into_iter().any(|tag| tag == self.etag || tag == "*");
+        let mut response = if is_current { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         response
             .insert_header((header::ETAG, self.etag.as_str()))
             .insert_header((header::CACHE_CONTROL, "no-cache"))
@@ -36,7 +36,7 @@ impl Prepared {
             .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .content_type(self.content_type);
-        // A body after 304 would be sent, and be taken for the beginning of the connection's next answer.
-        if held { response.finish() } else { response.body(self.body.clone()) }
+        // A client would read a body after 304 as the beginning of the connection's next answer.
+        if is_current { response.finish() } else { response.body(self.body.clone()) }
     }
 }

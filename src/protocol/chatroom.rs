@@ -1,9 +1,11 @@
-//! The frames of the seed socket: `{"message": …}` in, chats, errors and (with `&events=1`) changes out.
+//! The frames of the socket of one room: clients send `{"message": …}`; the server sends chats, errors and, with
+//! `&events=1`, edits and deletions.
 
 use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+#[cfg(test)]
 use utoipa::ToSchema;
 
 use crate::domain::chat::Chat;
@@ -11,15 +13,15 @@ use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 use crate::problem::Problem;
 
-/// What a client sends. Keys that it does not know are passed over; of a repeated key the last one counts.
-#[derive(ToSchema)]
+/// A new chat from a client. Unknown keys are ignored; of a repeated key the last value counts.
+#[cfg_attr(test, derive(ToSchema))]
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
-#[schema(as = RoomClientFrame)]
+#[cfg_attr(test, schema(as = RoomMessage))]
 pub struct ClientFrame {
-    #[schema(min_length = 1, max_length = 8000)]
+    #[cfg_attr(test, schema(min_length = 1, max_length = 8000))]
     pub message: String,
-    /// The sender's own name for the chat: makes it safe to send again.
-    #[schema(min_length = 1, max_length = 64)]
+    /// Makes the chat safe to send again: a name that the sender chooses and never uses for another chat.
+    #[cfg_attr(test, schema(min_length = 1, max_length = 64))]
     pub client_id: Option<String>,
 }
 
@@ -52,9 +54,9 @@ impl<'de> Visitor<'de> for FrameVisitor {
     }
 }
 
-/// A new chat, to every socket of the room, the sender's included.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RoomChat)]
+/// A new chat, for every socket of the room, including the sender's.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = RoomChat))]
 pub struct ChatFrame<'a> {
     message: &'a str,
     id: ChatId,
@@ -86,9 +88,9 @@ impl<'a> ChatFrame<'a> {
     }
 }
 
-/// A changed chat, to the sockets that asked for `&events=1`.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RoomEvent)]
+/// A changed chat, for the sockets with `&events=1`.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = RoomEvent))]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum EventFrame<'a> {
     /// A chat was edited; only with `&events=1`.
@@ -101,7 +103,7 @@ pub enum EventFrame<'a> {
         seq: Seq,
         version: Version,
         create_time: Micros,
-        #[schema(required)]
+        #[cfg_attr(test, schema(required))]
         edit_time: Option<Micros>,
     },
     /// A chat was deleted; only with `&events=1`.
@@ -133,11 +135,11 @@ impl<'a> EventFrame<'a> {
 }
 
 /// A refused frame; the socket stays open.
-#[derive(Serialize, ToSchema)]
-#[schema(as = RoomError)]
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = RoomError))]
 pub struct ErrorFrame<'a> {
     pub error: &'a Problem,
-    /// Names the chat that was refused.
+    /// The `client_id` of the refused chat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<&'a str>,
 }
@@ -151,20 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_repeated_key_counts_and_unknown_keys_are_passed_over() {
+    fn the_last_of_a_repeated_key_counts_and_unknown_keys_are_ignored() {
         let frame = parse(r#"{"message":"a","x":[{}],"message":"b","client_id":null}"#).unwrap();
         assert_eq!(frame, ClientFrame { message: "b".into(), client_id: None });
     }
 
     #[test]
-    fn depth_that_nobody_reads_costs_nothing() {
+    fn deep_nesting_below_unknown_keys_is_skipped() {
         let deep = format!("{{\"message\":\"a\",\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         assert!(parse(&deep).is_ok());
         assert!(parse(&format!("{{\"message\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000))).is_err());
     }
 
     #[test]
-    fn what_is_not_a_frame_is_an_error_and_never_a_panic() {
+    fn a_text_that_is_not_a_frame_is_an_error_and_never_a_panic() {
         for bad in [
             "",
             "x",

@@ -1,7 +1,8 @@
-//! What clients see: REST bodies and socket frames, made from and into `domain` types. No I/O, no decisions.
+//! What clients see: REST bodies and socket frames, converted from and into `domain` types. No I/O, no decisions.
 
 pub mod chatroom;
 pub mod device;
 pub mod requests;
 pub mod rest;
-mod schema;
+#[cfg(test)]
+pub mod schema;

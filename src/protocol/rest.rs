@@ -1,8 +1,9 @@
-//! What REST answers: the bodies of the seed's API and what was added to them. Keys may be added, none removed.
+//! The bodies that REST answers with. Later versions may add keys, but remove none.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+#[cfg(test)]
 use utoipa::ToSchema;
 
 use crate::domain::chat::Chat;
@@ -11,30 +12,32 @@ use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 
-/// A token, and whose it is.
-#[derive(Serialize, ToSchema)]
+/// A token and its chatter.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub struct SignedIn {
-    /// Goes into `Authorization: Bearer TOKEN`.
+    /// For the header `Authorization: Bearer TOKEN`.
     pub token: String,
     /// Sign in again before this.
     pub expires_at: Micros,
     pub chatter: ChatterBody,
 }
 
-/// That it was done.
-#[derive(Serialize, ToSchema)]
+/// A confirmation.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub struct Message {
     pub message: &'static str,
 }
 
 /// A chatter as one viewer sees it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Chatter)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = Chatter))]
 pub struct ChatterBody {
     pub id: ChatterId,
     pub username: String,
     pub nickname: String,
-    /// Shown to its owner only; `""` to everybody else.
+    /// The push token, for its owner; `""` for other viewers.
     pub fcm_reg_id: String,
     #[serde(flatten)]
     presence: Option<Presence>,
@@ -42,26 +45,28 @@ pub struct ChatterBody {
     shows: Option<Shows>,
 }
 
-/// What those who share a room see, unless the chatter keeps it to themselves.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// The presence that chatters who share a room see, unless this chatter hides it.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 struct Presence {
-    /// Whether a socket of theirs is open; only for those who share a room, and unless they keep it to themselves.
+    /// Whether the chatter has an open socket. Absent for strangers, and if the chatter hides it.
     online: bool,
-    /// When the last one closed, as far as it is known; with `online`.
+    /// When the last socket closed, or null if that is unknown; with `online`.
     last_seen: Option<Micros>,
 }
 
-/// What the owner lets others see.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// The privacy settings of the account.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 struct Shows {
-    /// Whether others see `online` and `last_seen`; one's own only.
+    /// Whether others see `online` and `last_seen`; only in one's own account.
     show_last_seen: bool,
-    /// Whether the other one of a room sees one's watermarks; one's own only.
+    /// Whether the other person of a room sees the receipts; only in one's own account.
     show_receipts: bool,
 }
 
 impl ChatterBody {
-    /// As strangers see it.
+    /// The account as strangers see it.
     #[must_use]
     pub fn public(chatter: &Chatter) -> Self {
         Self {
@@ -74,14 +79,14 @@ impl ChatterBody {
         }
     }
 
-    /// As the other person of a room sees it.
+    /// The account as the other person of a room sees it.
     #[must_use]
     pub fn known(chatter: &Chatter, online: bool) -> Self {
         let presence = chatter.show_last_seen.then_some(Presence { online, last_seen: chatter.last_seen });
         Self { presence, ..Self::public(chatter) }
     }
 
-    /// As its owner sees it.
+    /// The account as its owner sees it.
     #[must_use]
     pub fn own(chatter: &Chatter, fcm_reg_id: Option<String>) -> Self {
         let shows = Shows { show_last_seen: chatter.show_last_seen, show_receipts: chatter.show_receipts };
@@ -90,26 +95,27 @@ impl ChatterBody {
 }
 
 /// One message in a room.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Chat)]
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = Chat))]
 pub struct ChatBody<'a> {
     pub id: ChatId,
     pub chatroom_id: ChatroomId,
     pub sender_id: ChatterId,
-    /// The other one of the room; the sender in notes to oneself.
+    /// The other person of the room; the sender in notes to oneself.
     pub receiver_id: ChatterId,
     pub content: &'a str,
     pub create_time: Micros,
-    /// Its place in the room: 1, 2, 3 …
+    /// The place of the chat in the room: 1, 2, 3 …
     pub seq: Seq,
-    /// The number of its last change in the room.
+    /// The room's version at the last change of this chat.
     pub version: Version,
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     pub client_id: Option<&'a str>,
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     pub edit_time: Option<Micros>,
-    /// Only there, and true, when a retried `client_id` finds a deleted chat; its content is empty then.
+    /// Only there, and true, when an `ack` or a retried `client_id` names a deleted chat; its content is empty then.
     #[serde(skip_serializing_if = "is_false")]
+    #[cfg_attr(test, schema(ignore))]
     pub deleted: bool,
 }
 
@@ -134,12 +140,24 @@ impl<'a> ChatBody<'a> {
 }
 
 /// A chat that is new or edited, or the tombstone of a deleted one.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Change)]
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = Change))]
 #[serde(untagged)]
 pub enum ChangeBody<'a> {
     Chat(ChatBody<'a>),
-    Deleted { id: ChatId, seq: Seq, version: Version, deleted: bool },
+    Deleted(DeletedChatBody),
+}
+
+/// The tombstone of a deleted chat.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = DeletedChat))]
+pub struct DeletedChatBody {
+    pub id: ChatId,
+    pub seq: Seq,
+    pub version: Version,
+    /// Always true: tells a tombstone from a chat.
+    #[cfg_attr(test, schema(schema_with = crate::protocol::schema::always_true))]
+    pub deleted: bool,
 }
 
 impl<'a> ChangeBody<'a> {
@@ -147,27 +165,27 @@ impl<'a> ChangeBody<'a> {
     #[must_use]
     pub fn new(chat: &'a Chat) -> Self {
         if chat.delete_time.is_some() {
-            Self::Deleted { id: chat.id, seq: chat.seq, version: chat.version, deleted: true }
+            Self::Deleted(DeletedChatBody { id: chat.id, seq: chat.seq, version: chat.version, deleted: true })
         } else {
             Self::Chat(ChatBody::new(chat))
         }
     }
 }
 
-/// What changed above a version.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Changes)]
+/// The changes above a version.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = Changes))]
 pub struct ChangesBody<'a> {
     pub changes: Vec<ChangeBody<'a>>,
-    /// The next `since`.
+    /// The value of `since` for the next request.
     pub version: Version,
-    /// Ask again at once.
+    /// True if there are more changes above `version`.
     pub has_more: bool,
 }
 
-/// How far a chatter has got in a room.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Watermarks)]
+/// How far a chatter has received and read a room.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = Watermarks))]
 pub struct ReceiptBody {
     pub delivered_seq: Seq,
     pub read_seq: Seq,
@@ -180,24 +198,24 @@ impl From<Watermarks> for ReceiptBody {
 }
 
 /// A room as one viewer sees it.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Chatroom)]
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema), schema(as = Chatroom))]
 pub struct ChatroomBody<'a> {
     pub id: ChatroomId,
     pub last_chat_time: Micros,
     pub create_time: Micros,
-    /// Who opened the room; for both viewers.
+    /// The chatter who created the room; the same for both viewers.
     pub owner: ChatterBody,
     pub opponent: ChatterBody,
-    /// The number of the room's last change: the cursor for `changes?since=`.
+    /// The number of the room's last change: a cursor for `changes?since=`.
     pub version: Version,
     pub last_seq: Seq,
     /// The newest chat that is not deleted.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     pub last_chat: Option<ChatBody<'a>>,
-    /// Chats of the other one above one's `read_seq`, counted up to 1,000.
+    /// The other person's chats above the viewer's `read_seq`, counted up to 1,000.
     pub unread_count: i64,
-    /// By the chatter's id.
+    /// By chatter id.
     pub receipts: BTreeMap<String, ReceiptBody>,
 }
 

@@ -8,7 +8,7 @@ use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 
 use super::commit::Commit;
-use super::reply::{answer, problem_of};
+use super::reply::answer;
 use super::room::{Room, Stage};
 use super::{broadcast, publish};
 use crate::broker::{Changes, State};
@@ -16,6 +16,7 @@ use crate::delivery::event::{Batch, Event};
 use crate::domain::Version;
 use crate::domain::chat::{ChangeKind, Chat};
 use crate::domain::chatroom::Chatroom;
+use crate::problem::Problem;
 use crate::push::notifier::messages::PushHint;
 use crate::store::writer::Outcome;
 use crate::store::{Store, StoreError};
@@ -35,7 +36,7 @@ impl Room {
         self.publish(&commit);
         self.deliver_commit(commit);
         for (reply, outcome) in answers {
-            answer(reply, outcome.map_err(problem_of));
+            answer(reply, outcome.map_err(Problem::from));
         }
         self.fill_if_needed(ctx);
     }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::command::{Command, Committed, Mutate, Post, Reply, RoomMessage, TypingChange};
 use super::outcome_sink::RoomOutcomeSink;
-use super::reply::{answer, busy, problem_of_store, refuse};
+use super::reply::{answer, refuse};
 use super::room::{ROOM_MAILBOX, Room, Stage};
 use super::{broadcast, load};
 use crate::connections::connection::ReplyTo;
@@ -90,7 +90,7 @@ impl Room {
     fn handle_command(&mut self, command: Command, ctx: &mut Context<Self>) {
         match &mut self.stage {
             Stage::Loading(waiting) if waiting.len() < ROOM_MAILBOX => waiting.push(command),
-            Stage::Loading(_) => refuse(command, &busy()),
+            Stage::Loading(_) => refuse(command, &Problem::busy()),
             Stage::Closed(problem) => {
                 refuse(command, problem);
                 self.retire(ctx);
@@ -148,7 +148,7 @@ impl Room {
     /// Hands a command to the store's writer; its outcome comes back as [`Committed`].
     fn submit(&mut self, command: writer::Command, reply: Reply, ctx: &mut Context<Self>) {
         if self.waiting.len() >= ROOM_IN_FLIGHT {
-            return answer(reply, Err(busy()));
+            return answer(reply, Err(Problem::busy()));
         }
         self.touch();
         let sink = self.outcome_sink.get_or_insert_with(|| {
@@ -161,7 +161,7 @@ impl Room {
             Ok(()) => {
                 self.waiting.insert(ticket, reply);
             }
-            Err(writer::Full) => answer(reply, Err(busy())),
+            Err(writer::Full) => answer(reply, Err(Problem::busy())),
         }
     }
 
@@ -212,7 +212,7 @@ impl Room {
                     Ok(())
                 }
                 Ok(false) => Err(Problem::not_found("chatroom")),
-                Err(error) => Err(problem_of_store(&error)),
+                Err(error) => Err(Problem::from(error)),
             };
             let _ = reply.send(answer);
         }));

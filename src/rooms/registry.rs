@@ -14,7 +14,6 @@ use parking_lot::RwLock;
 
 use super::command::{Command, RoomMessage};
 use super::host::{Delivered, InFlight, RoomHost, RoomParts};
-use super::reply::busy;
 use super::room::Room;
 use crate::domain::ChatroomId;
 use crate::problem::Problem;
@@ -69,7 +68,7 @@ impl Registry {
         let command = match self.rooms.get(&id) {
             Some(entry) => match entry.send(command) {
                 Ok(()) => return Ok(()),
-                Err(SendError::Full(_)) => return Err(busy()),
+                Err(SendError::Full(_)) => return Err(Problem::busy()),
                 Err(SendError::Closed(message)) => message.command,
             },
             None => command,
@@ -77,19 +76,19 @@ impl Registry {
         match self.rooms.entry(id) {
             MapEntry::Occupied(mut entry) => {
                 let Err(refused) = entry.get().send(command) else { return Ok(()) };
-                let SendError::Closed(message) = refused else { return Err(busy()) };
+                let SendError::Closed(message) = refused else { return Err(Problem::busy()) };
                 // The actor stopped without having retired, so it panicked. A new one takes over at its delivered head.
                 let successor = self.start(id, entry.get().delivered.clone());
                 tracing::error!(chatroom_id = id.get(), "the room actor had panicked; a new one was started");
                 let sent = successor.send(message.command);
                 entry.insert(successor);
-                sent.map_err(|_| busy())
+                sent.map_err(|_| Problem::busy())
             }
             MapEntry::Vacant(entry) => {
                 let room = self.start(id, Delivered::default());
                 let sent = room.send(command);
                 entry.insert(room);
-                sent.map_err(|_| busy())
+                sent.map_err(|_| Problem::busy())
             }
         }
     }

@@ -2,9 +2,8 @@
 
 use super::command::{Command, Mutate, Post, Reply};
 use crate::connections::connection::ReplyTo;
-use crate::problem::{Code, Problem};
-use crate::store::StoreError;
-use crate::store::writer::{Refusal, Stored};
+use crate::problem::Problem;
+use crate::store::writer::Stored;
 
 /// Refuses a command, if it has a reply.
 pub(super) fn refuse(command: Command, problem: &Problem) {
@@ -38,41 +37,5 @@ pub(super) fn answer(reply: Reply, outcome: Result<Stored, Problem>) {
             Ok(Stored::New { chat, .. } | Stored::Again(chat) | Stored::Edited(chat) | Stored::Deleted(chat)),
         ) => connection.ack(reference, &chat),
         (Reply::Device(reply_to), Err(problem)) => reply_to.refuse(&problem),
-    }
-}
-
-/// The refusal of a room whose mailbox or whose commands in flight are at their bound, or of a full writer queue.
-pub(super) fn busy() -> Problem {
-    Problem::new(Code::Busy, "Too many commands are waiting; nothing was stored. Try again with the same client_id.")
-}
-
-/// The problem for a refusal of the store's writer.
-pub(super) fn problem_of(refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::NoRoom => Problem::not_found("chatroom"),
-        Refusal::Closed => Problem::new(
-            Code::ReceiverDeleted,
-            "The other person has deleted their account; the history stays readable.",
-        ),
-        Refusal::ClientIdConflict => Problem::new(
-            Code::ClientIdConflict,
-            "This client_id was used for a chat with another content or room; use a new one for each chat.",
-        ),
-        Refusal::NoChat => Problem::not_found("chat"),
-        Refusal::NotSender => Problem::new(Code::NotYours, "Only the sender of a chat can edit or delete it."),
-        Refusal::Unavailable => Problem::unavailable(),
-        Refusal::Failed => {
-            Problem::new(Code::Internal, "The chat could not be stored; the server's log has the cause.")
-        }
-    }
-}
-
-/// The problem for a room that could not be deleted.
-pub(super) fn problem_of_store(error: &StoreError) -> Problem {
-    match error {
-        StoreError::Unavailable(_) => Problem::unavailable(),
-        StoreError::Failed(_) => {
-            Problem::new(Code::Internal, "The room could not be deleted; the server's log has the cause.")
-        }
     }
 }

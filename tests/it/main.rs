@@ -21,6 +21,8 @@ mod cluster_receipts;
 mod cluster_rolling;
 mod demo_browser;
 mod documents;
+mod documents_frames;
+mod documents_served;
 mod drain;
 mod fault_clock;
 mod fault_database;

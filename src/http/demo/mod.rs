@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, Route, web};
 
-use super::static_text::Prepared;
+use super::static_text::StaticText;
 
 /// Nothing but this server's own files and API, and texts that never become markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+     trusted-types 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// One file of the demo and where it is served.
+/// One file of the demo and its path.
 pub struct File {
     pub path: &'static str,
     content_type: &'static str,
@@ -41,7 +42,7 @@ macro_rules! sdk {
     };
 }
 
-/// Everything that the page loads.
+/// The files that the page loads.
 pub const FILES: &[File] = &[
     File { path: "/", content_type: HTML, text: include_str!("index.html") },
     below_demo!(SVG, "icon.svg"),
@@ -86,8 +87,8 @@ pub const FILES: &[File] = &[
 
 /// Serves a file.
 pub fn route(file: &'static File) -> Route {
-    let prepared = Arc::new(Prepared::new(file.text, file.content_type, POLICY));
-    web::to(move |request: HttpRequest| ready(prepared.answer(&request)))
+    let text = Arc::new(StaticText::new(file.text, file.content_type, POLICY));
+    web::to(move |request: HttpRequest| ready(text.answer(&request)))
 }
 
 #[cfg(test)]

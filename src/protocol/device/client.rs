@@ -1,4 +1,5 @@
-//! What a client sends on the device socket, read tolerantly: unknown keys are passed over, of a repeated key the last counts.
+//! The frames that a client sends on the device socket. Unknown keys are ignored; of a repeated key the last value
+//! counts.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,6 +7,7 @@ use std::fmt;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+#[cfg(test)]
 use utoipa::ToSchema;
 
 use super::Ref;
@@ -24,7 +26,7 @@ pub struct ClientFrame {
 
 macro_rules! types {
     ($($name:ident = $text:literal;)*) => {
-        /// Which frame; named by `type`.
+        /// The type of a frame, as its key `type` names it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Type { $($name,)* }
@@ -53,29 +55,28 @@ types! {
     Ping = "ping";
 }
 
-/// What the frame asks for. No `Debug`: tokens and contents are in it.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
+/// The content of a frame. No `Debug`: it has tokens and contents.
+#[cfg_attr(test, derive(ToSchema), schema(rename_all = "snake_case"))]
 pub enum Body {
     /// Sign in, or replace the token before it expires.
     Auth { token: String },
-    /// Store a new chat; sent again with the same `client_id`, it is stored once.
+    /// Send a new chat. With the same `client_id` it is stored once, however often it is sent.
     Send { chatroom_id: ChatroomId, client_id: String, content: String },
-    /// Change a chat of one's own.
+    /// Edit a chat that this chatter sent.
     Edit { chat_id: ChatId, content: String },
-    /// Delete a chat of one's own, for both.
+    /// Delete a chat that this chatter sent, for both.
     Delete { chat_id: ChatId },
-    /// Say how far one has received and read. Marks move forward only; older ones change nothing.
+    /// Say how far this chatter has received and read. The marks only move forward: an older `seq` changes nothing.
     Receipt { chatroom_id: ChatroomId, delivered_seq: Option<Seq>, read_seq: Option<Seq> },
-    /// Say that one is typing, or no longer. Not stored; ends by itself after 6 s.
+    /// Say that this chatter is typing, or no longer. Nothing is stored; it ends by itself after 6 s.
     Typing { chatroom_id: ChatroomId, typing: bool },
-    /// Ask what changed above one's cursor, for the rooms whose version in `ready` differs.
+    /// Request the changes above a cursor, for the rooms whose version in `ready` differs.
     Resume {
         /// The cursor of each room, by its id; at most 500.
-        #[schema(value_type = BTreeMap<String, i64>)]
+        #[cfg_attr(test, schema(value_type = BTreeMap<String, i64>))]
         chatrooms: Vec<(ChatroomId, Version)>,
     },
-    /// Ask for a sign of life.
+    /// Test the connection.
     Ping,
 }
 
@@ -83,9 +84,9 @@ pub enum Body {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable {
     pub reference: Option<Ref>,
-    /// Not even an object with a text `type`: the peer may not speak this protocol at all.
+    /// The text is not an object with a text `type`: the peer may speak another protocol.
     pub foreign: bool,
-    /// What to do about it; repeats no values.
+    /// What is wrong; never repeats values.
     pub detail: Cow<'static, str>,
 }
 
@@ -113,7 +114,7 @@ impl ClientFrame {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The values of the known keys, not read yet.
+/// The values of the known keys, not yet parsed.
 #[derive(Default)]
 struct Keys<'a> {
     kind: Option<&'a RawValue>,

@@ -4,10 +4,12 @@ pub mod client;
 pub mod server;
 
 use serde::Serialize;
+#[cfg(test)]
 use utoipa::ToSchema;
 
-/// What a client calls a frame of its own; the reply repeats it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// A client's name for its frame; the answer repeats it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 #[serde(untagged)]
 pub enum Ref {
     Number(i64),

@@ -1,8 +1,9 @@
-//! What the server sends on the device socket.
+//! The frames that the server sends on the device socket.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+#[cfg(test)]
 use utoipa::ToSchema;
 
 use super::Ref;
@@ -11,12 +12,15 @@ use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 use crate::problem::Problem;
 use crate::protocol::rest::{ChangeBody, ChatBody, ChatroomBody, ChatterBody, ReceiptBody};
+#[cfg(test)]
+use crate::protocol::schema::StoredChat;
 
 /// One frame of the server.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
-    /// Signed in; the first frame after it.
+    /// The sign-in succeeded. The first frame on the socket.
     Ready {
         chatter: &'a ChatterBody,
         socket_id: String,
@@ -24,59 +28,60 @@ pub enum ServerFrame<'a> {
         heartbeat_s: u64,
         unread_total: i64,
         chatrooms: Vec<RoomBody>,
-        /// More rooms follow in `chatrooms` frames.
+        /// True if more rooms follow in `chatrooms` frames.
         has_more: bool,
     },
-    /// The rooms that did not fit into `ready`.
+    /// More rooms than fit into `ready`.
     Chatrooms { chatrooms: Vec<RoomBody>, has_more: bool },
     /// The token was replaced.
     Authenticated {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<Ref>,
     },
-    /// A chat, an edit or a deletion of one's own is stored.
+    /// A `send`, `edit` or `delete` of this socket is stored.
     Ack {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<Ref>,
+        #[cfg_attr(test, schema(value_type = StoredChat))]
         chat: ChatBody<'a>,
     },
-    /// A new chat, to every device of both people, the sending one included.
+    /// A new chat, for every device of both chatters, including the one that sent it.
     Chat { chat: ChatBody<'a> },
-    /// An edited chat, to every device of both people.
+    /// An edited chat, for every device of both chatters.
     ChatEdited { chat: ChatBody<'a> },
-    /// A deleted chat, to every device of both people.
+    /// A deleted chat, for every device of both chatters.
     ChatDeleted { chatroom_id: ChatroomId, chat_id: ChatId, seq: Seq, version: Version },
-    /// What changed above `since`, by version; `version` is the next cursor.
+    /// The changes above `since`, ordered by version; `version` is the next cursor.
     Changes { chatroom_id: ChatroomId, since: Version, changes: Vec<ChangeBody<'a>>, version: Version, has_more: bool },
-    /// Too much changed: the newest chats, to begin anew with.
+    /// Too many changes are missing: the client replaces its chats of the room by these, the newest.
     Reset { chatroom_id: ChatroomId, chats: Vec<ChatBody<'a>>, version: Version },
     /// All rooms of one `resume` are answered.
     Resumed {
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<Ref>,
     },
-    /// Somebody got further: the other person, or oneself on any device; then with what is unread now.
+    /// The watermarks of a chatter moved: the other person's, or this chatter's own, then with the unread counts.
     Receipt {
         chatroom_id: ChatroomId,
         chatter_id: ChatterId,
         delivered_seq: Seq,
         read_seq: Seq,
-        /// To one's own devices.
+        /// Only in this chatter's own receipts.
         #[serde(flatten)]
         unread: Option<UnreadBody>,
     },
-    /// The other person is typing, or no longer. A chat of theirs ends it without a frame.
+    /// The other person is typing, or no longer. Their next chat ends it without a frame.
     Typing { chatroom_id: ChatroomId, chatter_id: ChatterId, typing: bool },
-    /// Somebody with whom one shares a room came or went.
+    /// A chatter who shares a room came online or went offline.
     Presence {
         chatter_id: ChatterId,
         online: bool,
-        #[schema(required)]
+        #[cfg_attr(test, schema(required))]
         last_seen: Option<Micros>,
     },
-    /// A room that one is in was opened.
+    /// A room of this chatter was created.
     ChatroomCreated { chatroom: &'a ChatroomBody<'a> },
-    /// A room that one was in is gone, or was before one asked.
+    /// A room of this chatter was deleted, or a frame named a room that does not exist.
     ChatroomDeleted { chatroom_id: ChatroomId },
     /// The answer to `ping`.
     Pong {
@@ -91,8 +96,9 @@ pub enum ServerFrame<'a> {
     },
 }
 
-/// A room as `ready` and `chatrooms` tell of it; the REST bodies have the rest.
-#[derive(Debug, Serialize, ToSchema)]
+/// A room in `ready` and `chatrooms`; its REST body has more keys.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub struct RoomBody {
     pub id: ChatroomId,
     pub version: Version,
@@ -102,12 +108,13 @@ pub struct RoomBody {
     pub receipts: BTreeMap<String, ReceiptBody>,
 }
 
-/// What is unread, and when that was counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// The unread counts, and the version at which they were counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
 pub struct UnreadBody {
     pub unread_count: i64,
     pub unread_total: i64,
-    /// The room's version at the moment of counting.
+    /// The room's version when the counts were taken.
     pub version: Version,
     pub last_seq: Seq,
 }

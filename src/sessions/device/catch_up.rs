@@ -58,7 +58,7 @@ impl CatchUp {
     /// `ready` and the `chatrooms` that follow it.
     pub(super) async fn list_rooms(&self) -> Result<(), Problem> {
         let viewer = self.connection.chatter_id;
-        let chatter = self.ask(self.store.chatter(viewer)).await?.ok_or_else(Problem::account_gone)?;
+        let chatter = self.ask(self.store.chatter(viewer)).await?.ok_or_else(Problem::account_deleted)?;
         let chatter = ChatterBody::own(&chatter, self.ask(self.store.account_token(viewer)).await?);
         let unread_total = self.ask(self.store.unread_total(viewer)).await?;
         let (mut after, mut first) = (None, true);

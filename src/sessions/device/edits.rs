@@ -51,6 +51,7 @@ impl Session {
                 Err(error) => Err(error.into()),
             };
             if let Err(problem) = told {
+                problem.log_cause();
                 asker.refuse(&problem);
             }
             if let Some(device) = &mut session.device {

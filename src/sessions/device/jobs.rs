@@ -92,11 +92,13 @@ impl Session {
                 }
             }
             JobResult::Refused(reference, problem) => {
+                problem.log_cause();
                 self.connection.refuse_frame(reference, &problem);
                 self.refuse_resumes(&problem);
                 self.catch_up_later(ctx);
             }
             JobResult::Closed(reference, problem, close) => {
+                problem.log_cause();
                 self.connection.refuse_frame(reference, &problem);
                 self.close(close, ctx);
             }
@@ -147,7 +149,10 @@ impl Session {
                 session.schedule(ctx);
                 session.connection.push(text_frame(&ServerFrame::Authenticated { reference: asker.reference }));
             }
-            Err(problem) => asker.refuse(&problem),
+            Err(problem) => {
+                problem.log_cause();
+                asker.refuse(&problem);
+            }
         }));
     }
 }

@@ -36,8 +36,8 @@ const FOREIGN_MAX: u32 = 10;
 const FOREIGN_WINDOW: Duration = Duration::from_secs(60);
 /// Resumes that wait; a chatter with 5,000 rooms sends ten.
 const WORK_MAX: usize = 64;
-/// Seqs are below it.
-const SEQ_END: Seq = Seq::new(1 << 53);
+/// The largest `seq`. The session does not know the newest chat of the room; the writer limits a receipt to it.
+const SEQ_MAX: Seq = Seq::new((1 << 53) - 1);
 
 /// What only a device socket has.
 pub struct Device {
@@ -229,11 +229,8 @@ impl Session {
         read: Option<Seq>,
         asker: &ReplyTo,
     ) -> Result<(), Problem> {
-        for (field, seq) in [("delivered_seq", delivered), ("read_seq", read)] {
-            if seq.is_some_and(|seq| !(Seq::ZERO..SEQ_END).contains(&seq)) {
-                return Err(Problem::invalid(field, "It must be the seq of a chat in this room."));
-            }
-        }
+        Problem::check_seq("delivered_seq", delivered, SEQ_MAX)?;
+        Problem::check_seq("read_seq", read, SEQ_MAX)?;
         let (chatter_id, reply_to) = (self.connection.chatter_id, Some(asker.clone()));
         let steps = [delivered.map(WatermarkUpdate::Delivered), read.map(WatermarkUpdate::Read)];
         self.parts.registry.send(room, Command::Watermark { chatter_id, steps, reply_to })

@@ -6,9 +6,9 @@ use reqwest::Method;
 use serde_json::Value;
 
 pub static OPENAPI: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(hyper_chat::app::openapi()).expect("a document"));
+    LazyLock::new(|| serde_json::from_str(hyper_chat::app::OPENAPI_TEXT).expect("a document"));
 pub static ASYNCAPI: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(hyper_chat::app::asyncapi()).expect("a document"));
+    LazyLock::new(|| serde_json::from_str(hyper_chat::app::ASYNCAPI_TEXT).expect("a document"));
 
 /// The path of the document that a request's path belongs to, and what it says of it.
 pub fn path_item(path: &str) -> Option<(&'static str, &'static Value)> {
@@ -80,10 +80,19 @@ pub fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     found
 }
 
+/// The schema that a reference leads to, or the schema itself.
+pub fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => {
+            document.pointer(reference.trim_start_matches('#')).expect("a reference that leads somewhere")
+        }
+        None => schema,
+    }
+}
+
 fn look(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
-    if let Some(reference) = schema["$ref"].as_str() {
-        let target = document.pointer(reference.trim_start_matches('#')).expect("a reference that leads somewhere");
-        return look(document, target, value, at, found);
+    if schema["$ref"].is_string() {
+        return look(document, resolve(document, schema), value, at, found);
     }
     if let Some(choices) = schema["oneOf"].as_array() {
         let tried: Vec<_> = choices.iter().map(|choice| faults(document, choice, value)).collect();
@@ -101,6 +110,9 @@ fn look(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut V
     }
     if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
         found.push(format!("{at}: not {}", schema["enum"]));
+    }
+    if schema.get("const").is_some_and(|only| only != value) {
+        found.push(format!("{at}: not {}", schema["const"]));
     }
     for (n, item) in value.as_array().into_iter().flatten().enumerate() {
         look(document, &schema["items"], item, &format!("{at}/{n}"), found);

@@ -1,4 +1,4 @@
-//! Brings schemas that were derived from types into the shape that readers expect.
+//! Simplifies the schemas that are derived from types.
 
 use serde_json::{Map, Value, json};
 
@@ -10,12 +10,12 @@ pub fn name_of(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.strip_prefix(SCHEMAS)
 }
 
-/// Tidies a document: whole numbers stand where they are used, a flattened struct is part of the object around it, `type`
-/// and `ref` come first, and what nobody refers to is left out.
+/// Tidies a document: ids become whole numbers, a flattened struct becomes part of the object around it, `type` and
+/// `ref` come first, and schemas without a reference are left out.
 pub fn tidy(document: &mut Value) {
     join_flattened(&mut document["components"]);
     spell_out(document);
-    // One that only an unused one refers to is unused as well.
+    // A schema that only an unused schema refers to is unused as well.
     loop {
         let text = document.to_string();
         let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
@@ -27,7 +27,7 @@ pub fn tidy(document: &mut Value) {
     }
 }
 
-/// `i64` and its like come as references, since our ids take its name.
+/// Ids come as references to `i64`, and a value that is the only one as an `enum`: spells out both.
 fn spell_out(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(spell_out),
@@ -37,6 +37,13 @@ fn spell_out(value: &mut Value) {
                 object.shift_remove("$ref");
                 object.shift_insert(0, "type".to_owned(), json!("integer"));
                 object.shift_insert(1, "format".to_owned(), json!("int64"));
+            }
+            if let Some(Value::Array(values)) = object.get("enum")
+                && let [only] = values.as_slice()
+            {
+                let only = only.clone();
+                object.insert("const".to_owned(), only);
+                object.shift_remove("enum");
             }
             if let Some(kind) = nullable(object) {
                 object.shift_remove("oneOf");
@@ -48,7 +55,7 @@ fn spell_out(value: &mut Value) {
     }
 }
 
-/// What a plain value that may be null is otherwise.
+/// The schema of a plain value that may be null, without the null.
 fn nullable(object: &Map<String, Value>) -> Option<Value> {
     let [kind, null] = object.get("oneOf")?.as_array()?.as_slice() else { return None };
     (kind["type"].is_string() && kind["type"] != "object" && null["type"] == "null").then(|| kind.clone())
@@ -80,7 +87,8 @@ fn join_all(value: &mut Value, schemas: &Value) {
     }
 }
 
-/// Makes one object of its own properties and those of the structs flattened into it; an optional struct's are optional.
+/// Makes one object of its own properties and those of the structs flattened into it; an optional struct's are
+/// optional.
 fn join(object: &mut Map<String, Value>, parts: Vec<Value>, schemas: &Value) {
     let (mut properties, mut required) = (Map::new(), Vec::new());
     let (own, flattened): (Vec<Value>, Vec<Value>) = parts.into_iter().partition(|part| part["type"] == "object");

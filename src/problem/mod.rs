@@ -1,13 +1,19 @@
 //! The one table of refusals: each code with its HTTP status, its title, and whether to try again.
 //!
-//! Clients meet a refusal as RFC 9457 `application/problem+json` over HTTP and as the same object in an
-//! `error` frame on a socket. Lower layers have error types of their own; `http` and `actors::session`
-//! turn those into a [`Problem`].
+//! A client reads a refusal as RFC 9457 `application/problem+json` over HTTP and as the same object in an `error`
+//! frame on a socket. The parts below have error types of their own; `convert` turns each of them into a [`Problem`].
+
+mod convert;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::domain::ChatroomId;
+use crate::domain::{ChatroomId, Seq};
 
 /// What a client should do after a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +95,21 @@ pub struct Problem {
     pub chatroom_id: Option<ChatroomId>,
     /// Seconds to wait; sent as `Retry-After`.
     pub retry_after_s: Option<u64>,
+    /// The error behind the refusal, for the log; clients never see it.
+    cause: Option<Cause>,
 }
+
+/// An error that a log line shows; one is equal only to itself.
+#[derive(Clone, Debug)]
+struct Cause(Arc<dyn Error + Send + Sync>);
+
+impl PartialEq for Cause {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Cause {}
 
 impl Problem {
     /// A refusal with this code and explanation.
@@ -98,7 +118,7 @@ impl Problem {
             (429 | 503, Retry::Later) => Some(1),
             _ => None,
         };
-        Self { code, detail: detail.into(), field: None, chatroom_id: None, retry_after_s }
+        Self { code, detail: detail.into(), field: None, chatroom_id: None, retry_after_s, cause: None }
     }
 
     /// A field that breaks a rule: 422.
@@ -106,7 +126,7 @@ impl Problem {
         Self { field: Some(field), ..Self::new(Code::Invalid, detail) }
     }
 
-    /// The database (or another part that will come back) does not answer: 503.
+    /// The database (or another part that recovers by itself) does not answer: 503.
     #[must_use]
     pub fn unavailable() -> Self {
         Self::new(
@@ -115,29 +135,88 @@ impl Problem {
         )
     }
 
-    /// Absent, or not the asker's to see: 404 for both, so that neither can be told apart.
+    /// The server failed: 500. The log has the cause.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(Code::Internal, "The server failed; the operator finds the cause in the log.")
+    }
+
+    /// A room's queue or the writer's is full: 503.
+    #[must_use]
+    pub fn busy() -> Self {
+        Self::new(Code::Busy, "The queue is full; nothing was stored. Try again, with the same client_id.")
+    }
+
+    /// The thing does not exist, or the viewer may not see it: 404 for both, so the answer does not reveal which.
     #[must_use]
     pub fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("There is no {what} with this id that you can see."))
     }
 
-    /// The token's account is gone: 401.
+    /// The two chatters have this room already: 409.
     #[must_use]
-    pub fn account_gone() -> Self {
-        Self::new(Code::TokenRevoked, "This account is gone.")
+    pub fn chatroom_exists(id: ChatroomId) -> Self {
+        let detail = format!("You two have chatroom {id} already.");
+        Self { chatroom_id: Some(id), ..Self::new(Code::ChatroomExists, detail) }
+    }
+
+    /// The token's account was deleted: 401.
+    #[must_use]
+    pub fn account_deleted() -> Self {
+        Self::new(Code::TokenRevoked, "This account was deleted.")
     }
 
     /// The sender's rate is used up: 429.
     #[must_use]
-    pub fn sending_too_fast(wait: std::time::Duration) -> Self {
+    pub fn sending_too_fast(wait: Duration) -> Self {
         Self::new(Code::RateLimited, "You are sending too fast; wait before the next chat.").retry_after(wait)
+    }
+
+    /// Refuses a watermark whose `seq` is not between 0 and `max`: 422.
+    pub fn check_seq(field: &'static str, seq: Option<Seq>, max: Seq) -> Result<(), Self> {
+        match seq {
+            Some(seq) if !(Seq::ZERO..=max).contains(&seq) => {
+                Err(Self::invalid(field, "It must be the seq of a chat in this room."))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Wait this long before the next try; at least a second.
     #[must_use]
-    pub fn retry_after(mut self, wait: std::time::Duration) -> Self {
+    pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after_s = Some(wait.as_secs_f64().ceil().max(1.0) as u64);
         self
+    }
+
+    /// The same refusal with the error behind it.
+    #[must_use]
+    fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.cause = Some(Cause(Arc::new(cause)));
+        self
+    }
+
+    /// Logs the error behind the refusal, if there is one. The part that answers the client calls this once.
+    pub fn log_cause(&self) {
+        let Some(error) = self.source() else { return };
+        let code = self.code.as_str();
+        if self.code == Code::Internal {
+            tracing::error!(error, code, "a request failed");
+        } else {
+            tracing::warn!(error, code, "a request was refused");
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.detail)
+    }
+}
+
+impl Error for Problem {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| &*cause.0 as &(dyn Error + 'static))
     }
 }
 
@@ -170,7 +249,7 @@ mod tests {
     fn every_code_has_its_own_text_and_a_refusing_status() {
         let mut seen = std::collections::HashSet::new();
         for code in Code::ALL {
-            assert!(seen.insert(code.as_str()), "{} stands twice in the table", code.as_str());
+            assert!(seen.insert(code.as_str()), "{} is in the table twice", code.as_str());
             assert!((400..600).contains(&code.status()), "{} refuses", code.as_str());
         }
     }
