@@ -39,6 +39,8 @@ pub(super) fn cluster(
         store: state.store.clone(),
         registry: state.registry.clone(),
         connections: state.connections.clone(),
+        broker: state.broker.clone(),
+        presence_changes: state.presence_changes.clone(),
         receipts: receipts.clone(),
         presence: presence.clone(),
         tell_of_room,

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::connections::connection::Made;
+use crate::connections::device::RoomAnnouncement;
 use crate::connections::registry::ConnectionRegistry;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::rooms::command::Command;
 use crate::rooms::registry::Registry;
 
 /// Makes the frame that announces a new room to a chatter; none if the room was deleted again.
-pub type TellOfRoom = Box<dyn Fn(ChatterId, ChatroomId) -> Pin<Box<dyn Future<Output = Option<Made>>>> + Send + Sync>;
+pub type TellOfRoom =
+    Box<dyn Fn(ChatterId, ChatroomId) -> Pin<Box<dyn Future<Output = Option<RoomAnnouncement>>>> + Send + Sync>;
 
 /// Announces new rooms and closes deleted ones.
 pub(super) struct RoomChanges {
@@ -53,17 +54,17 @@ impl RoomChanges {
     /// Announces a new room to the device sockets that lack it.
     pub(super) async fn announce(&self, room: ChatroomId, participants: [ChatterId; 2]) {
         for chatter in participants {
-            let mut is_missed = false;
-            self.connections.for_each(chatter, |connection| is_missed |= connection.misses_room(room));
-            if is_missed && let Some(created) = (self.tell_of_room)(chatter, room).await {
-                self.connections.send_room_created_here(chatter, room, &created);
+            if self.connections.lacks_announcement(chatter, room)
+                && let Some(announcement) = (self.tell_of_room)(chatter, room).await
+            {
+                self.connections.announce_room(chatter, room, &announcement);
             }
         }
     }
 
     /// Closes a deleted room on this instance.
     pub(super) fn deleted(&self, room: ChatroomId, participants: [ChatterId; 2]) {
-        self.connections.close_room_here(room, participants);
+        self.connections.close_room(room, participants);
         self.rooms.send_if_running(room, Command::Deleted);
     }
 }

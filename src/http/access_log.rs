@@ -1,6 +1,5 @@
 //! One log line a request: method, path, status, time; and its refusal is counted. Never the query, headers or bodies: tokens and contents are there.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
@@ -27,7 +26,7 @@ pub async fn log(
         state.refused.add(problem.code as usize);
     }
     let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if !upgraded && state.is_some_and(|state| state.draining.load(Ordering::Relaxed)) {
+    if !upgraded && state.is_some_and(|state| !state.drain.takes_sockets()) {
         // A proxy that keeps this connection would lose the next request on it.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }

@@ -111,7 +111,7 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
     }
     let chatter = state.store.chatter(asked).await?.ok_or_else(|| Problem::not_found("chatter"))?;
     let shared = state.store.sharing(viewer.chatter_id, &[asked]).await?;
-    let connected = state.connections.connected(&shared.iter().copied().collect::<Vec<_>>()).await;
+    let connected = state.broadcaster.connected(&shared.iter().copied().collect::<Vec<_>>()).await;
     Ok(HttpResponse::Ok().json(body_of_other(&chatter, &shared, &connected)))
 }
 
@@ -156,13 +156,13 @@ pub async fn change(
     if !watchers.is_empty() {
         let (chatter_id, online, last_seen) = (viewer.chatter_id, false, None);
         let frame = text_frame(&ServerFrame::Presence { chatter_id, online, last_seen });
-        watchers.iter().for_each(|watcher| state.connections.send_durable(*watcher, &frame));
+        watchers.iter().for_each(|watcher| state.broadcaster.send_durable(*watcher, &frame));
     }
     if show_last_seen == Some(true) {
-        state.connections.shows_again(viewer.chatter_id);
+        state.presence_changes.forget(&[viewer.chatter_id]);
     }
     if password_changed {
-        state.connections.end_sign_ins(viewer.chatter_id, viewer.sign_in_id);
+        state.broadcaster.end_sign_ins(viewer.chatter_id, viewer.sign_in_id);
     }
     Ok(HttpResponse::Ok().json(own(&state, viewer.chatter_id).await?))
 }
@@ -190,9 +190,9 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpRespo
         Deletion::Cascade => state.store.cascade_chatter(viewer.chatter_id).await?,
     };
     let deleted = deleted.ok_or_else(|| Problem::not_found("chatter"))?;
-    state.connections.end_account(viewer.chatter_id);
+    state.broadcaster.end_account(viewer.chatter_id);
     for (room, pair) in deleted.deleted_rooms {
-        state.connections.close_room(room, pair);
+        state.broadcaster.close_room(room, pair);
         state.registry.send_if_running(room, Command::Deleted);
     }
     Ok(HttpResponse::build(StatusCode::OK).json(Message { message: "Success Delete Chatter" }))
@@ -239,7 +239,7 @@ async fn bodies_for(
     let ids: Vec<ChatterId> = chatters.iter().map(|chatter| chatter.id).collect();
     let shared = state.store.sharing(viewer, &ids).await?;
     let others: Vec<ChatterId> = shared.iter().filter(|id| **id != viewer).copied().collect();
-    let connected = state.connections.connected(&others).await;
+    let connected = state.broadcaster.connected(&others).await;
     let mut bodies = Vec::with_capacity(chatters.len());
     for chatter in chatters {
         bodies.push(if chatter.id == viewer {

@@ -12,7 +12,7 @@ use super::paging;
 use super::paging::STREAM_PAGE;
 use super::{ROOM_DEADLINE, State};
 use crate::broker::ClusterMessage;
-use crate::connections::connection::Made;
+use crate::connections::device::RoomAnnouncement;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
@@ -52,10 +52,10 @@ pub async fn create(
             for (chatter, view) in
                 of_other.iter().map(|view| (other, view)).chain(own.iter().map(|own| (viewer.chatter_id, own)))
             {
-                state.connections.send_room_created_here(chatter, room.id, &created(view));
+                state.connections.announce_room(chatter, room.id, &created(view));
             }
             let chatters = [viewer.chatter_id, other];
-            state.connections.broker().publish(ClusterMessage::RoomCreated { chatroom_id: room.id, chatters });
+            state.broker.publish(ClusterMessage::RoomCreated { chatroom_id: room.id, chatters });
             Ok(HttpResponse::Created().json(own?.body()))
         }
         Created::NoOpponent => Err(Problem::invalid("opponent_id", "There is no chatter with this id.")),
@@ -66,13 +66,13 @@ pub async fn create(
     }
 }
 
-fn created(view: &ViewOf) -> Made {
+fn created(view: &ViewOf) -> RoomAnnouncement {
     let frame = text_frame(&ServerFrame::ChatroomCreated { chatroom: &view.body() });
-    Made { frame, version: view.view.room.version }
+    RoomAnnouncement { frame, version: view.view.room.version }
 }
 
 /// What a chatter's devices are told of a new room; none where the room is gone or cannot be read.
-pub async fn made(state: &State, viewer: ChatterId, room: ChatroomId) -> Option<Made> {
+pub async fn made(state: &State, viewer: ChatterId, room: ChatroomId) -> Option<RoomAnnouncement> {
     ViewOf::one(state, viewer, room).await.ok().map(|view| created(&view))
 }
 
@@ -254,7 +254,7 @@ async fn with_people(state: &State, viewer: ChatterId, views: Vec<RoomView>) -> 
     let others: Vec<ChatterId> = ids.iter().filter(|id| **id != viewer).copied().collect();
     let (people, connected) = tokio::join!(
         async { if ids.is_empty() { Ok(HashMap::new()) } else { state.store.chatters_by_id(ids).await } },
-        state.connections.connected(&others)
+        state.broadcaster.connected(&others)
     );
     let people = people?;
     let own_token = if views.is_empty() { None } else { state.store.account_token(viewer).await? };

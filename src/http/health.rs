@@ -1,7 +1,5 @@
 //! The probes: is the process alive, can it serve.
 
-use std::sync::atomic::Ordering;
-
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
@@ -32,11 +30,11 @@ pub async fn healthz() -> HttpResponse {
     )
 )]
 pub async fn readyz(state: web::Data<State>) -> HttpResponse {
-    if state.draining.load(Ordering::Relaxed) {
+    if !state.drain.takes_sockets() {
         return HttpResponse::ServiceUnavailable().json(json!({"status": "draining"}));
     }
     match state.store.ping().await {
-        Ok(()) => HttpResponse::Ok().json(match state.connections.broker().state() {
+        Ok(()) => HttpResponse::Ok().json(match state.broker.state() {
             Broker::Single => json!({"status": "ready", "database": "up"}),
             Broker::Up => json!({"status": "ready", "database": "up", "redis": "up"}),
             // Everything works, but what happens on other instances comes a second late.
