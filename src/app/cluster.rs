@@ -33,6 +33,8 @@ pub(super) fn cluster(
         store: state.store.clone(),
         registry: state.registry.clone(),
         connections: state.connections.clone(),
+        broker: state.broker.clone(),
+        presence_changes: state.presence_changes.clone(),
         receipts: receipts.clone(),
         presence: presence.clone(),
         service: state.service.clone(),

@@ -1,7 +1,5 @@
 //! The drain: the orderly end of an instance, from SIGTERM to exit.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
@@ -11,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::broker;
 use crate::cluster::presence::Presence;
-use crate::connections::connection::Connection;
+use crate::connections::registry::OpenSocket;
 use crate::http::State;
 use crate::push::notifier::messages::Drain;
 use crate::push::notifier::supervisor::NotifierSupervisor;
@@ -42,18 +40,17 @@ pub(super) async fn drain(
 ) {
     let until = Instant::now() + drain_max;
     tracing::info!(sockets = state.connections.count(), "draining");
-    state.draining.store(true, Ordering::Relaxed);
+    state.drain.refuse_sockets();
     let spread = drain_max.mul_f64(SPREAD_PART);
-    let linger =
-        if state.connections.broker().state() == broker::State::Single { Duration::ZERO } else { LINGER.min(spread) };
-    let connections = state.connections.all();
-    let spread = spread.min(PER_SOCKET * u32::try_from(connections.len()).unwrap_or(u32::MAX));
+    let linger = if state.broker.state() == broker::State::Single { Duration::ZERO } else { LINGER.min(spread) };
+    let sockets = state.connections.all();
+    let spread = spread.min(PER_SOCKET * u32::try_from(sockets.len()).unwrap_or(u32::MAX));
     let leave = async {
         sleep(linger.max(spread).saturating_sub(LEAVING)).await;
-        state.connections.broker().leave_all();
+        state.broker.leave_all();
     };
-    tokio::join!(sleep(linger), close_one_by_one(connections, spread), leave);
-    state.connections.stop_taking();
+    tokio::join!(sleep(linger), close_one_by_one(sockets, spread), leave);
+    state.drain.refuse_chats();
     let in_flight = || state.registry.pending() + state.store.writer().in_flight();
     wait_until(|| in_flight() == 0, until).await;
     // Sockets that opened while the others were being closed.
@@ -67,14 +64,14 @@ pub(super) async fn drain(
 }
 
 /// Closes each socket at a random moment, so that clients do not reconnect all at once.
-async fn close_one_by_one(mut connections: Vec<Arc<Connection>>, spread: Duration) {
-    connections.shuffle(&mut rand::rng());
-    let mut moments: Vec<Duration> = connections.iter().map(|_| spread.mul_f64(rand::random())).collect();
+async fn close_one_by_one(mut sockets: Vec<OpenSocket>, spread: Duration) {
+    sockets.shuffle(&mut rand::rng());
+    let mut moments: Vec<Duration> = sockets.iter().map(|_| spread.mul_f64(rand::random())).collect();
     moments.sort_unstable();
     let begun = Instant::now();
-    for (connection, moment) in connections.iter().zip(moments) {
+    for (socket, moment) in sockets.iter().zip(moments) {
         sleep(moment.saturating_sub(begun.elapsed())).await;
-        connection.close(Close::GOING_AWAY);
+        socket.close(Close::GOING_AWAY);
     }
 }
 

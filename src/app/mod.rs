@@ -6,16 +6,15 @@ mod listen;
 mod open;
 mod process;
 mod settings;
+mod sockets;
 mod tasks;
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::{Actor, Arbiter, System};
 use actix_web::web;
-use tokio::sync::Semaphore;
 
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
@@ -24,7 +23,6 @@ use crate::cluster::Cluster;
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
 use crate::config::{Config, ConfigError};
-use crate::connections::registry::ConnectionRegistry;
 use crate::http::State;
 pub use crate::http::documents::{ASYNCAPI_TEXT, OPENAPI_TEXT};
 use crate::limits::Limits;
@@ -34,15 +32,12 @@ use crate::push::notifier;
 use crate::push::notifier::Notifier;
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::pusher::Pusher;
-use crate::rooms::host::RoomParts;
 use crate::rooms::registry::{Registry, Threads};
-use crate::service::Service;
 use crate::store::change_feed::FeedPosition;
 use crate::store::{OpenError, Store};
+use sockets::Sockets;
 use tasks::Tasks;
 
-/// A room without commands for this long stops and frees its memory.
-const ROOM_IDLE: Duration = Duration::from_secs(60);
 /// How often the supervisor checks that the notifier is alive.
 const SUPERVISE_EVERY: Duration = Duration::from_secs(5);
 
@@ -110,36 +105,34 @@ impl Application {
         let writer = listen::Writer::default();
         let store = Arc::new(open::open(config, &listener, &writer).await?);
         let (broker, inbound) = cluster::open_broker(config, &secret)?;
-        let connections = Arc::new(ConnectionRegistry::new(config.limits.sockets_per_chatter, broker));
-        let notifier = start_notifier(config, &store, &connections);
-        let parts = RoomParts {
-            store: store.clone(),
-            connections: connections.clone(),
-            notifier: notifier.clone(),
-            idle: ROOM_IDLE,
-        };
-        let presence = Presence::new(store.clone(), connections.clone());
-        let receipts = Receipts::new(store.clone(), connections.clone());
+        let sockets = Sockets::new(config, broker);
+        let notifier = start_notifier(config, &store, &sockets);
+        let presence = sockets.presence(&store);
+        let receipts = Receipts::new(store.clone(), sockets.broadcaster.clone(), sockets.broker.clone());
         store.writer().observe_watermarks(receipts.clone());
         let threads = Threads::default();
-        let registry = Registry::new(parts, threads.clone());
-        let service = Service { store: store.clone(), registry: registry.clone(), connections: connections.clone() };
+        let registry = Registry::new(sockets.room_parts(&store, &notifier), threads.clone());
+        let limits = Arc::new(Limits::new(&config.limits));
+        let (issuer, audience) = (&config.auth.jwt_issuer, &config.auth.jwt_audience);
+        let tokens = Arc::new(Tokens::new(&secret, issuer, audience, settings::token_ttl(config)));
+        let sessions = sockets.session_parts(config, &store, &registry, &limits, &tokens);
+        let service = Arc::new(sockets.service(&store, &registry));
+        let Sockets { connections, broadcaster, broker, presence_changes, drain, metrics } = sockets;
         let state = web::Data::new(State {
             store,
             registry,
             connections,
-            service: Arc::new(service),
-            limits: Arc::new(Limits::new(&config.limits)),
+            service,
+            broadcaster,
+            broker,
+            presence_changes,
+            drain,
+            sessions,
+            delivery_metrics: metrics,
+            limits,
             passwords: Passwords::new(&config.auth)?,
-            tokens: Arc::new(Tokens::new(
-                &secret,
-                &config.auth.jwt_issuer,
-                &config.auth.jwt_audience,
-                settings::token_ttl(config),
-            )),
+            tokens,
             rules: settings::http(config),
-            turns: Arc::new(Semaphore::new((config.database.connections_max as usize / 2).max(2))),
-            draining: Arc::new(AtomicBool::new(false)),
             refused: Counts::new(Code::ALL.len()),
             notifier: notifier.clone(),
         });
@@ -204,10 +197,10 @@ async fn clean_up(state: web::Data<State>, every: Duration) {
     }
 }
 
-fn start_notifier(config: &Config, store: &Store, connections: &Arc<ConnectionRegistry>) -> Arc<NotifierSupervisor> {
+fn start_notifier(config: &Config, store: &Store, sockets: &Sockets) -> Arc<NotifierSupervisor> {
     let (settings, pusher) = (settings::notifier(config), Arc::new(Pusher::open(&settings::fcm(config))));
     let (outbox, metrics) = (store.outbox(), Arc::new(PushMetrics::default()));
-    let (connections, thread, broker) = (connections.clone(), Arbiter::current(), connections.broker().clone());
+    let (connections, thread, broker) = (sockets.connections.clone(), Arbiter::current(), sockets.broker.clone());
     Arc::new(NotifierSupervisor::new(broker, metrics.clone(), move || {
         let connections = connections.clone();
         let live: notifier::HasLiveSocket = Arc::new(move |chatter| connections.is_connected_here(chatter));

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::redis::RedisWorker;
-use crate::broker::{BrokerEventHandler, ClusterMessage, EVERY_INSTANCE};
+use crate::broker::{Broker, BrokerEventHandler, ClusterMessage, EVERY_INSTANCE};
+use crate::connections::presence_changes::PresenceChanges;
 use crate::connections::registry::ConnectionRegistry;
 use crate::rooms::command::Command;
 use crate::rooms::registry::Registry;
@@ -29,6 +30,8 @@ use room_changes::RoomChanges;
 /// Handles the messages of the other instances.
 pub struct Cluster {
     connections: Arc<ConnectionRegistry>,
+    broker: Arc<dyn Broker>,
+    presence_changes: Arc<PresenceChanges>,
     rooms: Arc<Registry>,
     receipts: Arc<Receipts>,
     presence: Arc<Presence>,
@@ -42,6 +45,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     pub registry: Arc<Registry>,
     pub connections: Arc<ConnectionRegistry>,
+    pub broker: Arc<dyn Broker>,
+    pub presence_changes: Arc<PresenceChanges>,
     pub receipts: Arc<Receipts>,
     pub presence: Arc<Presence>,
     pub service: Arc<Service>,
@@ -53,26 +58,38 @@ impl Cluster {
     /// Keeps these parts in step, once it runs.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, registry: rooms, connections, receipts, presence, service, poll_every } = parts;
+        let Parts { store, registry: rooms, connections, receipts, presence, service, poll_every, .. } = parts;
+        let (broker, presence_changes) = (parts.broker, parts.presence_changes);
         let access = Arc::new(AccessCheck::new(store.clone(), connections.clone()));
         let room_changes = Arc::new(RoomChanges::new(service));
         let poller = Poller::new(poll::Parts {
             store,
             connections: connections.clone(),
+            broker: broker.clone(),
             receipts: receipts.clone(),
             presence: presence.clone(),
             access: access.clone(),
             room_changes: room_changes.clone(),
             every: poll_every,
         });
-        Arc::new(Self { connections, rooms, receipts, presence, access, room_changes, poller })
+        Arc::new(Self {
+            connections,
+            broker,
+            presence_changes,
+            rooms,
+            receipts,
+            presence,
+            access,
+            room_changes,
+            poller,
+        })
     }
 
     /// Handles messages and polls for as long as the instance runs. `position` dates from before there
     /// were connections.
     pub async fn run(self: Arc<Self>, inbound: RedisWorker, position: FeedPosition) {
         // The subscription counts from the call on; its confirmation needs no action.
-        let subscribed = self.connections.broker().subscribe(EVERY_INSTANCE);
+        let subscribed = self.broker.subscribe(EVERY_INSTANCE);
         tokio::join!(
             subscribed,
             inbound.run(self.clone()),
@@ -91,7 +108,7 @@ impl BrokerEventHandler for Cluster {
                 let _ = self.rooms.send(changes.chatroom_id, Command::Relayed(changes));
             }
             ClusterMessage::Frame { chatter_id, text, durability } => {
-                self.connections.send_here(chatter_id, &raw_text_frame(&text), durability);
+                self.connections.send(chatter_id, &raw_text_frame(&text), durability);
             }
             ClusterMessage::RoomCreated { chatroom_id, chatters } => self.room_changes.created(chatroom_id, chatters),
             ClusterMessage::RoomDeleted { chatroom_id, chatters } => self.room_changes.deleted(chatroom_id, chatters),
@@ -113,6 +130,6 @@ impl BrokerEventHandler for Cluster {
     }
 
     fn on_presumed_dead(&self) {
-        self.connections.all_untold();
+        self.presence_changes.forget(&self.connections.chatters());
     }
 }

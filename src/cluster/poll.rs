@@ -12,7 +12,7 @@ use super::presence::Presence;
 use super::receipts::Receipts;
 use super::room_changes::RoomChanges;
 use super::silence::{Observation, Silence, Step, Subscription};
-use crate::broker::{ClusterMessage, State};
+use crate::broker::{Broker, ClusterMessage, State};
 use crate::connections::registry::ConnectionRegistry;
 use crate::store::Store;
 use crate::store::change_feed::{Ending, FeedPosition, Poll};
@@ -40,6 +40,7 @@ pub(super) struct Poller {
 pub(super) struct Parts {
     pub(super) store: Arc<Store>,
     pub(super) connections: Arc<ConnectionRegistry>,
+    pub(super) broker: Arc<dyn Broker>,
     pub(super) receipts: Arc<Receipts>,
     pub(super) presence: Arc<Presence>,
     pub(super) access: Arc<AccessCheck>,
@@ -70,7 +71,7 @@ impl Poller {
         let mut scanned = 0;
         let mut polled_at = Instant::now();
         loop {
-            let state = self.parts.connections.broker().state();
+            let state = self.parts.broker.state();
             self.end_silence(&mut silence, state);
             // Whether the pause ended early makes no difference.
             let _ = timeout(self.pause(state, scanned), self.wake.notified()).await;
@@ -107,7 +108,7 @@ impl Poller {
     /// Once messages go through again: asks the other instances for what this one has missed, and repeats what they
     /// have missed of this one.
     fn end_silence(&self, silence: &mut Silence, state: State) {
-        let broker = self.parts.connections.broker();
+        let broker = &self.parts.broker;
         let was_disconnected = self.was_disconnected.swap(false, Ordering::Relaxed);
         let subscription = match state {
             State::Up if was_disconnected => Subscription::Restored,
@@ -136,7 +137,7 @@ impl Poller {
 
     async fn apply(&self, poll: Poll) {
         for changed in &poll.rooms {
-            self.parts.connections.look(changed.chatroom_id, changed.pair, changed.version);
+            self.parts.connections.check_version(changed.chatroom_id, changed.pair, changed.version);
         }
         for ending in poll.endings {
             match ending {

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::broker::State;
-use crate::connections::registry::ConnectionRegistry;
+use crate::broker::{Broker, State};
+use crate::connections::broadcaster::Broadcaster;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::protocol::device::server::{ServerFrame, UnreadBody};
 use crate::store::Store;
@@ -34,7 +34,8 @@ const REPEAT_PAUSE: Duration = Duration::from_millis(50);
 /// Sends receipts.
 pub struct Receipts {
     store: Arc<Store>,
-    connections: Arc<ConnectionRegistry>,
+    broadcaster: Broadcaster,
+    broker: Arc<dyn Broker>,
     /// The watermarks whose unread counts have to be queried, by chatter and room. The latest one includes the others.
     to_count: Mutex<HashMap<ChatterId, HashMap<ChatroomId, MovedWatermark>>>,
     count_wanted: Notify,
@@ -95,10 +96,11 @@ impl Recent {
 impl Receipts {
     /// Nothing has moved yet.
     #[must_use]
-    pub fn new(store: Arc<Store>, connections: Arc<ConnectionRegistry>) -> Arc<Self> {
+    pub fn new(store: Arc<Store>, broadcaster: Broadcaster, broker: Arc<dyn Broker>) -> Arc<Self> {
         Arc::new(Self {
             store,
-            connections,
+            broadcaster,
+            broker,
             to_count: Mutex::default(),
             count_wanted: Notify::new(),
             recent: Mutex::default(),
@@ -161,21 +163,21 @@ impl Receipts {
                     version: unread.version,
                     last_seq: unread.last_seq,
                 };
-                self.connections.send_durable(chatter_id, &text_frame(&frame(&moved, Some(unread))));
+                self.broadcaster.send_durable(chatter_id, &text_frame(&frame(&moved, Some(unread))));
             }
         }
         for moved in moved.values() {
-            self.connections.send_durable(chatter_id, &text_frame(&frame(moved, None)));
+            self.broadcaster.send_durable(chatter_id, &text_frame(&frame(moved, None)));
         }
     }
 
     fn send(&self, moved: &[MovedWatermark]) {
         let mut needs_count = false;
         for &moved in moved {
-            if moved.shown && moved.other_id != moved.chatter_id && self.connections.may_have_device(moved.other_id) {
-                self.connections.send_durable(moved.other_id, &text_frame(&frame(&moved, None)));
+            if moved.shown && moved.other_id != moved.chatter_id && self.broadcaster.may_have_device(moved.other_id) {
+                self.broadcaster.send_durable(moved.other_id, &text_frame(&frame(&moved, None)));
             }
-            if moved.read && self.connections.may_have_device(moved.chatter_id) {
+            if moved.read && self.broadcaster.may_have_device(moved.chatter_id) {
                 needs_count = true;
                 self.to_count.lock().entry(moved.chatter_id).or_default().insert(moved.chatroom_id, moved);
             }
@@ -188,7 +190,7 @@ impl Receipts {
 
 impl WatermarkObserver for Receipts {
     fn moved(&self, moved: Vec<MovedWatermark>) {
-        if self.connections.broker().state() != State::Single {
+        if self.broker.state() != State::Single {
             // Also while Redis seems to be reachable, since an outage is noticed late.
             let mut recent = self.recent.lock();
             moved.iter().for_each(|moved| recent.keep(moved));

@@ -1,10 +1,10 @@
-//! What happened in a room, encoded at most once per kind of socket however many receive it.
+//! Changes of a room, each encoded at most once per kind of socket, however many sockets receive it.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::device_cursors::Run;
+use super::run::Run;
 use crate::domain::chat::{ChangeKind as Kind, Chat};
 use crate::domain::{ChatroomId, Version};
 use crate::protocol::chatroom::{ChatFrame, EventFrame};
@@ -12,7 +12,8 @@ use crate::protocol::device::server::ServerFrame;
 use crate::protocol::rest::ChatBody;
 use crate::websocket::framing::text_frame;
 
-/// A run that was read from the database goes to device sockets as one frame up to so many chats and bytes of content.
+/// A run that was read from the database is sent to device sockets as one frame, up to so many chats and bytes of
+/// content.
 const CHANGES_CHATS_MAX: usize = 100;
 const CHANGES_BYTES_MAX: usize = 16_384;
 
@@ -25,7 +26,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Something happened to this chat.
+    /// A change that made this chat what it is.
     #[must_use]
     pub fn new(kind: Kind, chat: Chat) -> Self {
         Self { kind, chat, chatroom: OnceLock::new(), device: OnceLock::new() }
@@ -37,7 +38,7 @@ impl Event {
         self.chat.version
     }
 
-    /// The seed socket's frame, with its WebSocket header.
+    /// The frame for chatroom sockets, with its WebSocket header.
     #[must_use]
     pub fn chatroom_frame(&self) -> Bytes {
         let encode = || match self.kind {
@@ -48,7 +49,7 @@ impl Event {
         self.chatroom.get_or_init(encode).clone()
     }
 
-    /// The device socket's frame, with its WebSocket header.
+    /// The frame for device sockets, with its WebSocket header.
     #[must_use]
     pub fn device_frame(&self) -> Bytes {
         let encode = || {
@@ -62,7 +63,16 @@ impl Event {
     }
 }
 
-/// Changes of one room that follow each other, as its sockets get them.
+/// Where a batch comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Events, one for each version.
+    Events,
+    /// Rows of the database: a row has only the version of its last change, so versions have holes.
+    Rows,
+}
+
+/// Changes of one room that follow each other, in the order in which its sockets get them.
 pub struct Batch {
     pub chatroom_id: ChatroomId,
     /// The version before the first.
@@ -70,16 +80,15 @@ pub struct Batch {
     /// The version after the last.
     pub to: Version,
     pub events: Vec<Event>,
-    /// Read from the database: an edit overtakes its row's version, so versions have holes.
-    pub read: bool,
+    pub source: Source,
     changes: OnceLock<Option<Bytes>>,
 }
 
 impl Batch {
     /// All changes from one version to another.
     #[must_use]
-    pub fn new(chatroom_id: ChatroomId, from: Version, to: Version, events: Vec<Event>, read: bool) -> Self {
-        Self { chatroom_id, from, to, events, read, changes: OnceLock::new() }
+    pub fn new(chatroom_id: ChatroomId, from: Version, to: Version, events: Vec<Event>, source: Source) -> Self {
+        Self { chatroom_id, from, to, events, source, changes: OnceLock::new() }
     }
 }
 
@@ -93,7 +102,7 @@ impl Run for Batch {
     }
 
     fn is_unbroken(&self) -> bool {
-        !self.read
+        self.source == Source::Events
     }
 
     fn frames(&self) -> impl Iterator<Item = (Version, Bytes)> {

@@ -1,7 +1,6 @@
 //! Logs one line for each request (method, path, status, time) and counts its refusal. The query, headers and bodies
 //! are never logged, since they have tokens and contents.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
@@ -29,7 +28,7 @@ pub async fn log(
         problem.log_cause();
     }
     let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if !upgraded && state.is_some_and(|state| state.draining.load(Ordering::Relaxed)) {
+    if !upgraded && state.is_some_and(|state| !state.drain.takes_sockets()) {
         // A proxy that keeps this connection would lose the next request on it.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }

@@ -109,7 +109,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let payload = payload.take();
         Box::pin(async move {
             let state = state?;
-            if !state.connections.takes_chats() {
+            if !state.drain.takes_chats() {
                 return Err(Problem::new(
                     Code::Draining,
                     "This instance is shutting down; send the same request again.",

@@ -1,7 +1,5 @@
 //! The probes: whether the process is alive, and whether it can serve.
 
-use std::sync::atomic::Ordering;
-
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
@@ -42,11 +40,11 @@ pub async fn healthz() -> HttpResponse {
     )
 )]
 pub async fn readyz(state: web::Data<State>) -> HttpResponse {
-    if state.draining.load(Ordering::Relaxed) {
+    if !state.drain.takes_sockets() {
         return HttpResponse::ServiceUnavailable().json(json!({"status": "draining"}));
     }
     match state.store.ping().await {
-        Ok(()) => HttpResponse::Ok().json(match state.connections.broker().state() {
+        Ok(()) => HttpResponse::Ok().json(match state.broker.state() {
             Broker::Single => json!({"status": "ready", "database": "up"}),
             Broker::Up => json!({"status": "ready", "database": "up", "redis": "up"}),
             // Only events from other instances are late, by a second.

@@ -15,7 +15,8 @@ use super::State;
 #[cfg(test)]
 use super::openapi::{Refusals, of};
 use crate::broker::State as Broker;
-use crate::connections::connection::{Connection, NOT_SIGNED_IN};
+use crate::connections::Connection;
+use crate::connections::registry::OpenSocket;
 use crate::metrics::{Counts, HistogramSnapshot};
 use crate::problem::{Code, Problem};
 use crate::websocket::framing::Close;
@@ -125,15 +126,15 @@ fn gathered(state: &State, database: bool) -> Gathered {
 }
 
 fn sockets_and_rooms(all: &mut Gathered, state: &State) {
-    let connections = state.connections.all();
-    let count = |which: fn(&Connection) -> bool| connections.iter().filter(|connection| which(connection)).count();
+    let sockets = state.connections.all();
+    let count = |is_kind: fn(&OpenSocket) -> bool| sockets.iter().filter(|socket| is_kind(socket)).count();
     let open = [
-        ("chatroom", count(|connection| !connection.is_device())),
-        ("device", count(|connection| connection.is_device() && connection.chatter_id != NOT_SIGNED_IN)),
-        ("unsigned", count(|connection| connection.chatter_id == NOT_SIGNED_IN)),
+        ("chatroom", count(|socket| matches!(socket, OpenSocket::SignedIn(Connection::Chatroom(_))))),
+        ("device", count(|socket| matches!(socket, OpenSocket::SignedIn(Connection::Device(_))))),
+        ("unsigned", count(|socket| matches!(socket, OpenSocket::Unsigned(_)))),
     ];
     all.gauges("sockets", "Open sockets: of one room, of a device, and without a sign-in", "kind", open);
-    let closes = Close::ALL.iter().zip(state.connections.metrics().closes.iter());
+    let closes = Close::ALL.iter().zip(state.delivery_metrics.closes.iter());
     let closes = closes.map(|(close, times)| (vec![("code", close.code.to_string())], times)).collect();
     let help = "Sockets that this instance closed, by close code; 4508: the peer read too slowly";
     all.0.push(Family { name: "sockets_closed", help, values: Values::Counters(closes) });
@@ -152,7 +153,7 @@ fn sockets_and_rooms(all: &mut Gathered, state: &State) {
 }
 
 fn chats(all: &mut Gathered, state: &State) {
-    let (writer, delivery) = (state.store.writer().metrics(), state.connections.metrics());
+    let (writer, delivery) = (state.store.writer().metrics(), &state.delivery_metrics);
     all.counter("chats_stored", "New chats in the database", writer.chats_stored.get());
     all.counter("chats_retried", "Chats that were sent again with a stored client_id", writer.chats_retried.get());
     let changed = [("edited", writer.chats_edited.get()), ("deleted", writer.chats_deleted.get())];
@@ -182,7 +183,7 @@ fn chats(all: &mut Gathered, state: &State) {
 
 fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
     all.gauge("database_up", "1 if the database answered while this page was read", f64::from(database));
-    let broker = state.connections.broker();
+    let broker = &state.broker;
     let (none, up, away) = match broker.state() {
         Broker::Single => (1, 0, None),
         Broker::Up => (0, 1, None),
@@ -234,7 +235,7 @@ fn refusals(all: &mut Gathered, state: &State) {
         codes.map(|(code, times)| (vec![("by", by.to_owned()), ("code", code.as_str().to_owned())], times)).collect()
     };
     let mut values: Vec<_> = by("http", &state.refused);
-    values.extend::<Vec<_>>(by("socket", &state.connections.metrics().refusals));
+    values.extend::<Vec<_>>(by("socket", &state.delivery_metrics.refusals));
     all.0.push(Family {
         name: "refusals",
         help: "Requests and frames that were refused, by code",

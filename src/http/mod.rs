@@ -22,16 +22,17 @@ mod socket;
 mod static_text;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-
-use tokio::sync::Semaphore;
 
 use crate::auth::password::Passwords;
 use crate::auth::token::Tokens;
+use crate::broker::Broker;
+use crate::connections::broadcaster::Broadcaster;
+use crate::connections::drain_flag::DrainFlag;
+use crate::connections::presence_changes::PresenceChanges;
 use crate::connections::registry::ConnectionRegistry;
 use crate::limits::Limits;
-use crate::metrics::Counts;
+use crate::metrics::{Counts, DeliveryMetrics};
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::rooms::registry::Registry;
 use crate::service::Service;
@@ -63,26 +64,16 @@ pub struct State {
     pub passwords: Passwords,
     pub tokens: Arc<Tokens>,
     pub rules: Rules,
-    /// Limits the sockets that read the database at once to sign in or catch up, so that other readers get connections.
-    pub turns: Arc<Semaphore>,
-    /// Set on SIGTERM: the instance is not ready and admits no new sockets. It takes chats until the sockets are
-    /// closed.
-    pub draining: Arc<AtomicBool>,
-    /// Counts refused requests by code.
+    pub broadcaster: Broadcaster,
+    pub broker: Arc<dyn Broker>,
+    pub presence_changes: Arc<PresenceChanges>,
+    pub drain: Arc<DrainFlag>,
+    /// The parts that sockets use.
+    pub sessions: Arc<sessions::Parts>,
+    /// The counts of rooms and sockets.
+    pub delivery_metrics: Arc<DeliveryMetrics>,
+    /// Requests that were refused.
     pub refused: Counts,
     /// Counts the outcomes of pushes.
     pub notifier: Arc<NotifierSupervisor>,
-}
-
-impl State {
-    fn session_parts(&self) -> sessions::Parts {
-        sessions::Parts {
-            store: self.store.clone(),
-            registry: self.registry.clone(),
-            connections: self.connections.clone(),
-            limits: self.limits.clone(),
-            tokens: self.tokens.clone(),
-            turns: self.turns.clone(),
-        }
-    }
 }

@@ -1,7 +1,6 @@
 //! The upgrades of the two sockets: they check token, origin and room, and refuse as HTTP before the upgrade.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use actix::{Actor, StreamHandler};
 use actix_web::http::header;
@@ -13,7 +12,10 @@ use super::extract::{Viewer, address, bearer, id};
 #[cfg(test)]
 use super::openapi::{Refusals, STORE, TOKEN, of};
 use super::origin;
-use crate::connections::connection::Connection;
+use crate::connections::Connection;
+use crate::connections::chatroom::{ChatroomConnection, Subscription};
+use crate::connections::registry::TooManyUnsigned;
+use crate::connections::socket::Socket;
 use crate::delivery::order::Head;
 use crate::problem::{Code, Problem};
 use crate::sessions::Session;
@@ -61,17 +63,20 @@ pub async fn chatroom(
     let viewer = Viewer::claimed(&state, &token)?;
     let room = viewer.admitted(&state, id(&path, "chatroom")?).await?;
 
-    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.connections.metrics().clone());
+    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
     let response = accept(&request, &[], body).map_err(refused)?;
-    let events = query.events.as_deref() == Some("1");
-    let connection = Arc::new(Connection::chatroom(viewer.chatter_id, viewer.sign_in_id, room.id, events, out));
-    // Created before the connection is registered: if this request ends early, dropping the session removes it.
-    let session = Session::chatroom(connection.clone(), state.session_parts(), viewer.expires_at);
-    state.connections.add(connection.clone()).await;
-    // Checked again now that the registry has the connection: a sign-out or a deletion in between did not close it.
+    let all_changes = query.events.as_deref() == Some("1");
+    let subscription = if all_changes { Subscription::AllChanges } else { Subscription::NewChats };
+    let socket = Socket::new(out, state.delivery_metrics.clone());
+    let connection = ChatroomConnection::new(viewer.chatter_id, viewer.sign_in_id, room.id, subscription, socket);
+    let connection = Arc::new(connection);
+    // Made first: when it is dropped on any way out of here, it takes the connection out of the registry.
+    let session = Session::chatroom(connection.clone(), state.sessions.clone(), viewer.expires_at);
+    state.sessions.admission.admit(Connection::Chatroom(connection.clone())).await;
+    // A sign-out or a deletion of the room since the first check has not found this socket.
     let room = viewer.admitted(&state, room.id).await?;
-    // A socket that is behind already is caught up when its session starts.
-    let _ = connection.joined(Head { version: room.version, seq: room.last_seq }, None);
+    // If the socket has fallen behind meanwhile, the session reads the room as it starts.
+    connection.joined(Head { version: room.version, seq: room.last_seq });
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
     Session::create(|ctx| {
         Session::add_stream(incoming, ctx);
@@ -138,13 +143,17 @@ pub async fn device(
         None => None,
     };
     let from = address(&request, state.rules.proxy_hops);
-    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes, state.connections.metrics().clone());
+    let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
     let response = accept(&request, &[SUBPROTOCOL], body).map_err(refused)?;
     let incoming = Incoming::new(payload, state.rules.frame_bytes);
-    let session = Session::device(out, state.session_parts(), from, claims).ok_or_else(|| {
-        let detail = "Too many sockets of this address have not signed in. Send the token with the upgrade.";
-        Problem::new(Code::RateLimited, detail)
-    })?;
+    let (socket, parts) = (Socket::new(out, state.delivery_metrics.clone()), state.sessions.clone());
+    let session = match claims {
+        Some(claims) => Session::device(socket, parts, claims),
+        None => Session::unsigned(socket, parts, from).map_err(|TooManyUnsigned| {
+            let detail = "Too many sockets of this address have not signed in. Send the token with the upgrade.";
+            Problem::new(Code::RateLimited, detail)
+        })?,
+    };
     Session::create(|ctx| {
         Session::add_stream(incoming, ctx);
         session
@@ -178,7 +187,7 @@ impl Offered {
 }
 
 fn may_connect(request: &HttpRequest, state: &State) -> Result<(), Problem> {
-    if state.draining.load(Ordering::Relaxed) {
+    if !state.drain.takes_sockets() {
         return Err(Problem::new(Code::Draining, "This instance is shutting down; connect again."));
     }
     origin::check(request, &state.rules.allowed_origins)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::command::TypingChange;
+use crate::connections::broadcaster::Broadcaster;
 use crate::connections::registry::ConnectionRegistry;
 use crate::delivery::event::{Batch, Event};
 use crate::domain::chat::ChangeKind;
@@ -22,23 +23,18 @@ pub(super) fn deliver(connections: &ConnectionRegistry, chatroom: &Chatroom, bat
 
 /// Has the connections read the database whose cursor is below this version.
 pub(super) fn check_version(connections: &ConnectionRegistry, chatroom: &Chatroom, version: Version) {
-    connections.look(chatroom.id, [chatroom.owner_id, chatroom.opponent_id], version);
+    connections.check_version(chatroom.id, [chatroom.owner_id, chatroom.opponent_id], version);
 }
 
 /// Closes the room's chatroom sockets and sends its deletion to the device sockets, on all instances.
-pub(super) fn close(connections: &ConnectionRegistry, chatroom: &Chatroom) {
-    connections.close_room(chatroom.id, [chatroom.owner_id, chatroom.opponent_id]);
+pub(super) fn close(broadcaster: &Broadcaster, chatroom: &Chatroom) {
+    broadcaster.close_room(chatroom.id, [chatroom.owner_id, chatroom.opponent_id]);
 }
 
 /// Sends the other participant's devices, on all instances, that a chatter started or stopped typing.
-pub(super) fn send_typing(
-    connections: &ConnectionRegistry,
-    chatroom: &Chatroom,
-    chatter_id: ChatterId,
-    change: TypingChange,
-) {
+pub(super) fn send_typing(broadcaster: &Broadcaster, chatroom: &Chatroom, chatter_id: ChatterId, change: TypingChange) {
     let frame = text_frame(&ServerFrame::Typing { chatroom_id: chatroom.id, chatter_id, typing: change.flag() });
-    connections.send_ephemeral(chatroom.other(chatter_id), &frame);
+    broadcaster.send_ephemeral(chatroom.other(chatter_id), &frame);
 }
 
 /// The receivers of these new chats who have no connection on this instance, each once.

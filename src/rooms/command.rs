@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use super::host::InFlightGuard;
 use crate::broker::Changes;
-use crate::connections::connection::{Connection, ReplyTo};
+use crate::connections::chatroom::ChatroomConnection;
+use crate::connections::device::ReplyTo;
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::{ChatId, ChatterId};
 use crate::problem::Problem;
@@ -96,7 +97,7 @@ pub enum Reply {
     Rest(oneshot::Sender<Result<Stored, Problem>>),
     /// To a chatroom socket, with the `client_id` of its chat. The event itself is the answer to a stored chat, so only
     /// refusals and retries are sent.
-    Chatroom(Arc<Connection>, Option<Box<str>>),
+    Chatroom(Arc<ChatroomConnection>, Option<Box<str>>),
     /// To a device socket, as an acknowledgement or a refusal.
     Device(ReplyTo),
 }

@@ -71,7 +71,8 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::connections::connection::Connection;
+    use crate::connections::chatroom::{ChatroomConnection, Subscription};
+    use crate::connections::socket::Socket;
     use crate::domain::clock::Micros;
     use crate::websocket::out_queue::OutQueue;
 
@@ -104,8 +105,10 @@ mod tests {
     }
 
     fn chatroom_socket() -> Reply {
-        let (out, _body) = OutQueue::new(1_000, Arc::default());
-        Reply::Chatroom(Arc::new(Connection::chatroom(1.into(), None, 1.into(), false, out)), None)
+        let (out, _body) = OutQueue::new(1_000);
+        let socket = Socket::new(out, Arc::default());
+        let connection = ChatroomConnection::new(1.into(), None, 1.into(), Subscription::NewChats, socket);
+        Reply::Chatroom(Arc::new(connection), None)
     }
 
     fn answered(commit: &Commit) -> Vec<&Outcome> {

@@ -54,7 +54,7 @@ impl Room {
         let head = order.head().version;
         let needs_query = commit.is_uncertain || newest_retried.is_some_and(|version| version > head);
         if needs_query {
-            order.doubt();
+            order.require_requery();
         }
         self.stop_typing_of_senders(&ready.events);
         self.deliver(&ready);

@@ -12,7 +12,7 @@ use super::outcome_sink::RoomOutcomeSink;
 use super::reply::{answer, refuse};
 use super::room::{ROOM_MAILBOX, Room, Stage};
 use super::{broadcast, load};
-use crate::connections::connection::ReplyTo;
+use crate::connections::device::ReplyTo;
 use crate::delivery::order::Order;
 use crate::domain::ChatterId;
 use crate::domain::chatroom::Chatroom;
@@ -79,7 +79,7 @@ impl Room {
         if let Some(delivered) = self.delivered.get() {
             // The actor before this one failed, perhaps between a commit and its delivery.
             let mut order = Order::new(self.id, delivered);
-            order.doubt();
+            order.require_requery();
             return Stage::Open { chatroom, order };
         }
         let waiting = if let Stage::Loading(waiting) = &self.stage { waiting.as_slice() } else { &[] };
@@ -109,7 +109,7 @@ impl Room {
                     self.retire(ctx);
                 }
                 Command::CatchUp => {
-                    order.doubt();
+                    order.require_requery();
                     self.fill_if_needed(ctx);
                 }
             },
@@ -193,7 +193,7 @@ impl Room {
         let now = Instant::now();
         self.active_at = Some(now);
         if !chatroom.with_oneself() && self.typists.update(chatter_id, change, now) {
-            broadcast::send_typing(&self.parts.connections, chatroom, chatter_id, change);
+            broadcast::send_typing(&self.parts.broadcaster, chatroom, chatter_id, change);
         }
     }
 
@@ -230,7 +230,7 @@ impl Room {
         let expired = self.typists.remove_expired(Instant::now());
         let Stage::Open { chatroom, .. } = &self.stage else { return };
         for chatter_id in expired {
-            broadcast::send_typing(&self.parts.connections, chatroom, chatter_id, TypingChange::Stopped);
+            broadcast::send_typing(&self.parts.broadcaster, chatroom, chatter_id, TypingChange::Stopped);
         }
     }
 }

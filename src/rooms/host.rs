@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::broker::Broker;
+use crate::connections::broadcaster::Broadcaster;
 use crate::connections::registry::ConnectionRegistry;
 use crate::delivery::order::Head;
 use crate::domain::ChatroomId;
+use crate::metrics::DeliveryMetrics;
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::store::Store;
 
@@ -27,6 +30,9 @@ pub trait RoomHost: Send + Sync {
 pub struct RoomParts {
     pub store: Arc<Store>,
     pub connections: Arc<ConnectionRegistry>,
+    pub broadcaster: Broadcaster,
+    pub broker: Arc<dyn Broker>,
+    pub metrics: Arc<DeliveryMetrics>,
     pub notifier: Arc<NotifierSupervisor>,
     /// A room without any activity for this long retires.
     pub idle: Duration,

@@ -142,8 +142,11 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::connections::connection::Connection;
+    use crate::connections::Connection;
+    use crate::connections::broadcaster::Broadcaster;
+    use crate::connections::chatroom::{ChatroomConnection, Progress, Subscription};
     use crate::connections::registry::ConnectionRegistry;
+    use crate::connections::socket::Socket;
     use crate::delivery::order::Head;
     use crate::domain::ChatterId;
     use crate::domain::chat::Content;
@@ -190,8 +193,7 @@ mod tests {
         let Created::New(room) = store.create_chatroom(ChatterId::new(1), ChatterId::new(2)).await.unwrap() else {
             panic!("no room")
         };
-        let (connections, counters) =
-            (Arc::new(ConnectionRegistry::new(0, crate::broker::single())), Arc::new(PushMetrics::default()));
+        let (connections, counters) = (Arc::new(ConnectionRegistry::new(0)), Arc::new(PushMetrics::default()));
         let (outbox, pusher) = (store.outbox(), Arc::new(Pusher::open(&fcm::Settings::default())));
         let thread = threads[0].handle();
         let notifier = Arc::new(NotifierSupervisor::new(crate::broker::single(), counters.clone(), move || {
@@ -201,7 +203,16 @@ mod tests {
             };
             <Notifier as actix::Actor>::start_in_arbiter(&thread, make)
         }));
-        let parts = RoomParts { store: Arc::new(store), connections: connections.clone(), notifier, idle };
+        let broker = crate::broker::single();
+        let parts = RoomParts {
+            store: Arc::new(store),
+            connections: connections.clone(),
+            broadcaster: Broadcaster::new(connections.clone(), broker.clone()),
+            broker,
+            metrics: Arc::default(),
+            notifier,
+            idle,
+        };
         let handles = Threads::default();
         threads.iter().for_each(|thread| handles.add(thread.handle()));
         Bench { registry: Registry::new(parts, handles), connections, room: room.id, _folder: folder }
@@ -229,12 +240,14 @@ mod tests {
         bench.registry.send(bench.room, Command::Post(post)).map(|()| answer)
     }
 
-    fn socket(bench: &Bench, chatter: i64) -> (Arc<Connection>, OutBody) {
-        let (out, body) = OutQueue::new(1 << 20, Arc::default());
-        let connection = Arc::new(Connection::chatroom(chatter.into(), None, bench.room, false, out));
-        drop(bench.connections.add(connection.clone()));
-        assert!(connection.joined(Head::default(), None), "a new room has nothing to read");
-        (connection, body)
+    fn socket(bench: &Bench, chatter: i64) -> OutBody {
+        let (out, body) = OutQueue::new(1 << 20);
+        let socket = Socket::new(out, Arc::default());
+        let connection = ChatroomConnection::new(chatter.into(), None, bench.room, Subscription::NewChats, socket);
+        let connection = Arc::new(connection);
+        assert!(bench.connections.add(Connection::Chatroom(connection.clone())).is_first);
+        assert_eq!(connection.joined(Head::default()), Progress::UpToDate, "a new room has nothing to read");
+        body
     }
 
     /// How many chats a socket was sent, once there are `wanted` of them or ten seconds have passed.
@@ -252,7 +265,7 @@ mod tests {
     #[actix_web::test]
     async fn no_chat_is_lost_while_rooms_keep_retiring_and_starting() {
         let bench = bench(Duration::from_millis(1)).await;
-        let (_connection, mut body) = socket(&bench, 2);
+        let mut body = socket(&bench, 2);
         let mut starts = 0;
         for n in 0..300 {
             starts += usize::from(bench.registry.count() == 0);
@@ -268,7 +281,7 @@ mod tests {
     #[actix_web::test]
     async fn a_panicking_room_loses_nothing_but_the_answers_in_flight() {
         let bench = bench(Duration::from_secs(60)).await;
-        let (_connection, mut body) = socket(&bench, 2);
+        let mut body = socket(&bench, 2);
         post(&bench, "before").unwrap().await.unwrap().unwrap();
         let in_flight = post(&bench, "in flight").unwrap();
         let fail = |entry: &Entry| entry.room.try_send(Panic(entry.in_flight.enter()));

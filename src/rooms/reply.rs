@@ -1,7 +1,7 @@
 //! A room's answers: outcomes and refusals, to a waiting REST handler or into a connection's out-queue.
 
 use super::command::{Command, Mutate, Post, Reply};
-use crate::connections::connection::ReplyTo;
+use crate::connections::device::ReplyTo;
 use crate::problem::Problem;
 use crate::store::writer::Stored;
 
@@ -29,7 +29,7 @@ pub(super) fn answer(reply: Reply, outcome: Result<Stored, Problem>) {
             // A handler whose client has gone away no longer waits.
             let _ = reply.send(outcome);
         }
-        (Reply::Chatroom(connection, _), Ok(Stored::Again(chat))) => connection.again(&chat),
+        (Reply::Chatroom(connection, _), Ok(Stored::Again(chat))) => connection.repeat(&chat),
         (Reply::Chatroom(..), Ok(_)) => {}
         (Reply::Chatroom(connection, client_id), Err(problem)) => connection.refuse(&problem, client_id.as_deref()),
         (

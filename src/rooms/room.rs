@@ -89,11 +89,11 @@ impl Room {
     }
 
     pub(super) fn broker(&self) -> &dyn Broker {
-        self.parts.connections.broker().as_ref()
+        self.parts.broker.as_ref()
     }
 
     pub(super) fn metrics(&self) -> &DeliveryMetrics {
-        self.parts.connections.metrics()
+        &self.parts.metrics
     }
 
     /// The time between two ticks.
@@ -117,7 +117,7 @@ impl Room {
     pub(super) fn deleted(&mut self, ctx: &mut Context<Self>) {
         let closed = Stage::Closed(Problem::not_found("chatroom"));
         if let Stage::Open { chatroom, .. } = std::mem::replace(&mut self.stage, closed) {
-            broadcast::close(self.connections(), &chatroom);
+            broadcast::close(&self.parts.broadcaster, &chatroom);
         }
         self.retire(ctx);
     }

@@ -31,7 +31,7 @@ impl Service {
     pub async fn account(&self, viewer: ChatterId, chatter: ChatterId) -> Result<ChatterBody, Problem> {
         let account = self.store.chatter(chatter).await?.ok_or_else(|| Problem::not_found("chatter"))?;
         let shared = self.store.sharing(viewer, &[chatter]).await?;
-        let connected = self.connections.connected(&shared.iter().copied().collect::<Vec<_>>()).await;
+        let connected = self.broadcaster.connected(&shared.iter().copied().collect::<Vec<_>>()).await;
         Ok(body_of_other(&account, &shared, &connected))
     }
 
@@ -41,7 +41,7 @@ impl Service {
         let ids: Vec<ChatterId> = chatters.iter().map(|chatter| chatter.id).collect();
         let shared = self.store.sharing(viewer, &ids).await?;
         let others: Vec<ChatterId> = shared.iter().filter(|id| **id != viewer).copied().collect();
-        let connected = self.connections.connected(&others).await;
+        let connected = self.broadcaster.connected(&others).await;
         let mut bodies = Vec::with_capacity(chatters.len());
         for chatter in chatters {
             bodies.push(if chatter.id == viewer {
@@ -72,13 +72,13 @@ impl Service {
         }
         if !watchers.is_empty() {
             let frame = text_frame(&ServerFrame::Presence { chatter_id: chatter, online: false, last_seen: None });
-            watchers.iter().for_each(|(_, watcher)| self.connections.send_durable(*watcher, &frame));
+            watchers.iter().for_each(|(_, watcher)| self.broadcaster.send_durable(*watcher, &frame));
         }
         if show_last_seen == Some(true) {
-            self.connections.shows_again(chatter);
+            self.presence_changes.forget(&[chatter]);
         }
         if new_password {
-            self.connections.end_sign_ins(chatter, sign_in);
+            self.broadcaster.end_sign_ins(chatter, sign_in);
         }
         Ok(())
     }
@@ -90,7 +90,7 @@ impl Service {
             Deletion::Cascade => self.store.cascade_chatter(chatter).await?,
         };
         let deleted = deleted.ok_or_else(|| Problem::not_found("chatter"))?;
-        self.connections.end_account(chatter);
+        self.broadcaster.end_account(chatter);
         deleted.deleted_rooms.into_iter().for_each(|(room, pair)| self.chatroom_deleted(room, pair));
         Ok(())
     }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::{Service, answered};
 use crate::broker::ClusterMessage;
-use crate::connections::connection::Made;
+use crate::connections::device::RoomAnnouncement;
 use crate::domain::chatter::Chatter;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::problem::Problem;
@@ -39,9 +39,9 @@ impl ShownChatroom {
         )
     }
 
-    fn announcement(&self) -> Made {
+    fn announcement(&self) -> RoomAnnouncement {
         let frame = text_frame(&ServerFrame::ChatroomCreated { chatroom: &self.body() });
-        Made { frame, version: self.view.room.version }
+        RoomAnnouncement { frame, version: self.view.room.version }
     }
 }
 
@@ -61,10 +61,10 @@ impl Service {
         }
         let own = self.chatroom(owner, room.id).await;
         if let Ok(own) = &own {
-            self.connections.send_room_created_here(owner, room.id, &own.announcement());
+            self.connections.announce_room(owner, room.id, &own.announcement());
         }
         let chatters = [owner, other];
-        self.connections.broker().publish(ClusterMessage::RoomCreated { chatroom_id: room.id, chatters });
+        self.broker.publish(ClusterMessage::RoomCreated { chatroom_id: room.id, chatters });
         own
     }
 
@@ -72,9 +72,7 @@ impl Service {
     /// room.
     pub async fn announce_chatroom_here(&self, room: ChatroomId, pair: [ChatterId; 2]) {
         for chatter in pair {
-            let mut missing = false;
-            self.connections.for_each(chatter, |connection| missing |= connection.misses_room(room));
-            if missing {
+            if self.connections.lacks_announcement(chatter, room) {
                 self.announce_here(chatter, room).await;
             }
         }
@@ -84,7 +82,7 @@ impl Service {
     /// finds it.
     async fn announce_here(&self, chatter: ChatterId, room: ChatroomId) {
         if let Ok(shown) = self.chatroom(chatter, room).await {
-            self.connections.send_room_created_here(chatter, room, &shown.announcement());
+            self.connections.announce_room(chatter, room, &shown.announcement());
         }
     }
 
@@ -103,7 +101,7 @@ impl Service {
         let others: Vec<ChatterId> = ids.iter().filter(|id| **id != viewer).copied().collect();
         let (people, connected) = tokio::join!(
             async { if ids.is_empty() { Ok(HashMap::new()) } else { self.store.chatters_by_id(ids).await } },
-            self.connections.connected(&others)
+            self.broadcaster.connected(&others)
         );
         let people = people?;
         let own_token = if views.is_empty() { None } else { self.store.account_token(viewer).await? };
@@ -130,13 +128,13 @@ impl Service {
 
     /// A room was deleted without its actor: closes its sockets on all instances and ends the actor.
     pub fn chatroom_deleted(&self, room: ChatroomId, pair: [ChatterId; 2]) {
-        self.connections.close_room(room, pair);
+        self.broadcaster.close_room(room, pair);
         self.registry.send_if_running(room, Command::Deleted);
     }
 
     /// Another instance deleted a room: closes its sockets on this instance and ends the actor.
     pub fn chatroom_deleted_elsewhere(&self, room: ChatroomId, pair: [ChatterId; 2]) {
-        self.connections.close_room_here(room, pair);
+        self.connections.close_room(room, pair);
         self.registry.send_if_running(room, Command::Deleted);
     }
 }

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::broker::Broker;
+use crate::connections::broadcaster::Broadcaster;
+use crate::connections::presence_changes::PresenceChanges;
 use crate::connections::registry::ConnectionRegistry;
 use crate::problem::Problem;
 use crate::rooms::registry::Registry;
@@ -21,6 +24,9 @@ pub struct Service {
     pub store: Arc<Store>,
     pub registry: Arc<Registry>,
     pub connections: Arc<ConnectionRegistry>,
+    pub broadcaster: Broadcaster,
+    pub broker: Arc<dyn Broker>,
+    pub presence_changes: Arc<PresenceChanges>,
 }
 
 /// Waits for a room's answer. Without one the outcome is unknown: the room failed, or the database is slower than the

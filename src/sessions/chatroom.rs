@@ -1,105 +1,157 @@
-//! What the frames of a seed socket mean: a chat for its one room.
+//! A chatroom socket: its frames are chats for its one room.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 use bytes::Bytes;
 
-use super::Session;
-use crate::delivery::event::Batch;
+use super::{Next, Parts, RETRY_AFTER, Session, State};
+use crate::connections::Connection;
+use crate::connections::chatroom::ChatroomConnection;
+use crate::connections::socket::Socket;
+use crate::delivery::event::{Batch, Source};
 use crate::delivery::order::{Head, in_order};
 use crate::domain::Broken;
 use crate::domain::chat::{ClientId, Content};
+use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::problem::{Code, Problem};
 use crate::protocol::chatroom::ClientFrame;
-use crate::rooms::command::Reply;
+use crate::rooms::command::{Command, Reply};
+use crate::store::writer::WatermarkUpdate;
 use crate::store::{Store, StoreError};
 use crate::websocket::framing::Close;
+use crate::websocket::ping_proof::Proven;
 
-/// Rows per question when a gap is read, and the most questions; a socket that is further behind comes back.
+/// Rows per query when a gap is read.
 const READ_PAGE: u64 = 500;
+/// The most queries for one gap; a socket that is further behind is closed and reconnects.
 const READ_PAGES_MAX: usize = 8;
-/// When the database did not answer, the next try comes after this.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-impl Session {
-    /// Reads the room of a seed socket that is behind, and gives it what it has not had.
-    pub(super) fn read_chatroom(&mut self, ctx: &mut Context<Self>) {
-        let Some((room, head)) = self.connection.chatroom_id().zip(self.connection.chatroom_head()) else { return };
-        if self.reading || !self.connection.is_chatroom_behind() {
+/// The state of a chatroom socket.
+pub(super) struct Chatroom {
+    parts: Arc<Parts>,
+    connection: Arc<ChatroomConnection>,
+    expires_at: Micros,
+    /// The room is being read.
+    is_reading: bool,
+}
+
+impl Chatroom {
+    pub(super) fn new(connection: Arc<ChatroomConnection>, parts: Arc<Parts>, expires_at: Micros) -> Self {
+        Self { parts, connection, expires_at, is_reading: false }
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        self.connection.socket()
+    }
+
+    pub(super) fn expires_at(&self) -> Micros {
+        self.expires_at
+    }
+
+    pub(super) fn push(&self, frame: Bytes) {
+        self.connection.push(frame);
+    }
+
+    /// Takes the socket out of the registry.
+    pub(super) fn leave(&self) {
+        self.parts.admission.release(&Connection::Chatroom(self.connection.clone()));
+    }
+
+    /// Reads the room of a socket that is behind, and delivers the changes that it lacks.
+    pub(super) fn read_if_behind(&mut self, ctx: &mut Context<Session>) {
+        if self.is_reading || !self.connection.is_behind() {
             return;
         }
-        self.reading = true;
-        self.connection.out.metrics().socket_gap_reads.add(1);
-        let (store, turns, chatter) = (self.parts.store.clone(), self.parts.turns.clone(), self.connection.chatter_id);
+        self.is_reading = true;
+        self.socket().metrics().socket_gap_reads.add(1);
+        let (parts, connection) = (self.parts.clone(), self.connection.clone());
         let read = async move {
-            let _turn = turns.acquire().await;
-            read_room(&store, chatter, room, head).await
+            let _turn = parts.turns.acquire().await;
+            read_room(&parts.store, connection.chatter_id, connection.chatroom_id, connection.head()).await
         };
-        ctx.spawn(wrap_future::<_, Self>(read).map(|read, session, ctx| {
-            session.reading = false;
-            match read {
-                Ok(Read::Changes(batch)) => {
-                    session.connection.joined(Head::default(), Some(batch));
-                    session.read_chatroom(ctx);
-                }
-                Ok(Read::Gone) => session.close(Close::ROOM_GONE, ctx),
-                Ok(Read::TooMuch) => session.close(Close::TOO_SLOW, ctx),
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "a socket waits for the database");
-                    ctx.run_later(AGAIN_AFTER, |session, ctx| session.read_chatroom(ctx));
-                }
-            }
+        ctx.spawn(wrap_future::<_, Session>(read).map(|read, session, ctx| {
+            let State::Chatroom(chatroom) = &mut session.state else { return };
+            let next = chatroom.on_read(read, ctx);
+            session.follow(next, ctx);
         }));
     }
 
-    pub(super) fn on_chatroom_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
-        let Ok(frame) = serde_json::from_slice::<ClientFrame>(text) else {
-            let detail = "Send {\"message\": \"text\"}, optionally with a \"client_id\".";
-            return self.connection.refuse(&Problem::new(Code::Malformed, detail), None);
-        };
-        let client_id = frame.client_id.clone();
-        if let Err(problem) = self.post_on_chatroom(frame) {
-            self.connection.refuse(&problem, client_id.as_deref());
-            if problem.code == Code::RateLimited {
-                self.count_refusal(ctx);
+    fn on_read(&mut self, read: Result<Read, StoreError>, ctx: &mut Context<Session>) -> Next {
+        self.is_reading = false;
+        match read {
+            Ok(Read::Changes(batch)) => {
+                self.connection.caught_up(&batch);
+                self.read_if_behind(ctx);
+                Next::Continue
+            }
+            Ok(Read::Deleted) => Next::Close(Close::ROOM_GONE),
+            Ok(Read::TooMany) => Next::Close(Close::TOO_SLOW),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a socket waits for the database");
+                ctx.run_later(RETRY_AFTER, |session, ctx| {
+                    if let State::Chatroom(chatroom) = &mut session.state {
+                        chatroom.read_if_behind(ctx);
+                    }
+                });
+                Next::Continue
             }
         }
     }
 
-    fn post_on_chatroom(&self, frame: ClientFrame) -> Result<(), Problem> {
-        let field = |e: Broken| {
+    pub(super) fn on_text(&self, text: &Bytes) -> Next {
+        let Ok(frame) = serde_json::from_slice::<ClientFrame>(text) else {
+            let detail = "Send {\"message\": \"text\"}, optionally with a \"client_id\".";
+            self.connection.refuse(&Problem::new(Code::Malformed, detail), None);
+            return Next::Continue;
+        };
+        let client_id = frame.client_id.clone();
+        let Err(problem) = self.post(frame) else { return Next::Continue };
+        self.connection.refuse(&problem, client_id.as_deref());
+        if problem.code == Code::RateLimited { Next::CountRefusal } else { Next::Continue }
+    }
+
+    fn post(&self, frame: ClientFrame) -> Result<(), Problem> {
+        let invalid = |e: Broken| {
             Problem::invalid(if e.field == "content" { "message" } else { e.field }, format!("It {}.", e.rule))
         };
-        let content = Content::parse(frame.message).map_err(field)?;
-        let client_id = frame.client_id.map(ClientId::parse).transpose().map_err(field)?;
-        let Some(chatroom_id) = self.connection.chatroom_id() else { return Ok(()) };
-        let reply = Reply::Chatroom(self.connection.clone(), client_id.as_ref().map(|id| id.as_str().into()));
-        self.post(chatroom_id, content, client_id, reply)
+        let content = Content::parse(frame.message).map_err(invalid)?;
+        let client_id = frame.client_id.map(ClientId::parse).transpose().map_err(invalid)?;
+        let connection = &self.connection;
+        let reply = Reply::Chatroom(connection.clone(), client_id.as_ref().map(|id| id.as_str().into()));
+        self.parts.post(connection.chatroom_id, connection.chatter_id, content, client_id, reply)
+    }
+
+    /// The peer has proven that it received these chats.
+    pub(super) fn on_proof(&self, Proven { first, newest }: Proven) {
+        let (chatroom_id, chatter_id) = (self.connection.chatroom_id, self.connection.chatter_id);
+        let steps = [Some(WatermarkUpdate::Received { from: first, to: newest }), None];
+        // If the room is too busy, this proof is lost; the next one covers it.
+        let _ = self.parts.rooms.send(chatroom_id, Command::Watermark { chatter_id, steps, reply_to: None });
     }
 }
 
-/// What a seed socket's room has that the socket has not.
+/// The changes of a room that its socket lacks.
 enum Read {
     Changes(Arc<Batch>),
-    Gone,
-    TooMuch,
+    /// The room was deleted.
+    Deleted,
+    TooMany,
 }
 
 async fn read_room(store: &Store, chatter: ChatterId, room: ChatroomId, head: Head) -> Result<Read, StoreError> {
-    let Some(room) = store.rooms_among(chatter, &[room]).await?.pop() else { return Ok(Read::Gone) };
+    let Some(room) = store.rooms_among(chatter, &[room]).await?.pop() else { return Ok(Read::Deleted) };
     let (mut rows, mut version) = (Vec::new(), head.version);
     for _ in 0..READ_PAGES_MAX {
-        let Some(page) = store.changes(&room, version, READ_PAGE).await? else { return Ok(Read::Gone) };
+        let Some(page) = store.changes(&room, version, READ_PAGE).await? else { return Ok(Read::Deleted) };
         rows.extend(page.chats);
         version = page.version;
         if !page.has_more {
             let (events, _) = in_order(rows, head.seq);
-            return Ok(Read::Changes(Arc::new(Batch::new(room.id, head.version, version, events, true))));
+            return Ok(Read::Changes(Arc::new(Batch::new(room.id, head.version, version, events, Source::Rows))));
         }
     }
-    Ok(Read::TooMuch)
+    Ok(Read::TooMany)
 }

@@ -1,124 +1,141 @@
-//! One live socket of a chatter: its heartbeat, its limits, its end. What its frames mean is the codec's: [`chatroom`] or
-//! [`device`].
+//! One live socket: its heartbeat, its limits, its end. What its frames mean depends on its state: [`unsigned`],
+//! [`device`] or [`chatroom`].
 //!
-//! Started by `http::socket` after the upgrade; lives on the worker that accepted the connection. It tells rooms,
-//! through the registry, and never waits for them: what they answer goes into its out-queue.
+//! Started by `http::socket` after the upgrade; lives on the worker that accepted the connection. A session sends
+//! commands to rooms and never waits for them: their answers go into the out-queue.
 
 mod chatroom;
-pub mod device;
-pub mod messages;
+mod device;
+mod parts;
+mod refusals;
+mod unsigned;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, SpawnHandle, StreamHandler};
-use tokio::sync::Semaphore;
+use bytes::Bytes;
 
-use crate::auth::token::Tokens;
-use crate::connections::connection::Connection;
-use crate::connections::registry::ConnectionRegistry;
-use crate::domain::ChatroomId;
-use crate::domain::chat::{ClientId, Content};
+use crate::auth::token::Claims;
+use crate::connections::chatroom::ChatroomConnection;
+use crate::connections::registry::TooManyUnsigned;
+use crate::connections::socket::{Socket, Wake};
 use crate::domain::clock::Micros;
-use crate::limits::Limits;
-use crate::problem::{Code, Problem};
-use crate::rooms::command::{Command, Post, Reply};
-use crate::rooms::registry::Registry;
-use crate::store::Store;
-use crate::store::writer::WatermarkUpdate;
 use crate::websocket::framing::{Close, Message, pong_frame};
-use crate::websocket::transport::Heard;
+use crate::websocket::out_queue::ProofPing;
+use crate::websocket::ping_proof::PING_PAUSE;
+use crate::websocket::transport::Received;
+use chatroom::Chatroom;
 use device::Device;
-use messages::{Behind, ProofWanted, Shut};
+pub use parts::Parts;
+use refusals::Refusals;
+use unsigned::Unsigned;
 
-/// A session's mailbox: it carries "close" and little else.
+/// A session's mailbox: it carries wake-ups, and no frames.
 pub const SESSION_MAILBOX: usize = 16;
-/// A ping goes out this often.
+/// The time between two pings.
 pub const HEARTBEAT: Duration = Duration::from_secs(25);
-/// A socket that was silent for so long is dead.
+/// A peer that was silent for so long is dead.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How long the peer has to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
-/// Frames refused as too fast, within [`REFUSALS_WINDOW`], before the socket is closed.
-const REFUSALS_MAX: u32 = 100;
-const REFUSALS_WINDOW: Duration = Duration::from_secs(10);
-
-/// The parts of the instance that a session uses.
-#[derive(Clone)]
-pub struct Parts {
-    pub store: Arc<Store>,
-    pub registry: Arc<Registry>,
-    pub connections: Arc<ConnectionRegistry>,
-    pub limits: Arc<Limits>,
-    pub tokens: Arc<Tokens>,
-    /// Turns at reading the database for sockets that sign in or catch up.
-    pub turns: Arc<Semaphore>,
-}
+/// When the database did not answer, the next try comes after this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// One live socket.
 pub struct Session {
-    connection: Arc<Connection>,
-    parts: Parts,
-    /// When its token ends; far away while there is none.
-    expires_at: Micros,
-    /// What only a device socket has.
-    device: Option<Box<Device>>,
-    /// When the peer was last heard.
+    state: State,
+    /// When the peer last sent bytes.
     heard: Instant,
     pinged: Instant,
-    refusals: u32,
-    refusals_since: Instant,
-    /// Ends a fragmented message that takes too long.
+    refusals: Refusals,
+    /// Closes the socket if a fragmented message takes too long.
     unfinished: Option<SpawnHandle>,
     next_tick: Option<SpawnHandle>,
-    /// The room of a seed socket is being read.
-    reading: bool,
+}
+
+/// Which protocol the socket speaks, and whether a chatter has signed in on it. An actor cannot change its type, so an
+/// unsigned session becomes a device session by its state.
+enum State {
+    Unsigned(Box<Unsigned>),
+    Device(Box<Device>),
+    Chatroom(Chatroom),
+}
+
+/// What the session does after its state has handled an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Continue,
+    /// Count a frame that was refused as too fast.
+    CountRefusal,
+    /// Close the socket with this code.
+    Close(Close),
+    /// Compute the next tick anew, since the token was replaced.
+    Reschedule,
 }
 
 impl Session {
-    /// A session for this seed socket, which takes its link out of `connections` in the end. The link has to be put in before the
-    /// database is read for it, so that it misses nothing.
+    /// A session of this chatroom socket. The socket has to be admitted to the registry before the database is read for
+    /// it; the session releases it in the end.
     #[must_use]
-    pub fn chatroom(connection: Arc<Connection>, parts: Parts, expires_at: Micros) -> Self {
-        Self::new(connection, parts, expires_at, None)
+    pub fn chatroom(connection: Arc<ChatroomConnection>, parts: Arc<Parts>, expires_at: Micros) -> Self {
+        Self::new(State::Chatroom(Chatroom::new(connection, parts, expires_at)))
     }
 
-    fn new(connection: Arc<Connection>, parts: Parts, expires_at: Micros, device: Option<Box<Device>>) -> Self {
+    /// A session of a device socket whose valid token came with the upgrade.
+    #[must_use]
+    pub fn device(socket: Socket, parts: Arc<Parts>, claims: Claims) -> Self {
+        Self::new(State::Device(Box::new(Device::new(socket, parts, claims))))
+    }
+
+    /// A session of a device socket that waits for its token, unless too many sockets of this address do.
+    pub fn unsigned(socket: Socket, parts: Arc<Parts>, address: IpAddr) -> Result<Self, TooManyUnsigned> {
+        Ok(Self::new(State::Unsigned(Box::new(Unsigned::new(socket, parts, address)?))))
+    }
+
+    fn new(state: State) -> Self {
         let now = Instant::now();
-        let (heard, pinged, refusals_since) = (now, now, now);
-        Self {
-            connection,
-            parts,
-            expires_at,
-            device,
-            heard,
-            pinged,
-            refusals: 0,
-            refusals_since,
-            unfinished: None,
-            next_tick: None,
-            reading: false,
+        Self { state, heard: now, pinged: now, refusals: Refusals::new(now), unfinished: None, next_tick: None }
+    }
+
+    fn socket(&self) -> &Socket {
+        match &self.state {
+            State::Unsigned(unsigned) => unsigned.socket(),
+            State::Device(device) => device.socket(),
+            State::Chatroom(chatroom) => chatroom.socket(),
         }
     }
 
-    /// Sleeps until the next ping, the end of patience or of the token, whichever comes first.
+    /// When the token expires, if there is one.
+    fn expires_at(&self) -> Option<Micros> {
+        match &self.state {
+            State::Unsigned(_) => None,
+            State::Device(device) => Some(device.expires_at()),
+            State::Chatroom(chatroom) => Some(chatroom.expires_at()),
+        }
+    }
+
+    /// Sleeps until the next ping, the end of the silence that is tolerated, or the expiry of the token.
     fn schedule(&mut self, ctx: &mut Context<Self>) {
         if let Some(tick) = self.next_tick.take() {
             ctx.cancel_future(tick);
         }
         let ping = HEARTBEAT.saturating_sub(self.pinged.elapsed());
-        let patience = SILENCE_MAX.saturating_sub(self.heard.elapsed());
-        let token = Duration::from_micros(u64::try_from(self.expires_at.0 - Micros::now().0).unwrap_or(0));
-        let wait = ping.min(patience).min(token) + Duration::from_millis(5);
+        let silence = SILENCE_MAX.saturating_sub(self.heard.elapsed());
+        let expiry = self.expires_at().map_or(Duration::MAX, |at| {
+            Duration::from_micros(u64::try_from(at.0.saturating_sub(Micros::now().0)).unwrap_or(0))
+        });
+        let wait = ping.min(silence).min(expiry) + Duration::from_millis(5);
         self.next_tick = Some(ctx.run_later(wait, |session, ctx| session.tick(ctx)));
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.next_tick = None;
-        if self.connection.out.is_closing() {
+        if self.socket().out().is_closing() {
             return Self::end_soon(ctx);
         }
-        if Micros::now() >= self.expires_at {
+        if self.expires_at().is_some_and(|at| Micros::now() >= at) {
             return self.close(Close::TOKEN_REFUSED, ctx);
         }
         if self.heard.elapsed() >= SILENCE_MAX {
@@ -126,13 +143,13 @@ impl Session {
         }
         if self.pinged.elapsed() >= HEARTBEAT {
             self.pinged = Instant::now();
-            self.connection.out.heartbeat();
+            self.socket().out().heartbeat();
         }
         self.schedule(ctx);
     }
 
     fn close(&self, close: Close, ctx: &mut Context<Self>) {
-        self.connection.out.close_for(close);
+        self.socket().queue_close(close);
         Self::end_soon(ctx);
     }
 
@@ -141,79 +158,67 @@ impl Session {
         ctx.run_later(CLOSE_WAIT, |_, ctx| ctx.stop());
     }
 
+    fn follow(&mut self, next: Next, ctx: &mut Context<Self>) {
+        match next {
+            Next::Continue => {}
+            Next::CountRefusal => {
+                if self.refusals.count_is_too_high() {
+                    self.close(Close::TOO_FAST, ctx);
+                }
+            }
+            Next::Close(close) => self.close(close, ctx),
+            Next::Reschedule => self.schedule(ctx),
+        }
+    }
+
     fn on_message(&mut self, message: Message, ctx: &mut Context<Self>) {
         match message {
             Message::Close(code) => {
-                self.connection.out.close(code.map(|code| (code, "")));
+                self.socket().out().close(code.map(|code| (code, "")));
                 ctx.stop();
             }
-            _ if self.connection.out.is_closing() => {}
-            Message::Text(text) if self.device.is_some() => self.on_device_text(&text, ctx),
-            Message::Text(text) => self.on_chatroom_text(&text, ctx),
+            _ if self.socket().out().is_closing() => {}
+            Message::Text(text) => self.on_text(&text, ctx),
             Message::Binary(_) => self.close(Close::UNSUPPORTED, ctx),
-            Message::Ping(payload) => self.connection.push(pong_frame(&payload)),
+            Message::Ping(payload) => self.push(pong_frame(&payload)),
             Message::Pong(payload) => self.on_pong(&payload, ctx),
         }
     }
 
-    fn on_pong(&mut self, payload: &[u8], ctx: &mut Context<Self>) {
-        if let Some((from, to)) = self.connection.out.pong(payload)
-            && let Some(chatroom_id) = self.connection.chatroom_id()
-        {
-            let (chatter_id, step) = (self.connection.chatter_id, WatermarkUpdate::Received { from, to });
-            // A room that is too busy loses only this proof; the next one covers it.
-            let _ = self
-                .parts
-                .registry
-                .send(chatroom_id, Command::Watermark { chatter_id, steps: [Some(step), None], reply_to: None });
-        }
-        if self.connection.out.prove() {
-            Self::prove_soon(ctx);
+    fn on_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
+        let next = match &mut self.state {
+            State::Unsigned(unsigned) => unsigned.on_text(text, ctx),
+            State::Device(device) => device.on_text(text, ctx),
+            State::Chatroom(chatroom) => chatroom.on_text(text),
+        };
+        self.follow(next, ctx);
+    }
+
+    fn push(&self, frame: Bytes) {
+        match &self.state {
+            State::Unsigned(unsigned) => unsigned.push(frame),
+            State::Device(device) => device.push(frame),
+            State::Chatroom(chatroom) => chatroom.push(frame),
         }
     }
 
-    /// Pings for a proof have a pause between them; what came meanwhile is asked for after it.
-    fn prove_soon(ctx: &mut Context<Self>) {
-        ctx.run_later(crate::websocket::ping_proof::PING_PAUSE, |session, ctx| {
-            if session.connection.out.prove_after_pause() {
-                Self::prove_soon(ctx);
+    fn on_pong(&self, payload: &[u8], ctx: &mut Context<Self>) {
+        let proven = self.socket().out().pong(payload);
+        if let (State::Chatroom(chatroom), Some(proven)) = (&self.state, proven) {
+            chatroom.on_proof(proven);
+        }
+        if self.socket().out().ask_for_proof() == ProofPing::AfterPause {
+            Self::ask_for_proof_soon(ctx);
+        }
+    }
+
+    /// Asks for a proof of all frames that were queued during the pause between two pings, at its end.
+    fn ask_for_proof_soon(ctx: &mut Context<Self>) {
+        ctx.run_later(PING_PAUSE, |session, ctx| {
+            if session.socket().out().ask_for_proof_after_pause() == ProofPing::AfterPause {
+                Self::ask_for_proof_soon(ctx);
             }
         });
-    }
-
-    /// Hands a new chat to its room, if this chatter may send now.
-    fn post(
-        &self,
-        chatroom_id: ChatroomId,
-        content: Content,
-        client_id: Option<ClientId>,
-        reply: Reply,
-    ) -> Result<(), Problem> {
-        self.may_change()?;
-        let post = Post { sender_id: self.connection.chatter_id, receiver_id: None, content, client_id, reply };
-        self.parts.registry.send(chatroom_id, Command::Post(post))
-    }
-
-    /// Whether this chatter may send, edit or delete now.
-    fn may_change(&self) -> Result<(), Problem> {
-        if !self.parts.connections.takes_chats() {
-            return Err(Problem::new(
-                Code::Draining,
-                "This instance is shutting down; connect again and send the same client_id.",
-            ));
-        }
-        self.parts.limits.send(self.connection.chatter_id).map_err(Problem::sending_too_fast)
-    }
-
-    /// A client that does not listen to `rate_limited` costs only itself.
-    fn count_refusal(&mut self, ctx: &mut Context<Self>) {
-        if self.refusals_since.elapsed() > REFUSALS_WINDOW {
-            (self.refusals, self.refusals_since) = (0, Instant::now());
-        }
-        self.refusals += 1;
-        if self.refusals > REFUSALS_MAX {
-            self.close(Close::TOO_FAST, ctx);
-        }
     }
 }
 
@@ -222,32 +227,38 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(SESSION_MAILBOX);
-        self.connection.attach(ctx.address());
-        if self.connection.out.is_closing() {
+        self.socket().attach(ctx.address().recipient());
+        if self.socket().out().is_closing() {
             Self::end_soon(ctx);
         }
         self.schedule(ctx);
-        self.start_device(ctx);
-        self.read_chatroom(ctx);
+        match &mut self.state {
+            State::Unsigned(_) => Unsigned::start(ctx),
+            State::Device(device) => device.start(ctx),
+            State::Chatroom(chatroom) => chatroom.read_if_behind(ctx),
+        }
     }
 }
 
-/// Also of one that never ran, since its client went while it was let in.
+/// Also runs for a session that was never started, because its client went away during the upgrade.
 impl Drop for Session {
     fn drop(&mut self) {
-        self.parts.connections.remove(&self.connection);
-        self.stop_device();
-        self.connection.out.end();
+        match &self.state {
+            State::Unsigned(unsigned) => unsigned.leave(),
+            State::Device(device) => device.leave(),
+            State::Chatroom(chatroom) => chatroom.leave(),
+        }
+        self.socket().out().end();
     }
 }
 
-impl StreamHandler<Heard> for Session {
-    fn handle(&mut self, heard: Heard, ctx: &mut Self::Context) {
+impl StreamHandler<Received> for Session {
+    fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
         self.heard = Instant::now();
-        match heard {
-            Heard::Message(message) => self.on_message(message, ctx),
-            Heard::Broken(close) => self.close(close, ctx),
-            Heard::Unfinished(deadline) => {
+        match received {
+            Received::Message(message) => self.on_message(message, ctx),
+            Received::Broken(close) => self.close(close, ctx),
+            Received::Unfinished(deadline) => {
                 if let Some(timer) = self.unfinished.take() {
                     ctx.cancel_future(timer);
                 }
@@ -259,33 +270,25 @@ impl StreamHandler<Heard> for Session {
         }
     }
 
-    /// The peer is gone, or broke the protocol; a close frame that is queued may still be written.
+    /// The peer is gone or broke the protocol; a close frame that is queued may still be written.
     fn finished(&mut self, ctx: &mut Self::Context) {
         ctx.stop();
     }
 }
 
-impl Handler<Shut> for Session {
+impl Handler<Wake> for Session {
     type Result = ();
 
-    fn handle(&mut self, _: Shut, ctx: &mut Self::Context) {
-        Self::end_soon(ctx);
-    }
-}
-
-impl Handler<ProofWanted> for Session {
-    type Result = ();
-
-    fn handle(&mut self, _: ProofWanted, ctx: &mut Self::Context) {
-        Self::prove_soon(ctx);
-    }
-}
-
-impl Handler<Behind> for Session {
-    type Result = ();
-
-    fn handle(&mut self, _: Behind, ctx: &mut Self::Context) {
-        self.catch_up(ctx);
-        self.read_chatroom(ctx);
+    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
+        match wake {
+            Wake::Closing => Self::end_soon(ctx),
+            Wake::ProofDue => Self::ask_for_proof_soon(ctx),
+            Wake::Behind => match &mut self.state {
+                // An unsigned socket is in no room.
+                State::Unsigned(_) => {}
+                State::Device(device) => device.catch_up(ctx),
+                State::Chatroom(chatroom) => chatroom.read_if_behind(ctx),
+            },
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! WebSocket frames of the server (RFC 6455 section 5): what goes out, and whole messages from what comes in.
+//! WebSocket frames (RFC 6455 section 5): encodes those of the server, and assembles messages from those of clients.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use actix_http::ws::{Frame, Item, ProtocolError};
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
-/// A fragmented message has this long from its first to its last frame.
+/// The longest time from the first to the last frame of a fragmented message.
 pub const FRAGMENTS_TIME_MAX: Duration = Duration::from_secs(15);
 
 const TEXT: u8 = 0x1;
@@ -14,7 +14,7 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
-/// Why a socket is closed, in numbers that tell the client what to do next (design section 5).
+/// Why a socket is closed: the code says to the client what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close {
     pub code: u16,
@@ -26,7 +26,7 @@ macro_rules! closes {
         impl Close {
             $(#[doc = $reason] pub const $name: Close = Close { code: $code, reason: $reason };)*
 
-            /// Every one, by code.
+            /// All of them, by code.
             pub const ALL: &'static [Close] = &[$(Close::$name,)*];
 
             /// Its place among all.
@@ -55,7 +55,7 @@ closes! {
     TOO_SLOW = 4508, "the receiver reads too slowly: come back and resume";
 }
 
-/// A text frame with this value as JSON; values of `wire` always encode.
+/// A text frame with this value as JSON; its type must be one that always encodes.
 pub fn text_frame(value: &impl Serialize) -> Bytes {
     frame(TEXT, &serde_json::to_vec(value).unwrap_or_default())
 }
@@ -77,7 +77,7 @@ pub fn raw_text_frame(text: &[u8]) -> Bytes {
     frame(TEXT, text)
 }
 
-/// A binary frame of these bytes; the server itself sends none.
+/// A binary frame of these bytes; the server sends none.
 #[must_use]
 pub fn raw_binary_frame(bytes: &[u8]) -> Bytes {
     frame(0x2, bytes)
@@ -135,18 +135,24 @@ pub enum Message {
     Close(Option<u16>),
 }
 
-/// Puts fragments together, within a size and a time.
+/// Assembles fragments to messages, within limits of size and time.
 pub struct Assembler {
     bytes_max: usize,
     partial: Option<Partial>,
 }
 
 struct Partial {
-    text: bool,
+    kind: TextOrBinary,
     data: BytesMut,
-    /// Up to here the text is known to be UTF-8.
+    /// The length of the text that is known to be UTF-8.
     checked: usize,
     since: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TextOrBinary {
+    Text,
+    Binary,
 }
 
 impl Assembler {
@@ -156,7 +162,7 @@ impl Assembler {
         Self { bytes_max, partial: None }
     }
 
-    /// Takes a frame in; gives the message that it completes.
+    /// Takes a frame in, and gives the message that it completes.
     pub fn push(&mut self, frame: Frame) -> Result<Option<Message>, Close> {
         match frame {
             Frame::Text(data) => utf8(data).map(|text| Some(Message::Text(text))),
@@ -174,7 +180,7 @@ impl Assembler {
         }
     }
 
-    /// When the message that is coming in has to be complete.
+    /// When the fragmented message that is under way has to be complete.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.partial.as_ref().map(|partial| partial.since + FRAGMENTS_TIME_MAX)
@@ -182,8 +188,8 @@ impl Assembler {
 
     fn push_fragment(&mut self, item: Item) -> Result<Option<Message>, Close> {
         let (data, last) = match item {
-            Item::FirstText(data) => return self.begin(true, &data),
-            Item::FirstBinary(data) => return self.begin(false, &data),
+            Item::FirstText(data) => return self.begin(TextOrBinary::Text, &data),
+            Item::FirstBinary(data) => return self.begin(TextOrBinary::Binary, &data),
             Item::Continue(data) => (data, false),
             Item::Last(data) => (data, true),
         };
@@ -195,16 +201,15 @@ impl Assembler {
         if !last {
             return partial.check_so_far().map(|()| None);
         }
-        let Some(Partial { text, data, .. }) = self.partial.take() else { return Err(Close::PROTOCOL) };
-        if text {
-            utf8(data.freeze()).map(|text| Some(Message::Text(text)))
-        } else {
-            Ok(Some(Message::Binary(data.freeze())))
+        let Some(Partial { kind, data, .. }) = self.partial.take() else { return Err(Close::PROTOCOL) };
+        match kind {
+            TextOrBinary::Text => utf8(data.freeze()).map(|text| Some(Message::Text(text))),
+            TextOrBinary::Binary => Ok(Some(Message::Binary(data.freeze()))),
         }
     }
 
-    fn begin(&mut self, text: bool, data: &[u8]) -> Result<Option<Message>, Close> {
-        let mut partial = Partial { text, data: BytesMut::from(data), checked: 0, since: Instant::now() };
+    fn begin(&mut self, kind: TextOrBinary, data: &[u8]) -> Result<Option<Message>, Close> {
+        let mut partial = Partial { kind, data: BytesMut::from(data), checked: 0, since: Instant::now() };
         partial.check_so_far()?;
         self.partial = Some(partial);
         Ok(None)
@@ -212,9 +217,9 @@ impl Assembler {
 }
 
 impl Partial {
-    /// Fails fast on text that cannot become UTF-8; a character cut by the fragment's end may still be completed.
+    /// Refuses text that cannot become UTF-8; the next fragment may complete a character at the end.
     fn check_so_far(&mut self) -> Result<(), Close> {
-        if !self.text {
+        if self.kind == TextOrBinary::Binary {
             return Ok(());
         }
         match std::str::from_utf8(&self.data[self.checked..]) {
@@ -226,7 +231,7 @@ impl Partial {
     }
 }
 
-/// Checks text, and keeps the bytes as they came.
+/// Checks text without copying it.
 fn utf8(data: Bytes) -> Result<Bytes, Close> {
     if std::str::from_utf8(&data).is_ok() { Ok(data) } else { Err(Close::NOT_UTF8) }
 }

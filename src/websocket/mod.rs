@@ -1,4 +1,4 @@
-//! RFC 6455 for the sessions: frames, the transport, and the queue of bytes that wait for a peer. Knows no chats.
+//! RFC 6455: frames, the transport, and the queue of frames that wait for a peer. Knows no chats.
 
 pub mod framing;
 pub mod out_queue;

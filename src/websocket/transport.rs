@@ -1,7 +1,8 @@
-//! The transport of a WebSocket: the handshake, and whole messages out of the request's bytes.
+//! The transport of a WebSocket: the handshake, and whole messages from the bytes of the request.
 //!
-//! The only file that names `actix_web_actors`, which is published as deprecated: the handshake comes from there, the
-//! codec from `actix_http`, and the actor is an ordinary one (see `out_queue` for why).
+//! This is the only file that names `actix_web_actors`, which is deprecated: the handshake comes from there, the codec
+//! from
+//! `actix_http`, and the session is an ordinary actor (see `out_queue`).
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -22,14 +23,14 @@ use super::out_queue::OutBody;
 /// Why the upgrade was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// No WebSocket request at all, or of a version that nobody speaks: 426.
+    /// The request is no WebSocket request, or names an unknown version: 426.
     NotWebSocket,
-    /// A WebSocket request that breaks the rules: 400.
+    /// The WebSocket request breaks the rules of the handshake: 400.
     Malformed,
 }
 
-/// Answers the upgrade with a response whose body is the socket's out-queue, and the first of these subprotocols that the
-/// client offers.
+/// Answers the upgrade with a response whose body is the socket's out-queue, and the first of these subprotocols that
+/// the client offers.
 pub fn accept(request: &HttpRequest, protocols: &[&str], body: OutBody) -> Result<HttpResponse, Refused> {
     // 16 bytes in base64 (RFC 6455 section 4.1).
     let key = request.headers().get("sec-websocket-key").map(|key| key.as_bytes().len());
@@ -50,7 +51,7 @@ pub struct Incoming<S> {
     buffer: BytesMut,
     assembler: Assembler,
     frame_bytes_max: usize,
-    ready: VecDeque<Heard>,
+    ready: VecDeque<Received>,
     over: bool,
 }
 
@@ -73,9 +74,9 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Incoming<S> {
         let before = self.assembler.deadline();
         if let Err(close) = self.decode() {
             self.over = true;
-            self.ready.push_back(Heard::Broken(close));
+            self.ready.push_back(Received::Broken(close));
         } else if self.assembler.deadline() != before {
-            self.ready.push_back(Heard::Unfinished(self.assembler.deadline()));
+            self.ready.push_back(Received::Unfinished(self.assembler.deadline()));
         }
         if self.buffer.is_empty() && self.buffer.capacity() > 4_096 {
             self.buffer = BytesMut::new();
@@ -90,7 +91,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Incoming<S> {
                 return Err(Close::TOO_BIG);
             }
             match self.codec.decode(&mut self.buffer) {
-                Ok(Some(frame)) => self.ready.extend(self.assembler.push(frame)?.map(Heard::Message)),
+                Ok(Some(frame)) => self.ready.extend(self.assembler.push(frame)?.map(Received::Message)),
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(close_for(&error)),
             }
@@ -98,24 +99,24 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Incoming<S> {
     }
 }
 
-/// What a session hears from its socket.
+/// What a socket's peer has sent.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     Message(Message),
-    /// A fragmented message is under way; it has to end by then.
+    /// A fragmented message is under way and has to be complete by this time; none when it is.
     Unfinished(Option<std::time::Instant>),
     /// The peer broke a rule: close with this.
     Broken(Close),
 }
 
 impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Incoming<S> {
-    type Item = Heard;
+    type Item = Received;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Heard>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         let this = &mut *self;
         loop {
-            if let Some(heard) = this.ready.pop_front() {
-                return Poll::Ready(Some(heard));
+            if let Some(received) = this.ready.pop_front() {
+                return Poll::Ready(Some(received));
             }
             if this.over {
                 return Poll::Ready(None);
@@ -152,27 +153,28 @@ mod tests {
         frame
     }
 
-    fn heard(chunks: Vec<Vec<u8>>) -> Vec<Heard> {
+    fn received(chunks: Vec<Vec<u8>>) -> Vec<Received> {
         let bytes = stream::iter(chunks.into_iter().map(|chunk| Ok(Bytes::from(chunk))));
         actix_web::rt::System::new().block_on(Incoming::new(bytes, 1_000).collect())
     }
 
     #[test]
-    fn messages_are_found_however_the_bytes_are_cut() {
+    fn messages_are_decoded_however_the_bytes_are_split() {
         let bytes = [masked(0x81, b"one"), masked(0x81, b"two")].concat();
-        let expected = vec![Heard::Message(Message::Text("one".into())), Heard::Message(Message::Text("two".into()))];
-        assert_eq!(heard(vec![bytes.clone()]), expected);
-        assert_eq!(heard(bytes.iter().map(|b| vec![*b]).collect()), expected);
+        let expected =
+            vec![Received::Message(Message::Text("one".into())), Received::Message(Message::Text("two".into()))];
+        assert_eq!(received(vec![bytes.clone()]), expected);
+        assert_eq!(received(bytes.iter().map(|b| vec![*b]).collect()), expected);
     }
 
     #[test]
-    fn a_frame_that_claims_too_much_is_refused_by_its_header() {
+    fn a_frame_with_too_large_a_length_is_refused_by_its_header() {
         let mut claim = vec![0x81, 0xff];
         claim.extend_from_slice(&(1_u64 << 40).to_be_bytes());
-        assert_eq!(heard(vec![claim]), [Heard::Broken(Close::TOO_BIG)]);
+        assert_eq!(received(vec![claim]), [Received::Broken(Close::TOO_BIG)]);
         let mut claim = vec![0x81, 0xff];
         claim.extend_from_slice(&(1_u64 << 63).to_be_bytes());
-        assert_eq!(heard(vec![claim]), [Heard::Broken(Close::TOO_BIG)]);
+        assert_eq!(received(vec![claim]), [Received::Broken(Close::TOO_BIG)]);
     }
 
     #[test]
@@ -184,7 +186,7 @@ mod tests {
             masked(0x80, b"stray"),
             masked(0x89, &[0; 126]),
         ] {
-            assert!(matches!(heard(vec![broken]).as_slice(), [Heard::Broken(Close::PROTOCOL)]));
+            assert!(matches!(received(vec![broken]).as_slice(), [Received::Broken(Close::PROTOCOL)]));
         }
     }
 }

@@ -12,7 +12,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use futures_util::StreamExt;
 use hyper_chat::websocket::framing::{Close, Message, pong_frame, raw_binary_frame, raw_text_frame};
 use hyper_chat::websocket::out_queue::OutQueue;
-use hyper_chat::websocket::transport::{Heard, Incoming, accept};
+use hyper_chat::websocket::transport::{Incoming, Received, accept};
 use tokio::time::timeout_at;
 
 /// Autobahn's largest messages have 16 MiB.
@@ -33,7 +33,7 @@ async fn main() -> Result<()> {
 }
 
 async fn upgrade(request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    let (out, body) = OutQueue::new(QUEUE_BYTES_MAX, std::sync::Arc::default());
+    let (out, body) = OutQueue::new(QUEUE_BYTES_MAX);
     match accept(&request, &[], body) {
         Ok(response) => {
             actix_web::rt::spawn(echo(Incoming::new(payload, MESSAGE_BYTES_MAX), out));
@@ -50,15 +50,15 @@ async fn echo(mut incoming: Incoming<web::Payload>, out: OutQueue) {
         let silence = tokio::time::Instant::now() + SILENCE_MAX;
         let until = unfinished.map_or(silence, |at| silence.min(at));
         let close = match timeout_at(until, incoming.next()).await {
-            Ok(Some(Heard::Message(message))) => match reply(message, &out) {
+            Ok(Some(Received::Message(message))) => match reply(message, &out) {
                 Ok(()) => continue,
                 Err(close) => close,
             },
-            Ok(Some(Heard::Unfinished(deadline))) => {
+            Ok(Some(Received::Unfinished(deadline))) => {
                 unfinished = deadline.map(tokio::time::Instant::from_std);
                 continue;
             }
-            Ok(Some(Heard::Broken(close))) => Some((close.code, close.reason)),
+            Ok(Some(Received::Broken(close))) => Some((close.code, close.reason)),
             Ok(None) => None,
             Err(_) if unfinished.is_some() => Some((Close::UNFINISHED.code, Close::UNFINISHED.reason)),
             Err(_) => Some((Close::SILENT.code, Close::SILENT.reason)),

@@ -18,7 +18,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use self::announced::{Announced, Certainty, Change, Changes, Reach, Status};
 use self::watchers::{Online, Watchers};
-use crate::broker::{Orphans, State};
+use crate::broker::{Broker, Orphans, State};
+use crate::connections::broadcaster::Broadcaster;
+use crate::connections::drain_flag::DrainFlag;
+use crate::connections::presence_changes::PresenceChanges;
 use crate::connections::registry::ConnectionRegistry;
 use crate::domain::ChatterId;
 use crate::store::{Store, StoreError};
@@ -36,19 +39,29 @@ const UNCERTAIN_CHUNKS: usize = 10;
 
 /// Announces presence.
 pub struct Presence {
-    store: Arc<Store>,
-    connections: Arc<ConnectionRegistry>,
+    parts: Parts,
     watchers: Watchers,
     announced: Mutex<Announced>,
     repeat_wanted: Notify,
 }
 
+/// The parts of the instance that the presence task uses.
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub connections: Arc<ConnectionRegistry>,
+    pub broadcaster: Broadcaster,
+    pub broker: Arc<dyn Broker>,
+    pub changes: Arc<PresenceChanges>,
+    pub drain: Arc<DrainFlag>,
+}
+
 impl Presence {
     /// No chatter is online yet.
     #[must_use]
-    pub fn new(store: Arc<Store>, connections: Arc<ConnectionRegistry>) -> Arc<Self> {
-        let watchers = Watchers::new(store.clone(), connections.clone());
-        Arc::new(Self { store, connections, watchers, announced: Mutex::default(), repeat_wanted: Notify::new() })
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, connections, broadcaster, broker, .. } = &parts;
+        let watchers = Watchers::new(store.clone(), connections.clone(), broadcaster.clone(), broker.clone());
+        Arc::new(Self { parts, watchers, announced: Mutex::default(), repeat_wanted: Notify::new() })
     }
 
     /// Announces for as long as the instance runs.
@@ -60,11 +73,11 @@ impl Presence {
         loop {
             let next = self.announced.lock().next_at();
             tokio::select! {
-                () = self.connections.changed() => sleep(BATCH_FOR).await,
+                () = self.parts.changes.wait() => sleep(BATCH_FOR).await,
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
                 () = self.repeat_wanted.notified() => {}
             }
-            if !self.connections.takes_chats() && self.connections.broker().state() != State::Single {
+            if !self.parts.drain.takes_chats() && self.parts.broker.state() != State::Single {
                 // Clients of a draining instance reconnect elsewhere, or other instances remove them as orphans.
                 return;
             }
@@ -90,7 +103,7 @@ impl Presence {
         let _ = self.take_changes();
         let leaving = self.announced.lock().take_leaving();
         for chunk in leaving.chunks(CHUNK) {
-            if !matches!(timeout_at(until, self.store.record_last_seen(chunk, Duration::ZERO)).await, Ok(Ok(_))) {
+            if !matches!(timeout_at(until, self.parts.store.record_last_seen(chunk, Duration::ZERO)).await, Ok(Ok(_))) {
                 break;
             }
         }
@@ -98,17 +111,17 @@ impl Presence {
 
     fn take_changes(&self) -> Changes {
         let mut announced = self.announced.lock();
-        announced.forget(&self.connections.take_untold());
-        for id in self.connections.take_changed() {
+        announced.forget(&self.parts.changes.take_forgotten());
+        for id in self.parts.changes.take() {
             announced.changed(id, self.change_of(id));
         }
         announced.take_changes(Instant::now())
     }
 
     fn change_of(&self, chatter: ChatterId) -> Change {
-        if !self.connections.is_connected_here(chatter) {
+        if !self.parts.connections.is_connected_here(chatter) {
             Change::Disconnected
-        } else if self.connections.broker().was_connected_elsewhere(chatter) {
+        } else if self.parts.broker.was_connected_elsewhere(chatter) {
             Change::ConnectedToo
         } else {
             Change::Connected
@@ -132,7 +145,7 @@ impl Presence {
     }
 
     async fn announce_arrived(&self, chatters: &[ChatterId]) -> Result<(), StoreError> {
-        let last_seen = self.store.last_seen(chatters).await?;
+        let last_seen = self.parts.store.last_seen(chatters).await?;
         self.watchers.announce(chatters, last_seen, |_, _| Some(Status::Online)).await?;
         self.announced.lock().announced_online(chatters, self.reach());
         Ok(())
@@ -144,7 +157,7 @@ impl Presence {
         if is_unknown && self.announced.lock().postpone(chatters, Instant::now()) {
             return Ok(());
         }
-        let last_seen = self.store.record_last_seen(chatters, Duration::ZERO).await?;
+        let last_seen = self.parts.store.record_last_seen(chatters, Duration::ZERO).await?;
         let online = self.announced.lock().online_among(chatters);
         // A chatter who is connected elsewhere stays online there, and was announced unless that failed.
         let decide = |id, connected| match connected {
@@ -169,7 +182,7 @@ impl Presence {
             if self.reach() == Reach::OnlyHere || !self.directory_answers(&ids[..1]).await {
                 break;
             }
-            let last_seen = self.store.last_seen(&ids).await?;
+            let last_seen = self.parts.store.last_seen(&ids).await?;
             let reaches: HashMap<ChatterId, Reach> = chunk.iter().copied().collect();
             let was_lost = |id| reaches.get(&id) == Some(&Reach::OnlyHere);
             let decide = |id, connected| match connected {
@@ -188,12 +201,12 @@ impl Presence {
     }
 
     async fn directory_answers(&self, chatters: &[ChatterId]) -> bool {
-        self.connections.broker().connected_elsewhere(chatters).await.is_some()
+        self.parts.broker.connected_elsewhere(chatters).await.is_some()
     }
 
     /// The instances that receive what is sent now.
     fn reach(&self) -> Reach {
-        match self.connections.broker().state() {
+        match self.parts.broker.state() {
             State::Away { .. } => Reach::OnlyHere,
             State::Single | State::Up => Reach::Everywhere,
         }
@@ -202,9 +215,9 @@ impl Presence {
     async fn keep_removing_orphans(&self) {
         loop {
             sleep(SEARCH_EVERY).await;
-            while let Some(orphans) = self.connections.broker().claim_orphans().await {
+            while let Some(orphans) = self.parts.broker.claim_orphans().await {
                 if self.announce_orphans(&orphans).await == Certainty::Uncertain
-                    || !self.connections.broker().release_orphans(&orphans).await
+                    || !self.parts.broker.release_orphans(&orphans).await
                 {
                     sleep(RETRY_AFTER).await;
                 }
@@ -229,13 +242,13 @@ impl Presence {
     }
 
     async fn announce_orphaned(&self, chatters: &[ChatterId], silent: Duration) -> Result<Certainty, StoreError> {
-        let Some(elsewhere) = self.connections.broker().connected_elsewhere(chatters).await else {
+        let Some(elsewhere) = self.parts.broker.connected_elsewhere(chatters).await else {
             return Ok(Certainty::Uncertain);
         };
-        let is_gone = |id: &ChatterId| !elsewhere.contains(id) && !self.connections.is_connected_here(*id);
+        let is_gone = |id: &ChatterId| !elsewhere.contains(id) && !self.parts.connections.is_connected_here(*id);
         let gone: Vec<ChatterId> = chatters.iter().copied().filter(is_gone).collect();
         // The last heartbeat of their instance is the best estimate of when they were last seen.
-        let last_seen = self.store.record_last_seen(&gone, silent).await?;
+        let last_seen = self.parts.store.record_last_seen(&gone, silent).await?;
         let decide = |_, connected| (connected == Online::Nowhere).then_some(Status::Offline);
         let certainty = self.watchers.announce(&gone, last_seen, decide).await?;
         self.announced.lock().announced_left(&gone, certainty, self.reach());

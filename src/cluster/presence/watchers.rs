@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::announced::{Certainty, Status};
+use crate::broker::Broker;
+use crate::connections::broadcaster::Broadcaster;
 use crate::connections::registry::ConnectionRegistry;
 use crate::domain::ChatterId;
 use crate::domain::clock::Micros;
@@ -32,11 +34,18 @@ pub(super) enum Online {
 pub(super) struct Watchers {
     store: Arc<Store>,
     connections: Arc<ConnectionRegistry>,
+    broadcaster: Broadcaster,
+    broker: Arc<dyn Broker>,
 }
 
 impl Watchers {
-    pub(super) fn new(store: Arc<Store>, connections: Arc<ConnectionRegistry>) -> Self {
-        Self { store, connections }
+    pub(super) fn new(
+        store: Arc<Store>,
+        connections: Arc<ConnectionRegistry>,
+        broadcaster: Broadcaster,
+        broker: Arc<dyn Broker>,
+    ) -> Self {
+        Self { store, connections, broadcaster, broker }
     }
 
     /// Sends the watchers of these chatters the status that `decide` finds for each; none sends nothing. `last_seen`
@@ -52,10 +61,10 @@ impl Watchers {
         }
         let last_seen: HashMap<ChatterId, Micros> = last_seen.into_iter().collect();
         let mut pairs = self.store.watchers_of(chatters).await?;
-        pairs.retain(|(_, watcher)| self.connections.may_have_device(*watcher));
+        pairs.retain(|(_, watcher)| self.broadcaster.may_have_device(*watcher));
         let reachable = self.connected_elsewhere(&pairs).await;
         // The chatters' own connections are looked up last, so that this answer is still true when the frames are sent.
-        let elsewhere = self.connections.broker().connected_elsewhere(chatters).await;
+        let elsewhere = self.broker.connected_elsewhere(chatters).await;
         let mut frames: HashMap<ChatterId, Option<Bytes>> = HashMap::new();
         for (chatter_id, watcher) in pairs {
             if !self.connections.is_connected_here(watcher)
@@ -69,7 +78,7 @@ impl Watchers {
                 Some(text_frame(&ServerFrame::Presence { chatter_id, online, last_seen }))
             });
             if let Some(frame) = frame {
-                self.connections.send_durable(watcher, frame);
+                self.broadcaster.send_durable(watcher, frame);
             }
         }
         Ok(if elsewhere.is_some() { Certainty::Certain } else { Certainty::Uncertain })
@@ -94,7 +103,7 @@ impl Watchers {
             watchers.into_iter().filter(|watcher| !self.connections.is_connected_here(*watcher)).collect();
         let mut elsewhere = HashSet::new();
         for some in not_here.chunks(WATCHERS_AT_ONCE) {
-            elsewhere.extend(self.connections.broker().connected_elsewhere(some).await?);
+            elsewhere.extend(self.broker.connected_elsewhere(some).await?);
         }
         Some(elsewhere)
     }

@@ -1,22 +1,24 @@
-//! What a device socket is not given yet, since its room is being read. Pure.
+//! The buffer for the changes of a room that is being read for a device socket. Pure.
 
 use bytes::Bytes;
 
-use super::Run;
+use crate::delivery::run::Run;
 use crate::domain::Version;
 
-/// Bytes of events that one socket may have held, all rooms together.
-pub(super) const HELD_BYTES_MAX: usize = 65_536;
+/// Bytes of frames that one socket may have buffered, all rooms together.
+pub(super) const BUFFERED_BYTES_MAX: usize = 65_536;
 
 #[derive(Default)]
 pub(super) struct Buffered {
-    /// What the socket has had.
+    /// The version up to which the socket was sent the room.
     pub sent: Version,
-    events: Vec<BufferedRun>,
-    /// Something up to this version was thrown away: what is held is not all, unless the database was read so far.
+    runs: Vec<BufferedRun>,
+    /// The newest version that was dropped: the buffer is incomplete unless the database was read up to it.
     pub lost: Version,
-    /// The room has been seen at this version meanwhile: a reading that ended below is not the last.
+    /// The newest version that the room is known to have: a read that ends below it is not the last.
     pub seen: Version,
+    /// The room has to be read, and no read is under way.
+    pub needs_requery: bool,
 }
 
 struct BufferedRun {
@@ -26,48 +28,47 @@ struct BufferedRun {
 }
 
 impl Buffered {
-    /// Nothing yet, of a room of which the socket has had what is up to here; what is above up to `lost` was thrown away.
+    /// An empty buffer of a room that was sent up to one version, and whose changes above it up to `lost` were dropped.
     pub fn after(sent: Version, lost: Version) -> Self {
-        Self { sent, lost, events: Vec::new(), seen: Version::ZERO }
+        Self { sent, lost, ..Self::default() }
     }
 
     pub fn bytes(&self) -> usize {
-        self.events.iter().flat_map(|run| &run.frames).map(|(_, frame)| frame.len()).sum()
+        self.runs.iter().flat_map(|run| &run.frames).map(|(_, frame)| frame.len()).sum()
     }
 
-    /// Takes a run in; gives how many bytes are held in all now.
-    pub fn add(&mut self, run: &impl Run, held_bytes: usize) -> usize {
+    /// Adds a run, or drops the buffer if it overflows; gives how many bytes the socket has buffered in all now.
+    pub fn add(&mut self, run: &impl Run, socket_bytes: usize) -> usize {
         if self.lost > Version::ZERO {
             self.lost = self.lost.max(run.to());
-            return held_bytes;
+            return socket_bytes;
         }
         let frames: Vec<_> = if run.is_unbroken() { run.frames().collect() } else { Vec::new() };
         let bytes: usize = frames.iter().map(|(_, frame)| frame.len()).sum();
-        if run.is_unbroken() && held_bytes + bytes <= HELD_BYTES_MAX {
-            self.events.push(BufferedRun { from: run.from(), to: run.to(), frames });
-            return held_bytes + bytes;
+        if run.is_unbroken() && socket_bytes + bytes <= BUFFERED_BYTES_MAX {
+            self.runs.push(BufferedRun { from: run.from(), to: run.to(), frames });
+            return socket_bytes + bytes;
         }
-        let thrown_away = self.bytes();
-        self.lost = self.events.iter().map(|run| run.to).chain([run.to()]).max().unwrap_or_default();
-        self.events = Vec::new();
-        held_bytes.saturating_sub(thrown_away)
+        let dropped = self.bytes();
+        self.lost = self.runs.iter().map(|run| run.to).chain([run.to()]).max().unwrap_or_default();
+        self.runs = Vec::new();
+        socket_bytes.saturating_sub(dropped)
     }
 
-    /// The frames above this version and the cursor behind them; none where something is missing between.
+    /// The frames above this version, and the version that they reach; none if changes are missing in between.
     pub fn above(self, version: Version) -> Option<(Vec<Bytes>, Version)> {
         if self.lost > version {
             return None;
         }
-        let seen = self.seen;
         let mut sent = version;
         let mut frames = Vec::new();
-        for run in self.events {
+        for run in self.runs {
             if run.from > sent {
                 return None;
             }
             frames.extend(run.frames.into_iter().filter(|(version, _)| *version > sent).map(|(_, frame)| frame));
             sent = sent.max(run.to);
         }
-        (sent >= seen).then_some((frames, sent))
+        (sent >= self.seen).then_some((frames, sent))
     }
 }

@@ -1,295 +1,284 @@
-//! Which changes of which room a device socket has had, and which wait until the database was read for it. No I/O.
+//! Which changes of which room a device socket has been sent, and which wait for a read of the database. No I/O.
 //!
-//! A socket is found by the rooms before the database is read for it, so nothing falls between; what comes for a room
-//! that is being read is held, and of that only what the read has not covered goes out behind it. What is held is
-//! bounded: beyond the bound it is thrown away and the room is read again.
+//! The rooms find a socket before the database is read for it, so no change is missed in between. Changes of a room
+//! that is being read are buffered; after the read, those that it did not cover are sent. The buffer is bounded: when
+//! it overflows, it is dropped and the room is read again.
 
 mod buffered;
+mod outcome;
+mod room;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use buffered::Buffered;
+pub use outcome::{Announcement, Delivery, Release};
+use room::{Room, Unannounced};
 
+use super::run::Run;
 use crate::domain::{ChatroomId, Version};
 
-/// Deleted rooms that one socket remembers once its rooms are listed.
-const GONE_MAX: usize = 1_024;
-
-/// A run of changes as a room gives it: all from `from` (not included) to `to`.
-pub trait Run {
-    /// The cursor that the run follows.
-    fn from(&self) -> Version;
-    /// The cursor behind it.
-    fn to(&self) -> Version;
-    /// Whether each version between stands for itself; a run that was read from the database has holes.
-    fn is_unbroken(&self) -> bool;
-    /// The frames of an unbroken run with their versions.
-    fn frames(&self) -> impl Iterator<Item = (Version, Bytes)>;
-    /// The whole run as one frame, where it was read from the database and is small enough.
-    fn as_changes(&self) -> Option<Bytes>;
-}
+/// Deleted rooms that one socket remembers after its rooms were listed.
+const DELETED_MAX: usize = 1_024;
 
 /// The cursors of one device socket.
-pub struct Cursors {
-    rooms: HashMap<ChatroomId, Cursor>,
-    /// The chatter's rooms are still being listed: events of those that were not yet are held.
-    listing: bool,
-    held_bytes: usize,
-    /// Rooms that have to be read because something was missing.
-    behind: HashSet<ChatroomId>,
-    /// Rooms that were deleted: a page that was read before may still name them, and what was stored before may come yet.
-    gone: HashSet<ChatroomId>,
-    /// Rooms of which something came before the socket was told that they are there, neither by the list nor as new ones, and
-    /// when: it is held until then.
-    unannounced: HashMap<ChatroomId, Instant>,
+pub struct DeviceCursors {
+    rooms: HashMap<ChatroomId, Room>,
+    listing: Listing,
+    /// Bytes in the buffers of all rooms.
+    buffered_bytes: usize,
+    deleted: usize,
 }
 
-enum Cursor {
-    /// All up to here was sent, and what comes next goes out at once.
-    Live(Version),
-    Buffered(Box<Buffered>),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    /// The pages of the chatter's rooms are being sent; changes of rooms on later pages are buffered.
+    Running,
+    Complete,
 }
 
-/// What to do after the database was read for a room.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Release {
-    /// These frames follow; from now on the room is live.
-    Frames(Vec<Bytes>),
-    /// Read once more, from here.
-    Again(Version),
-    /// The room was deleted meanwhile.
-    Gone,
-}
-
-impl Default for Cursors {
+impl Default for DeviceCursors {
     fn default() -> Self {
-        Self {
-            rooms: HashMap::new(),
-            listing: true,
-            held_bytes: 0,
-            behind: HashSet::new(),
-            gone: HashSet::new(),
-            unannounced: HashMap::new(),
-        }
+        Self { rooms: HashMap::new(), listing: Listing::Running, buffered_bytes: 0, deleted: 0 }
     }
 }
 
-impl Cursors {
-    /// A room's new changes: the frames to send now. What is missing before them is noted in [`Cursors::take_behind`].
-    pub fn deliver(&mut self, room: ChatroomId, run: &impl Run) -> Vec<Bytes> {
-        if self.gone.contains(&room) {
-            return Vec::new();
-        }
-        let cursor = self.rooms.entry(room).or_insert_with(|| {
-            self.unannounced.insert(room, Instant::now());
-            Cursor::Buffered(Box::default())
-        });
-        match cursor {
-            Cursor::Live(sent) => {
+impl DeviceCursors {
+    /// Takes a room's new changes.
+    pub fn deliver(&mut self, id: ChatroomId, run: &impl Run) -> Delivery {
+        match self.rooms.get_mut(&id) {
+            Some(Room::Live(sent)) => {
                 if run.to() <= *sent {
-                    return Vec::new();
+                    return Delivery::Send(Vec::new());
                 }
-                let frames = if run.is_unbroken() && run.from() <= *sent {
-                    Some(run.frames().filter(|(version, _)| version > sent).map(|(_, frame)| frame).collect())
-                } else if run.from() == *sent {
-                    run.as_changes().map(|frame| vec![frame])
-                } else {
-                    None
-                };
-                let Some(frames) = frames else {
-                    *cursor = Cursor::Buffered(Box::new(Buffered::after(*sent, run.to())));
-                    self.behind.insert(room);
-                    return Vec::new();
+                let Some(frames) = room::frames_after(*sent, run) else {
+                    let mut buffered = Buffered::after(*sent, run.to());
+                    buffered.needs_requery = true;
+                    self.rooms.insert(id, Room::Buffered(Box::new(buffered)));
+                    return Delivery::NeedsSession;
                 };
                 *sent = run.to();
-                frames
+                Delivery::Send(frames)
             }
-            Cursor::Buffered(held) => {
-                self.held_bytes = held.add(run, self.held_bytes);
-                Vec::new()
+            Some(Room::Buffered(buffered)) => {
+                self.buffered_bytes = buffered.add(run, self.buffered_bytes);
+                Delivery::Buffered
+            }
+            Some(Room::Unannounced(room)) => {
+                self.buffered_bytes = room.buffered.add(run, self.buffered_bytes);
+                Delivery::Buffered
+            }
+            Some(Room::Deleted) => Delivery::Send(Vec::new()),
+            None => {
+                let mut room = Unannounced { since: Instant::now(), buffered: Buffered::default() };
+                self.buffered_bytes = room.buffered.add(run, self.buffered_bytes);
+                self.rooms.insert(id, Room::Unannounced(Box::new(room)));
+                Delivery::NeedsSession
             }
         }
     }
 
-    /// The room is at this version: whether a live socket was given less, and has to read it. One that is reading it goes
-    /// on until it has got so far.
-    pub fn look(&mut self, room: ChatroomId, version: Version) -> bool {
-        let below = match self.rooms.get_mut(&room) {
-            Some(Cursor::Live(sent)) => *sent < version,
-            Some(Cursor::Buffered(held)) => {
-                held.seen = version.max(held.seen);
-                false
+    /// Compares the room's version with what the socket was sent. True if a live room lacks changes and has to be read;
+    /// a room that is being read is read on until it has reached this version.
+    pub fn check_version(&mut self, id: ChatroomId, version: Version) -> bool {
+        match self.rooms.get_mut(&id) {
+            Some(Room::Live(sent)) if *sent < version => {
+                self.require_requery(id);
+                return true;
             }
-            None => false,
-        };
-        if below {
-            self.still_behind(room);
+            Some(Room::Buffered(buffered)) => buffered.seen = version.max(buffered.seen),
+            Some(Room::Unannounced(room)) => room.buffered.seen = version.max(room.buffered.seen),
+            Some(Room::Live(_) | Room::Deleted) | None => {}
         }
-        below
+        false
     }
 
-    /// The socket was told of these rooms, with the version of each: the frames that go out behind that. A room that is not
-    /// known yet is now; one of which too much was held is noted in [`Cursors::take_behind`].
+    /// A frame with these rooms and their versions is sent: gives the frames that follow it. A room whose buffer
+    /// overflowed has to be read, see [`DeviceCursors::take_requeries`].
     pub fn listed(&mut self, rooms: impl IntoIterator<Item = (ChatroomId, Version)>) -> Vec<Bytes> {
         let mut frames = Vec::new();
-        for (room, version) in rooms {
-            if self.gone.contains(&room) {
-                continue;
-            }
-            self.unannounced.remove(&room);
-            self.rooms.entry(room).or_insert(Cursor::Live(version));
-            match self.caught_up(room, version) {
+        for (id, version) in rooms {
+            self.rooms.entry(id).or_insert(Room::Live(version));
+            match self.caught_up(id, version) {
                 Release::Frames(more) => frames.extend(more),
-                Release::Again(_) => drop(self.behind.insert(room)),
-                Release::Gone => {}
+                Release::Requery(_) => self.mark_requery(id),
+                Release::Deleted => {}
             }
         }
         frames
     }
 
-    /// Whether the room was deleted.
-    #[must_use]
-    pub fn is_gone(&self, room: ChatroomId) -> bool {
-        self.gone.contains(&room)
-    }
-
-    /// All rooms were listed. Of rooms that the socket was told of as new meanwhile: their frames.
+    /// All rooms were listed: gives the frames of rooms that were announced meanwhile.
     pub fn all_listed(&mut self) -> Vec<Bytes> {
-        self.listing = false;
-        let sent = |cursor: &Cursor| match cursor {
-            Cursor::Buffered(held) => Some(held.sent),
-            Cursor::Live(_) => None,
+        self.listing = Listing::Complete;
+        let waits = |(id, room): (&ChatroomId, &Room)| match room {
+            Room::Buffered(buffered) if !buffered.needs_requery => Some((*id, buffered.sent)),
+            _ => None,
         };
-        let rest: Vec<_> = self.rooms.iter().filter_map(|(room, c)| sent(c).map(|sent| (*room, sent))).collect();
-        let waits = |room: &ChatroomId| !self.behind.contains(room) && !self.unannounced.contains_key(room);
-        let waiting: Vec<_> = rest.into_iter().filter(|(room, _)| waits(room)).collect();
+        let waiting: Vec<_> = self.rooms.iter().filter_map(waits).collect();
         self.listed(waiting)
     }
 
-    /// A client wants this room to be read: hold what comes, if the room is known to be the chatter's.
-    pub fn hold_known(&mut self, room: ChatroomId) {
-        if self.rooms.contains_key(&room) {
-            self.hold(room);
+    /// The room is new, and the announcement that can be sent now has it at this version.
+    pub fn announce(&mut self, id: ChatroomId, version: Version) -> Announcement {
+        if self.has_announced(id) || self.is_deleted(id) {
+            return Announcement::Unneeded;
+        }
+        if self.listing == Listing::Complete {
+            let frames = self.listed([(id, version)]);
+            return if self.needs_requery(id) { Announcement::NeedsRequery } else { Announcement::Send(frames) };
+        }
+        // A later page may name the room too, so its changes stay buffered.
+        let mut buffered = self.take_unannounced(id).unwrap_or_default();
+        buffered.sent = version.max(buffered.sent);
+        self.rooms.insert(id, Room::Buffered(Box::new(buffered)));
+        Announcement::Send(Vec::new())
+    }
+
+    /// Whether a frame that names the room was sent to the socket.
+    #[must_use]
+    pub fn has_announced(&self, id: ChatroomId) -> bool {
+        matches!(self.rooms.get(&id), Some(Room::Live(_) | Room::Buffered(_)))
+    }
+
+    /// Whether the room has to be announced to the socket. While the rooms are being listed, the pages may still name
+    /// it.
+    #[must_use]
+    pub fn lacks_announcement(&self, id: ChatroomId) -> bool {
+        self.listing == Listing::Complete && matches!(self.rooms.get(&id), None | Some(Room::Unannounced(_)))
+    }
+
+    /// Rooms that have had buffered changes for so long without being announced.
+    #[must_use]
+    pub fn unannounced(&self, for_at_least: Duration) -> Vec<ChatroomId> {
+        let is_late = |room: &Room| match room {
+            Room::Unannounced(room) => room.since.elapsed() >= for_at_least,
+            _ => false,
+        };
+        self.rooms.iter().filter(|(_, room)| is_late(room)).map(|(id, _)| *id).collect()
+    }
+
+    /// A client wants this room to be read: buffers its changes, if the room is known to be one of the chatter's.
+    pub fn buffer_if_known(&mut self, id: ChatroomId) {
+        if self.rooms.contains_key(&id) {
+            self.buffer(id);
         }
     }
 
-    /// The database is going to be read for this room: hold what comes from now on until [`Cursors::caught_up`].
-    pub fn hold(&mut self, room: ChatroomId) {
-        // Only a client that knows the room has it read.
-        self.unannounced.remove(&room);
-        let cursor = self.rooms.entry(room).or_insert(Cursor::Live(Version::ZERO));
-        match cursor {
-            Cursor::Live(sent) => *cursor = Cursor::Buffered(Box::new(Buffered::after(*sent, Version::ZERO))),
-            // What was thrown away is in the database by now.
-            Cursor::Buffered(held) => held.lost = Version::ZERO,
+    /// The database is about to be read for this room: buffers its changes until [`DeviceCursors::caught_up`].
+    pub fn buffer(&mut self, id: ChatroomId) {
+        // Only a client that knows the room has it read, so the room counts as announced.
+        if let Some(buffered) = self.take_unannounced(id) {
+            self.rooms.insert(id, Room::Buffered(Box::new(buffered)));
+        }
+        let room = self.rooms.entry(id).or_insert(Room::Live(Version::ZERO));
+        match room {
+            // The database has by now what was dropped from the buffer.
+            Room::Buffered(buffered) => buffered.lost = Version::ZERO,
+            Room::Live(sent) => {
+                let buffered = Buffered::after(*sent, Version::ZERO);
+                *room = Room::Buffered(Box::new(buffered));
+            }
+            Room::Unannounced(_) | Room::Deleted => {}
         }
     }
 
     /// The socket was sent everything up to this version.
-    pub fn caught_up(&mut self, room: ChatroomId, version: Version) -> Release {
-        let held = match self.rooms.get_mut(&room) {
-            None => return Release::Gone,
-            Some(Cursor::Live(sent)) => {
+    pub fn caught_up(&mut self, id: ChatroomId, version: Version) -> Release {
+        let buffered = match self.rooms.get_mut(&id) {
+            None | Some(Room::Deleted) => return Release::Deleted,
+            Some(Room::Live(sent)) => {
                 *sent = version.max(*sent);
                 return Release::Frames(Vec::new());
             }
-            Some(Cursor::Buffered(held)) => held,
+            Some(Room::Buffered(buffered)) => std::mem::take(&mut **buffered),
+            Some(Room::Unannounced(room)) => std::mem::take(&mut room.buffered),
         };
-        let held = std::mem::take(&mut **held);
-        self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
-        match held.above(version) {
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(buffered.bytes());
+        let needs_requery = buffered.needs_requery;
+        match buffered.above(version) {
             Some((frames, sent)) => {
-                self.rooms.insert(room, Cursor::Live(sent));
+                self.rooms.insert(id, Room::Live(sent));
                 Release::Frames(frames)
             }
             None => {
-                self.rooms.insert(room, Cursor::Buffered(Box::new(Buffered::after(version, Version::ZERO))));
-                Release::Again(version)
+                let mut rest = Buffered::after(version, Version::ZERO);
+                rest.needs_requery = needs_requery;
+                self.rooms.insert(id, Room::Buffered(Box::new(rest)));
+                Release::Requery(version)
             }
         }
     }
 
-    /// The database could not be read for this room: it has to be, later.
-    pub fn still_behind(&mut self, room: ChatroomId) {
-        if self.rooms.contains_key(&room) {
-            self.hold(room);
-            self.behind.insert(room);
-        }
+    /// The room has to be read later, since it lacks changes or a read of it failed.
+    pub fn require_requery(&mut self, id: ChatroomId) {
+        self.buffer_if_known(id);
+        self.mark_requery(id);
     }
 
-    /// Whether the socket has to be told of this room. While the rooms are listed nobody knows: the listing says it.
+    /// The room was deleted. True if the socket was sent a frame that names it.
+    pub fn delete(&mut self, id: ChatroomId) -> bool {
+        let room = self.rooms.remove(&id);
+        let was_deleted = matches!(room, Some(Room::Deleted));
+        // The page that names the room is followed by the frame that says it was deleted.
+        if was_deleted || self.listing == Listing::Running || self.deleted < DELETED_MAX {
+            self.deleted += usize::from(!was_deleted);
+            self.rooms.insert(id, Room::Deleted);
+        }
+        let (buffered, was_announced) = match room {
+            Some(Room::Live(_)) => (None, true),
+            Some(Room::Buffered(buffered)) => (Some(*buffered), true),
+            Some(Room::Unannounced(room)) => (Some(room.buffered), false),
+            Some(Room::Deleted) | None => (None, false),
+        };
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(buffered.map_or(0, |buffered| buffered.bytes()));
+        was_announced
+    }
+
+    /// Whether the room was deleted.
     #[must_use]
-    pub fn misses(&self, room: ChatroomId) -> bool {
-        !self.listing && !self.gone.contains(&room) && !self.knows(room)
+    pub fn is_deleted(&self, id: ChatroomId) -> bool {
+        matches!(self.rooms.get(&id), Some(Room::Deleted))
     }
 
-    /// Whether the socket was told of this room, or will be.
+    /// Whether any room has to be read.
     #[must_use]
-    pub fn knows(&self, room: ChatroomId) -> bool {
-        self.rooms.contains_key(&room) && !self.unannounced.contains_key(&room)
+    pub fn has_requeries(&self) -> bool {
+        self.rooms.keys().any(|id| self.needs_requery(*id))
     }
 
-    /// The room is new, and at this version as the socket is told now: the frames that go out behind that, unless it was told
-    /// before. What is missing is noted in [`Cursors::take_behind`].
-    pub fn made(&mut self, room: ChatroomId, version: Version) -> Option<Vec<Bytes>> {
-        if self.knows(room) || self.gone.contains(&room) {
-            return None;
-        }
-        if !self.listing {
-            return Some(self.listed([(room, version)]));
-        }
-        // A page may name it yet.
-        self.unannounced.remove(&room);
-        let cursor = self.rooms.entry(room).or_insert_with(|| Cursor::Buffered(Box::default()));
-        if let Cursor::Buffered(held) = cursor {
-            held.sent = version.max(held.sent);
-        }
-        Some(Vec::new())
-    }
-
-    /// The room is gone; whether the socket may have known it.
-    pub fn forget(&mut self, room: ChatroomId) -> bool {
-        self.behind.remove(&room);
-        // A room that has yet to be listed is said to be gone with the page that names it.
-        if self.listing || self.gone.len() < GONE_MAX {
-            self.gone.insert(room);
-        }
-        let known = self.rooms.remove(&room);
-        if let Some(Cursor::Buffered(held)) = &known {
-            self.held_bytes = self.held_bytes.saturating_sub(held.bytes());
-        }
-        known.is_some() && self.unannounced.remove(&room).is_none()
-    }
-
-    /// Rooms of which the socket is given nothing, as nobody has told it for so long that they are there.
+    /// Whether any room has to be read or to be announced.
     #[must_use]
-    pub fn unannounced(&self, since: Duration) -> Vec<ChatroomId> {
-        self.unannounced.iter().filter(|(_, at)| at.elapsed() >= since).map(|(room, _)| *room).collect()
+    pub fn is_waiting(&self) -> bool {
+        self.has_requeries() || self.rooms.values().any(|room| matches!(room, Room::Unannounced(_)))
     }
 
-    /// How many rooms have to be read.
-    #[must_use]
-    pub fn behind(&self) -> usize {
-        self.behind.len()
-    }
-
-    /// The same, and those that nobody has told the socket of.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.behind.len() + self.unannounced.len()
-    }
-
-    /// The rooms that have to be read, with what the socket has had of each.
-    pub fn take_behind(&mut self) -> Vec<(ChatroomId, Version)> {
-        let behind = std::mem::take(&mut self.behind);
-        let held = |room: ChatroomId| match self.rooms.get(&room) {
-            Some(Cursor::Buffered(held)) => Some((room, held.sent)),
+    /// Takes the rooms that have to be read, each with the version up to which the socket was sent it.
+    pub fn take_requeries(&mut self) -> Vec<(ChatroomId, Version)> {
+        let take = |(id, room): (&ChatroomId, &mut Room)| match room {
+            Room::Buffered(buffered) => std::mem::take(&mut buffered.needs_requery).then_some((*id, buffered.sent)),
             _ => None,
         };
-        behind.into_iter().filter_map(held).collect()
+        self.rooms.iter_mut().filter_map(take).collect()
+    }
+
+    fn needs_requery(&self, id: ChatroomId) -> bool {
+        matches!(self.rooms.get(&id), Some(Room::Buffered(buffered)) if buffered.needs_requery)
+    }
+
+    fn mark_requery(&mut self, id: ChatroomId) {
+        if let Some(Room::Buffered(buffered)) = self.rooms.get_mut(&id) {
+            buffered.needs_requery = true;
+        }
+    }
+
+    fn take_unannounced(&mut self, id: ChatroomId) -> Option<Buffered> {
+        match self.rooms.get_mut(&id) {
+            Some(Room::Unannounced(room)) => Some(std::mem::take(&mut room.buffered)),
+            _ => None,
+        }
     }
 }
 

@@ -28,15 +28,15 @@ fn events_that_follow_each_other_are_delivered_at_once() {
     let mut order = Order::new(ROOM, head(4, 4));
     assert_eq!(versions([&order.take(vec![created(5, 5), created(6, 6)])]), [5, 6]);
     assert!(order.is_quiet() && !order.begin_fill());
-    assert_eq!(versions([&order.take(vec![created(6, 6)])]), [0; 0], "and never twice");
+    assert_eq!(versions([&order.take(vec![created(6, 6)])]), [0; 0], "and only once");
 }
 
 #[test]
-fn an_event_beyond_a_gap_waits_for_the_database() {
+fn an_event_beyond_a_gap_waits_for_the_read() {
     let mut order = Order::new(ROOM, head(4, 4));
     assert!(order.take(vec![created(7, 7)]).events.is_empty());
     assert!(order.begin_fill());
-    assert!(!order.begin_fill(), "one question at a time");
+    assert!(!order.begin_fill(), "one read at a time");
     assert!(order.take(vec![created(8, 8)]).events.is_empty());
     let events = order.filled(vec![example(5, 5), example(6, 6), example(7, 7)], Version::new(7));
     assert_eq!(versions(&events), [5, 6, 7, 8]);
@@ -44,9 +44,9 @@ fn an_event_beyond_a_gap_waits_for_the_database() {
 }
 
 #[test]
-fn a_fill_gives_new_chats_first_and_then_what_changed() {
+fn a_read_gives_new_chats_first_and_then_changes() {
     let mut order = Order::new(ROOM, head(4, 4));
-    order.doubt();
+    order.require_requery();
     assert!(order.begin_fill());
     // Chat 5 was stored and then edited: its row has version 7 and nothing has 5.
     let events = order.filled(vec![example(6, 6), example(5, 7), example(2, 8)], Version::new(8));
@@ -56,9 +56,9 @@ fn a_fill_gives_new_chats_first_and_then_what_changed() {
 }
 
 #[test]
-fn a_doubt_is_asked_again_until_the_database_answers() {
+fn a_failed_read_is_tried_again() {
     let mut order = Order::new(ROOM, Head::default());
-    order.doubt();
+    order.require_requery();
     assert!(order.begin_fill());
     order.fill_failed();
     assert!(order.begin_fill());
@@ -66,18 +66,18 @@ fn a_doubt_is_asked_again_until_the_database_answers() {
     assert!(order.is_quiet());
 }
 
-/// A database of one room, and the order that hears of its changes late, out of turn, or not at all.
+/// A database of one room, and the order that gets its events late, out of turn, or not at all.
 struct World {
     order: Order,
     rows: Vec<Chat>,
     version: Version,
-    /// Changes that were committed and not announced yet.
-    unheard: Vec<Event>,
-    /// A read that was begun, with what it saw.
+    /// Events of changes that were committed, not taken in yet.
+    in_flight: Vec<Event>,
+    /// A read that was begun, with its snapshot.
     read: Option<(Vec<Chat>, Version)>,
-    /// What the sockets made of it: each chat's version.
+    /// What the sockets have: each chat's version, and whether it is deleted.
     view: std::collections::BTreeMap<Seq, (Version, bool)>,
-    had: Version,
+    delivered: Version,
 }
 
 #[derive(Clone, Debug)]
@@ -85,9 +85,9 @@ enum Step {
     Create,
     /// Edits or deletes the chat at this place.
     Change(prop::sample::Index, bool),
-    /// Announces some of what waits, in any order.
-    Announce(prop::sample::Index),
-    /// The outcome of a commit is never heard.
+    /// Takes an event in, in any order.
+    Arrive(prop::sample::Index),
+    /// An event is lost.
     Lose(prop::sample::Index),
     BeginRead,
     EndRead,
@@ -98,7 +98,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => Just(Step::Create),
         2 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(at, deletes)| Step::Change(at, deletes)),
-        5 => any::<prop::sample::Index>().prop_map(Step::Announce),
+        5 => any::<prop::sample::Index>().prop_map(Step::Arrive),
         1 => any::<prop::sample::Index>().prop_map(Step::Lose),
         1 => Just(Step::BeginRead),
         1 => Just(Step::EndRead),
@@ -112,16 +112,16 @@ impl World {
             order: Order::new(ROOM, Head::default()),
             rows: Vec::new(),
             version: Version::ZERO,
-            unheard: Vec::new(),
+            in_flight: Vec::new(),
             read: None,
             view: std::collections::BTreeMap::new(),
-            had: Version::ZERO,
+            delivered: Version::ZERO,
         }
     }
 
     fn deliver(&mut self, batches: impl IntoIterator<Item = Batch>) {
         for batch in batches {
-            assert_eq!(batch.from, self.had, "a run follows the one before it");
+            assert_eq!(batch.from, self.delivered, "a run follows the one before it");
             for event in &batch.events {
                 let known = self.view.insert(event.chat.seq, (event.version(), event.kind == Kind::Deleted));
                 match event.kind {
@@ -130,9 +130,11 @@ impl World {
                     Kind::Deleted => {}
                 }
                 assert!(known.is_none_or(|(version, _)| version < event.version()), "a change came twice");
-                assert!(batch.read || event.version() > self.had && event.version() <= batch.to);
+                assert!(
+                    batch.source == Source::Rows || event.version() > self.delivered && event.version() <= batch.to
+                );
             }
-            self.had = batch.to;
+            self.delivered = batch.to;
         }
     }
 
@@ -142,7 +144,7 @@ impl World {
                 self.version = self.version.next();
                 let chat = Chat::example(Seq::new(self.rows.len() as i64 + 1), self.version);
                 self.rows.push(chat.clone());
-                self.unheard.push(Event::new(Kind::Created, chat));
+                self.in_flight.push(Event::new(Kind::Created, chat));
             }
             Step::Change(at, deletes) if !self.rows.is_empty() => {
                 let at = at.index(self.rows.len());
@@ -153,17 +155,17 @@ impl World {
                     let time = Some(Micros(self.version.get()));
                     let kind = if *deletes { Kind::Deleted } else { Kind::Edited };
                     *(if *deletes { &mut row.delete_time } else { &mut row.edit_time }) = time;
-                    self.unheard.push(Event::new(kind, row.clone()));
+                    self.in_flight.push(Event::new(kind, row.clone()));
                 }
             }
-            Step::Announce(at) if !self.unheard.is_empty() => {
-                let event = self.unheard.remove(at.index(self.unheard.len()));
+            Step::Arrive(at) if !self.in_flight.is_empty() => {
+                let event = self.in_flight.remove(at.index(self.in_flight.len()));
                 let batch = self.order.take(vec![event]);
                 self.deliver([batch]);
             }
-            Step::Lose(at) if !self.unheard.is_empty() => {
-                drop(self.unheard.remove(at.index(self.unheard.len())));
-                self.order.doubt();
+            Step::Lose(at) if !self.in_flight.is_empty() => {
+                self.in_flight.remove(at.index(self.in_flight.len()));
+                self.order.require_requery();
             }
             Step::BeginRead => {
                 if self.order.begin_fill() {
@@ -183,7 +185,7 @@ impl World {
                     self.order.fill_failed();
                 }
             }
-            Step::Change(..) | Step::Announce(_) | Step::Lose(_) => {}
+            Step::Change(..) | Step::Arrive(_) | Step::Lose(_) => {}
         }
     }
 }
@@ -192,10 +194,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn however_changes_are_heard_of_the_sockets_end_with_the_database(steps in prop::collection::vec(step(), 1..80)) {
+    fn the_sockets_end_with_the_database_however_events_arrive(steps in prop::collection::vec(step(), 1..80)) {
         let mut world = World::new();
         steps.iter().for_each(|step| world.take(step));
-        while let Some(event) = world.unheard.pop() {
+        while let Some(event) = world.in_flight.pop() {
             let batch = world.order.take(vec![event]);
             world.deliver([batch]);
         }

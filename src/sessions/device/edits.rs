@@ -1,67 +1,71 @@
-//! Edits and deletions on a device socket: their frames name a chat, and the room is the database's to know.
+//! Edits and deletions on a device socket: their frames name a chat, and only the database knows its room.
 
-use actix::fut::{ActorFutureExt, wrap_future};
-use actix::{AsyncContext, Context};
+use actix::Context;
 
-use super::Session;
-use crate::connections::connection::ReplyTo;
-use crate::domain::ChatId;
+use super::{Device, Next, Session, spawn};
+use crate::connections::device::ReplyTo;
+use crate::domain::{ChatId, ChatroomId};
 use crate::problem::{Code, Problem};
 use crate::rooms::command::{Command, Mutate, Reply};
+use crate::store::StoreError;
 use crate::store::writer::Mutation;
 
-/// Edits and deletions that wait for their room to be looked up.
-const ALTERS_MAX: usize = 256;
+/// Edits and deletions that may wait for their room to be looked up.
+const EDITS_MAX: usize = 256;
 
 /// An edit or deletion whose room is not known yet.
 pub(super) struct PendingEdit {
     pub(super) chat_id: ChatId,
     pub(super) mutation: Mutation,
-    pub(super) asker: ReplyTo,
+    pub(super) reply_to: ReplyTo,
 }
 
-impl Session {
-    /// Looks up the room of a chat and hands the change to it: one after the other, so that they keep their order.
-    pub(super) fn alter(&mut self, wish: PendingEdit, ctx: &mut Context<Self>) -> Result<(), Problem> {
-        self.may_change()?;
-        let Some(device) = &mut self.device else { return Ok(()) };
-        if device.alters.len() >= ALTERS_MAX {
+impl Device {
+    /// Looks up the room of a chat and hands the change to it: one after the other, so that changes keep their order.
+    pub(super) fn edit(&mut self, edit: PendingEdit, ctx: &mut Context<Session>) -> Result<(), Problem> {
+        self.parts.check_may_change(self.connection.chatter_id)?;
+        if self.edits.len() >= EDITS_MAX {
             return Err(Problem::new(Code::Busy, "Too many changes wait; this one was not made. Try again."));
         }
-        device.alters.push_back(wish);
-        self.alter_next(ctx);
+        self.edits.push_back(edit);
+        self.start_next_edit(ctx);
         Ok(())
     }
 
-    fn alter_next(&mut self, ctx: &mut Context<Self>) {
-        let Some(device) = self.device.as_mut().filter(|device| !device.altering) else { return };
-        let Some(PendingEdit { chat_id, mutation, asker }) = device.alters.pop_front() else { return };
-        device.altering = true;
-        let store = self.parts.store.clone();
-        let look_up = async move { store.chatroom_of_chat(chat_id).await };
-        ctx.spawn(wrap_future::<_, Self>(look_up).map(move |found, session, ctx| {
-            let unavailable = found.is_err();
-            let told = match found {
-                Ok(Some(room)) => {
-                    let reply = Reply::Device(asker.clone());
-                    let mutate = Mutate { by: session.connection.chatter_id, chat_id, mutation, reply };
-                    session.parts.registry.send(room, Command::Mutate(mutate))
-                }
-                Ok(None) => Err(Problem::not_found("chat")),
-                Err(error) => Err(error.into()),
-            };
-            if let Err(problem) = told {
-                problem.log_cause();
-                asker.refuse(&problem);
+    fn start_next_edit(&mut self, ctx: &mut Context<Session>) {
+        if self.is_editing {
+            return;
+        }
+        let Some(edit) = self.edits.pop_front() else { return };
+        self.is_editing = true;
+        let (parts, chat_id) = (self.parts.clone(), edit.chat_id);
+        let look_up = async move { parts.store.chatroom_of_chat(chat_id).await };
+        spawn(ctx, look_up, move |device, found, ctx| {
+            device.is_editing = false;
+            let is_unavailable = found.is_err();
+            device.submit(edit, found);
+            if is_unavailable {
+                // The edits behind this one do not wait for the same deadline again.
+                device.edits.drain(..).for_each(|edit| edit.reply_to.refuse(&Problem::unavailable()));
             }
-            if let Some(device) = &mut session.device {
-                device.altering = false;
-                if unavailable {
-                    // Those behind shall not each wait for as long again.
-                    device.alters.drain(..).for_each(|wish| wish.asker.refuse(&Problem::unavailable()));
-                }
+            device.start_next_edit(ctx);
+            Next::Continue
+        });
+    }
+
+    fn submit(&self, edit: PendingEdit, found: Result<Option<ChatroomId>, StoreError>) {
+        let PendingEdit { chat_id, mutation, reply_to } = edit;
+        let submitted = match found {
+            Ok(Some(room)) => {
+                let reply = Reply::Device(reply_to.clone());
+                let mutate = Mutate { by: self.connection.chatter_id, chat_id, mutation, reply };
+                self.parts.rooms.send(room, Command::Mutate(mutate))
             }
-            session.alter_next(ctx);
-        }));
+            Ok(None) => Err(Problem::not_found("chat")),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(problem) = submitted {
+            reply_to.refuse(&problem);
+        }
     }
 }

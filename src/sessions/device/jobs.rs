@@ -1,202 +1,168 @@
-//! What a device socket needs the database for, one thing after the other: admitting, listing rooms, catching up.
+//! Reads of the database for a device socket, one after the other: listing rooms, resuming, catching up.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
 
-use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
+use futures_util::future::BoxFuture;
 
 use super::catch_up::CatchUp;
-use super::{Session, WORK_MAX};
+use super::{Device, Next, Session, State, spawn};
 use crate::auth::token::Claims;
-use crate::connections::connection::ReplyTo;
 use crate::domain::{ChatroomId, Version};
 use crate::problem::{Code, Problem};
 use crate::protocol::device::Ref;
 use crate::protocol::device::server::ServerFrame;
+use crate::sessions::unsigned::close_for;
+use crate::sessions::{Parts, RETRY_AFTER};
 use crate::store::StoreError;
 use crate::websocket::framing::{Close, text_frame};
 
-/// When the database did not answer, the next try comes after this.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Jobs that may wait; a client with 5,000 rooms sends ten resumes.
+const JOBS_MAX: usize = 64;
 
-/// One thing to do.
+/// One read.
 pub(super) enum Job {
-    /// Whether the token of an unsigned socket still counts.
-    Admit(Claims, Option<Ref>),
-    /// List the rooms to a socket that has just signed in, once this instance hears what others do for its chatter.
-    SignIn(Claims, Option<Pin<Box<dyn Future<Output = bool>>>>),
-    Resume(Option<Ref>, Vec<(ChatroomId, Version)>),
-    /// Read the rooms that the socket is behind in.
-    Fill,
+    /// List the rooms of a socket that has just signed in.
+    SignIn {
+        claims: Claims,
+        /// Done when this instance receives what other instances publish for the chatter.
+        subscribed: BoxFuture<'static, bool>,
+    },
+    /// Send what has changed in these rooms since these versions.
+    Resume { reference: Option<Ref>, rooms: Vec<(ChatroomId, Version)> },
+    /// Read the rooms of which the socket lacks changes.
+    Requery,
 }
 
-/// What came of it.
-enum JobResult {
-    Admitted(Claims),
+/// The end of a job.
+pub(super) enum JobResult {
     Finished,
-    Refused(Option<Ref>, Problem),
-    /// Refused, and the socket is closed.
-    Closed(Option<Ref>, Problem, Close),
-    /// Rooms are still behind: try again later.
-    Behind,
+    /// A resume has failed.
+    Refused {
+        reference: Option<Ref>,
+        problem: Problem,
+    },
+    /// The job has failed, and the socket has to be closed.
+    Closed {
+        problem: Problem,
+        close: Close,
+    },
+    /// Rooms could not be read: try again later.
+    RetryLater,
 }
 
-impl Session {
-    /// Something was missing for this socket: read it.
-    pub(in crate::sessions) fn catch_up(&mut self, ctx: &mut Context<Self>) {
-        if let Some(device) = &mut self.device {
-            if !device.work.iter().any(|work| matches!(work, Job::Fill)) {
-                device.work.push_back(Job::Fill);
-            }
-            self.work_on(ctx);
+impl Device {
+    /// Reads the rooms of which the socket lacks changes.
+    pub(in crate::sessions) fn catch_up(&mut self, ctx: &mut Context<Session>) {
+        if !self.jobs.iter().any(|job| matches!(job, Job::Requery)) {
+            self.jobs.push_back(Job::Requery);
         }
+        self.start_next_job(ctx);
     }
 
-    pub(super) fn add_work(&mut self, work: Job, ctx: &mut Context<Self>) -> Result<(), Problem> {
-        let Some(device) = &mut self.device else { return Ok(()) };
-        if device.work.len() >= WORK_MAX {
+    pub(super) fn add_job(&mut self, job: Job, ctx: &mut Context<Session>) -> Result<(), Problem> {
+        if self.jobs.len() >= JOBS_MAX {
             return Err(Problem::new(
                 Code::Busy,
                 "Too much waits on this socket. Wait for the answers, then try again.",
             ));
         }
-        device.work.push_back(work);
-        self.work_on(ctx);
+        self.jobs.push_back(job);
+        self.start_next_job(ctx);
         Ok(())
     }
 
-    pub(super) fn work_on(&mut self, ctx: &mut Context<Self>) {
-        let Some(device) = self.device.as_mut().filter(|device| !device.working) else { return };
-        let Some(work) = device.work.pop_front() else { return };
-        device.working = true;
-        let catch_up = CatchUp::new(self.connection.clone(), &self.parts);
-        ctx.spawn(wrap_future::<_, Self>(carry_out(work, catch_up)).map(|done, session, ctx| {
-            if let Some(device) = &mut session.device {
-                device.working = false;
-            }
-            session.done(done, ctx);
-            session.work_on(ctx);
-        }));
-    }
-
-    fn done(&mut self, done: JobResult, ctx: &mut Context<Self>) {
-        match done {
-            JobResult::Admitted(claims) => self.signed_in(claims, ctx),
-            JobResult::Finished => {
-                if self.connection.cursors(|cursors| cursors.behind()) > 0 {
-                    self.catch_up(ctx);
-                } else {
-                    self.catch_up_later(ctx);
-                }
-            }
-            JobResult::Refused(reference, problem) => {
-                problem.log_cause();
-                self.connection.refuse_frame(reference, &problem);
-                self.refuse_resumes(&problem);
-                self.catch_up_later(ctx);
-            }
-            JobResult::Closed(reference, problem, close) => {
-                problem.log_cause();
-                self.connection.refuse_frame(reference, &problem);
-                self.close(close, ctx);
-            }
-            JobResult::Behind => self.catch_up_later(ctx),
+    pub(super) fn start_next_job(&mut self, ctx: &mut Context<Session>) {
+        if self.is_working {
+            return;
         }
-    }
-
-    /// The database did not answer: those that wait behind shall not each wait for as long again.
-    fn refuse_resumes(&mut self, problem: &Problem) {
-        let Some(device) = &mut self.device else { return };
-        let (resumes, rest): (VecDeque<Job>, VecDeque<Job>) =
-            std::mem::take(&mut device.work).into_iter().partition(|work| matches!(work, Job::Resume(..)));
-        device.work = rest;
-        for work in resumes {
-            if let Job::Resume(reference, rooms) = work {
-                self.connection.cursors(|cursors| rooms.iter().for_each(|(room, _)| cursors.still_behind(*room)));
-                self.connection.refuse_frame(reference, problem);
-            }
-        }
-    }
-
-    /// Tries again to bring up what is behind; one timer, however often this is called.
-    fn catch_up_later(&mut self, ctx: &mut Context<Self>) {
-        let waits = self.connection.cursors(|cursors| cursors.waiting()) > 0;
-        let Some(device) = self.device.as_mut().filter(|device| waits && !device.retrying) else { return };
-        device.retrying = true;
-        ctx.run_later(AGAIN_AFTER, |session, ctx| {
-            if let Some(device) = &mut session.device {
-                device.retrying = false;
-            }
-            session.catch_up(ctx);
+        let Some(job) = self.jobs.pop_front() else { return };
+        self.is_working = true;
+        let catch_up = CatchUp::new(self.connection.clone(), self.parts.clone());
+        let parts = self.parts.clone();
+        spawn(ctx, run(job, catch_up, parts), |device, result, ctx| {
+            device.is_working = false;
+            let next = device.on_job_result(result, ctx);
+            device.start_next_job(ctx);
+            next
         });
     }
 
-    /// Replaces the token in use by this one, if it counts. Waits for no other work, or the token could end meanwhile.
-    pub(super) fn replace_token(&mut self, claims: Claims, asker: ReplyTo, ctx: &mut Context<Self>) {
-        let (connection, catch_up) = (self.connection.clone(), CatchUp::new(self.connection.clone(), &self.parts));
-        let before = connection.sign_in_id();
-        let check = async move {
-            standing(&catch_up, &claims).await?;
-            connection.set_sign_in_id(claims.sign_in_id);
-            // Asked again: a sign-out since the first time has looked for the socket under its old sign-in.
-            standing(&catch_up, &claims).await.inspect_err(|_| connection.set_sign_in_id(before))
-        };
-        ctx.spawn(wrap_future::<_, Self>(check).map(move |checked, session, ctx| match checked {
-            Ok(()) => {
-                session.expires_at = claims.expires_at;
-                session.schedule(ctx);
-                session.connection.push(text_frame(&ServerFrame::Authenticated { reference: asker.reference }));
+    fn on_job_result(&mut self, result: JobResult, ctx: &mut Context<Session>) -> Next {
+        match result {
+            JobResult::Finished if self.connection.cursors(|cursors| cursors.has_requeries()) => self.catch_up(ctx),
+            JobResult::Finished | JobResult::RetryLater => self.catch_up_later(ctx),
+            JobResult::Refused { reference, problem } => {
+                self.connection.refuse(reference, &problem);
+                self.refuse_resumes(&problem);
+                self.catch_up_later(ctx);
             }
-            Err(problem) => {
-                problem.log_cause();
-                asker.refuse(&problem);
-            }
-        }));
-    }
-}
-
-async fn carry_out(work: Job, catch_up: CatchUp) -> JobResult {
-    match work {
-        Job::Admit(claims, reference) => match standing(&catch_up, &claims).await {
-            Ok(()) => JobResult::Admitted(claims),
-            Err(problem) => closed(reference, problem),
-        },
-        Job::SignIn(claims, heard) => {
-            if let Some(heard) = heard {
-                heard.await;
-            }
-            // Asked again now that the socket is found by its chatter: a sign-out since the first time has missed it.
-            let listed = async {
-                standing(&catch_up, &claims).await?;
-                catch_up.list_rooms().await
-            };
-            match listed.await {
-                Ok(()) => JobResult::Finished,
-                Err(problem) => closed(None, problem),
+            JobResult::Closed { problem, close } => {
+                self.connection.refuse(None, &problem);
+                return Next::Close(close);
             }
         }
-        Job::Resume(reference, rooms) => match catch_up.resume(&rooms).await {
+        Next::Continue
+    }
+
+    /// The database did not answer one resume: those behind it do not wait for the same deadline again.
+    fn refuse_resumes(&mut self, problem: &Problem) {
+        let mut others = VecDeque::new();
+        for job in std::mem::take(&mut self.jobs) {
+            if let Job::Resume { reference, rooms } = job {
+                self.connection.cursors(|cursors| rooms.iter().for_each(|(room, _)| cursors.require_requery(*room)));
+                self.connection.refuse(reference, problem);
+            } else {
+                others.push_back(job);
+            }
+        }
+        self.jobs = others;
+    }
+
+    /// Starts a timer that catches up, if rooms wait for it and no such timer runs.
+    fn catch_up_later(&mut self, ctx: &mut Context<Session>) {
+        if self.is_retry_due || !self.connection.cursors(|cursors| cursors.is_waiting()) {
+            return;
+        }
+        self.is_retry_due = true;
+        ctx.run_later(RETRY_AFTER, |session, ctx| {
+            if let State::Device(device) = &mut session.state {
+                device.is_retry_due = false;
+                device.catch_up(ctx);
+            }
+        });
+    }
+}
+
+async fn run(job: Job, catch_up: CatchUp, parts: Arc<Parts>) -> JobResult {
+    match job {
+        Job::SignIn { claims, subscribed } => {
+            subscribed.await;
+            // Checked again now that the socket is found by its chatter: a sign-out since the first check has missed
+            // it.
+            let listed = async {
+                parts.check_standing(&claims).await?;
+                catch_up.list_rooms().await
+            };
+            listed.await.map_or_else(closed, |()| JobResult::Finished)
+        }
+        Job::Resume { reference, rooms } => match catch_up.resume(&rooms).await {
             Ok(()) => {
-                catch_up.connection.push(text_frame(&ServerFrame::Resumed { reference }));
+                catch_up.push(text_frame(&ServerFrame::Resumed { reference }));
                 JobResult::Finished
             }
-            Err(error) => JobResult::Refused(reference, error.into()),
+            Err(error) => JobResult::Refused { reference, problem: error.into() },
         },
-        Job::Fill => match catch_up.fill().await {
+        Job::Requery => match catch_up.requery().await {
             Ok(()) => JobResult::Finished,
-            Err(StoreError::Unavailable(_)) => JobResult::Behind,
-            Err(error) => closed(None, error.into()),
+            Err(StoreError::Unavailable(_)) => JobResult::RetryLater,
+            Err(error) => closed(error.into()),
         },
     }
 }
 
-async fn standing(catch_up: &CatchUp, claims: &Claims) -> Result<(), Problem> {
-    Ok(catch_up.ask(catch_up.store.standing(claims.chatter_id, claims.sign_in_id)).await??)
-}
-
-fn closed(reference: Option<Ref>, problem: Problem) -> JobResult {
-    let close = if problem.code == Code::TokenRevoked { Close::TOKEN_REFUSED } else { Close::UNAVAILABLE };
-    JobResult::Closed(reference, problem, close)
+fn closed(problem: Problem) -> JobResult {
+    let close = close_for(&problem);
+    JobResult::Closed { problem, close }
 }

@@ -1,225 +1,216 @@
-//! What the frames of a device socket mean: signing in, sending and changing chats in any room, receipts, typing, catching up.
+//! A device socket: sending and changing chats in any room, receipts, typing, catching up.
 
 mod catch_up;
 mod edits;
 mod jobs;
+mod pages;
+mod request;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 use bytes::Bytes;
 
-use super::{Parts, Session};
+use super::refusals::ForeignFrames;
+use super::{Next, Parts, Session, State};
 use crate::auth::token::Claims;
-use crate::connections::connection::{Connection, NOT_SIGNED_IN, ReplyTo};
-use crate::domain::chat::{ClientId, Content};
+use crate::connections::Connection;
+use crate::connections::device::{DeviceConnection, ReplyTo};
+use crate::connections::socket::Socket;
 use crate::domain::clock::Micros;
-use crate::domain::{ChatId, ChatroomId, Seq};
+use crate::domain::{ChatroomId, Seq};
 use crate::limits::Sender;
 use crate::problem::{Code, Problem};
-use crate::protocol::device::client::{Body, ClientFrame, Unreadable};
+use crate::protocol::device::Ref;
+use crate::protocol::device::client::{ClientFrame, Unreadable};
 use crate::protocol::device::server::ServerFrame;
 use crate::rooms::command::{Command, Reply, TypingChange};
-use crate::store::writer::{Mutation, WatermarkUpdate};
+use crate::store::writer::WatermarkUpdate;
 use crate::websocket::framing::{Close, text_frame};
-use crate::websocket::out_queue::OutQueue;
 use edits::PendingEdit;
 use jobs::Job;
+use request::{Control, DeviceRequest};
 
-/// Whoever has not signed in by then is sent away.
-const SIGN_IN_MAX: Duration = Duration::from_secs(10);
-/// Frames that are none, within [`FOREIGN_WINDOW`], before the peer is taken for somebody who speaks something else.
-const FOREIGN_MAX: u32 = 10;
-const FOREIGN_WINDOW: Duration = Duration::from_secs(60);
-/// Resumes that wait; a chatter with 5,000 rooms sends ten.
-const WORK_MAX: usize = 64;
 /// The largest `seq`. The session does not know the newest chat of the room; the writer limits a receipt to it.
 const SEQ_MAX: Seq = Seq::new((1 << 53) - 1);
 
-/// What only a device socket has.
-pub struct Device {
-    /// The address that an unsigned socket counts against.
-    address: IpAddr,
-    /// What has to be read from the database, one after the other.
-    work: VecDeque<Job>,
-    working: bool,
-    /// A timer will try again to read what could not be read.
-    retrying: bool,
-    alters: VecDeque<PendingEdit>,
-    altering: bool,
-    foreign: u32,
-    foreign_since: Instant,
+/// The state of a device socket after sign-in.
+pub(super) struct Device {
+    parts: Arc<Parts>,
+    connection: Arc<DeviceConnection>,
+    expires_at: Micros,
+    /// The claims of a socket that was not admitted to the registry yet.
+    admission: Option<Claims>,
+    foreign_frames: ForeignFrames,
+    /// Reads of the database that wait for the one under way.
+    jobs: VecDeque<Job>,
+    is_working: bool,
+    /// A timer runs that tries a failed read again.
+    is_retry_due: bool,
+    /// Edits and deletions that wait for the one whose room is being looked up.
+    edits: VecDeque<PendingEdit>,
+    is_editing: bool,
 }
 
-/// What a frame asks for, its content checked.
-enum DeviceRequest {
-    Chat(ChatroomId, Content, ClientId),
-    Mutate(ChatId, Mutation),
-    Other(Body),
-}
-
-impl Session {
-    /// A session for this device socket. `claims` are those of a token that came with the upgrade and is good; none where
-    /// the token is still to come and too many others of this address wait for theirs.
-    #[must_use]
-    pub fn device(out: OutQueue, parts: Parts, address: IpAddr, claims: Option<Claims>) -> Option<Self> {
-        let mut device = Device {
-            address,
-            work: VecDeque::new(),
-            working: false,
-            retrying: false,
-            alters: VecDeque::new(),
-            altering: false,
-            foreign: 0,
-            foreign_since: Instant::now(),
-        };
-        let connection = Arc::new(Connection::device(NOT_SIGNED_IN, None, out));
-        let taken = claims.is_some() || parts.connections.add_unsigned(address, connection.clone());
-        device.work.extend(claims.map(|claims| Job::SignIn(claims, None)));
-        taken.then(|| Self::new(connection, parts, Micros(i64::MAX), Some(Box::new(device))))
+impl Device {
+    /// The state of a socket whose valid token came with the upgrade.
+    pub(super) fn new(socket: Socket, parts: Arc<Parts>, claims: Claims) -> Self {
+        let connection = DeviceConnection::new(claims.chatter_id, claims.sign_in_id, socket);
+        Self::signed_in(connection, parts, claims, ForeignFrames::new(Instant::now()))
     }
 
-    /// A token that came with the upgrade signs in now; one that did not has some time to come.
-    pub(super) fn start_device(&mut self, ctx: &mut Context<Self>) {
-        let Some(device) = &mut self.device else { return };
-        match device.work.pop_front() {
-            Some(Job::SignIn(claims, _)) => self.signed_in(claims, ctx),
-            _ => drop(ctx.run_later(SIGN_IN_MAX, |session, ctx| {
-                if !session.is_signed_in() {
-                    session.close(Close::TOKEN_REFUSED, ctx);
-                }
-            })),
+    /// The state of a socket whose token came with its first frame.
+    pub(super) fn signed_in(
+        connection: DeviceConnection,
+        parts: Arc<Parts>,
+        claims: Claims,
+        foreign_frames: ForeignFrames,
+    ) -> Self {
+        Self {
+            parts,
+            connection: Arc::new(connection),
+            expires_at: claims.expires_at,
+            admission: Some(claims),
+            foreign_frames,
+            jobs: VecDeque::new(),
+            is_working: false,
+            is_retry_due: false,
+            edits: VecDeque::new(),
+            is_editing: false,
         }
     }
 
-    pub(super) fn stop_device(&self) {
-        if let Some(device) = &self.device {
-            self.parts.connections.remove_unsigned(device.address, &self.connection);
-        }
+    /// Adds the socket to the registry, and then reads the database for it.
+    pub(super) fn start(&mut self, ctx: &mut Context<Session>) {
+        let Some(claims) = self.admission.take() else { return };
+        let subscribed = self.parts.admission.admit(Connection::Device(self.connection.clone()));
+        self.jobs.push_front(Job::SignIn { claims, subscribed });
+        self.start_next_job(ctx);
     }
 
-    fn is_signed_in(&self) -> bool {
-        self.connection.chatter_id != NOT_SIGNED_IN
+    /// Takes the socket out of the registry.
+    pub(super) fn leave(&self) {
+        self.parts.admission.release(&Connection::Device(self.connection.clone()));
     }
 
-    pub(super) fn on_device_text(&mut self, text: &Bytes, ctx: &mut Context<Self>) {
-        let refused = match ClientFrame::parse(text) {
+    pub(super) fn socket(&self) -> &Socket {
+        self.connection.socket()
+    }
+
+    pub(super) fn expires_at(&self) -> Micros {
+        self.expires_at
+    }
+
+    pub(super) fn push(&self, frame: Bytes) {
+        self.connection.push(frame);
+    }
+
+    pub(super) fn on_text(&mut self, text: &Bytes, ctx: &mut Context<Session>) -> Next {
+        match ClientFrame::parse(text) {
             Ok(ClientFrame { reference, body }) => {
-                let asker = ReplyTo { connection: self.connection.clone(), reference };
-                let problem = match self.checked(body) {
-                    Ok(wish) => self.carry_out(wish, &asker, ctx).err(),
-                    Err(problem) => Some(self.count_frame().err().unwrap_or(problem)),
+                let reply_to = ReplyTo { connection: self.connection.clone(), reference };
+                let result = match DeviceRequest::parse(body) {
+                    Ok(request) => self.carry_out(request, &reply_to, ctx),
+                    Err(invalid) => Err(self.count_frame().err().unwrap_or(invalid)),
                 };
-                problem.map(|problem| (asker.reference, problem))
+                result.map_or_else(|problem| self.refuse(reply_to.reference, &problem), |()| Next::Continue)
             }
             Err(Unreadable { reference, foreign, detail }) => {
-                if foreign && self.count_foreign() {
-                    return self.close(Close::BROKEN, ctx);
+                if foreign && self.foreign_frames.count_is_too_high() {
+                    return Next::Close(Close::BROKEN);
                 }
                 let too_fast = self.count_frame().err();
-                Some((reference, too_fast.unwrap_or_else(|| Problem::new(Code::Malformed, detail))))
-            }
-        };
-        if let Some((reference, problem)) = refused {
-            self.connection.refuse_frame(reference, &problem);
-            if problem.code == Code::RateLimited {
-                self.count_refusal(ctx);
+                self.refuse(reference, &too_fast.unwrap_or_else(|| Problem::new(Code::Malformed, detail)))
             }
         }
     }
 
-    /// What a frame asks for, if it may be asked for now. Chats and their changes count against the chatter's rate, however
-    /// they come; everything else against the rate of frames.
-    fn checked(&self, body: Body) -> Result<DeviceRequest, Problem> {
-        if !self.is_signed_in() && !matches!(body, Body::Auth { .. }) {
-            return Err(Problem::new(Code::TokenMissing, "Sign in first: {\"type\": \"auth\", \"token\": \"…\"}."));
-        }
-        Ok(match body {
-            Body::Send { chatroom_id, client_id, content } => {
-                DeviceRequest::Chat(chatroom_id, Content::parse(content)?, ClientId::parse(client_id)?)
-            }
-            Body::Edit { chat_id, content } => DeviceRequest::Mutate(chat_id, Mutation::Edit(Content::parse(content)?)),
-            Body::Delete { chat_id } => DeviceRequest::Mutate(chat_id, Mutation::Delete),
-            other => DeviceRequest::Other(other),
-        })
+    fn refuse(&self, reference: Option<Ref>, problem: &Problem) -> Next {
+        self.connection.refuse(reference, problem);
+        if problem.code == Code::RateLimited { Next::CountRefusal } else { Next::Continue }
     }
 
-    fn carry_out(&mut self, wanted: DeviceRequest, asker: &ReplyTo, ctx: &mut Context<Self>) -> Result<(), Problem> {
-        let body = match wanted {
-            DeviceRequest::Chat(chatroom_id, content, client_id) => {
-                return self.post(chatroom_id, content, Some(client_id), Reply::Device(asker.clone()));
+    /// Chats and their changes count against the chatter's rate of sending; everything else against the rate of frames.
+    fn carry_out(
+        &mut self,
+        request: DeviceRequest,
+        reply_to: &ReplyTo,
+        ctx: &mut Context<Session>,
+    ) -> Result<(), Problem> {
+        match request {
+            DeviceRequest::Post { chatroom_id, content, client_id } => {
+                let reply = Reply::Device(reply_to.clone());
+                self.parts.post(chatroom_id, self.connection.chatter_id, content, Some(client_id), reply)
             }
-            DeviceRequest::Mutate(chat_id, mutation) => {
-                return self.alter(PendingEdit { chat_id, mutation, asker: asker.clone() }, ctx);
+            DeviceRequest::Mutate { chat_id, mutation } => {
+                self.edit(PendingEdit { chat_id, mutation, reply_to: reply_to.clone() }, ctx)
             }
-            DeviceRequest::Other(body) => body,
-        };
-        self.count_frame()?;
-        match body {
-            Body::Auth { token } => self.authenticate(&token, asker, ctx),
-            Body::Receipt { chatroom_id, delivered_seq, read_seq } => {
-                self.receipt(chatroom_id, delivered_seq, read_seq, asker)
+            DeviceRequest::Control(control) => {
+                self.count_frame()?;
+                self.control(control, reply_to, ctx)
             }
-            Body::Typing { chatroom_id, typing } => {
-                let (change, reply_to) = (TypingChange::from_flag(typing), asker.clone());
-                self.parts.registry.send(chatroom_id, Command::Typing { change, reply_to })
+        }
+    }
+
+    fn control(&mut self, control: Control, reply_to: &ReplyTo, ctx: &mut Context<Session>) -> Result<(), Problem> {
+        match control {
+            Control::Authenticate { token } => self.authenticate(&token, reply_to, ctx),
+            Control::Receipt { chatroom_id, delivered_seq, read_seq } => {
+                self.receipt(chatroom_id, delivered_seq, read_seq, reply_to)
             }
-            Body::Resume { chatrooms } => {
-                let rooms: Vec<ChatroomId> = chatrooms.iter().map(|(room, _)| *room).collect();
-                self.add_work(Job::Resume(asker.reference.clone(), chatrooms), ctx)?;
-                self.connection.cursors(|cursors| rooms.iter().for_each(|room| cursors.hold_known(*room)));
+            Control::Typing { chatroom_id, typing } => {
+                let (change, reply_to) = (TypingChange::from_flag(typing), reply_to.clone());
+                self.parts.rooms.send(chatroom_id, Command::Typing { change, reply_to })
+            }
+            Control::Resume { rooms } => {
+                let ids: Vec<ChatroomId> = rooms.iter().map(|(room, _)| *room).collect();
+                self.add_job(Job::Resume { reference: reply_to.reference.clone(), rooms }, ctx)?;
+                self.connection.cursors(|cursors| ids.iter().for_each(|room| cursors.buffer_if_known(*room)));
                 Ok(())
             }
-            Body::Ping => {
-                self.connection.push(text_frame(&ServerFrame::Pong { reference: asker.reference.clone() }));
+            Control::Ping => {
+                self.push(text_frame(&ServerFrame::Pong { reference: reply_to.reference.clone() }));
                 Ok(())
             }
-            Body::Send { .. } | Body::Edit { .. } | Body::Delete { .. } => Ok(()),
         }
     }
 
-    fn authenticate(&mut self, token: &str, asker: &ReplyTo, ctx: &mut Context<Self>) -> Result<(), Problem> {
-        let claims = match self.parts.tokens.verify(token) {
-            Ok(claims) => claims,
-            Err(error) if self.is_signed_in() => return Err(error.into()),
-            Err(error) => {
-                self.connection.refuse_frame(asker.reference.clone(), &error.into());
-                self.close(Close::TOKEN_REFUSED, ctx);
-                return Ok(());
-            }
-        };
-        if self.is_signed_in() && claims.chatter_id != self.connection.chatter_id {
-            let detail = "This is somebody else's token; they need a socket of their own.";
+    fn authenticate(&self, token: &str, reply_to: &ReplyTo, ctx: &mut Context<Session>) -> Result<(), Problem> {
+        let claims = self.parts.tokens.verify(token)?;
+        if claims.chatter_id != self.connection.chatter_id {
+            let detail = "This is another chatter's token, which needs a socket of its own.";
             return Err(Problem::new(Code::TokenInvalid, detail));
         }
-        if self.is_signed_in() {
-            self.replace_token(claims, asker.clone(), ctx);
-            return Ok(());
-        }
-        // An unsigned socket has no other work.
-        if self.device.as_ref().is_some_and(|device| device.working) {
-            return Err(Problem::new(Code::Busy, "A token is being looked at; wait for the answer."));
-        }
-        self.add_work(Job::Admit(claims, asker.reference.clone()), ctx)
+        self.replace_token(claims, reply_to.clone(), ctx);
+        Ok(())
     }
 
-    /// The token is good: from now on the socket is found by its chatter, and then the database is read.
-    fn signed_in(&mut self, claims: Claims, ctx: &mut Context<Self>) {
-        let unsigned = self.connection.clone();
-        let connection = Arc::new(Connection::device(claims.chatter_id, claims.sign_in_id, unsigned.out.clone()));
-        connection.attach(ctx.address());
-        let heard = Box::pin(self.parts.connections.add(connection.clone()));
-        self.stop_device();
-        self.connection = connection;
-        self.expires_at = claims.expires_at;
-        self.schedule(ctx);
-        if let Some(device) = &mut self.device {
-            device.work.push_front(Job::SignIn(claims, Some(heard)));
-        }
-        self.work_on(ctx);
+    /// Replaces the current token by this one, if its sign-in still exists. Does not wait for other jobs, or the
+    /// current token could expire meanwhile.
+    fn replace_token(&self, claims: Claims, reply_to: ReplyTo, ctx: &mut Context<Session>) {
+        let (connection, parts) = (self.connection.clone(), self.parts.clone());
+        let before = connection.sign_in_id();
+        let check = async move {
+            parts.check_standing(&claims).await?;
+            connection.set_sign_in_id(claims.sign_in_id);
+            // Checked again: a sign-out since the first check has looked for the socket under its old sign-in.
+            let standing = parts.check_standing(&claims).await;
+            standing.map(|()| claims.expires_at).inspect_err(|_| connection.set_sign_in_id(before))
+        };
+        spawn(ctx, check, move |device, checked, _| match checked {
+            Ok(expires_at) => {
+                device.expires_at = expires_at;
+                device.push(text_frame(&ServerFrame::Authenticated { reference: reply_to.reference }));
+                Next::Reschedule
+            }
+            Err(problem) => {
+                reply_to.refuse(&problem);
+                Next::Continue
+            }
+        });
     }
 
     fn receipt(
@@ -227,34 +218,30 @@ impl Session {
         room: ChatroomId,
         delivered: Option<Seq>,
         read: Option<Seq>,
-        asker: &ReplyTo,
+        reply_to: &ReplyTo,
     ) -> Result<(), Problem> {
         Problem::check_seq("delivered_seq", delivered, SEQ_MAX)?;
         Problem::check_seq("read_seq", read, SEQ_MAX)?;
-        let (chatter_id, reply_to) = (self.connection.chatter_id, Some(asker.clone()));
+        let (chatter_id, reply_to) = (self.connection.chatter_id, Some(reply_to.clone()));
         let steps = [delivered.map(WatermarkUpdate::Delivered), read.map(WatermarkUpdate::Read)];
-        self.parts.registry.send(room, Command::Watermark { chatter_id, steps, reply_to })
+        self.parts.rooms.send(room, Command::Watermark { chatter_id, steps, reply_to })
     }
 
     fn count_frame(&self) -> Result<(), Problem> {
-        let Some(device) = &self.device else { return Ok(()) };
-        let whose = if self.is_signed_in() {
-            Sender::Chatter(self.connection.chatter_id)
-        } else {
-            Sender::Address(device.address)
-        };
-        let too_fast =
-            |wait| Problem::new(Code::RateLimited, "Too many frames; wait before the next.").retry_after(wait);
-        self.parts.limits.frame(whose).map_err(too_fast)
+        self.parts.count_frame(Sender::Chatter(self.connection.chatter_id))
     }
+}
 
-    /// Counts a frame that is none; true for one too many.
-    fn count_foreign(&mut self) -> bool {
-        let Some(device) = &mut self.device else { return false };
-        if device.foreign_since.elapsed() > FOREIGN_WINDOW {
-            (device.foreign, device.foreign_since) = (0, Instant::now());
+/// Runs a future for a device, which takes its output.
+fn spawn<T: 'static>(
+    ctx: &mut Context<Session>,
+    future: impl Future<Output = T> + 'static,
+    then: impl FnOnce(&mut Device, T, &mut Context<Session>) -> Next + 'static,
+) {
+    ctx.spawn(wrap_future::<_, Session>(future).map(move |output, session, ctx| {
+        if let State::Device(device) = &mut session.state {
+            let next = then(device, output, ctx);
+            session.follow(next, ctx);
         }
-        device.foreign += 1;
-        device.foreign > FOREIGN_MAX
-    }
+    }));
 }

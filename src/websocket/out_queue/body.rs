@@ -1,4 +1,4 @@
-//! The reading side of a queue: what the HTTP connection writes out.
+//! The reading side of a queue: the body that the HTTP connection writes out.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ impl Stream for OutBody {
         if shared.state == State::Ended {
             return Poll::Ready(None);
         }
-        // A burst's worth of room is given back, so that an idle socket costs little.
+        // The memory of a burst is freed, so that an idle socket costs little.
         if shared.chunks.capacity() > 64 {
             shared.chunks = VecDeque::new();
         }

@@ -1,8 +1,9 @@
-//! What waits to be written to one socket: bounded in bytes, filled from any thread, emptied by the HTTP connection.
+//! The frames that wait to be written to one socket: bounded in bytes, filled from any thread, emptied by the HTTP
+//! connection.
 //!
-//! The response body of the upgraded connection is this queue, and the session actor is independent of it: a
-//! peer that stops reading blocks neither the actor nor the rooms, it fills its queue and is closed. A burst is not slowness: what
-//! comes at once may be more than the queue shall hold, if the peer then reads it.
+//! The response body of the upgraded connection reads this queue, and no actor waits for it: a peer that stops reading
+//! fills its queue and is closed, and blocks no other part. A burst is not slowness: the queue may hold more than its
+//! limit for a short time, if the peer then reads it.
 
 mod body;
 
@@ -17,25 +18,40 @@ use parking_lot::Mutex;
 pub use body::OutBody;
 
 use super::framing::{Close, close_frame, ping_frame};
-use super::ping_proof::{Next, PingProof};
+use super::ping_proof::{Next, PingProof, Proven};
 use crate::domain::Seq;
-use crate::metrics::DeliveryMetrics;
 
-/// Up to a quarter of its bytes a queue counts as roomy.
+/// A queue is roomy up to this fraction of its limit.
 const ROOMY_PART: usize = 4;
-/// For so long a queue may hold more than its bytes.
+/// A queue may be above its limit for so long.
 const OVERFULL_MAX: Duration = Duration::from_secs(2);
-/// And at most so many times its bytes.
+/// A queue may hold at most so many times its limit.
 const OVERFULL_TIMES: usize = 16;
 
-/// What became of frames that were put in.
+/// The result of adding frames to a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
     Queued,
-    /// The queue was full: it is dropped and the socket closed 4508.
+    /// The queue was too full: its frames are dropped and the socket is closed with 4508.
     Overflowed,
-    /// The socket is closing; nothing more is taken.
+    /// The socket is closing, so the frames are dropped.
     Closed,
+}
+
+/// Whether the ping for a proof has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofPing {
+    /// It is queued, in flight, or not needed.
+    Handled,
+    /// It is due after [`PING_PAUSE`](super::ping_proof::PING_PAUSE), by [`OutQueue::ask_for_proof_after_pause`].
+    AfterPause,
+}
+
+/// The result of adding frames whose receipt the peer shall prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushedForProof {
+    pub pushed: Pushed,
+    pub ping: ProofPing,
 }
 
 /// The producing side; cheap to clone.
@@ -43,18 +59,17 @@ pub enum Pushed {
 pub struct OutQueue {
     shared: Arc<Mutex<Shared>>,
     bytes_max: usize,
-    metrics: Arc<DeliveryMetrics>,
 }
 
 struct Shared {
     chunks: VecDeque<Bytes>,
     bytes: usize,
-    /// Since when it holds more than its bytes.
+    /// Since when the queue has been above its limit.
     overfull: Option<Instant>,
     state: State,
-    /// The connection that waits for more.
+    /// The connection, while it waits for frames.
     reader: Option<Waker>,
-    /// The producer that waits for less.
+    /// A producer, while it waits for the peer to read.
     producer: Option<Waker>,
     proof: PingProof,
 }
@@ -62,16 +77,16 @@ struct Shared {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// The close frame is queued; the connection stays for the peer's.
+    /// The close frame is queued; the connection stays open for the peer's close frame.
     Closing,
     /// The connection ends when the queue is empty.
     Ended,
 }
 
 impl OutQueue {
-    /// A queue of at most this many bytes, and the body that empties it.
+    /// A queue with this limit in bytes, and the body that empties it.
     #[must_use]
-    pub fn new(bytes_max: usize, metrics: Arc<DeliveryMetrics>) -> (Self, OutBody) {
+    pub fn new(bytes_max: usize) -> (Self, OutBody) {
         let shared = Shared {
             chunks: VecDeque::new(),
             bytes: 0,
@@ -82,16 +97,10 @@ impl OutQueue {
             proof: PingProof::default(),
         };
         let shared = Arc::new(Mutex::new(shared));
-        (Self { shared: shared.clone(), bytes_max, metrics }, OutBody { shared, bytes_max })
+        (Self { shared: shared.clone(), bytes_max }, OutBody { shared, bytes_max })
     }
 
-    /// Where it is counted what goes through all queues.
-    #[must_use]
-    pub fn metrics(&self) -> &DeliveryMetrics {
-        &self.metrics
-    }
-
-    /// Puts frames in, in order, with one wake-up.
+    /// Adds frames, in order, with one wake-up.
     pub fn push(&self, frames: impl IntoIterator<Item = Bytes>) -> Pushed {
         let mut shared = self.shared.lock();
         let pushed = shared.push(frames, self.bytes_max);
@@ -99,7 +108,7 @@ impl OutQueue {
         pushed
     }
 
-    /// Puts a frame in that nobody misses, unless the queue is filling up.
+    /// Adds a frame that may be dropped, unless the queue is filling up.
     pub fn push_if_roomy(&self, frame: Bytes) -> Pushed {
         let mut shared = self.shared.lock();
         if !shared.is_roomy(self.bytes_max) {
@@ -110,8 +119,8 @@ impl OutQueue {
         pushed
     }
 
-    /// Waits until the peer has read most of what is queued: catching up shall never fill the queue. False when the socket
-    /// is closing.
+    /// Waits until the peer has read most of the queue, so that catching up never fills it. False when the socket is
+    /// closing.
     pub async fn roomy(&self) -> bool {
         std::future::poll_fn(|cx| {
             let mut shared = self.shared.lock();
@@ -127,36 +136,35 @@ impl OutQueue {
         .await
     }
 
-    /// Puts in the frames of chats up to `newest`, the first of which is `first`, and behind them the ping that lets the
-    /// peer prove it has read them. Also says whether that ping has to wait for the pause to end.
-    pub fn push_chats(&self, frames: impl IntoIterator<Item = Bytes>, first: Seq, newest: Seq) -> (Pushed, bool) {
+    /// Adds frames whose receipt the peer shall prove, numbered from `first` to `newest`, and a ping behind them.
+    pub fn push_for_proof(&self, frames: impl IntoIterator<Item = Bytes>, first: Seq, newest: Seq) -> PushedForProof {
         let mut shared = self.shared.lock();
-        let mut answer = (shared.push(frames, self.bytes_max), false);
-        if answer.0 == Pushed::Queued {
+        let mut result = PushedForProof { pushed: shared.push(frames, self.bytes_max), ping: ProofPing::Handled };
+        if result.pushed == Pushed::Queued {
             shared.proof.sent(first, newest);
-            answer = shared.ask_for_proof(self.bytes_max);
+            result = shared.ask_for_proof(self.bytes_max);
         }
         wake(shared);
-        answer
+        result
     }
 
-    /// Asks for the next proof where one is wanted; says whether the ping has to wait for the pause to end.
+    /// Pings for the next proof, if one is missing.
     #[must_use]
-    pub fn prove(&self) -> bool {
+    pub fn ask_for_proof(&self) -> ProofPing {
         let mut shared = self.shared.lock();
-        let (_, later) = shared.ask_for_proof(self.bytes_max);
+        let result = shared.ask_for_proof(self.bytes_max);
         wake(shared);
-        later
+        result.ping
     }
 
     /// The same, at the end of the pause.
     #[must_use]
-    pub fn prove_after_pause(&self) -> bool {
+    pub fn ask_for_proof_after_pause(&self) -> ProofPing {
         self.shared.lock().proof.pause_over();
-        self.prove()
+        self.ask_for_proof()
     }
 
-    /// Pings, unless a ping is in flight already.
+    /// Adds a ping, unless one is in flight already.
     pub fn heartbeat(&self) -> Pushed {
         let mut shared = self.shared.lock();
         let Some(nonce) = shared.proof.heartbeat_ping() else { return Pushed::Queued };
@@ -165,20 +173,18 @@ impl OutQueue {
         pushed
     }
 
-    /// A pong came: which chats, from and to, it proves to have been received.
+    /// Takes a pong: gives the range of frames whose receipt it proves.
     #[must_use]
-    pub fn pong(&self, payload: &[u8]) -> Option<(Seq, Seq)> {
+    pub fn pong(&self, payload: &[u8]) -> Option<Proven> {
         self.shared.lock().proof.pong(payload)
     }
 
-    /// Closes for this reason.
-    pub fn close_for(&self, close: Close) {
-        if self.close(Some((close.code, close.reason))) {
-            self.metrics.closes.add(close.place());
-        }
+    /// Queues the close frame as the last one. False if the socket was closing already.
+    pub fn close_for(&self, close: Close) -> bool {
+        self.close(Some((close.code, close.reason)))
     }
 
-    /// Queues the close frame behind what is there; takes nothing after it. False if it was closing already.
+    /// The same with any code and reason; none where the peer gave none.
     pub fn close(&self, close: Option<(u16, &str)>) -> bool {
         let mut shared = self.shared.lock();
         let open = shared.state == State::Open;
@@ -198,7 +204,7 @@ impl OutQueue {
         wake(shared);
     }
 
-    /// Whether nothing more is taken.
+    /// Whether the close frame is queued, or the connection has ended.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.shared.lock().state != State::Open
@@ -220,20 +226,22 @@ impl Shared {
         Pushed::Queued
     }
 
-    fn ask_for_proof(&mut self, bytes_max: usize) -> (Pushed, bool) {
+    fn ask_for_proof(&mut self, bytes_max: usize) -> PushedForProof {
         match self.proof.ask() {
-            Next::Ping(nonce) => (self.push([ping_frame(&nonce)], bytes_max), false),
-            Next::Later => (Pushed::Queued, true),
-            Next::Nothing => (Pushed::Queued, false),
+            Next::Ping(nonce) => {
+                PushedForProof { pushed: self.push([ping_frame(&nonce)], bytes_max), ping: ProofPing::Handled }
+            }
+            Next::Later => PushedForProof { pushed: Pushed::Queued, ping: ProofPing::AfterPause },
+            Next::Nothing => PushedForProof { pushed: Pushed::Queued, ping: ProofPing::Handled },
         }
     }
 
-    /// Whether most of what it shall hold is free.
+    /// Whether most of the queue is free.
     fn is_roomy(&self, bytes_max: usize) -> bool {
         self.bytes <= bytes_max / ROOMY_PART
     }
 
-    /// Whether more than the queue shall hold has been in it for too long, or is far too much.
+    /// Whether a queue above its limit has been so for too long, or is far above it.
     fn is_jammed(&mut self, bytes_max: usize) -> bool {
         let now = Instant::now();
         let since = *self.overfull.get_or_insert(now);
@@ -245,7 +253,7 @@ impl Shared {
         self.chunks.push_back(frame);
     }
 
-    /// A jammed reader would not see the rest anyway; it comes back and resumes.
+    /// Drops the frames, which a peer that does not read would not get anyway; it reconnects and resumes.
     fn overflow(&mut self) {
         self.chunks = VecDeque::new();
         self.bytes = 0;
@@ -254,7 +262,7 @@ impl Shared {
     }
 }
 
-/// Wakes the connection after the lock is let go, or it would wake up into it.
+/// Releases the lock and then wakes the connection, which would otherwise wait for the lock.
 fn wake(mut shared: parking_lot::MutexGuard<'_, Shared>) {
     let reader = if shared.chunks.is_empty() && shared.state != State::Ended { None } else { shared.reader.take() };
     let producer = if shared.state == State::Open { None } else { shared.producer.take() };
@@ -279,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_stays_full_is_dropped_and_ends_with_the_reason() {
-        let (queue, mut body) = OutQueue::new(10, Arc::default());
+    fn a_queue_that_stays_full_is_dropped_and_ends_with_the_close_code() {
+        let (queue, mut body) = OutQueue::new(10);
         assert_eq!(queue.push([Bytes::from_static(b"12345678")]), Pushed::Queued);
         assert_eq!(queue.push([Bytes::from_static(b"901")]), Pushed::Queued);
         queue.shared.lock().overfull = Instant::now().checked_sub(OVERFULL_MAX);
@@ -292,8 +300,8 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_that_is_read_is_no_jam_and_far_too_much_is_one_at_once() {
-        let (queue, mut body) = OutQueue::new(10, Arc::default());
+    fn a_burst_may_exceed_the_limit_but_not_by_far() {
+        let (queue, mut body) = OutQueue::new(10);
         assert_eq!(queue.push([Bytes::from_static(&[b'x'; 100])]), Pushed::Queued);
         assert!(matches!(next(&mut body), Poll::Ready(Some(_))));
         assert!(queue.shared.lock().overfull.is_none());
@@ -301,8 +309,8 @@ mod tests {
     }
 
     #[test]
-    fn a_closing_queue_sends_what_it_has_and_waits_for_the_peer() {
-        let (queue, mut body) = OutQueue::new(100, Arc::default());
+    fn a_closing_queue_sends_its_frames_and_waits_for_the_peer() {
+        let (queue, mut body) = OutQueue::new(100);
         queue.push([Bytes::from_static(b"last")]);
         queue.close(Some((1000, "")));
         assert_eq!(next(&mut body), Poll::Ready(Some(Bytes::from_static(b"last"))));
@@ -313,8 +321,8 @@ mod tests {
     }
 
     #[test]
-    fn a_vanished_connection_takes_nothing() {
-        let (queue, body) = OutQueue::new(100, Arc::default());
+    fn a_queue_without_a_connection_takes_no_frames() {
+        let (queue, body) = OutQueue::new(100);
         drop(body);
         assert_eq!(queue.push([Bytes::from_static(b"x")]), Pushed::Closed);
     }

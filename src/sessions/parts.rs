@@ -1,0 +1,76 @@
+//! The parts of the instance that its sessions use, and what all kinds of sessions do with them.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::auth::token::{Claims, Tokens};
+use crate::connections::admission::Admission;
+use crate::connections::drain_flag::DrainFlag;
+use crate::connections::registry::ConnectionRegistry;
+use crate::domain::chat::{ClientId, Content};
+use crate::domain::{ChatroomId, ChatterId};
+use crate::limits::{Limits, Sender};
+use crate::problem::{Code, Problem};
+use crate::rooms::command::{Command, Post, Reply};
+use crate::rooms::registry::Registry;
+use crate::store::{Store, StoreError};
+
+/// One for all sessions of the instance.
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub rooms: Arc<Registry>,
+    pub connections: Arc<ConnectionRegistry>,
+    pub admission: Admission,
+    pub limits: Arc<Limits>,
+    pub tokens: Arc<Tokens>,
+    pub drain: Arc<DrainFlag>,
+    /// Turns at reading the database for sockets that sign in or catch up.
+    pub turns: Semaphore,
+}
+
+impl Parts {
+    /// Reads the database in turn: when all sockets of an instance reconnect at once, they wait for each other here,
+    /// and not for a database connection, for which everything else waits too and where the deadlines run.
+    pub(super) async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let _turn = self.turns.acquire().await;
+        query.await
+    }
+
+    /// Whether the account and the sign-in of this token still exist.
+    pub(super) async fn check_standing(&self, claims: &Claims) -> Result<(), Problem> {
+        Ok(self.read(self.store.standing(claims.chatter_id, claims.sign_in_id)).await??)
+    }
+
+    /// Hands a new chat to its room, if this chatter may send now.
+    pub(super) fn post(
+        &self,
+        chatroom_id: ChatroomId,
+        sender_id: ChatterId,
+        content: Content,
+        client_id: Option<ClientId>,
+        reply: Reply,
+    ) -> Result<(), Problem> {
+        self.check_may_change(sender_id)?;
+        let post = Post { sender_id, receiver_id: None, content, client_id, reply };
+        self.rooms.send(chatroom_id, Command::Post(post))
+    }
+
+    /// Counts a frame that is neither a chat nor a change of one.
+    pub(super) fn count_frame(&self, sender: Sender) -> Result<(), Problem> {
+        let too_fast =
+            |wait| Problem::new(Code::RateLimited, "Too many frames; wait before the next.").retry_after(wait);
+        self.limits.frame(sender).map_err(too_fast)
+    }
+
+    /// Whether this chatter may send, edit or delete now.
+    pub(super) fn check_may_change(&self, chatter_id: ChatterId) -> Result<(), Problem> {
+        if !self.drain.takes_chats() {
+            return Err(Problem::new(
+                Code::Draining,
+                "This instance is shutting down; connect again and send the same client_id.",
+            ));
+        }
+        self.limits.send(chatter_id).map_err(Problem::sending_too_fast)
+    }
+}

@@ -1,0 +1,150 @@
+//! A device socket on which no chatter has signed in yet: it waits for a token, and refuses every other frame.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::fut::{ActorFutureExt, wrap_future};
+use actix::{AsyncContext, Context};
+use bytes::Bytes;
+
+use super::device::Device;
+use super::refusals::ForeignFrames;
+use super::{Next, Parts, Session, State};
+use crate::auth::token::Claims;
+use crate::connections::registry::TooManyUnsigned;
+use crate::connections::socket::Socket;
+use crate::connections::unsigned::UnsignedConnection;
+use crate::limits::Sender;
+use crate::problem::{Code, Problem};
+use crate::protocol::device::Ref;
+use crate::protocol::device::client::{Body, ClientFrame, Unreadable};
+use crate::websocket::framing::Close;
+
+/// A socket on which no chatter has signed in after this time is closed.
+const SIGN_IN_MAX: Duration = Duration::from_secs(10);
+
+/// The state of a device socket before sign-in.
+pub(super) struct Unsigned {
+    parts: Arc<Parts>,
+    connection: Arc<UnsignedConnection>,
+    /// The address whose limits apply.
+    address: IpAddr,
+    foreign_frames: ForeignFrames,
+    /// The database is being asked for the standing of a token.
+    is_checking: bool,
+}
+
+impl Unsigned {
+    pub(super) fn new(socket: Socket, parts: Arc<Parts>, address: IpAddr) -> Result<Self, TooManyUnsigned> {
+        let connection = Arc::new(UnsignedConnection::new(socket));
+        parts.connections.add_unsigned(address, connection.clone())?;
+        let foreign_frames = ForeignFrames::new(Instant::now());
+        Ok(Self { parts, connection, address, foreign_frames, is_checking: false })
+    }
+
+    /// Starts the time that the client has to send its token.
+    pub(super) fn start(ctx: &mut Context<Session>) {
+        ctx.run_later(SIGN_IN_MAX, |session, ctx| {
+            if matches!(session.state, State::Unsigned(_)) {
+                session.close(Close::TOKEN_REFUSED, ctx);
+            }
+        });
+    }
+
+    pub(super) fn socket(&self) -> &Socket {
+        self.connection.socket()
+    }
+
+    pub(super) fn push(&self, frame: Bytes) {
+        self.connection.push(frame);
+    }
+
+    /// Takes the socket out of the registry.
+    pub(super) fn leave(&self) {
+        self.parts.connections.remove_unsigned(self.address, self.socket().id());
+    }
+
+    pub(super) fn on_text(&mut self, text: &Bytes, ctx: &mut Context<Session>) -> Next {
+        let (reference, problem) = match ClientFrame::parse(text) {
+            Ok(ClientFrame { reference, body: Body::Auth { token } }) => match self.count_frame() {
+                Ok(()) => return self.authenticate(&token, reference, ctx),
+                Err(too_fast) => (reference, too_fast),
+            },
+            Ok(ClientFrame { reference, .. }) => {
+                let unsigned =
+                    Problem::new(Code::TokenMissing, "Sign in first: {\"type\": \"auth\", \"token\": \"…\"}.");
+                (reference, self.count_frame().err().unwrap_or(unsigned))
+            }
+            Err(Unreadable { reference, foreign, detail }) => {
+                if foreign && self.foreign_frames.count_is_too_high() {
+                    return Next::Close(Close::BROKEN);
+                }
+                (reference, self.count_frame().err().unwrap_or_else(|| Problem::new(Code::Malformed, detail)))
+            }
+        };
+        self.refuse(reference, &problem)
+    }
+
+    fn refuse(&self, reference: Option<Ref>, problem: &Problem) -> Next {
+        self.connection.refuse(reference, problem);
+        if problem.code == Code::RateLimited { Next::CountRefusal } else { Next::Continue }
+    }
+
+    fn count_frame(&self) -> Result<(), Problem> {
+        self.parts.count_frame(Sender::Address(self.address))
+    }
+
+    fn authenticate(&mut self, token: &str, reference: Option<Ref>, ctx: &mut Context<Session>) -> Next {
+        let claims = match self.parts.tokens.verify(token) {
+            Ok(claims) => claims,
+            Err(error) => {
+                self.connection.refuse(reference, &error.into());
+                return Next::Close(Close::TOKEN_REFUSED);
+            }
+        };
+        if self.is_checking {
+            let problem = Problem::new(Code::Busy, "A token is being checked; wait for the answer.");
+            return self.refuse(reference, &problem);
+        }
+        self.is_checking = true;
+        let parts = self.parts.clone();
+        let check = async move {
+            let standing = parts.check_standing(&claims).await;
+            (claims, standing)
+        };
+        ctx.spawn(wrap_future::<_, Session>(check).map(|(claims, standing), session, ctx| {
+            let State::Unsigned(unsigned) = &mut session.state else { return };
+            unsigned.is_checking = false;
+            match standing {
+                Ok(()) => session.sign_in(claims, ctx),
+                Err(problem) => {
+                    unsigned.connection.refuse(reference, &problem);
+                    session.close(close_for(&problem), ctx);
+                }
+            }
+        }));
+        Next::Continue
+    }
+}
+
+impl Session {
+    /// The token is valid: the session becomes that of a chatter's device.
+    fn sign_in(&mut self, claims: Claims, ctx: &mut Context<Self>) {
+        let State::Unsigned(unsigned) = &mut self.state else { return };
+        let connection = unsigned.connection.sign_in(claims.chatter_id, claims.sign_in_id);
+        let foreign_frames = std::mem::replace(&mut unsigned.foreign_frames, ForeignFrames::new(Instant::now()));
+        let mut device = Box::new(Device::signed_in(connection, unsigned.parts.clone(), claims, foreign_frames));
+        device.socket().attach(ctx.address().recipient());
+        device.start(ctx);
+        // Only now, so that the socket is in the registry all the time.
+        unsigned.leave();
+        self.state = State::Device(device);
+        self.schedule(ctx);
+    }
+}
+
+/// How a socket is closed whose token could not be accepted.
+pub(super) fn close_for(problem: &Problem) -> Close {
+    if problem.code == Code::TokenRevoked { Close::TOKEN_REFUSED } else { Close::UNAVAILABLE }
+}
