@@ -87,7 +87,7 @@ pub(super) fn listen(
 }
 
 /// Starts the small server that answers while the store is not open yet: `/healthz` 200, anything else 503.
-pub(super) fn answer_while_opening(config: &Config, listener: &TcpListener) -> Result<ServerHandle, RunError> {
+pub(super) fn answer_until_open(config: &Config, listener: &TcpListener) -> Result<ServerHandle, RunError> {
     let origins = config.server.allowed_origins.clone();
     let server = HttpServer::new(move || {
         App::new().wrap(routes::cors(&origins)).wrap(from_fn(routes::access_log)).configure(routes::mount_waiting)

@@ -25,7 +25,7 @@ pub(super) async fn open(config: &Config, listener: &TcpListener, writer: &Write
     if let Ok(opened) = timeout(AT_ONCE, &mut opening).await {
         return Ok(opened?);
     }
-    let answering = listen::answer_while_opening(config, listener)?;
+    let answering = listen::answer_until_open(config, listener)?;
     let opened = opening.await;
     answering.stop(true).await;
     Ok(opened?)

@@ -30,7 +30,7 @@ impl Chatter {
 
     /// What is left of an account that is gone together with its row.
     #[must_use]
-    pub fn gone(id: ChatterId) -> Self {
+    pub fn deleted(id: ChatterId) -> Self {
         Self { deleted: true, show_last_seen: false, ..Self::new(id, String::new(), String::new()) }
     }
 }

@@ -106,7 +106,7 @@ impl Service {
         let people = people?;
         let own_token = if views.is_empty() { None } else { self.store.account_token(viewer).await? };
         let body = |id: ChatterId| {
-            let person = people.get(&id).cloned().unwrap_or_else(|| Chatter::gone(id));
+            let person = people.get(&id).cloned().unwrap_or_else(|| Chatter::deleted(id));
             if id == viewer {
                 return ChatterBody::own(&person, own_token.clone());
             }
