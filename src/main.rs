@@ -1,7 +1,7 @@
 //! Arguments → configuration → run; decides nothing. Exit code 1: the command failed; 2: its settings cannot be used.
 //!
-//! The library runs everything to its end on the calling thread: an `async fn` called from here would be compiled once more,
-//! with all that it awaits, into the binary.
+//! The library runs everything to its end on the calling thread: an `async fn` called from here would be compiled once
+//! more, with all that it awaits, into the binary.
 
 use std::error::Error;
 use std::io::Write;

@@ -53,8 +53,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("m20261122_000005_altered", OneByOne),
 ];
 
-/// The table that records which migrations have run. Its name and columns are those of sea-orm's migrator, which the first
-/// releases used.
+/// The table that records which migrations have run. Its name and columns are those of sea-orm's migrator, which the
+/// first releases used.
 const RECORDS: &str = "CREATE TABLE IF NOT EXISTS seaql_migrations (
   version varchar NOT NULL PRIMARY KEY,
   applied_at bigint NOT NULL

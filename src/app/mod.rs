@@ -60,7 +60,8 @@ pub enum RunError {
     Http(#[source] std::io::Error),
 }
 
-/// `hyper-chat serve`: runs until SIGTERM or SIGINT, then drains. Blocks the thread, on which it starts an actix system.
+/// `hyper-chat serve`: runs until SIGTERM or SIGINT, then drains. Blocks the thread, on which it starts an actix
+/// system.
 pub fn serve(config: Config) -> Result<(), RunError> {
     System::new().block_on(async {
         let mut stop = drain::Stop::listen();

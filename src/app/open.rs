@@ -1,4 +1,5 @@
-//! Opens the store, however long that takes. While PostgreSQL is away or another instance migrates, the port answers 503.
+//! Opens the store, however long that takes. While PostgreSQL is away or another instance migrates, the port answers
+//! 503.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use crate::store::{OpenError, Store};
 const AT_ONCE: Duration = Duration::from_millis(200);
 /// The first pause between two attempts; each is twice as long as the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause: the server promises to serve within 3 s of PostgreSQL's return, and an attempt that began just before
-/// it may take 2 s.
+/// The longest pause: the server promises to serve within 3 s of PostgreSQL's return, and an attempt that began just
+/// before it may take 2 s.
 const PAUSE_MAX: Duration = Duration::from_millis(600);
 
 /// Opens the store. If that takes longer, a small server answers on the listener meanwhile.

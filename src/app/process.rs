@@ -20,8 +20,8 @@ pub(super) fn raise_open_files() {
     }
 }
 
-/// Makes a file that may not grow any more (RLIMIT_FSIZE) an error to answer, like a full disk, instead of the end of the
-/// process.
+/// Makes a file that may not grow any more (RLIMIT_FSIZE) an error to answer, like a full disk, instead of the end of
+/// the process.
 pub(super) fn survive_file_size_limit() {
     // A handler replaces the signal's default action for as long as the process lives.
     if let Err(error) = signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED)) {

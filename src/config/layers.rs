@@ -1,5 +1,5 @@
-//! The layers of the configuration: reads the defaults, the file and the environment, refuses unknown keys and wrong types,
-//! and remembers how the operator wrote each key, so that every later refusal names it that way.
+//! The layers of the configuration: reads the defaults, the file and the environment, refuses unknown keys and wrong
+//! types, and remembers how the operator wrote each key, so that every later refusal names it that way.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The live half of the client: one socket at a time. When it breaks, the client opens another and reads the chats between.
+//! The live half of the client: one socket at a time. When it breaks, the client opens another and reads the chats
+//! between.
 //!
 //! A chat is shown once: every chat up to `shown_seq` has been. A line is done when an echo or the history contains it.
 

@@ -37,7 +37,8 @@ pub struct Arguments {
     /// The username of the other person; your own for notes to yourself.
     #[arg(long = "with", value_name = "NAME")]
     other: String,
-    /// Your password; the terminal prompts for it if it is missing. Other users of this machine can read arguments: prefer the variable.
+    /// Your password; the terminal prompts for it if it is missing. Other users of this machine can read arguments:
+    /// prefer the variable.
     #[arg(long, env = "HYPER_CHAT_PASSWORD", hide_env_values = true)]
     password: Option<SecretString>,
 }

@@ -1,5 +1,5 @@
-//! Lines on their way, sent one at a time, so that they keep their order across refusals and lost connections. Each line
-//! keeps its `client_id` until an echo proves that it is stored, however often it is sent.
+//! Lines on their way, sent one at a time, so that they keep their order across refusals and lost connections. Each
+//! line keeps its `client_id` until an echo proves that it is stored, however often it is sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
