@@ -211,10 +211,16 @@ fn every_example_of_a_client_is_read_as_its_type_and_needs_its_keys() {
 /// The code of the other tests and of what supports them.
 fn code_of_tests() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
-    let files =
-        [folder.clone(), folder.join("support")].into_iter().flat_map(|f| std::fs::read_dir(f).expect("a folder"));
-    let files = files.flatten().map(|entry| entry.path()).filter(|path| !names_documents(path));
-    let text: String = files.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect();
+    let (mut folders, mut text) = (vec![folder], String::new());
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if !names_documents(&path) {
+                text += &std::fs::read_to_string(path).unwrap_or_default();
+            }
+        }
+    }
     text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect()
 }
 

@@ -12,7 +12,7 @@ on_all![
     who_hides_receipts_still_sees_their_own,
     ones_own_account_tells_what_it_shows,
     a_deleted_account_was_never_seen,
-    // Elsewhere it shows a moment later: `cluster_presence`.
+    // Elsewhere it shows a moment later: `cluster::presence`.
     ; but_single:
     a_chatter_is_online_until_the_last_socket_closes,
     the_last_time_seen_is_when_the_last_socket_closed,

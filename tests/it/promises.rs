@@ -116,7 +116,7 @@ async fn promise_5_without_redis_nothing_is_degraded_on_one_instance(db: Db) {
 
 #[tokio::test]
 async fn promise_6_a_database_that_is_gone_is_a_clear_refusal() {
-    crate::fault_database::a_killed_postgresql_is_refused_clearly_and_comes_back().await;
+    crate::faults::database::a_killed_postgresql_is_refused_clearly_and_comes_back().await;
 }
 
 /// A server that pushes to the stand-in.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::chatroom_socket::ChatroomSocket;
 use super::device_socket::DeviceSocket;
 use super::rest::{Answer, Api};
 use super::secrets::PASSWORD;
-use super::seed_socket::SeedSocket;
 use super::wait::eventually;
 
 #[derive(Clone)]
@@ -123,18 +123,18 @@ impl Person {
     }
 
     /// A seed socket into the room.
-    pub async fn joins(&self, room: i64) -> SeedSocket {
-        SeedSocket::open(&self.api, &format!("/ws/chatrooms/{room}/?jwt={}", self.token), &[]).await
+    pub async fn joins(&self, room: i64) -> ChatroomSocket {
+        ChatroomSocket::open(&self.api, &format!("/ws/chatrooms/{room}/?jwt={}", self.token), &[]).await
     }
 
     /// A seed socket that also gets events.
-    pub async fn joins_with_events(&self, room: i64) -> SeedSocket {
-        SeedSocket::open(&self.api, &format!("/ws/chatrooms/{room}/?jwt={}&events=1", self.token), &[]).await
+    pub async fn joins_with_events(&self, room: i64) -> ChatroomSocket {
+        ChatroomSocket::open(&self.api, &format!("/ws/chatrooms/{room}/?jwt={}&events=1", self.token), &[]).await
     }
 
     /// A device's socket, signed in and told of all rooms.
     pub async fn device(&self) -> DeviceSocket {
-        DeviceSocket::open(self.api.doors.pick(), &self.token).await
+        DeviceSocket::open(self.api.ports.pick(), &self.token).await
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use super::cluster::Cluster;
 use super::database::Db;
 use super::dice::Dice;
-use super::doors::Doors;
+use super::instance_ports::InstancePorts;
 use super::postgres;
 use super::proxy::Proxy;
 use super::redis::Redis;
 use super::rest::Api;
-use super::server::{ServerBuilder, TestServer};
+use super::server::TestServer;
+use super::server_builder::ServerBuilder;
 
 pub struct Breakable {
     /// Its wires are those to Redis.
@@ -20,7 +21,7 @@ pub struct Breakable {
     pub fronts: Vec<Proxy>,
     /// Between each instance and PostgreSQL.
     pub lines: Vec<Proxy>,
-    doors: Doors,
+    ports: InstancePorts,
 }
 
 impl Breakable {
@@ -45,18 +46,19 @@ impl Breakable {
         for instance in 0..instances {
             fronts.push(Proxy::before(cluster.server.instance(instance).port).await);
         }
-        let doors = Doors::new(fronts.iter().map(|front| front.port), Arc::new(Mutex::new(Dice::new(seed, 77))));
-        Self { cluster, fronts, lines, doors }
+        let ports =
+            InstancePorts::new(fronts.iter().map(|front| front.port), Arc::new(Mutex::new(Dice::new(seed, 77))));
+        Self { cluster, fronts, lines, ports }
     }
 
     /// Any instance, through the wire before it.
-    pub fn doors(&self) -> Doors {
-        self.doors.clone()
+    pub fn ports(&self) -> InstancePorts {
+        self.ports.clone()
     }
 
     /// A client of any instance each time.
     pub fn api(&self) -> Api {
-        Api::new(self.doors(), self.cluster.server.api().secrets)
+        Api::new(self.ports(), self.cluster.server.api().secrets)
     }
 
     /// A client of one instance.

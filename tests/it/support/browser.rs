@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::ports::free_port;
-use super::postgres::signal;
+use super::processes::signal;
 use super::reaper;
 use super::wait::{eventually, s};
 

@@ -10,7 +10,7 @@ use entity::chat;
 use serde_json::Value;
 
 use super::account::Person;
-use super::seed_socket::SeedSocket;
+use super::chatroom_socket::ChatroomSocket;
 use super::server::TestServer;
 
 /// A chat that a client was told is stored.
@@ -63,12 +63,12 @@ impl Checker {
     }
 
     /// What one socket got while it was open.
-    pub fn saw(&mut self, room: i64, socket: &SeedSocket) {
+    pub fn saw(&mut self, room: i64, socket: &ChatroomSocket) {
         self.seen.push(Seen { room, chats: socket.chats.clone(), since: None });
     }
 
     /// The same of one that was open when so many of the chats given to `acked` had been acknowledged.
-    pub fn saw_since(&mut self, room: i64, socket: &SeedSocket, acked: usize) {
+    pub fn saw_since(&mut self, room: i64, socket: &ChatroomSocket, acked: usize) {
         self.seen.push(Seen { room, chats: socket.chats.clone(), since: Some(acked) });
     }
 

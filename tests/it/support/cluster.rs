@@ -9,7 +9,8 @@ use super::database::Db;
 use super::device_socket::DeviceSocket;
 use super::proxy::Proxy;
 use super::redis::Redis;
-use super::server::{ServerBuilder, TestServer};
+use super::server::TestServer;
+use super::server_builder::ServerBuilder;
 use super::wait::eventually;
 
 /// What a loaded machine may add to any promised time.

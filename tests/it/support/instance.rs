@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::ports::free_port;
-use super::postgres::signal;
+use super::processes::signal;
 use super::reaper;
 use super::rest::Api;
 use super::secrets::Secrets;

@@ -9,7 +9,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::doors::Doors;
+use super::instance_ports::InstancePorts;
 
 /// What the wire does to its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Forwards a port of its own to this one, each connection to any where there are several.
-    pub async fn before(target: impl Into<Doors>) -> Self {
+    pub async fn before(target: impl Into<InstancePorts>) -> Self {
         let target = target.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let port = listener.local_addr().expect("bound").port();

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
 use super::ports::free_port;
-use super::postgres::signal;
+use super::processes::signal;
 use super::reaper;
 use super::wait::s;
 

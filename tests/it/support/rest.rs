@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::account::Person;
 use super::contract::check_answer;
-use super::doors::Doors;
+use super::instance_ports::InstancePorts;
 use super::secrets::{PASSWORD, Secrets};
 
 /// One answer, read to its end.
@@ -67,21 +67,21 @@ impl Answer {
 /// Speaks to one server, to any of its instances where there are several; stays valid when it restarts.
 #[derive(Clone)]
 pub struct Api {
-    pub doors: Doors,
+    pub ports: InstancePorts,
     client: reqwest::Client,
     pub secrets: Secrets,
 }
 
 impl Api {
-    pub fn new(doors: impl Into<Doors>, secrets: Secrets) -> Self {
+    pub fn new(ports: impl Into<InstancePorts>, secrets: Secrets) -> Self {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
         // Nothing here speaks TLS, and to read the machine's certificates takes longer than most requests.
         let client = client.tls_certs_only([]).build().expect("a client");
-        Self { doors: doors.into(), client, secrets }
+        Self { ports: ports.into(), client, secrets }
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.doors.pick())
+        format!("http://127.0.0.1:{}{path}", self.ports.pick())
     }
 
     /// Any request; `Err` only when no answer came.

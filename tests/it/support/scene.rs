@@ -6,10 +6,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::account::Person;
+use super::chatroom_socket::ChatroomSocket;
 use super::checker::Checker;
 use super::cluster::SLACK;
 use super::database::Db;
-use super::seed_socket::SeedSocket;
 use super::server::TestServer;
 use super::wait::{eventually, s};
 
@@ -23,7 +23,7 @@ pub struct Scene {
     pub ann: Person,
     pub bob: Person,
     pub room: i64,
-    pub socket: SeedSocket,
+    pub socket: ChatroomSocket,
 }
 
 impl Scene {

@@ -1,0 +1,7 @@
+//! Faults that a test provokes on one server: in its database, its disk, its process, its clock, or by too many requests.
+
+mod clock;
+pub mod database;
+mod limits;
+mod process;
+mod storage;

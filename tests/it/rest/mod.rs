@@ -1,0 +1,13 @@
+//! The REST interface, one file for each kind of resource, and the refusals that all of them share.
+
+mod account_deletion;
+pub mod account_rules;
+mod accounts;
+mod chat_retries;
+mod chats;
+mod cors;
+mod history;
+mod refusals;
+mod rooms;
+mod search;
+mod tokens;
