@@ -85,7 +85,7 @@ pub fn shown(config: &Config, key: &str) -> String {
     }
 }
 
-/// Another value that the key may have.
+/// Another valid value of the key.
 pub fn another(key: &Key) -> String {
     match key.key.as_str() {
         "server.host" => "127.0.0.9".to_owned(),

@@ -1,5 +1,5 @@
-//! Every configuration key: its default, its explanation, its place in the layers, the README's ten, and what a mistake
-//! is answered with.
+//! Every configuration key: its default, its description, its precedence, the README's ten, and the refusal of a
+//! mistake.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -49,19 +49,19 @@ fn every_key_has_a_default_and_can_be_overridden_by_the_file_and_the_environment
 fn every_number_has_a_range_and_its_refusal_names_the_key_as_written() {
     for key in keys().iter().filter(|key| key.default.parse::<i64>().is_ok()) {
         for wrong in ["-1", "99999999999", "1.5", "abc", "", "true"] {
-            let told = refusal(&[(&key.variable(), wrong)], "");
-            assert!(told.contains(&format!("{}: must be", key.variable())), "{told}");
+            let refused = refusal(&[(&key.variable(), wrong)], "");
+            assert!(refused.contains(&format!("{}: must be", key.variable())), "{refused}");
         }
         for wrong in ["-1", "99999999999", "1.5", "\"1\"", "true", "[1]"] {
             let (section, name) = key.key.split_once('.').expect("a section");
-            let told = refusal(&[], &format!("[{section}]\n{name} = {wrong}"));
-            assert!(told.contains(&format!("{} in hyper_chat.toml: must be", key.key)), "{told}");
+            let refused = refusal(&[], &format!("[{section}]\n{name} = {wrong}"));
+            assert!(refused.contains(&format!("{} in hyper_chat.toml: must be", key.key)), "{refused}");
         }
     }
 }
 
 #[test]
-fn the_short_names_beat_everything() {
+fn the_short_names_override_everything() {
     let file = "[server]\nport = 1\n[database]\nurl = \"sqlite://file.db\"";
     let long = [("HYPER_CHAT__SERVER__PORT", "2"), ("HYPER_CHAT__DATABASE__URL", "sqlite://env.db")];
     let short = [("PORT", "3"), ("DATABASE_URL", "sqlite://short.db")];
@@ -75,7 +75,7 @@ fn the_short_names_beat_everything() {
 }
 
 #[test]
-fn the_host_opens_up_when_the_platform_names_a_port() {
+fn the_host_is_all_interfaces_when_the_platform_sets_a_port() {
     assert_eq!(load(&[], "").expect("default").server.host, "127.0.0.1");
     assert_eq!(load(&[("PORT", "80")], "").expect("PORT").server.host, "0.0.0.0");
     assert_eq!(load(&[("HYPER_CHAT__SERVER__PORT", "80")], "").expect("long").server.host, "127.0.0.1");
@@ -94,24 +94,24 @@ fn google_credentials_only_fill_an_empty_key() {
 
 #[test]
 fn unknown_keys_are_refused_and_the_known_ones_are_named() {
-    let told = refusal(&[("HYPER_CHAT__SERVER__PROT", "1")], "");
-    assert!(told.contains("HYPER_CHAT__SERVER__PROT: there is no such key"), "{told}");
-    assert!(told.contains("HYPER_CHAT__SERVER__PORT"), "{told}");
+    let refused = refusal(&[("HYPER_CHAT__SERVER__PROT", "1")], "");
+    assert!(refused.contains("HYPER_CHAT__SERVER__PROT: there is no such key"), "{refused}");
+    assert!(refused.contains("HYPER_CHAT__SERVER__PORT"), "{refused}");
     for name in ["HYPER_CHAT__PORT", "HYPER_CHAT__", "HYPER_CHAT__SERVER__PORT__X", "HYPER_CHAT__Server__Port"] {
         assert!(refusal(&[(name, "1")], "").contains(&format!("{name}: there is no such key")), "{name}");
     }
     for file in ["[server]\nprot = 1", "prot = 1", "[servr]\nport = 1", "[server.port]\nx = 1", "server = 1"] {
         assert!(refusal(&[], file).contains("in hyper_chat.toml: there is no such key"), "{file}");
     }
-    // Kubernetes sets such ones for a service of this name.
+    // Kubernetes sets such variables for a service of this name.
     assert!(load(&[("HYPER_CHAT_PORT", "tcp://10.0.0.1:80"), ("HYPER_CHAT_SERVICE_HOST", "10.0.0.1")], "").is_ok());
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
-    let told = refusal(&[("PORT", "x"), ("HYPER_CHAT__LOG__FORMAT", "xml")], "[push]\nlease_ms = 0");
+fn all_problems_are_reported_at_once() {
+    let refused = refusal(&[("PORT", "x"), ("HYPER_CHAT__LOG__FORMAT", "xml")], "[push]\nlease_ms = 0");
     for part in ["PORT: ", "HYPER_CHAT__LOG__FORMAT: must be text or json", "push.lease_ms in hyper_chat.toml: "] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(refused.contains(part), "{part}: {refused}");
     }
 }
 
@@ -130,8 +130,11 @@ fn values_of_a_wrong_form_are_refused() {
         ("HYPER_CHAT__ACCOUNTS__PUBLIC_DIRECTORY", "yes"),
     ] {
         let memory = ("HYPER_CHAT__AUTH__ARGON2_MEMORY_KIB", "64");
-        let told = refusal(&[(name, value), memory], "");
-        assert!(told.contains(name) || name.ends_with("PARALLELISM") && told.contains(memory.0), "{name}: {told}");
+        let refused = refusal(&[(name, value), memory], "");
+        assert!(
+            refused.contains(name) || name.ends_with("PARALLELISM") && refused.contains(memory.0),
+            "{name}: {refused}"
+        );
     }
 }
 
@@ -172,15 +175,18 @@ fn without_a_secret_sqlite_keeps_one_beside_its_file() {
 #[test]
 fn redis_needs_postgresql() {
     let redis = [("REDIS_URL", "redis://:hunter2@127.0.0.1"), ("HYPER_CHAT__AUTH__JWT_SECRET", SECRET)];
-    let told = refusal(&redis, "");
-    assert!(told.contains("REDIS_URL: is for several instances, which need PostgreSQL: set DATABASE_URL"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    let refused = refusal(&redis, "");
+    assert!(
+        refused.contains("REDIS_URL: is for several instances, which need PostgreSQL: set DATABASE_URL"),
+        "{refused}"
+    );
+    assert!(!refused.contains("hunter2"), "{refused}");
     let with_postgres = [&redis[..], &[("DATABASE_URL", "postgres://127.0.0.1/x")]].concat();
     let config = load(&with_postgres, "").expect("valid");
     assert_eq!(shown(&config, "redis.url"), "redis://:hunter2@127.0.0.1");
     assert!(!format!("{config:?}").contains("hunter2"));
-    let told = refusal(&[with_postgres[1], with_postgres[2], ("REDIS_URL", "http://h")], "");
-    assert!(told.contains("REDIS_URL: must begin with redis:// or rediss://"), "{told}");
+    let refused = refusal(&[with_postgres[1], with_postgres[2], ("REDIS_URL", "http://h")], "");
+    assert!(refused.contains("REDIS_URL: must begin with redis:// or rediss://"), "{refused}");
 }
 
 #[test]
@@ -191,8 +197,8 @@ fn neither_debug_nor_a_refusal_shows_a_secret() {
     assert!(!debug.contains("hunter2") && !debug.contains(SECRET), "{debug}");
     for file in ["[auth]\njwt_secret = \"hunter2", "[auth]\njwt_secret = hunter2", "[auth]\njwt_secret = [\"hunter2\"]"]
     {
-        let told = refusal(&[], file);
-        assert!(!told.contains("hunter2") && told.contains("hyper_chat.toml"), "{told}");
+        let refused = refusal(&[], file);
+        assert!(!refused.contains("hunter2") && refused.contains("hyper_chat.toml"), "{refused}");
     }
     assert!(!refusal(&[("DATABASE_URL", "mysql://u:hunter2@h/x")], "").contains("hunter2"));
 }

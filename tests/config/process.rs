@@ -11,18 +11,21 @@ fn start(folder: &std::path::Path, pairs: &[(&str, &str)]) -> (Option<i32>, Stri
 }
 
 #[test]
-fn the_program_ends_with_2_and_tells_why() {
+fn the_program_exits_with_2_and_says_why() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (code, told) = start(folder.path(), &[("PORT", "x")]);
-    assert!(code == Some(2) && told.contains("PORT: must be a whole number"), "{code:?} {told}");
-    let (code, told) = start(folder.path(), &[("HYPER_CHAT_CONFIG", "missing.toml")]);
-    assert!(code == Some(2) && told.contains("HYPER_CHAT_CONFIG: cannot read missing.toml"), "{code:?} {told}");
-    let (code, told) = start(folder.path(), &[("HYPER_CHAT__LOG__FILTER", "a=loud")]);
-    assert!(code == Some(2) && told.contains("HYPER_CHAT__LOG__FILTER"), "{code:?} {told}");
+    let (code, refused) = start(folder.path(), &[("PORT", "x")]);
+    assert!(code == Some(2) && refused.contains("PORT: must be a whole number"), "{code:?} {refused}");
+    let (code, refused) = start(folder.path(), &[("HYPER_CHAT_CONFIG", "missing.toml")]);
+    assert!(code == Some(2) && refused.contains("HYPER_CHAT_CONFIG: cannot read missing.toml"), "{code:?} {refused}");
+    let (code, refused) = start(folder.path(), &[("HYPER_CHAT__LOG__FILTER", "a=loud")]);
+    assert!(code == Some(2) && refused.contains("HYPER_CHAT__LOG__FILTER"), "{code:?} {refused}");
     std::fs::write(folder.path().join("hyper_chat.toml"), "[server]\nport = -1").expect("written");
-    let (code, told) = start(folder.path(), &[]);
-    assert!(code == Some(2) && told.contains("server.port in hyper_chat.toml: must be from 0"), "{code:?} {told}");
+    let (code, refused) = start(folder.path(), &[]);
+    assert!(
+        code == Some(2) && refused.contains("server.port in hyper_chat.toml: must be from 0"),
+        "{code:?} {refused}"
+    );
     std::fs::write(folder.path().join("other.toml"), "[server]\nport = -2").expect("written");
-    let (code, told) = start(folder.path(), &[("HYPER_CHAT_CONFIG", "other.toml")]);
-    assert!(code == Some(2) && told.contains("server.port in other.toml"), "{code:?} {told}");
+    let (code, refused) = start(folder.path(), &[("HYPER_CHAT_CONFIG", "other.toml")]);
+    assert!(code == Some(2) && refused.contains("server.port in other.toml"), "{code:?} {refused}");
 }

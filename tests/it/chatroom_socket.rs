@@ -1,4 +1,4 @@
-//! The seed's socket: who may join, what every socket of the room gets, refusals, events, proofs of delivery.
+//! The chatroom socket: joining, the frames of a room, refusals, events, and proofs of delivery.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::support::{ChatroomSocket, Db, RawSocket, TestServer, eventually, on_a
 
 on_all![
     a_chat_reaches_every_socket_of_the_room_the_senders_included,
-    a_chat_posted_by_rest_is_relayed,
+    a_chat_posted_by_rest_reaches_sockets,
     a_stranger_is_refused_before_the_upgrade,
     a_token_may_come_in_the_query_or_in_a_header,
     the_path_works_with_and_without_its_last_slash,
-    a_client_id_makes_a_retry_silent_and_is_repeated,
+    a_retry_with_a_client_id_sends_no_second_chat,
     a_refused_frame_is_answered_and_the_socket_stays,
-    events_come_only_to_who_asks_for_them,
+    events_come_only_to_sockets_that_ask_for_them,
     a_pong_proves_delivery,
-    what_was_open_before_the_join_is_not_proven_by_a_pong,
+    a_pong_proves_no_delivery_of_chats_before_the_join,
     sixty_four_frames_in_flight_keep_their_order,
-    what_one_saw_acknowledged_comes_before_what_one_sends_next,
+    an_acknowledged_chat_comes_before_the_next_one_of_its_reader,
     chats_stay_in_their_room,
     a_socket_is_closed_when_its_token_expires,
     a_socket_ends_properly_when_the_client_closes,
@@ -53,7 +53,7 @@ async fn a_chat_reaches_every_socket_of_the_room_the_senders_included(db: Db) {
     assert_eq!(contents(&stored).len(), 2);
 }
 
-async fn a_chat_posted_by_rest_is_relayed(db: Db) {
+async fn a_chat_posted_by_rest_reaches_sockets(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (mut one, mut two) = (ann.joins(room).await, bob.joins(room).await);
@@ -110,7 +110,7 @@ async fn the_path_works_with_and_without_its_last_slash(db: Db) {
     }
 }
 
-async fn a_client_id_makes_a_retry_silent_and_is_repeated(db: Db) {
+async fn a_retry_with_a_client_id_sends_no_second_chat(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (mut one, mut two) = (ann.joins(room).await, bob.joins(room).await);
@@ -172,7 +172,7 @@ async fn a_refused_frame_is_answered_and_the_socket_stays(db: Db) {
     assert_eq!(bob.history(room).await.len(), 1, "nothing refused was stored");
 }
 
-async fn events_come_only_to_who_asks_for_them(db: Db) {
+async fn events_come_only_to_sockets_that_ask_for_them(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (mut plain, mut events) = (bob.joins(room).await, bob.joins_with_events(room).await);
@@ -219,7 +219,7 @@ async fn a_pong_proves_delivery(db: Db) {
     eventually("the proof of the true nonce", s(5), || async { (bob.marks(room).await == (4, 0)).then_some(()) }).await;
 }
 
-async fn what_was_open_before_the_join_is_not_proven_by_a_pong(db: Db) {
+async fn a_pong_proves_no_delivery_of_chats_before_the_join(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     ann.says(room, "sent while bob was away").await;
@@ -253,7 +253,7 @@ async fn sixty_four_frames_in_flight_keep_their_order(db: Db) {
     }
 }
 
-async fn what_one_saw_acknowledged_comes_before_what_one_sends_next(db: Db) {
+async fn an_acknowledged_chat_comes_before_the_next_one_of_its_reader(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut socket = bob.joins(room).await;

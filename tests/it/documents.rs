@@ -1,4 +1,5 @@
-//! The documents: they are what the code makes, name all there is, and hold on the wire; the pages need nothing from elsewhere.
+//! The documents: they are what the code makes, name all there is, and hold on the wire; the pages need nothing from
+//! elsewhere.
 
 use std::collections::BTreeSet;
 use std::path::Path;

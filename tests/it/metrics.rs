@@ -1,4 +1,4 @@
-//! `GET /metrics`: well-formed, true, and without a word that somebody wrote.
+//! `GET /metrics`: well-formed, correct, and without names or contents.
 
 use reqwest::Method;
 use serde_json::json;
@@ -9,11 +9,11 @@ use crate::support::secrets::MARKER;
 use crate::support::wait::s;
 use crate::support::{Db, DeviceSocket, Redis, TestServer, eventually, on_both};
 
-on_both![the_numbers_move_as_things_happen, nobody_reads_names_or_contents_in_them];
+on_both![metrics_count_what_happens, metrics_hold_no_names_and_no_contents];
 
 const FCM: &str = "a-registration-token-of-bob";
 
-async fn the_numbers_move_as_things_happen(db: Db) {
+async fn metrics_count_what_happens(db: Db) {
     let server = TestServer::with(db).set("LIMITS__SEND_PER_S", 4).set("PUSH__GRACE_MS", 100).start().await;
     let api = server.api();
     let (ann, bob, room) = api.pair().await;
@@ -23,7 +23,7 @@ async fn the_numbers_move_as_things_happen(db: Db) {
     assert_eq!((before.get("database_up"), before.get("redis_state{state=\"none\"}")), (1.0, 1.0));
     assert_eq!(before.get("chats_stored_total"), 0.0);
 
-    // A chat that nobody hears, and its push.
+    // A chat for a chatter without a socket, and its push.
     let chat = ann.says(room, "to somebody who is away").await;
     ann.says_once(room, "said once, sent twice", "n-1").await.expect(201);
     ann.says_once(room, "said once, sent twice", "n-1").await.expect(200);
@@ -32,7 +32,7 @@ async fn the_numbers_move_as_things_happen(db: Db) {
         (now.get("pushes_total{outcome=\"accepted\"}") > 0.0).then_some(())
     })
     .await;
-    // Sockets, and what they hear.
+    // Sockets, and the frames that they receive.
     let (mut seed, mut device) = (bob.joins(room).await, bob.device().await);
     let unsigned = DeviceSocket::unsigned(server.port).await;
     let open = Metrics::of(&api).await;
@@ -65,7 +65,7 @@ async fn the_numbers_move_as_things_happen(db: Db) {
     assert_eq!(now.since(&before, [&refused[0], &refused[1]]), [1.0, 1.0]);
     let [limits] = now.since(&before, ["refusals_total{by=\"http\",code=\"rate_limited\"}"]);
     assert!(limits >= limited as f64, "{limits}");
-    // The seed socket heard the chats behind the edit, the device socket all of them.
+    // The chatroom socket received the chats after the edit, the device socket all of them.
     assert_eq!(now.since(&open, ["changes_delivered_total"]), [(stored - 2.0) * 2.0 + 1.0]);
     let [commands, commits] = now.since(&before, ["commit_commands_sum", "commit_duration_seconds_count"]);
     assert_eq!(commands, stored + 2.0);
@@ -81,7 +81,7 @@ async fn the_numbers_move_as_things_happen(db: Db) {
     drop(unsigned);
 }
 
-async fn nobody_reads_names_or_contents_in_them(db: Db) {
+async fn metrics_hold_no_names_and_no_contents(db: Db) {
     let origin = "https://app.example";
     let server = TestServer::with(db).set("SERVER__ALLOWED_ORIGINS", origin).start().await;
     let api = server.api();
@@ -136,19 +136,19 @@ async fn away_and_back(cluster: &Cluster, redis: &Redis, metrics: impl AsyncFn(u
     let state = async |name: &str| metrics(0).await.get(&format!("redis_state{{state=\"{name}\"}}"));
     assert_eq!(state("up").await, 1.0);
     redis.kill9();
-    cluster.says_within(0, "degraded", s(10)).await;
+    cluster.becomes_within(0, "degraded", s(10)).await;
     assert_eq!((state("up").await, state("away").await), (0.0, 1.0));
     let roster = async |up: f64| (metrics(0).await.get("redis_roster_up") == up).then_some(());
     eventually("who is connected elsewhere is not known", s(20), async || roster(0.0).await).await;
-    eventually("how long is told", s(10), || async {
-        let told = cluster.readyz(0).await;
-        let reason = told["reasons"][0].as_str().unwrap_or_default().to_owned();
-        assert!(told["status"] == "degraded" && reason.starts_with("Redis has been away for "), "{told}");
+    eventually("/readyz says how long", s(10), || async {
+        let readyz = cluster.readyz(0).await;
+        let reason = readyz["reasons"][0].as_str().unwrap_or_default().to_owned();
+        assert!(readyz["status"] == "degraded" && reason.starts_with("Redis has been away for "), "{readyz}");
         (metrics(0).await.get("redis_away_seconds") >= 1.0 && !reason.contains("for 0 s")).then_some(())
     })
     .await;
     redis.up();
-    cluster.is_whole_within(s(10)).await;
+    cluster.all_ready_within(s(10)).await;
     assert_eq!(state("up").await, 1.0);
     eventually("who is connected elsewhere is known", s(20), async || roster(1.0).await).await;
     assert!(metrics(0).await.get("redis_reconnects_total") >= 1.0);

@@ -1,4 +1,4 @@
-//! Who is online, when somebody was last seen, and what chatters keep to themselves.
+//! Presence over REST: online, last seen, and the privacy settings of a chatter.
 
 use serde_json::{Value, json};
 
@@ -7,19 +7,19 @@ use crate::support::wait::s;
 use crate::support::{Db, Person, TestServer, eventually, on_all};
 
 on_all![
-    who_shares_no_room_learns_nothing,
-    the_last_time_seen_is_shown_to_who_shares_a_room,
-    who_hides_receipts_still_sees_their_own,
-    ones_own_account_tells_what_it_shows,
-    a_deleted_account_was_never_seen,
-    // Elsewhere it shows a moment later: `cluster::presence`.
+    presence_is_hidden_from_chatters_without_a_shared_room,
+    last_seen_is_shown_to_chatters_who_share_a_room,
+    a_chatter_who_hides_receipts_still_sees_their_own,
+    the_own_account_shows_the_privacy_settings,
+    a_deleted_account_has_no_last_seen,
+    // Another instance shows it a moment later: `cluster::presence`.
     ; but_single:
     a_chatter_is_online_until_the_last_socket_closes,
-    the_last_time_seen_is_when_the_last_socket_closed,
-    who_hides_the_last_time_seen_hides_being_online_too,
+    last_seen_is_when_the_last_socket_closed,
+    hiding_last_seen_hides_online_too,
 ];
 
-/// Somebody as the other one sees them: in the room, in the lists, by id and in the directory.
+/// A chatter as the viewer sees them: in the room, in the lists, by id and in the directory.
 async fn shown_to(viewer: &Person, room: i64, other: &Person) -> Value {
     let of_room = |room: &Value| {
         let side = if room["owner"]["id"] == other.id { "owner" } else { "opponent" };
@@ -35,11 +35,11 @@ async fn shown_to(viewer: &Person, room: i64, other: &Person) -> Value {
     shown
 }
 
-fn tells_presence(chatter: &Value) -> bool {
+fn has_presence(chatter: &Value) -> bool {
     chatter.get("online").is_some() || chatter.get("last_seen").is_some()
 }
 
-fn tells_settings(chatter: &Value) -> bool {
+fn has_settings(chatter: &Value) -> bool {
     chatter.get("show_last_seen").is_some() || chatter.get("show_receipts").is_some()
 }
 
@@ -48,7 +48,7 @@ async fn online(viewer: &Person, room: i64, other: &Person) -> bool {
     shown["online"].as_bool().unwrap_or_else(|| panic!("online is missing: {shown}"))
 }
 
-/// Somebody by id: one answer, while what others see is about to change.
+/// A chatter by id: a single answer, for tests in which presence is about to change.
 async fn by_id(viewer: &Person, other: &Person) -> Value {
     viewer.get(&format!("/api/chatters/{}", other.id)).await.expect(200)
 }
@@ -68,7 +68,7 @@ async fn a_chatter_is_online_until_the_last_socket_closes(db: Db) {
     eventually("offline after the last socket", s(5), gone).await;
 }
 
-async fn who_shares_no_room_learns_nothing(db: Db) {
+async fn presence_is_hidden_from_chatters_without_a_shared_room(db: Db) {
     let server = TestServer::spawn(db).await;
     let (_ann, bob, room) = server.api().pair().await;
     let stranger = server.api().person("cem").await;
@@ -83,12 +83,12 @@ async fn who_shares_no_room_learns_nothing(db: Db) {
     ]
     .concat()
     {
-        assert!(!tells_presence(&shown), "{shown}");
-        assert!(!tells_settings(&shown) || shown["id"] == stranger.id, "{shown}");
+        assert!(!has_presence(&shown), "{shown}");
+        assert!(!has_settings(&shown) || shown["id"] == stranger.id, "{shown}");
     }
 }
 
-async fn the_last_time_seen_is_shown_to_who_shares_a_room(db: Db) {
+async fn last_seen_is_shown_to_chatters_who_share_a_room(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     assert_eq!(shown_to(&ann, room, &bob).await["last_seen"], Value::Null, "never seen");
@@ -96,10 +96,10 @@ async fn the_last_time_seen_is_shown_to_who_shares_a_room(db: Db) {
     server.dump().await.run(&format!("{set}{}", bob.id)).await;
     let shown = shown_to(&ann, room, &bob).await;
     assert_eq!((&shown["online"], &shown["last_seen"]), (&json!(false), &json!("2026-11-22T09:07:14.000120Z")));
-    assert!(!tells_presence(&bob.get("/api/chatters/me").await.expect(200)), "not to oneself");
+    assert!(!has_presence(&bob.get("/api/chatters/me").await.expect(200)), "not to oneself");
 }
 
-async fn the_last_time_seen_is_when_the_last_socket_closed(db: Db) {
+async fn last_seen_is_when_the_last_socket_closed(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (one, mut two) = (bob.joins(room).await, bob.joins(room).await);
@@ -120,19 +120,19 @@ async fn the_last_time_seen_is_when_the_last_socket_closed(db: Db) {
     eventually("a later time after another socket", s(5), later).await;
 }
 
-async fn who_hides_the_last_time_seen_hides_being_online_too(db: Db) {
+async fn hiding_last_seen_hides_online_too(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let _socket = bob.joins(room).await;
     assert!(online(&ann, room, &bob).await);
     bob.put("/api/chatters", &json!({"show_last_seen": false})).await.expect(200);
-    assert!(!tells_presence(&shown_to(&ann, room, &bob).await));
-    assert!(tells_presence(&shown_to(&bob, room, &ann).await), "it hides nothing from the one who hides");
+    assert!(!has_presence(&shown_to(&ann, room, &bob).await));
+    assert!(has_presence(&shown_to(&bob, room, &ann).await), "it hides nothing from the one who hides");
     bob.put("/api/chatters", &json!({"show_last_seen": true})).await.expect(200);
     assert!(online(&ann, room, &bob).await);
 }
 
-async fn who_hides_receipts_still_sees_their_own(db: Db) {
+async fn a_chatter_who_hides_receipts_still_sees_their_own(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     ann.says(room, "read by somebody who does not tell").await;
@@ -149,14 +149,14 @@ async fn who_hides_receipts_still_sees_their_own(db: Db) {
     assert_eq!(ann.room(room).await["receipts"][&theirs]["read_seq"], 1);
 }
 
-async fn ones_own_account_tells_what_it_shows(db: Db) {
+async fn the_own_account_shows_the_privacy_settings(db: Db) {
     let server = TestServer::spawn(db).await;
     let signed_up = server.api().sign_up("bob").await.expect(201);
     let ann = server.api().person("ann").await;
     let room = ann.post("/api/chatrooms", &json!({"opponent_id": signed_up["id"]})).await.expect(201);
     assert_eq!((&signed_up["show_last_seen"], &signed_up["show_receipts"]), (&json!(true), &json!(true)));
-    assert!(tells_settings(&room["owner"]) && !tells_settings(&room["opponent"]), "{room}");
-    assert!(!tells_presence(&room["owner"]) && tells_presence(&room["opponent"]), "{room}");
+    assert!(has_settings(&room["owner"]) && !has_settings(&room["opponent"]), "{room}");
+    assert!(!has_presence(&room["owner"]) && has_presence(&room["opponent"]), "{room}");
     let changed = ann.put("/api/chatters", &json!({"show_receipts": false})).await.expect(200);
     assert_eq!((&changed["show_last_seen"], &changed["show_receipts"]), (&json!(true), &json!(false)));
     ann.put("/api/chatters", &json!({"nickname": "Anna"})).await.expect(200);
@@ -165,7 +165,7 @@ async fn ones_own_account_tells_what_it_shows(db: Db) {
     ann.put("/api/chatters", &json!({"show_receipts": "no"})).await.problem(400, "malformed");
 }
 
-async fn a_deleted_account_was_never_seen(db: Db) {
+async fn a_deleted_account_has_no_last_seen(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let dump = server.dump().await;

@@ -1,6 +1,6 @@
-//! The promise of the design, line by line: what one instance can keep of it.
+//! The promises of the server, one test for each, as far as one instance can keep them.
 //!
-//! Each test is the promise in small; the `fault_*` and `ws_*` tests go into its corners.
+//! Each test shows its promise once; `faults`, `device_socket`, `websocket` and `cluster` test the edge cases.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::wait::s;
 use crate::support::{Checker, Db, Person, TestServer, eventually, on_both, stays};
 
 on_both![
-    promise_1_what_is_acknowledged_is_stored,
+    promise_1_an_acknowledged_chat_is_stored,
     promise_2_a_chat_is_stored_once_however_often_it_is_sent,
     promise_3_a_room_has_one_order,
     promise_4_one_cursor_restores_everything,
@@ -22,11 +22,11 @@ on_both![
     promise_7_a_device_that_did_not_confirm_is_pushed_to,
     promise_7_a_push_survives_the_death_of_the_instance,
     promise_8_unread_counts_follow_from_watermarks,
-    promise_9_what_is_too_large_is_refused_and_costs_nobody_else,
+    promise_9_oversized_requests_are_refused_and_disturb_no_other_client,
     promise_10_deleting_an_account_deletes_it,
 ];
 
-async fn promise_1_what_is_acknowledged_is_stored(db: Db) {
+async fn promise_1_an_acknowledged_chat_is_stored(db: Db) {
     let mut server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     for n in 1..=3 {
@@ -40,7 +40,7 @@ async fn promise_1_what_is_acknowledged_is_stored(db: Db) {
         assert_eq!(history.len(), 2 * n);
         assert_eq!(numbers(&history[2 * n - 2..], "id"), numbers(&[by_rest, by_echo], "id"));
     }
-    let checker = Checker::default().both_look(room, &ann, &bob);
+    let checker = Checker::default().compare_views(room, &ann, &bob);
     assert_eq!(checker.verify(&server).await, 6);
 }
 
@@ -76,7 +76,7 @@ async fn promise_3_a_room_has_one_order(db: Db) {
         (0..10).for_each(|n| socket.send(&format!("and over sockets {n}")));
     }
     futures_util::future::join_all(posts).await;
-    let mut checker = Checker::default().both_look(room, &ann, &bob);
+    let mut checker = Checker::default().compare_views(room, &ann, &bob);
     for socket in &mut sockets {
         socket.read_until_seq(80, s(20)).await;
         assert_eq!(numbers(&socket.chats, "seq"), (1..=80).collect::<Vec<_>>());
@@ -115,8 +115,8 @@ async fn promise_5_without_redis_nothing_is_degraded_on_one_instance(db: Db) {
 }
 
 #[tokio::test]
-async fn promise_6_a_database_that_is_gone_is_a_clear_refusal() {
-    crate::faults::database::a_killed_postgresql_is_refused_clearly_and_comes_back().await;
+async fn promise_6_without_a_database_requests_get_503() {
+    crate::faults::database::a_killed_postgresql_causes_503_until_it_is_back().await;
 }
 
 /// A server that pushes to the stand-in.
@@ -140,7 +140,7 @@ async fn promise_7_a_device_that_did_not_confirm_is_pushed_to(db: Db) {
         (!fcm.sent_to("device-of-cem-7").is_empty()).then_some(())
     })
     .await;
-    // What was confirmed is settled when its row is gone, with or without a push.
+    // The push of a confirmed chat is complete when its row is deleted, with or without a call of FCM.
     let dump = server.dump().await;
     eventually("what was confirmed is settled", s(15), || async { dump.outbox(room).await.is_empty().then_some(()) })
         .await;
@@ -183,7 +183,7 @@ async fn promise_8_unread_counts_follow_from_watermarks(db: Db) {
     assert_eq!(unread().await, 0);
 }
 
-async fn promise_9_what_is_too_large_is_refused_and_costs_nobody_else(db: Db) {
+async fn promise_9_oversized_requests_are_refused_and_disturb_no_other_client(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (mut large, mut other) = (ann.joins(room).await, bob.joins(room).await);

@@ -10,18 +10,18 @@ use crate::support::wait::s;
 use crate::support::{Db, RawSocket, TestServer, on_both, stays, until};
 
 on_both![
-    the_probes_tell_that_it_is_alive_and_ready,
-    migrate_makes_the_tables_and_serve_then_needs_not,
+    the_probes_answer_alive_and_ready,
+    migrate_creates_the_tables_that_serve_then_uses,
     a_restart_keeps_everything,
 ];
 
-async fn the_probes_tell_that_it_is_alive_and_ready(db: Db) {
+async fn the_probes_answer_alive_and_ready(db: Db) {
     let server = TestServer::spawn(db).await;
     assert_eq!(server.api().get("/healthz").await.status, 200);
     assert_eq!(server.api().get("/readyz").await.expect(200)["status"], "ready");
 }
 
-async fn migrate_makes_the_tables_and_serve_then_needs_not(db: Db) {
+async fn migrate_creates_the_tables_that_serve_then_uses(db: Db) {
     let folder = tempfile::tempdir().expect("a folder");
     let url = match db {
         Db::Sqlite => crate::support::database::sqlite_url(&folder.path().join("made.db")),
@@ -66,7 +66,7 @@ async fn a_weak_or_missing_secret_is_refused_with_a_clear_text() {
 }
 
 #[tokio::test]
-async fn on_sqlite_a_secret_is_made_once_and_kept_private() {
+async fn on_sqlite_a_secret_is_created_once_and_kept_private() {
     let mut server = TestServer::with(Db::Sqlite).unset("AUTH__JWT_SECRET").start().await;
     let (ann, _, _) = server.api().pair().await;
     let database = server.folder.path().join("hyper_chat.db");
@@ -91,7 +91,7 @@ async fn a_second_server_on_the_same_sqlite_file_is_refused() {
 }
 
 #[tokio::test]
-async fn settings_that_are_none_are_refused_by_name() {
+async fn invalid_settings_are_refused_by_name() {
     for (key, value) in
         [("LIMITS__SEND_PER_S", "many"), ("ACCOUNTS__DELETION", "perhaps"), ("ACCOUNTS__PUBLIC_DIRECTORY", "perhaps")]
     {
@@ -108,7 +108,7 @@ async fn settings_that_are_none_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn push_credentials_that_are_none_do_not_stop_the_server() {
+async fn invalid_push_credentials_do_not_stop_the_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let malformed = folder.path().join("malformed.json");
     std::fs::write(&malformed, "{\"type\":\"service_account\"").unwrap();
@@ -125,9 +125,9 @@ async fn push_credentials_that_are_none_do_not_stop_the_server() {
     }
 }
 
-/// Promise 7, whoever has mislaid the key.
+/// Promise 7 when the key of the service account is missing at first.
 #[tokio::test]
-async fn what_a_server_without_a_usable_key_owes_is_pushed_by_one_that_has_it() {
+async fn pushes_pending_on_a_server_without_a_key_are_sent_by_one_that_has_it() {
     let fcm = FcmStandIn::start();
     let mut server = TestServer::with(Db::Sqlite)
         .set("FCM__SERVICE_ACCOUNT", fcm.directory().join("mislaid.json").display())
@@ -139,14 +139,14 @@ async fn what_a_server_without_a_usable_key_owes_is_pushed_by_one_that_has_it() 
     bob.put("/api/chatters", &json!({"fcm_reg_id": "the-phone-of-bob"})).await.expect(200);
     ann.says(room, "owed for as long as nobody can push it").await;
     let dump = server.dump().await;
-    // Some times as long as it takes to come due and be claimed.
+    // Several times the time in which a push comes due and is claimed.
     stays("it is owed", s(4), async || dump.outbox(room).await.len() == 1).await;
     server.restart_with("FCM__SERVICE_ACCOUNT", fcm.service_account_path().display()).await;
     until("the push", s(20), || fcm.sent_to("the-phone-of-bob").len() == 1).await;
 }
 
 #[tokio::test]
-async fn port_beats_the_other_settings() {
+async fn port_overrides_the_other_settings() {
     let other = crate::support::ports::free_port();
     let server = TestServer::with(Db::Sqlite).env("PORT", other).set("SERVER__HOST", "127.0.0.1").launch().await;
     let api = crate::support::Api::new(other, server.api().secrets);
@@ -158,12 +158,12 @@ async fn port_beats_the_other_settings() {
 }
 
 #[tokio::test]
-async fn while_it_drains_it_takes_no_new_sockets() {
+async fn a_draining_server_accepts_no_new_sockets() {
     let mut server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, room) = server.api().pair().await;
     let path = format!("/ws/chatrooms/{room}/?jwt={}", ann.token);
     let mut socket = ann.joins(room).await;
-    // One who never answers the close keeps the drain going for a moment.
+    // A client that never answers the close keeps the drain going for a moment.
     let _raw = RawSocket::open(server.port, &path, "").await.expect("a socket");
     server.term();
     assert_eq!(socket.expect_close(s(10)).await, 1001);

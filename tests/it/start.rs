@@ -1,5 +1,5 @@
-//! Starting while PostgreSQL is not there (row E12): the port answers, and it serves as soon as it can. What waiting would
-//! not mend ends the process.
+//! Starting without PostgreSQL (row E12): the port answers, and the server works as soon as the database does. An error
+//! that waiting cannot fix ends the process.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::support::postgres::{Cluster, fresh_database};
 use crate::support::wait::s;
 use crate::support::{Db, TestServer, eventually, until};
 
-/// It answers, and says that it cannot serve.
+/// The server answers, and says that it is not ready.
 async fn waits(server: &TestServer) {
     let api = server.api();
     eventually("the process is alive", s(20), || async {
@@ -29,7 +29,7 @@ async fn waits(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn postgres_is_absent_or_frozen_at_the_start_and_comes_later() {
+async fn the_server_waits_for_a_postgres_that_is_absent_or_frozen_at_the_start() {
     let cluster = Cluster::start();
     for round in 0..2 {
         let url = cluster.fresh_database().await;
@@ -56,7 +56,7 @@ async fn postgres_is_absent_or_frozen_at_the_start_and_comes_later() {
 }
 
 #[tokio::test]
-async fn who_waits_for_postgres_may_be_stopped() {
+async fn a_server_that_waits_for_postgres_can_be_stopped() {
     let cluster = Cluster::start();
     let url = cluster.fresh_database().await;
     cluster.kill9();
@@ -67,7 +67,7 @@ async fn who_waits_for_postgres_may_be_stopped() {
 }
 
 #[tokio::test]
-async fn who_shares_a_database_without_redis_is_told_what_is_missing() {
+async fn instances_that_share_a_database_without_redis_say_what_is_missing() {
     let url = fresh_database().await;
     let alone = TestServer::with(Db::Postgres).database_url(&url).start().await;
     let second = TestServer::with(Db::Postgres).database_url(&url).start().await;
@@ -78,7 +78,7 @@ async fn who_shares_a_database_without_redis_is_told_what_is_missing() {
 }
 
 #[tokio::test]
-async fn what_waiting_would_not_mend_ends_the_start_with_a_clear_text() {
+async fn errors_that_waiting_cannot_fix_end_the_start_with_a_clear_text() {
     let cluster = Cluster::start();
     let url = cluster.fresh_database().await;
     let refusal = async |url: &str| {
@@ -97,7 +97,7 @@ async fn what_waiting_would_not_mend_ends_the_start_with_a_clear_text() {
     let dump = Dump::open(&url).await;
     dump.run("ALTER SYSTEM SET full_page_writes = off").await;
     dump.run("SELECT pg_reload_conf()").await;
-    // A reload takes a moment; until then the server starts, which is no failure of its.
+    // PostgreSQL reloads its settings after a moment; until then the server starts, and that is correct.
     eventually("it is off", s(10), || async { dump.text("SHOW full_page_writes").await.contains("off").then_some(()) })
         .await;
     let log = refusal(&url).await;

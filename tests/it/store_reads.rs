@@ -1,4 +1,5 @@
-//! What sockets ask the store, on both databases: states of rooms, unread counts, who knows whom, watermarks that moved.
+//! What sockets ask the store, on both databases: states of rooms, unread counts, who knows whom, watermarks that
+//! moved.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

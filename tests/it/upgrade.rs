@@ -1,4 +1,4 @@
-//! Starting on the schema of another release, and while others bring it up to date (row E20).
+//! Starting on the schema of another release, and while another process migrates it (row E20).
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ on_both![
     a_server_works_on_the_schema_of_a_later_release,
     a_column_that_a_later_release_adds_disturbs_no_running_server,
     a_schema_that_is_marked_incompatible_is_refused_with_the_reason,
-    tables_that_the_start_shall_not_make_are_named,
+    missing_tables_are_named_when_the_start_may_not_create_them,
 ];
 
 /// A migration that no release has yet.
@@ -30,7 +30,7 @@ async fn a_server_works_on_the_schema_of_a_later_release(db: Db) {
         server.restart_with("DATABASE__MIGRATE_ON_START", migrates).await;
         ann.says(room, "said on a schema of tomorrow").await;
     }
-    // Also one that lacks something older, which is made up for.
+    // Also when an older migration is missing: it is applied.
     dump.run("DROP TABLE schema_needs").await;
     dump.run("DELETE FROM seaql_migrations WHERE version LIKE '%_needs'").await;
     server.restart_with("DATABASE__MIGRATE_ON_START", true).await;
@@ -40,7 +40,7 @@ async fn a_server_works_on_the_schema_of_a_later_release(db: Db) {
     assert!(status.success(), "{log}");
 }
 
-/// A migration of the next release runs while this one still serves, which has prepared its statements.
+/// A migration of the next release runs while this server still has prepared statements.
 async fn a_column_that_a_later_release_adds_disturbs_no_running_server(db: Db) {
     let fcm = FcmStandIn::start();
     let server = TestServer::with(db).pushes_to(&fcm).set("PUSH__GRACE_MS", 200).start().await;
@@ -54,13 +54,13 @@ async fn a_column_that_a_later_release_adds_disturbs_no_running_server(db: Db) {
     }
     let pushed = fcm.sent_to("the-phone-of-bob").len();
     uses_all(&server, [&ann, &bob], room, "after").await;
-    // A room of their own: nobody is rung for twice because of the same one.
+    // A room of their own, because a second push for the same room would have to wait.
     let dan = server.api().person("dan").await;
     dan.says(dan.room_with(&bob).await, "what rings once more").await;
     until("another push", s(20), || fcm.sent_to("the-phone-of-bob").len() > pushed).await;
 }
 
-/// Asks for all that reads or changes rows.
+/// Calls every operation that reads or changes rows.
 async fn uses_all(server: &TestServer, [ann, bob]: [&Person; 2], room: i64, when: &str) {
     let cem = server.api().person(&format!("cem-{when}")).await;
     let theirs = cem.room_with(bob).await;
@@ -107,7 +107,7 @@ async fn a_schema_that_is_marked_incompatible_is_refused_with_the_reason(db: Db)
     server.restart().await;
 }
 
-async fn tables_that_the_start_shall_not_make_are_named(db: Db) {
+async fn missing_tables_are_named_when_the_start_may_not_create_them(db: Db) {
     let mut server = TestServer::spawn(db).await;
     server.kill9();
     let one = migration::names().into_iter().find(|name| name.ends_with("_needs")).unwrap();
@@ -122,7 +122,7 @@ async fn tables_that_the_start_shall_not_make_are_named(db: Db) {
 }
 
 #[tokio::test]
-async fn who_waits_for_another_migration_goes_on_after_it_or_says_why_it_does_not() {
+async fn a_start_waits_for_another_migration_or_says_why_it_gives_up() {
     let url = fresh_database().await;
     let other = Dump::open_single(&url).await;
     other.run("SELECT pg_advisory_lock(7528171833139619937)").await;

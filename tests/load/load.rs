@@ -1,9 +1,9 @@
 //! The load benchmark: what a chat costs, how long it takes, and that none is lost, doubled or reordered.
 //!
 //! `cargo bench --bench load -- [WORKLOAD]… [--postgres] [--secs N] [--rounds N]`. Each round of each workload gets a
-//! new server, the real program, on an empty database: SQLite, or a PostgreSQL cluster of its own. `cluster` and `net` start
-//! several instances on PostgreSQL and Redis, once. The load comes from one thread of this process. It fails if any chat was
-//! lost, doubled or reordered.
+//! new server, the real program, on an empty database: SQLite, or a PostgreSQL cluster of its own. `cluster` and `net`
+//! start several instances on PostgreSQL and Redis, once. The load comes from one thread of this process. It fails if
+//! any chat was lost, doubled or reordered.
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot be set up fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what it is for")]

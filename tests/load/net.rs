@@ -1,4 +1,5 @@
-//! What the net below the relay costs: instances that ask the database what changed, for many device sockets of many rooms.
+//! What the net below the relay costs: instances that ask the database what changed, for many device sockets of many
+//! rooms.
 //!
 //! The database is filled by SQL, since a quarter of a million rooms take too long over REST.
 
@@ -93,8 +94,8 @@ fn ms_per_s(us: u64, spent: &Spent) -> f64 {
     us as f64 / 1_000.0 / spent.took.as_secs_f64()
 }
 
-/// Chatters in a ring, each with a room with those next to them, and a chat in each. Nothing shall be tidied up behind that
-/// while something else is measured.
+/// Chatters in a ring, each with a room with those next to them, and a chat in each. Nothing shall be tidied up behind
+/// that while something else is measured.
 async fn fill(database_url: &str) -> Result<(), String> {
     let rooms = CHATTERS * ROOMS_EACH;
     let now = now_s() * 1_000_000;

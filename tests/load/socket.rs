@@ -1,4 +1,5 @@
-//! A WebSocket client that costs little: frames are read out of one shared buffer, and what is sent leaves in one write.
+//! A WebSocket client that costs little: frames are read out of one shared buffer, and what is sent leaves in one
+//! write.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -43,7 +44,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens the seed socket of a room. What came behind the handshake is given along.
+    /// Opens the chatroom socket of a room. What came behind the handshake is given along.
     pub async fn open(server: SocketAddr, room: u64, token: &str) -> Result<(Rc<Self>, Vec<u8>), String> {
         Self::open_path(server, &format!("/ws/chatrooms/{room}/"), token).await
     }

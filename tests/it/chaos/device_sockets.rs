@@ -1,6 +1,6 @@
-//! Chaos on device sockets (row D5): four devices of two people write, edit, delete and read, each over a wire that is
-//! cut, loses bytes or stalls at random, and resume while the others go on. In the end each holds what is stored, came to it by
-//! applying each event once and in order, and the server never broke its word on any socket.
+//! Chaos on device sockets (row D5): four devices of two people send, edit, delete and read, each over a connection
+//! that is cut, loses bytes or stalls at random, and resume while the others go on. In the end each holds what is
+//! stored and has applied each event once and in order, and the server violated its protocol on no socket.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,23 @@ use crate::support::secrets::MARKER;
 use crate::support::wait::s;
 use crate::support::{Api, Db, Device, Person, TestServer, heavy, long, on_all};
 
-on_all![devices_on_broken_wires_come_to_the_same_view];
+on_all![devices_on_faulty_connections_converge_to_one_view];
 
 const CHATS_PER_DEVICE: usize = 450;
-/// Those of the third person, who has no device and uses REST.
+/// Chats of the third person, who has no device and uses REST.
 const CHATS_BY_REST: usize = 200;
-/// How much a device has under way at once.
+/// How many requests a device has in flight at once.
 const WINDOW: usize = 32;
 /// One seed takes a few seconds on an idle machine.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
 
-async fn devices_on_broken_wires_come_to_the_same_view(db: Db) {
+async fn devices_on_faulty_connections_converge_to_one_view(db: Db) {
     let _turn = heavy().await;
     for seed in 1..=if long() { 20 } else { 3 } {
         let start = Instant::now();
         eprintln!("{db:?}, seed {seed}");
-        let tally = run(db, seed).await;
-        eprintln!("{db:?}, seed {seed}: {tally} in {:?}", start.elapsed());
+        let stats = run(db, seed).await;
+        eprintln!("{db:?}, seed {seed}: {stats} in {:?}", start.elapsed());
     }
 }
 
@@ -40,7 +40,7 @@ struct Scene {
     ann: Person,
     bob: Person,
     cem: Person,
-    /// Of ann and bob; then ann's and bob's with cem; then ann's and bob's notes.
+    /// The room of ann and bob; then ann's and bob's with cem; then ann's and bob's notes to self.
     rooms: [i64; 5],
 }
 
@@ -55,7 +55,7 @@ impl Scene {
         Self { api, ann, bob, cem, rooms }
     }
 
-    /// A device and its rooms, the one that both are in more often than the others.
+    /// A device and its rooms; the shared room is picked more often than the others.
     async fn device(&self, lane: usize) -> Life {
         let (person, name, mine) = match lane {
             0 => (&self.ann, "ann-phone", [1, 3]),
@@ -89,7 +89,7 @@ async fn run(db: Db, seed: u64) -> String {
         proxies.push(life.proxy);
     }
     by_rest.await.expect("nor does REST");
-    // And one of each who comes for the first time, far behind.
+    // And a new device of each person, which has to read everything.
     for (person, name) in [(&scene.ann, "ann-new"), (&scene.bob, "bob-new")] {
         devices.push(Device::new(person, server.ports(), name));
     }
@@ -99,24 +99,24 @@ async fn run(db: Db, seed: u64) -> String {
     let sent = 4 * CHATS_PER_DEVICE + CHATS_BY_REST;
     assert_eq!(dump.chats_count().await, sent as u64, "each chat that was sent is stored once");
     for device in &devices[..4] {
-        let tally = &device.tally;
-        assert!(tally.sockets > 1 && tally.live > 100 && tally.pages > 2, "too quiet for a test: {tally:?}");
+        let stats = &device.stats;
+        assert!(stats.sockets > 1 && stats.live > 100 && stats.pages > 2, "too quiet for a test: {stats:?}");
     }
     let sum = |of: fn(&Device) -> usize| devices.iter().map(of).sum::<usize>();
     format!(
         "{} sockets, {} live events ({} passed over), {} pages, {} resets, {} sent again, {} recounts, {} later",
-        sum(|d| d.tally.sockets),
-        sum(|d| d.tally.live),
-        sum(|d| d.tally.passed_over),
-        sum(|d| d.tally.pages),
-        sum(|d| d.tally.resets),
-        sum(|d| d.tally.sent_again),
-        sum(|d| d.tally.recounts),
-        sum(|d| d.tally.later),
+        sum(|d| d.stats.sockets),
+        sum(|d| d.stats.live),
+        sum(|d| d.stats.passed_over),
+        sum(|d| d.stats.pages),
+        sum(|d| d.stats.resets),
+        sum(|d| d.stats.resent),
+        sum(|d| d.stats.recounts),
+        sum(|d| d.stats.later),
     )
 }
 
-/// A device, its wire, and what it still has to say.
+/// A device, its connection, and how many chats it still has to send.
 struct Life {
     device: Device,
     proxy: Proxy,
@@ -128,8 +128,8 @@ struct Life {
 impl Life {
     async fn live(mut self, mut dice: Dice) -> Self {
         while self.left > 0 || self.device.pending() > 0 {
-            let state = (self.left, self.device.pending(), self.device.in_flight(), self.device.wrongs());
-            assert!(self.since.elapsed() < GIVE_UP_AFTER, "{} does not get on: {state:?}", self.device.name);
+            let state = (self.left, self.device.pending(), self.device.in_flight(), self.device.violations());
+            assert!(self.since.elapsed() < GIVE_UP_AFTER, "{} makes no progress: {state:?}", self.device.name);
             if !self.device.is_connected() {
                 self.come_back(&mut dice).await;
             } else if self.device.in_flight() < WINDOW && self.device.pending() < WINDOW {
@@ -180,7 +180,7 @@ impl Life {
         }
     }
 
-    /// A chat that this person sent and that is there, as far as this device knows.
+    /// A chat of this person that is not deleted, as far as this device knows.
     fn own_chat(&self, room: i64, dice: &mut Dice) -> Option<i64> {
         let view = self.device.rooms.get(&room)?;
         let own = view.chats.values().filter(|c| c.content.is_some() && c.sender == Some(self.device.person.id));
@@ -190,19 +190,19 @@ impl Life {
 
     fn read(&self, room: i64, dice: &mut Dice) {
         let last = self.device.rooms.get(&room).map_or(0, |view| view.last_seq());
-        // Also less than before, and now and then more than there is.
+        // Also less than before, and now and then beyond the last chat.
         let delivered = (last - dice.below(5) as i64).max(0) + i64::from(dice.below(20) == 0);
         self.device.receipt(room, delivered, (delivered - dice.below(8) as i64).max(0));
     }
 
-    /// The connection breaks; chats are written while it is away.
+    /// The connection breaks; the device queues chats meanwhile.
     async fn cut(&mut self, dice: &mut Dice) {
         self.proxy.cut();
         self.be_away(dice).await;
         self.proxy.heal();
     }
 
-    /// What is under way is lost, nothing is closed; the device gives up and comes back.
+    /// Bytes in flight are lost and nothing is closed; the device gives up and reconnects.
     async fn lose(&mut self, dice: &mut Dice) {
         self.proxy.hole();
         for _ in 0..dice.below(8) {
@@ -218,7 +218,7 @@ impl Life {
         self.proxy.heal();
     }
 
-    /// Nothing is read for a while: the server's queue for this device fills, or overflows.
+    /// The device reads nothing for a while: its queue in the server fills, or overflows.
     async fn stall(&mut self, dice: &mut Dice) {
         self.proxy.clog();
         let until = Instant::now() + Duration::from_millis(50 + dice.below(700));

@@ -10,7 +10,7 @@ use crate::support::secrets::PASSWORD;
 use crate::support::wait::s;
 use crate::support::{ChatroomSocket, Person};
 
-/// A device and a seed socket on the other instance than what happens to them.
+/// A device socket and a chatroom socket of a person.
 async fn sockets_of(person: &Person, room: i64) -> (DeviceSocket, ChatroomSocket) {
     (person.device().await, person.joins(room).await)
 }
@@ -23,7 +23,7 @@ async fn closed_4401((device, seed): &mut (DeviceSocket, ChatroomSocket), within
 
 /// Promise 10.
 #[tokio::test]
-async fn an_account_that_is_deleted_on_one_instance_ends_on_the_other_within_a_second() {
+async fn an_account_deleted_on_one_instance_loses_access_on_the_other_within_a_second() {
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let elsewhere = cluster.at(1, &ann);
@@ -39,7 +39,7 @@ async fn an_account_that_is_deleted_on_one_instance_ends_on_the_other_within_a_s
 }
 
 #[tokio::test]
-async fn without_redis_an_account_that_is_deleted_ends_on_the_other_instance_within_five_seconds() {
+async fn without_redis_a_deleted_account_loses_access_on_the_other_instance_within_five_seconds() {
     let cluster = Cluster::start(2).await;
     let (ann, _, room) = cluster.server.api().pair().await;
     let elsewhere = cluster.at(1, &ann);
@@ -71,7 +71,7 @@ async fn a_changed_password_ends_the_other_sign_ins_on_the_other_instance() {
 }
 
 #[tokio::test]
-async fn a_room_that_is_deleted_on_one_instance_is_gone_on_the_other() {
+async fn a_room_deleted_on_one_instance_is_deleted_on_the_other() {
     for with_redis in [true, false] {
         let cluster = Cluster::start(2).await;
         let (ann, bob, room) = cluster.server.api().pair().await;

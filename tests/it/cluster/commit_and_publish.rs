@@ -1,13 +1,14 @@
-//! Where "insert, publish the JSON, subscribers forward it" loses chats without a word, and this server must not:
+//! Where a server that inserts a chat, publishes it and lets subscribers forward it loses chats, and this server must
+//! not:
 //!
-//! | | what breaks the naive design | what holds it here |
+//! | | how the simple design loses a chat | where the test is |
 //! |---|---|---|
-//! | N1 | a subscription breaks while sockets stay open | `cluster::redis_faults::subscriptions_are_cut_again_and_again` |
+//! | N1 | a subscription breaks while sockets stay open | `cluster::redis_faults` |
 //! | N2 | a chat is stored between reading the history and subscribing | here |
-//! | N3 | ids are taken for a cursor, and the later one is committed first | here |
-//! | N4 | it is published before it is committed, and then rolled back | here |
-//! | N5 | the instance dies between commit and publish; the retry is a duplicate | `cluster::delivery::what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere` |
-//! | N6 | presence in Redis outlives its instance, and no push is sent | `cluster::push_grace::a_push_is_due_after_the_grace_when_the_receivers_instance_has_just_been_killed` |
+//! | N3 | ids are used as a cursor, and the later one is committed first | here |
+//! | N4 | a chat is published before it is committed, and then rolled back | here |
+//! | N5 | the instance dies between commit and publish; the retry is a duplicate | `cluster::delivery` |
+//! | N6 | presence in Redis outlives its instance, and no push is sent | `cluster::push_grace` |
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -20,10 +21,10 @@ use crate::support::database::Dump;
 use crate::support::wait::s;
 use crate::support::{Checker, Person, alone, heavy, stays};
 
-/// Across instances while Redis is away.
-const AWAY: Duration = Duration::from_secs(2);
+/// How soon a chat crosses between instances while Redis is away.
+const WITHOUT_REDIS: Duration = Duration::from_secs(2);
 
-/// Somebody's transaction that has drawn its chat's id and place, and takes its time to commit.
+/// A transaction that has taken its chat's id and `seq`, and commits late.
 struct Slow(Dump);
 
 impl Slow {
@@ -46,7 +47,7 @@ impl Slow {
     }
 }
 
-/// Row N3: an instance that looks for what it missed does not pass over an early id that commits late.
+/// Row N3: an instance that polls for missed chats does not skip an early id that commits late.
 #[tokio::test]
 async fn a_chat_with_an_early_id_that_is_committed_late_is_found() {
     let _turn = heavy().await;
@@ -58,11 +59,11 @@ async fn a_chat_with_an_early_id_that_is_committed_late_is_found() {
     let (ann, bob, cem) = (cluster.at(0, &ann), cluster.at(1, &bob), cluster.at(1, &cem));
     let (mut device, mut seed, mut beside) = (bob.device().await, bob.joins(room).await, cem.device().await);
     cluster.redis.kill9();
-    cluster.says_within(1, "degraded", s(2) + SLACK).await;
+    cluster.becomes_within(1, "degraded", s(2) + SLACK).await;
     for round in 1..=3 {
         let content = format!("drawn early, committed late, round {round}");
         let late = Slow::says(&cluster, &ann, room, &content).await;
-        // The other instance has looked past the id when this arrives.
+        // When this arrives, the other instance has polled past the id.
         let passed = format!("drawn later, committed first, round {round}");
         ann.says(other, &passed).await;
         beside.expect_chat(&passed).await;
@@ -70,13 +71,13 @@ async fn a_chat_with_an_early_id_that_is_committed_late_is_found() {
         late.commits().await;
         device.expect_chat(&content).await;
         seed.expect_message(&content).await;
-        assert!(start.elapsed() < AWAY + SLACK, "round {round}: {:?}", start.elapsed());
+        assert!(start.elapsed() < WITHOUT_REDIS + SLACK, "round {round}: {:?}", start.elapsed());
     }
 }
 
-/// Row N3, for who asks by a cursor: nothing gets a version above one that is not committed.
+/// Row N3, for clients with a cursor: no chat gets a version above one that is not committed.
 #[tokio::test]
-async fn a_cursor_never_steps_over_a_chat_that_is_still_being_committed() {
+async fn a_cursor_never_skips_a_chat_that_is_still_being_committed() {
     let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
@@ -102,10 +103,10 @@ async fn a_cursor_never_steps_over_a_chat_that_is_still_being_committed() {
             device_has(device, since + 2).await;
         }
     }
-    Checker::default().both_look(room, &ann, &bob).verify(&cluster.server).await;
+    Checker::default().compare_views(room, &ann, &bob).verify(&cluster.server).await;
 }
 
-/// Takes in what comes until the room's version is this one, each version once and in order.
+/// Reads until the room's version is this one, each version once and in order.
 async fn device_has(device: &mut crate::support::DeviceSocket, version: i64) {
     let mut at = version - 2;
     while at < version {
@@ -123,19 +124,19 @@ async fn device_has(device: &mut crate::support::DeviceSocket, version: i64) {
     }
 }
 
-/// Rows N2 and D8: each step of a subscription takes long, and chats are committed between any two of them. The net below is away, so
-/// what a socket does not hear it never gets.
+/// Rows N2 and D8: each step of a subscription is slow, and chats are committed between any two of them. Polling is
+/// off, so a socket never gets a chat that its subscription missed.
 #[tokio::test]
-async fn a_first_socket_listens_before_it_reads_however_long_that_takes() {
+async fn a_first_socket_subscribes_before_it_reads_however_long_that_takes() {
     let _turn = alone().await;
-    let cluster = Cluster::without_net(2).await;
+    let cluster = Cluster::without_polling(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let (writer, reader) = (cluster.at(0, &ann), cluster.at(1, &bob));
     let said = AtomicUsize::new(0);
-    // A subscription crosses the line two to four times, and who listens does not wait longer than 500 ms for it.
+    // A subscription crosses the line two to four times, and the sign-in waits for it at most 500 ms.
     for (round, lag) in (0..9).zip([5, 15, 40].into_iter().cycle()) {
         cluster.wires[1].slow(Duration::from_millis(lag));
-        // The last is said at any moment of the subscription, and nothing after it shows a gap.
+        // The last chat is sent at any moment of the subscription, and no later chat shows a gap.
         let writes = async {
             for n in 0..=(round * 7 % 10) {
                 writer.says(room, &format!("round {round}, number {n}")).await;
@@ -155,7 +156,7 @@ async fn a_first_socket_listens_before_it_reads_however_long_that_takes() {
             assert_eq!(next, version + 1, "round {round}: none skipped, none twice");
             version = next;
         }
-        // One may have been stored, and not yet been acknowledged, when it joined.
+        // A chat may have been stored, and not yet acknowledged, when the socket joined.
         if said > before + 1 {
             seed.read_until_seq(said, s(5)).await;
         }
@@ -171,7 +172,7 @@ async fn a_first_socket_listens_before_it_reads_however_long_that_takes() {
 
 /// Row N4.
 #[tokio::test]
-async fn what_was_rolled_back_was_shown_to_nobody() {
+async fn a_chat_that_was_rolled_back_reaches_no_client() {
     let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
@@ -183,7 +184,7 @@ async fn what_was_rolled_back_was_shown_to_nobody() {
         }
     }
     let dump = cluster.server.dump().await;
-    // At the very end of its transaction the connection is lost, and all that it did.
+    // The connection is lost at the very end of the transaction, which is rolled back.
     dump.run(
         "CREATE FUNCTION dies() RETURNS trigger LANGUAGE plpgsql AS
          'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
@@ -199,7 +200,7 @@ async fn what_was_rolled_back_was_shown_to_nobody() {
     assert_eq!(seeds[0].expect_error().await["code"], "unavailable");
     dump.run("DROP TRIGGER dies ON chats").await;
     assert_eq!(dump.chats_count().await, 0);
-    // The next thing that anybody sees is the first chat of the room: the retry.
+    // The next frame of every client is the first chat of the room: the retry.
     let stored = cluster.at(1, &ann).says_once(room, "what is rolled back", "first").await.expect(201);
     assert_eq!((&stored["seq"], &stored["version"]), (&json!(1), &json!(1)));
     for device in &mut devices {
@@ -209,5 +210,5 @@ async fn what_was_rolled_back_was_shown_to_nobody() {
     for seed in &mut seeds {
         assert_eq!(seed.expect_message("what is rolled back").await["id"], stored["id"]);
     }
-    Checker::default().both_look(room, &ann, &bob).verify(&cluster.server).await;
+    Checker::default().compare_views(room, &ann, &bob).verify(&cluster.server).await;
 }

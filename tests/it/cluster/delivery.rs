@@ -1,4 +1,5 @@
-//! Several instances that are one service (promises 2, 3, 4 and 10): whoever is asked, all are told, once and in order.
+//! Several instances act as one service (promises 2, 3 and 4): each client gets each chat once and in order, at any
+//! instance.
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::support::wait::s;
 use crate::support::{ChatroomSocket, Checker, Db, TestServer, alone, heavy};
 
 #[tokio::test]
-async fn a_chat_sent_on_one_instance_reaches_devices_and_seed_sockets_on_the_other() {
+async fn a_chat_sent_on_one_instance_reaches_devices_and_chatroom_sockets_on_the_other() {
     let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
@@ -18,26 +19,26 @@ async fn a_chat_sent_on_one_instance_reaches_devices_and_seed_sockets_on_the_oth
     let mut devices = [here.device().await, cluster.at(1, &ann).device().await, there.device().await];
     let mut seeds = [here.joins(room).await, there.joins(room).await, there.joins_with_events(room).await];
     let said = here.says(room, "posted on one").await;
-    told(&mut devices, &mut seeds, &said).await;
+    all_receive(&mut devices, &mut seeds, &said).await;
     let said = devices[2].says(room, "b-1", "sent by a device on the other").await;
-    told(&mut devices, &mut seeds, &said).await;
-    seeds[1].send("sent by a seed socket on the other");
+    all_receive(&mut devices, &mut seeds, &said).await;
+    seeds[1].send("sent by a chatroom socket on the other");
     let said = cluster.at(1, &ann).device().await.listed(room).clone();
     assert!(said["version"].as_i64() >= Some(2), "{said}");
-    let said = devices[0].expect_chat("sent by a seed socket on the other").await;
+    let said = devices[0].expect_chat("sent by a chatroom socket on the other").await;
     for device in &mut devices[1..] {
-        assert_eq!(device.expect_chat("sent by a seed socket on the other").await, said);
+        assert_eq!(device.expect_chat("sent by a chatroom socket on the other").await, said);
     }
     for seed in &mut seeds {
-        assert_eq!(seed.expect_message("sent by a seed socket on the other").await["id"], said["id"]);
+        assert_eq!(seed.expect_message("sent by a chatroom socket on the other").await["id"], said["id"]);
     }
     for device in &mut devices {
         device.expect_nothing_else().await;
     }
 }
 
-/// All of them get this chat.
-async fn told(devices: &mut [DeviceSocket], seeds: &mut [ChatroomSocket], chat: &Value) {
+/// Each of these sockets receives this chat.
+async fn all_receive(devices: &mut [DeviceSocket], seeds: &mut [ChatroomSocket], chat: &Value) {
     let content = chat["content"].as_str().unwrap();
     for device in devices {
         assert_eq!(device.expect_chat(content).await, *chat);
@@ -72,7 +73,7 @@ async fn edits_deletions_receipts_typing_and_rooms_cross_at_once() {
 }
 
 #[tokio::test]
-async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order() {
+async fn a_hot_room_written_on_two_instances_has_one_order() {
     const EACH: usize = 200;
     let _turn = alone().await;
     let cluster = Cluster::start(2).await;
@@ -94,7 +95,7 @@ async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order()
         }
     }
     let total = 2 * EACH;
-    let mut checker = Checker::default().both_look(room, &ann, &bob);
+    let mut checker = Checker::default().compare_views(room, &ann, &bob);
     for seed in &mut seeds {
         seed.read_until_seq(total as i64, s(30)).await;
         checker.saw(room, seed);
@@ -124,7 +125,7 @@ async fn both_write_in_a_hot_room_on_different_instances_and_all_see_one_order()
 }
 
 #[tokio::test]
-async fn both_write_in_a_thousand_rooms_in_opposite_order_and_none_waits_for_the_other() {
+async fn two_instances_write_a_thousand_rooms_in_opposite_order_without_deadlock() {
     const AT_ONCE: usize = 20;
     let _turn = alone().await;
     let cluster = Cluster::start(2).await;
@@ -155,7 +156,7 @@ async fn both_write_in_a_thousand_rooms_in_opposite_order_and_none_waits_for_the
     assert_eq!(dump.chats_count().await, 2 * ids.len() as u64);
 }
 
-/// A chat into each of these rooms, some at once; the chats that come meanwhile.
+/// Sends a chat into each of these rooms, some at once, and collects the chats that arrive meanwhile.
 async fn writes(device: &mut DeviceSocket, name: &str, parts: std::slice::Chunks<'_, i64>, seen: &mut Vec<Value>) {
     for rooms in parts {
         rooms.iter().for_each(|room| device.send_json(&send(*room, &format!("{name}-{room}"), "in one of many rooms")));
@@ -180,7 +181,7 @@ async fn the_same_client_id_on_both_instances_at_once_is_one_chat() {
     for n in 0..8 {
         devices.push(cluster.at(n % 2, &ann).device().await);
     }
-    let mut hearers = [cluster.at(0, &bob).device().await, cluster.at(1, &bob).device().await];
+    let mut listeners = [cluster.at(0, &bob).device().await, cluster.at(1, &bob).device().await];
     for round in 1..=25 {
         let (client_id, content) = (format!("once-{round}"), format!("said once in round {round}"));
         let mut frame = send(room, &client_id, &content);
@@ -193,17 +194,17 @@ async fn the_same_client_id_on_both_instances_at_once_is_one_chat() {
             answers.push(acknowledged(device, round).await);
         }
         assert!(answers.iter().all(|chat| *chat == answers[0] && chat["seq"] == round), "round {round}: {answers:#?}");
-        for hearer in &mut hearers {
-            assert_eq!(hearer.expect_chat(&content).await, answers[0]);
+        for listener in &mut listeners {
+            assert_eq!(listener.expect_chat(&content).await, answers[0]);
         }
     }
-    for hearer in &mut hearers {
-        hearer.expect_nothing_else().await;
+    for listener in &mut listeners {
+        listener.expect_nothing_else().await;
     }
     assert_eq!(cluster.server.dump().await.chats_count().await, 25);
 }
 
-/// The chat that the frame with this `ref` is acknowledged with; the events of all are passed over.
+/// The chat in the acknowledgement of the frame with this `ref`; events are skipped.
 async fn acknowledged(device: &mut DeviceSocket, reference: i64) -> Value {
     loop {
         let frame = device.next(s(10)).await.expect("open");
@@ -214,13 +215,13 @@ async fn acknowledged(device: &mut DeviceSocket, reference: i64) -> Value {
     }
 }
 
-/// Row N5: the instance dies between the commit and telling the others; who tries again elsewhere makes up for it.
+/// Row N5: an instance dies between commit and publish; the retry at another instance publishes the chat.
 #[tokio::test]
-async fn what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere() {
+async fn a_retry_elsewhere_publishes_what_a_dead_instance_could_not() {
     let _turn = alone().await;
-    let mut cluster = Cluster::without_net(3).await;
+    let mut cluster = Cluster::without_polling(3).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
-    let mut hearers = [cluster.at(1, &bob).device().await, cluster.at(2, &bob).device().await];
+    let mut listeners = [cluster.at(1, &bob).device().await, cluster.at(2, &bob).device().await];
     let mut seed = cluster.at(2, &bob).joins(room).await;
     for round in 1..=3 {
         cluster.wires[0].cut();
@@ -229,27 +230,27 @@ async fn what_an_instance_could_not_tell_is_told_by_the_retry_elsewhere() {
         cluster.server.instance_mut(0).kill9();
         let again = cluster.at(1, &ann).says_once(room, &content, &client_id).await.expect(200);
         assert_eq!(again, first, "the same chat");
-        for hearer in &mut hearers {
-            assert_eq!(hearer.expect_chat(&content).await, first);
+        for listener in &mut listeners {
+            assert_eq!(listener.expect_chat(&content).await, first);
         }
         seed.expect_message(&content).await;
-        // And once more, when nobody misses it.
+        // And once more, when no device misses it.
         cluster.at(2, &ann).says_once(room, &content, &client_id).await.expect(200);
         cluster.wires[0].heal();
         cluster.server.instance_mut(0).restart().await;
-        cluster.is_whole_within(s(5)).await;
+        cluster.all_ready_within(s(5)).await;
     }
     cluster.at(0, &ann).says(room, "the last of all").await;
-    for hearer in &mut hearers {
-        hearer.expect_chat("the last of all").await;
-        hearer.expect_nothing_else().await;
+    for listener in &mut listeners {
+        listener.expect_chat("the last of all").await;
+        listener.expect_nothing_else().await;
     }
     seed.expect_message("the last of all").await;
 }
 
-/// What two people do on the instances of a cluster is as fast for who comes and goes.
+/// Each round, the device connects to an instance chosen at random.
 #[tokio::test]
-async fn somebody_who_moves_between_instances_misses_nothing() {
+async fn a_device_that_moves_between_instances_misses_no_chat() {
     let server = TestServer::spawn(Db::Cluster).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut acked = Vec::new();
@@ -268,11 +269,11 @@ async fn somebody_who_moves_between_instances_misses_nothing() {
         assert_eq!(seqs, [cursor + 1, cursor + 2], "what one saw and what came while away");
         cursor += 2;
     }
-    Checker::default().acked(acked).both_look(room, &ann, &bob).verify(&server).await;
+    Checker::default().acked(acked).compare_views(room, &ann, &bob).verify(&server).await;
 }
 
 #[tokio::test]
-async fn chats_cross_both_ways_within_a_second_while_redis_is_there() {
+async fn chats_cross_both_ways_within_a_second_while_redis_is_up() {
     let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     let mut there = Crossing::open(&cluster, "there", 0, 1).await;

@@ -1,6 +1,6 @@
 //! Messages that an instance did not publish: garbage, forgeries and replays change nothing.
 
-use super::traffic::HEALED;
+use super::traffic::HEALED_WITHIN;
 use crate::support::cluster::Cluster;
 use crate::support::wait::s;
 use crate::support::{Person, Redis};
@@ -13,7 +13,7 @@ async fn garbage_forgeries_and_replays_change_nothing() {
     let (ann, bob) = (cluster.at(0, &ann), cluster.at(1, &bob));
     let (mut of_ann, mut of_bob, mut seed) = (ann.device().await, bob.device().await, bob.joins(room).await);
     let channel = |person: &Person| format!("hyper:1:c:{}", person.id);
-    let mut line = Overheard::on(&cluster.redis, &channel(&bob)).await;
+    let mut line = ChannelSubscriber::on(&cluster.redis, &channel(&bob)).await;
     let genuine = ann.says(room, "told by an instance").await;
     let message = line.next().await;
     of_bob.expect_chat("told by an instance").await;
@@ -28,7 +28,7 @@ async fn garbage_forgeries_and_replays_change_nothing() {
         changed[at] ^= 1;
         bad.push(changed);
     }
-    // The genuine one, again and again, is old news; on another's channel it is not theirs.
+    // The genuine message, repeated, is old; on the channel of another chatter it is not valid.
     bad.extend(std::iter::repeat_n(message, 5));
     for message in &bad {
         for person in [&ann, &bob] {
@@ -45,16 +45,16 @@ async fn garbage_forgeries_and_replays_change_nothing() {
     of_ann.expect_nothing_else().await;
     of_bob.expect_nothing_else().await;
     assert_eq!(cluster.server.dump().await.chats_count().await, 2);
-    cluster.is_whole_within(HEALED).await;
+    cluster.all_ready_within(HEALED_WITHIN).await;
 }
 
-/// What anybody with access to Redis sees of a channel.
-struct Overheard {
+/// A subscriber of a channel, as anyone with access to Redis can be.
+struct ChannelSubscriber {
     pushes: tokio::sync::mpsc::UnboundedReceiver<::redis::PushInfo>,
     _line: ::redis::aio::MultiplexedConnection,
 }
 
-impl Overheard {
+impl ChannelSubscriber {
     async fn on(redis: &Redis, channel: &str) -> Self {
         let (sender, pushes) = tokio::sync::mpsc::unbounded_channel();
         let config = ::redis::AsyncConnectionConfig::new().set_push_sender(sender);

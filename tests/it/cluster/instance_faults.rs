@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::traffic::{HEALED, NEAR, Traffic};
+use super::traffic::{HEALED_WITHIN, Traffic, WITH_REDIS};
 use crate::support::burst::Burst;
 use crate::support::cluster::{Cluster, Crossing, SLACK};
 use crate::support::device_checker::{settle, verify};
@@ -13,7 +13,7 @@ use crate::support::{Checker, Db, Device, Person, Redis, TestServer, heavy, long
 
 /// Row E20.
 #[tokio::test]
-async fn instances_that_start_at_once_on_an_empty_database_all_come_up() {
+async fn instances_that_start_at_once_on_an_empty_database_all_become_ready() {
     for _ in 0..3 {
         let redis = Redis::start();
         let urls = std::iter::repeat_n(redis.url(), 3);
@@ -30,7 +30,7 @@ async fn instances_that_start_at_once_on_an_empty_database_all_come_up() {
 
 /// Promise 1, rows E1 and E4 on several instances.
 #[tokio::test]
-async fn an_instance_that_is_killed_in_a_burst_loses_nothing_and_its_clients_go_on_elsewhere() {
+async fn an_instance_killed_in_a_burst_loses_no_chat_and_its_clients_continue_elsewhere() {
     let _turn = heavy().await;
     let seed: u64 = rand::random();
     eprintln!("seed of the kills: {seed}");
@@ -56,18 +56,18 @@ async fn an_instance_that_is_killed_in_a_burst_loses_nothing_and_its_clients_go_
     let dump = cluster.server.dump().await;
     settle(&mut devices, &dump, &rooms, s(30)).await;
     verify(&devices, &dump, &rooms).await;
-    let looks =
-        |checker: Checker, (room, (left, right)): &(i64, (Person, Person))| checker.both_look(*room, left, right);
+    let with_views =
+        |checker: Checker, (room, (left, right)): &(i64, (Person, Person))| checker.compare_views(*room, left, right);
     let count = acked.len();
-    let checker = pairs.iter().fold(Checker::default(), looks).acked(acked);
+    let checker = pairs.iter().fold(Checker::default(), with_views).acked(acked);
     assert_eq!(checker.verify(&cluster.server).await, count + sent, "each was tried until it was acknowledged");
 }
 
-/// The devices write and take in what comes, at whatever instance they reach, until the burst has got on by so many.
+/// The devices send and receive, at whatever instance they reach, until the burst has acknowledged so many more chats.
 async fn live(devices: &mut [Device], burst: &Burst, more: usize) -> usize {
     let (goal, start, mut sent) = (burst.acked() + more, Instant::now(), 0);
     while burst.acked() < goal {
-        assert!(start.elapsed() < s(60), "the burst does not get on: {} of {goal}", burst.acked());
+        assert!(start.elapsed() < s(60), "the burst makes no progress: {} of {goal}", burst.acked());
         for (device, room) in devices.iter_mut().zip(burst.rooms.iter().flat_map(|room| [*room; 2])) {
             if !device.is_connected() {
                 device.connect().await;
@@ -85,7 +85,7 @@ async fn live(devices: &mut [Device], burst: &Burst, more: usize) -> usize {
 
 /// Row E5.
 #[tokio::test]
-async fn an_instance_that_is_frozen_in_a_burst_does_not_stall_the_other_for_more_than_two_seconds() {
+async fn an_instance_frozen_in_a_burst_stalls_the_other_for_two_seconds_at_most() {
     let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     let traffic = Traffic::start(&cluster).await;
@@ -106,7 +106,7 @@ async fn an_instance_that_is_frozen_in_a_burst_does_not_stall_the_other_for_more
     }
     eprintln!("the worst of {said} on the other instance: {worst:?}");
     assert!(worst < s(2) + SLACK, "{worst:?}");
-    cluster.is_whole_within(HEALED + SLACK).await;
-    Crossing::open(&cluster, "after", 0, 1).await.arrives_within(NEAR).await;
+    cluster.all_ready_within(HEALED_WITHIN + SLACK).await;
+    Crossing::open(&cluster, "after", 0, 1).await.crosses_within(WITH_REDIS).await;
     traffic.ends(&cluster, said).await;
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::presence::{BACK, GONE, is_shown};
+use super::presence::{OFFLINE_WITHIN, RECOVERED_WITHIN, shows_online};
 use crate::support::cluster::SLACK;
 use crate::support::fcm::FcmStandIn;
 use crate::support::wait::s;
@@ -32,7 +32,7 @@ impl Pushing {
             .redis_urls((0..3).map(|_| redis.url()))
             .start()
             .await;
-        server.wait_until_the_instances_hear_each_other().await;
+        server.wait_until_redis_is_reached().await;
         let (ann, bob, room) = server.api().pair().await;
         bob.put("/api/chatters", &json!({"fcm_reg_id": device})).await.expect(200);
         let bob = Person { name: device.to_owned(), ..bob };
@@ -55,15 +55,15 @@ impl Pushing {
     }
 }
 
-/// Row F8, and what presence elsewhere means for a push: it moves the time, and cancels nothing.
+/// Row F8, and what presence on another instance means for a push: it delays the push and never cancels it.
 #[tokio::test]
-async fn a_push_waits_while_its_receiver_is_connected_elsewhere_and_is_needless_once_read_or_deleted() {
-    // "At once" takes an answer of Redis within 300 ms.
+async fn a_push_waits_while_its_receiver_is_connected_elsewhere_and_is_dropped_once_read_or_deleted() {
+    // A push is sent at once only if Redis answers within 300 ms.
     let _turn = alone().await;
     let at = Pushing::start("device-of-bob-f8").await;
     let device = at.at(1, &at.bob).device().await;
-    is_shown(&at.at(0, &at.ann), &at.bob, true, BACK).await;
-    // Read on a third instance, and deleted by the sender, both within the grace.
+    shows_online(&at.at(0, &at.ann), &at.bob, true, RECOVERED_WITHIN).await;
+    // One chat is read on a third instance, one is deleted by the sender, both within the grace.
     at.at(0, &at.ann).says(at.room, "read elsewhere in the grace").await;
     at.at(2, &at.bob).receipt(at.room, &json!({"read_seq": 1}), (1, 1)).await;
     let chat = at.at(0, &at.ann).says(at.room, "deleted in the grace").await;
@@ -73,8 +73,8 @@ async fn a_push_waits_while_its_receiver_is_connected_elsewhere_and_is_needless_
     let took = at.is_pushed(0, GRACE + s(5)).await;
     assert!(took > GRACE - s(1), "after the grace: {took:?}");
     device.close();
-    is_shown(&at.at(0, &at.ann), &at.bob, false, GONE + SLACK).await;
-    // The gap after a push is over by then.
+    shows_online(&at.at(0, &at.ann), &at.bob, false, OFFLINE_WITHIN + SLACK).await;
+    // By then the gap after a push is over.
     tokio::time::sleep(s(6)).await;
     at.at(0, &at.ann).says(at.room, "to one who is connected nowhere").await;
     let took = at.is_pushed(1, GRACE + s(5)).await;
@@ -86,10 +86,10 @@ async fn a_push_waits_while_its_receiver_is_connected_elsewhere_and_is_needless_
 async fn a_push_is_due_after_the_grace_when_the_receivers_instance_has_just_been_killed() {
     let mut at = Pushing::start("device-of-bob-f9").await;
     let _device = at.at(1, &at.bob).device().await;
-    is_shown(&at.at(0, &at.ann), &at.bob, true, BACK).await;
+    shows_online(&at.at(0, &at.ann), &at.bob, true, RECOVERED_WITHIN).await;
     at.server.instance_mut(1).kill9();
     tokio::time::sleep(s(1)).await;
     at.at(0, &at.ann).says(at.room, "a second after its death").await;
     let took = at.is_pushed(0, GRACE + s(5)).await;
-    assert!(took > GRACE - s(1), "nobody knows yet: {took:?}");
+    assert!(took > GRACE - s(1), "the death is not known yet: {took:?}");
 }

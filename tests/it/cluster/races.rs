@@ -1,4 +1,4 @@
-//! Races across two instances: rooms and accounts that are deleted while they are written to, and one name for fifty (rows
+//! Races across two instances: rooms and accounts that are deleted under traffic, and fifty sign-ups for one name (rows
 //! D2, D3 and D7).
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::support::{
     ChatroomSocket, Db, DeviceSocket, Person, Redis, TestServer, alone, eventually, long, stays, until,
 };
 
-/// What a sender was told: when it asked, and the chat or none where it was refused, which was the last.
+/// The acknowledged chats of a sender, each with the time of its request.
 type Said = Vec<(Instant, Value)>;
 
 /// Sends until it is refused with this status and code; any other refusal fails.
@@ -46,8 +46,8 @@ fn writes(
     })
 }
 
-/// Nothing that was asked after this moment was acknowledged; how much was before.
-async fn nothing_after(end: Instant, senders: Vec<JoinHandle<Said>>) -> usize {
+/// Checks that no request after this moment was acknowledged; counts those before.
+async fn no_acknowledgement_after(end: Instant, senders: Vec<JoinHandle<Said>>) -> usize {
     let mut count = 0;
     for sender in senders {
         let said = tokio::time::timeout(s(20), sender).await.expect("refused in the end").expect("no sender fails");
@@ -60,7 +60,7 @@ async fn nothing_after(end: Instant, senders: Vec<JoinHandle<Said>>) -> usize {
 
 /// Row D2.
 #[tokio::test]
-async fn a_room_that_is_deleted_under_a_burst_acknowledges_before_and_refuses_after_and_leaves_nothing() {
+async fn a_room_deleted_in_a_burst_acknowledges_no_chat_afterwards_and_leaves_no_rows() {
     let _turn = alone().await;
     let seed = given_seed().unwrap_or_else(rand::random);
     eprintln!("HYPER_CHAT_TEST_SEED={seed}");
@@ -87,7 +87,7 @@ async fn a_room_that_is_deleted_under_a_burst_acknowledges_before_and_refuses_af
         by.delete(&format!("/api/chatrooms/{room}")).await.expect(200);
         let end = Instant::now();
         sockets.end(room, end).await;
-        let count = nothing_after(end, lanes).await;
+        let count = no_acknowledgement_after(end, lanes).await;
         let dump = cluster.server.dump().await;
         assert!(dump.room(room).await.is_none(), "round {round}");
         assert_eq!((dump.chats(room).await.len(), dump.members(room).await.len()), (0, 0), "round {round}: orphans");
@@ -114,7 +114,7 @@ impl Sockets {
         Self { devices, seeds }
     }
 
-    /// Each is told of the end of the room within a second, and of nothing else in it afterwards.
+    /// Each socket is notified of the deleted room within a second, and of nothing else in it afterwards.
     async fn end(&mut self, room: i64, end: Instant) {
         for device in &mut self.devices {
             while device.next_event(s(10)).await.expect("open")["type"] != "chatroom_deleted" {}
@@ -132,7 +132,7 @@ impl Sockets {
 
 /// Row D3, and I8.
 #[tokio::test]
-async fn an_account_that_is_deleted_while_it_is_written_to_and_pushed_to_leaves_nothing_behind() {
+async fn an_account_deleted_while_chats_and_pushes_are_under_way_leaves_no_rows() {
     let _turn = alone().await;
     let fcm = FcmStandIn::start();
     let builder = TestServer::with(Db::Cluster).pushes_to(&fcm).set("PUSH__LEASE_MS", 1_500).set("PUSH__GRACE_MS", 200);
@@ -144,7 +144,7 @@ async fn an_account_that_is_deleted_while_it_is_written_to_and_pushed_to_leaves_
         let phone = format!("the-phone-of-{}", bob.name);
         bob.put("/api/chatters", &json!({"fcm_reg_id": phone})).await.expect(200);
         let (room, other) = (ann.room_with(&bob).await, cem.room_with(&bob).await);
-        // One push is under way and stays so, the others are tried again and again.
+        // One push stays under way, the others are retried again and again.
         fcm.script([Answer::Hang]);
         fcm.answer_for(&phone, Answer::Unavailable { retry_after: None });
         let mut sockets = Sockets::open(&cluster, room, [&bob, &bob]).await;
@@ -164,16 +164,16 @@ async fn an_account_that_is_deleted_while_it_is_written_to_and_pushed_to_leaves_
             assert_eq!(seed.expect_close(s(10)).await, 4401);
         }
         assert!(end.elapsed() < s(1) + SLACK, "{:?}", end.elapsed());
-        let count = nothing_after(end, lanes).await;
+        let count = no_acknowledgement_after(end, lanes).await;
         let dump = cluster.server.dump().await;
         let nothing = || async {
             let owed = dump.outbox(room).await.len() + dump.outbox(other).await.len();
             owed == 0 && dump.devices(bob.id).await.is_empty()
         };
-        // Longer than a lease, and than what was under way could be tried again.
-        stays("I8: nothing is owed to who is gone", s(4), nothing).await;
+        // Longer than a lease, and longer than any push could be retried.
+        stays("I8: no push is pending for a deleted account", s(4), nothing).await;
         let late: Vec<_> = fcm.sent_to(&phone).into_iter().filter(|call| call.at > end + SLACK).collect();
-        assert!(late.is_empty(), "I8: pushed to who is gone: {late:?}");
+        assert!(late.is_empty(), "I8: pushed to a deleted account: {late:?}");
         assert_eq!((ann.history(room).await.len() + cem.history(other).await.len()), count, "I1: the others keep it");
         for instance in 0..2 {
             cluster.at(instance, &bob).get("/api/chatters/me").await.problem(401, "token_revoked");
@@ -184,9 +184,9 @@ async fn an_account_that_is_deleted_while_it_is_written_to_and_pushed_to_leaves_
     }
 }
 
-/// Row D3: the two that are closest to each other.
+/// Row D3: the deletion of an account and a new room at the same moment.
 #[tokio::test]
-async fn a_room_that_is_made_while_an_account_is_deleted_is_gone_with_it_or_refused() {
+async fn a_room_created_while_an_account_is_deleted_is_deleted_or_refused() {
     let builder = TestServer::with(Db::Cluster).set("ACCOUNTS__DELETION", "cascade");
     let cluster = Cluster::built(builder, Redis::start(), 2).await;
     let (ann, _, _) = cluster.server.api().pair().await;
@@ -203,7 +203,7 @@ async fn a_room_that_is_made_while_an_account_is_deleted_is_gone_with_it_or_refu
     let begun = async || (deletion.is_finished() || dump.number(sleeping).await == 1).then_some(());
     eventually("the deletion takes its time over the rooms", s(5), begun).await;
     let body = json!({"opponent_id": ann.id});
-    // On a machine that is slow enough, whoever makes a room does not wait for the end of the deletion.
+    // On a slow machine the request for a room does not wait until the deletion is complete.
     let made = eventually("an answer", s(10), async || {
         let answer = at_two.post("/api/chatrooms", &body).await;
         (answer.status != 503).then_some(answer)
@@ -214,9 +214,9 @@ async fn a_room_that_is_made_while_an_account_is_deleted_is_gone_with_it_or_refu
     assert_eq!(dump.rooms_count().await, 0);
 }
 
-/// What is told of a room is read from the database first, and chats in it are not.
+/// The announcement of a room reads the database, a chat in it does not, so the chat could overtake it.
 #[tokio::test]
-async fn a_device_is_told_of_a_new_room_before_the_first_chat_in_it() {
+async fn a_new_room_is_announced_before_its_first_chat() {
     let postgres = tokio::task::spawn_blocking(postgres::Cluster::start).await.expect("a cluster of its own");
     let at = Breakable::start(&postgres, 2, 1, |builder| builder).await;
     let api = at.cluster.server.api();
@@ -226,9 +226,9 @@ async fn a_device_is_told_of_a_new_room_before_the_first_chat_in_it() {
     let ann = at.cluster.at(0, &ann);
     let room = ann.room_with(&bob).await;
     ann.says(room, "the first in it").await;
-    let told = device.expect("chatroom_created").await["chatroom"].clone();
-    assert_eq!(told["id"], room);
-    if told["version"] == 0 {
+    let received = device.expect("chatroom_created").await["chatroom"].clone();
+    assert_eq!(received["id"], room);
+    if received["version"] == 0 {
         device.expect_chat("the first in it").await;
     }
     ann.says(room, "the second").await;
@@ -237,6 +237,6 @@ async fn a_device_is_told_of_a_new_room_before_the_first_chat_in_it() {
 
 /// Row D7.
 #[tokio::test]
-async fn one_of_fifty_who_ask_two_instances_for_a_name_at_once_gets_it() {
-    crate::rest::account_rules::one_of_fifty_who_ask_for_a_name_at_once_gets_it(Db::Cluster).await;
+async fn of_fifty_sign_ups_for_one_name_at_two_instances_exactly_one_succeeds() {
+    crate::rest::account_rules::of_fifty_sign_ups_for_one_name_exactly_one_succeeds(Db::Cluster).await;
 }

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::traffic::{AWAY, HEALED, NEAR, Traffic};
+use super::traffic::{HEALED_WITHIN, Traffic, WITH_REDIS, WITHOUT_REDIS};
 use crate::support::cluster::{Cluster, Crossing, SLACK};
 use crate::support::wait::s;
 use crate::support::{Redis, eventually, heavy, long};
 
-/// Traffic, and a fault in the middle of it, during which chats cross both ways in time. Afterwards all is as before.
+/// Runs a fault under traffic, during which chats cross both ways in time. Afterwards all is as before.
 async fn under_traffic(cluster: &Cluster, fault: impl AsyncFnOnce(&Cluster, &mut [Crossing; 2])) {
     let mut crossings = [Crossing::open(cluster, "there", 0, 1).await, Crossing::open(cluster, "back", 1, 0).await];
     let traffic = Traffic::start(cluster).await;
-    arrive(&mut crossings, NEAR).await;
+    arrive(&mut crossings, WITH_REDIS).await;
     fault(cluster, &mut crossings).await;
-    cluster.is_whole_within(HEALED + SLACK).await;
-    arrive(&mut crossings, NEAR).await;
+    cluster.all_ready_within(HEALED_WITHIN + SLACK).await;
+    arrive(&mut crossings, WITH_REDIS).await;
     traffic.goes_on().await;
     assert_eq!(traffic.burst.refused(), 0, "no request fails because of Redis");
     traffic.ends(cluster, 0).await;
@@ -22,7 +22,7 @@ async fn under_traffic(cluster: &Cluster, fault: impl AsyncFnOnce(&Cluster, &mut
 
 async fn arrive(crossings: &mut [Crossing; 2], within: Duration) {
     for crossing in crossings {
-        crossing.arrives_within(within).await;
+        crossing.crosses_within(within).await;
     }
 }
 
@@ -34,14 +34,14 @@ async fn redis_is_killed_and_comes_back_empty_again_and_again() {
     under_traffic(&cluster, async |cluster, crossings| {
         for _ in 0..if long() { 10 } else { 3 } {
             cluster.redis.kill9();
-            arrive(crossings, AWAY).await;
+            arrive(crossings, WITHOUT_REDIS).await;
             for instance in 0..2 {
-                cluster.says_within(instance, "degraded", s(2) + SLACK).await;
+                cluster.becomes_within(instance, "degraded", s(2) + SLACK).await;
             }
-            arrive(crossings, AWAY).await;
+            arrive(crossings, WITHOUT_REDIS).await;
             cluster.redis.up();
-            cluster.is_whole_within(HEALED + SLACK).await;
-            arrive(crossings, NEAR).await;
+            cluster.all_ready_within(HEALED_WITHIN + SLACK).await;
+            arrive(crossings, WITH_REDIS).await;
         }
     })
     .await;
@@ -49,19 +49,19 @@ async fn redis_is_killed_and_comes_back_empty_again_and_again() {
 
 /// Row E8.
 #[tokio::test]
-async fn redis_hangs_and_goes_on() {
+async fn redis_hangs_and_recovers() {
     let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     under_traffic(&cluster, async |cluster, crossings| {
         cluster.redis.freeze();
         let start = Instant::now();
-        // At first nobody knows that it hangs: the safety net of 5 s may be what delivers.
+        // At first no instance knows that Redis hangs: the poll every 5 s may deliver the chat.
         for crossing in crossings.iter_mut() {
             let took = crossing.takes().await;
             assert!(took.near < SLACK && took.far < s(5) + SLACK, "{took:?}");
         }
         while start.elapsed() < s(5) {
-            arrive(crossings, AWAY).await;
+            arrive(crossings, WITHOUT_REDIS).await;
         }
         cluster.redis.thaw();
     })
@@ -76,8 +76,8 @@ async fn subscriptions_are_cut_again_and_again() {
     under_traffic(&cluster, async |cluster, crossings| {
         for _ in 0..10 {
             cluster.redis.kill_subscribers().await;
-            arrive(crossings, AWAY).await;
-            cluster.is_whole_within(HEALED + SLACK).await;
+            arrive(crossings, WITHOUT_REDIS).await;
+            cluster.all_ready_within(HEALED_WITHIN + SLACK).await;
         }
     })
     .await;
@@ -91,7 +91,7 @@ async fn redis_is_flushed_in_the_middle() {
     under_traffic(&cluster, async |cluster, crossings| {
         for _ in 0..5 {
             cluster.redis.ask::<()>(&["FLUSHALL"]).await;
-            arrive(crossings, NEAR).await;
+            arrive(crossings, WITH_REDIS).await;
         }
     })
     .await;
@@ -104,12 +104,12 @@ async fn one_instance_is_cut_off_from_redis() {
     let cluster = Cluster::start(2).await;
     under_traffic(&cluster, async |cluster, crossings| {
         cluster.wires[0].cut();
-        cluster.says_within(0, "degraded", s(2) + SLACK).await;
-        // The other one is not, but for a moment in which Redis answers it late.
-        cluster.says_within(1, "ready", SLACK).await;
-        // The other one does not know that somebody is cut off: it looks at the database all the same.
+        cluster.becomes_within(0, "degraded", s(2) + SLACK).await;
+        // The other instance is ready, except for a moment in which Redis answers it late.
+        cluster.becomes_within(1, "ready", SLACK).await;
+        // The other instance does not know that this one is cut off: it polls the database all the same.
         for _ in 0..3 {
-            arrive(crossings, AWAY).await;
+            arrive(crossings, WITHOUT_REDIS).await;
         }
         cluster.wires[0].heal();
     })
@@ -127,17 +127,17 @@ async fn the_line_to_redis_turns_into_a_black_hole() {
             assert!(took.near < SLACK && took.far < s(5) + SLACK, "{took:?}");
         }
         for instance in 0..2 {
-            cluster.says_within(instance, "degraded", s(3) + SLACK).await;
+            cluster.becomes_within(instance, "degraded", s(3) + SLACK).await;
         }
-        arrive(crossings, AWAY).await;
+        arrive(crossings, WITHOUT_REDIS).await;
         cluster.wires.iter().for_each(crate::support::proxy::Proxy::heal);
     })
     .await;
 }
 
-/// Whatever is no chat: what the database knows comes from there, and the rest is told late.
+/// Events other than chats: those that the database holds are read from there, and the rest is sent late.
 #[tokio::test]
-async fn rooms_and_receipts_of_an_outage_of_redis_reach_the_other_instance() {
+async fn rooms_and_receipts_of_a_redis_outage_reach_the_other_instance() {
     let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
@@ -149,12 +149,12 @@ async fn rooms_and_receipts_of_an_outage_of_redis_reach_the_other_instance() {
     far.expect_chat("read while Redis is away").await;
     cluster.redis.kill9();
     for instance in 0..2 {
-        cluster.says_within(instance, "degraded", s(2) + SLACK).await;
+        cluster.becomes_within(instance, "degraded", s(2) + SLACK).await;
     }
     let start = Instant::now();
     let made = cid.room_with(&bob).await;
     assert_eq!(far.expect("chatroom_created").await["chatroom"]["id"], made);
-    assert!(start.elapsed() < AWAY + SLACK, "{:?}", start.elapsed());
+    assert!(start.elapsed() < WITHOUT_REDIS + SLACK, "{:?}", start.elapsed());
     cid.says(made, "and the first chat in it").await;
     far.expect_chat("and the first chat in it").await;
     far.send_json(&serde_json::json!({"type": "receipt", "chatroom_id": room, "read_seq": said["seq"]}));
@@ -163,33 +163,33 @@ async fn rooms_and_receipts_of_an_outage_of_redis_reach_the_other_instance() {
         || async { dump.members(room).await.iter().any(|m| m.read_seq == 1 && m.chatter_id == bob.id).then_some(()) };
     eventually("the receipt is stored", s(5), stored).await;
     cluster.redis.up();
-    cluster.is_whole_within(HEALED + SLACK).await;
+    cluster.all_ready_within(HEALED_WITHIN + SLACK).await;
     while near.expect("receipt").await["read_seq"] != 1 {}
     let start = Instant::now();
     cid.delete(&format!("/api/chatrooms/{made}")).await.expect(200);
     while far.expect("chatroom_deleted").await["chatroom_id"] != made {}
-    assert!(start.elapsed() < NEAR + SLACK, "{:?}", start.elapsed());
+    assert!(start.elapsed() < WITH_REDIS + SLACK, "{:?}", start.elapsed());
     far.expect_nothing_else().await;
 }
 
 /// Row E12.
 #[tokio::test]
-async fn redis_is_absent_at_the_start_and_comes_later() {
+async fn redis_starts_after_the_instances() {
     let _turn = heavy().await;
     let cluster = Cluster::on(Redis::absent(&[]), 2).await;
     for instance in 0..2 {
         assert_eq!(cluster.readyz(instance).await["status"], "degraded");
     }
     let mut crossings = [Crossing::open(&cluster, "there", 0, 1).await, Crossing::open(&cluster, "back", 1, 0).await];
-    arrive(&mut crossings, AWAY).await;
+    arrive(&mut crossings, WITHOUT_REDIS).await;
     cluster.redis.up();
-    cluster.is_whole_within(HEALED + SLACK).await;
-    arrive(&mut crossings, NEAR).await;
+    cluster.all_ready_within(HEALED_WITHIN + SLACK).await;
+    arrive(&mut crossings, WITH_REDIS).await;
 }
 
-/// What is told before an instance has asked the database for the first time is found by the next question.
+/// Events before the first poll of an instance are found by the next poll.
 #[tokio::test]
-async fn an_instance_that_starts_without_redis_misses_nothing_from_its_first_moment_on() {
+async fn an_instance_that_starts_without_redis_misses_no_chat() {
     let _turn = heavy().await;
     let mut cluster = Cluster::on(Redis::absent(&[]), 2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
@@ -201,6 +201,6 @@ async fn an_instance_that_starts_without_redis_misses_nothing_from_its_first_mom
         let content = format!("just after the start in round {round}");
         ann.says(room, &content).await;
         device.expect_chat(&content).await;
-        assert!(start.elapsed() < AWAY + SLACK, "round {round}: {:?}", start.elapsed());
+        assert!(start.elapsed() < WITHOUT_REDIS + SLACK, "round {round}: {:?}", start.elapsed());
     }
 }

@@ -1,9 +1,9 @@
-//! A cluster is renewed under load (row E22).
+//! A rolling restart of a cluster under load (row E22).
 
 use std::time::Duration;
 
 use crate::support::balancer::Balancer;
-use crate::support::burst::{Burst, Manner};
+use crate::support::burst::{Burst, Pace};
 use crate::support::cluster::Cluster;
 use crate::support::wait::s;
 use crate::support::{Api, Checker, heavy, long, until};
@@ -15,11 +15,12 @@ async fn a_rolling_restart_behind_a_balancer_fails_no_request() {
     let mut cluster = Cluster::start(3).await;
     let balancer = Balancer::before((0..3).map(|number| cluster.server.instance(number).port));
     let api = Api::new(balancer.port, cluster.server.api().secrets);
-    let manner = Manner { pause: Duration::from_millis(5), patience: s(30) };
-    let burst = Burst::with(manner, &api, 3, 2).await;
+    let pace = Pace { pause: Duration::from_millis(5), patience: s(30) };
+    let burst = Burst::with(pace, &api, 3, 2).await;
     let pairs: Vec<_> = burst.rooms.iter().copied().zip(burst.people.clone()).collect();
-    let mut checker =
-        pairs.iter().fold(Checker::default(), |checker, (room, (left, right))| checker.both_look(*room, left, right));
+    let mut checker = pairs
+        .iter()
+        .fold(Checker::default(), |checker, (room, (left, right))| checker.compare_views(*room, left, right));
     for number in (0..3).cycle().take(if long() { 12 } else { 3 }) {
         let mut open = Vec::new();
         for (room, (left, right)) in &pairs {

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use crate::support::burst::{Burst, Manner};
+use crate::support::burst::{Burst, Pace};
 use crate::support::cluster::{Cluster, SLACK};
 use crate::support::wait::s;
 use crate::support::{ChatroomSocket, Checker, Person, until};
 
-/// Across instances while Redis is away.
-pub const AWAY: Duration = Duration::from_secs(2);
-/// Until all is as before once Redis answers.
-pub const HEALED: Duration = Duration::from_secs(3);
-/// Across instances with Redis.
-pub const NEAR: Duration = Duration::from_secs(1);
-/// Leaves the machine time for what is measured beside it.
-const PACED: Manner = Manner { pause: Duration::from_millis(10), patience: Duration::from_secs(30) };
+/// How soon a chat crosses between instances while Redis is away.
+pub const WITHOUT_REDIS: Duration = Duration::from_secs(2);
+/// How soon all is as before once Redis answers.
+pub const HEALED_WITHIN: Duration = Duration::from_secs(3);
+/// How soon a chat crosses between instances with Redis.
+pub const WITH_REDIS: Duration = Duration::from_secs(1);
+/// Slow enough to leave the machine time for what is measured beside it.
+const PACED: Pace = Pace { pause: Duration::from_millis(10), patience: Duration::from_secs(30) };
 
 /// Senders at any instance, and sockets of both people of each room on both instances.
 pub struct Traffic {
@@ -41,17 +41,18 @@ impl Traffic {
         until("the traffic goes on", s(30), || self.burst.acked() >= goal).await;
     }
 
-    /// Every socket that was open all the time got all; what is stored is what was acknowledged and so many more.
+    /// Every socket, open all the time, received every chat; stored are the acknowledged chats and so many more.
     pub async fn ends(self, cluster: &Cluster, more: usize) {
         let pairs = self.burst.rooms.iter().zip(&self.burst.people);
-        let looks =
-            |checker: Checker, (room, (left, right)): (&i64, &(Person, Person))| checker.both_look(*room, left, right);
-        let mut checker = pairs.fold(Checker::default(), looks);
+        let with_views = |checker: Checker, (room, (left, right)): (&i64, &(Person, Person))| {
+            checker.compare_views(*room, left, right)
+        };
+        let mut checker = pairs.fold(Checker::default(), with_views);
         let acked = self.burst.finish().await;
         let dump = cluster.server.dump().await;
         for (room, mut socket) in self.open {
             let head = dump.room(room).await.expect("the room is there").last_seq;
-            socket.read_until_seq(head, AWAY + SLACK + s(5)).await;
+            socket.read_until_seq(head, WITHOUT_REDIS + SLACK + s(5)).await;
             checker.saw(room, &socket);
         }
         let count = acked.len();

@@ -33,7 +33,7 @@ impl Scene {
         self.bob.until_text("#rooms", "Ann Lindqvist").await;
     }
 
-    pub(super) async fn what_is_said_is_seen_with_typing_unread_and_marks(&self) {
+    pub(super) async fn chats_show_typing_unread_counts_and_marks(&self) {
         let greeting = "안녕하세요 Bob! 👋 <b>not bold</b>";
         self.ann.until("document.activeElement.id === 'text'").await;
         self.ann.write("#text", greeting).await;
@@ -91,7 +91,7 @@ impl Scene {
         ann.until_text("#rooms .preview", "See you at three").await;
     }
 
-    pub(super) async fn another_device_is_in_step(&self) {
+    pub(super) async fn another_device_stays_in_sync(&self) {
         let phone = &self.phone;
         sign_in(phone, self.server.port, "ann").await;
         phone.until_text("#rooms .preview", "See you at three").await;
@@ -100,12 +100,12 @@ impl Scene {
         self.picture(phone, "phone-list").await;
         phone.click("#rooms a").await;
         phone.until(&format!("{TEXTS}.at(-1) === 'From my desk'")).await;
-        // One pane at a time, and the address follows.
+        // One pane at a time, and the address changes with it.
         assert_eq!(phone.value("getComputedStyle(document.querySelector('.sidebar')).display").await, "none");
         phone.write("#text", "And from my phone").await;
         phone.click("#send").await;
         self.ann.until(&format!("{TEXTS}.at(-1) === 'And from my phone'")).await;
-        // Back in the list; what one device reads is read on the other.
+        // Back in the list; a chat that one device reads is read on the other.
         phone.click("#back").await;
         phone.until("location.hash === ''").await;
         self.ann.run("location.hash = ''").await;

@@ -9,7 +9,7 @@ use crate::support::browser::keys;
 use crate::support::secrets::PASSWORD;
 
 impl Scene {
-    pub(super) async fn a_broken_line_loses_and_doubles_nothing(&self) {
+    pub(super) async fn a_broken_connection_loses_and_doubles_no_chat(&self) {
         let (ann, bob) = (&self.ann, &self.bob);
         self.line.cut();
         ann.until_text("#connection", "No connection.").await;
@@ -20,7 +20,7 @@ impl Scene {
         self.picture(ann, "no-connection").await;
         bob.write("#text", &format!("Hello? Are you there?{}", keys::ENTER)).await;
         bob.until(&format!("{MARKS}.at(-1) === 'delivered'")).await;
-        // The page is left and comes back: the outbox outlives it.
+        // The page is reloaded: the outbox survives.
         self.line.heal();
         reload(ann).await;
         let expected = ["Where are you now?", "Hello? Are you there?", "Said in a tunnel", "and still there"];
@@ -55,7 +55,7 @@ impl Scene {
         join_all((21..149).map(|n| say(format!("Line {n} of a long story")))).await;
         say("Line 149 of a long story".to_owned()).await;
         ann.until("document.title === '(150) Hyper Chat'").await;
-        // Opened where the new ones begin; what is not on the screen yet is not read yet.
+        // The room opens at the first new chat; chats below the screen are not read yet.
         ann.click("#rooms a").await;
         ann.until("document.querySelector('.new-line')").await;
         let unread = "Number(/[0-9]+/.exec(document.title))";
@@ -63,11 +63,11 @@ impl Scene {
         self.picture(ann, "many-unread").await;
         ann.click("#to-newest").await;
         ann.until(&format!("{TEXTS}.at(-1) === 'Line 149 of a long story' && document.title === 'Hyper Chat'")).await;
-        // A page that is loaded anew has kept the newest ones and reads the rest again.
+        // After a reload the page has the newest chats and reads the rest again.
         reload(ann).await;
         let held = ann.value(&format!("{TEXTS}.length")).await.as_u64().expect("a number");
         ann.until("document.getElementById('log').scrollTop > 500").await;
-        // Up to the page's edge: what was on the screen stays where it was while older ones come above it.
+        // At the upper edge older chats are inserted above, and the chats on the screen stay in place.
         let top = "(() => { const log = document.getElementById('log'); log.scrollTop = 150; \
                    const node = [...document.querySelectorAll('.chat')].find(n => n.getBoundingClientRect().top > 100); \
                    window.kept = [node, node.getBoundingClientRect().top]; return true })()";
@@ -86,7 +86,7 @@ impl Scene {
         ann.until(&format!("{TEXTS}.at(-1) === 'Line 149 of a long story'")).await;
     }
 
-    /// What a person looks at, light and dark, wide and narrow.
+    /// Screenshots, light and dark, wide and narrow.
     pub(super) async fn pictures(&self) {
         let (ann, phone) = (&self.ann, &self.phone);
         ann.write("#text", &format!("{}{}", "longwordwithoutaplacetobreak".repeat(12), keys::ENTER)).await;

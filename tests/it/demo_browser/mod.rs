@@ -1,6 +1,6 @@
-//! The demo client in real browsers: two people chat, on three devices, through a line that breaks.
+//! The demo client in real browsers: two people chat on three devices, over a connection that breaks.
 //!
-//! Pictures of what they see are kept in `target/demo-screenshots/`.
+//! Screenshots are kept in `target/demo-screenshots/`.
 
 mod chatting;
 mod lasting;
@@ -18,7 +18,7 @@ use crate::support::{Db, TestServer, heavy};
 
 /// The texts of the chats that are shown, in order.
 const TEXTS: &str = "[...document.querySelectorAll('.chat .text')].map(node => node.textContent)";
-/// How far each of one's own chats got.
+/// The state of each own chat: waiting, sent, delivered or read.
 const MARKS: &str = "[...document.querySelectorAll('.chat.mine')].map(node => node.dataset.mark)";
 
 #[tokio::test]
@@ -26,11 +26,11 @@ async fn two_people_chat_in_the_demo() {
     let _turn = heavy().await;
     let scene = Scene::set().await;
     scene.ann_signs_up_and_finds_bob().await;
-    scene.what_is_said_is_seen_with_typing_unread_and_marks().await;
+    scene.chats_show_typing_unread_counts_and_marks().await;
     scene.enter_that_ends_a_composition_does_not_send().await;
     scene.edits_and_deletions_are_seen().await;
-    scene.another_device_is_in_step().await;
-    scene.a_broken_line_loses_and_doubles_nothing().await;
+    scene.another_device_stays_in_sync().await;
+    scene.a_broken_connection_loses_and_doubles_no_chat().await;
     scene.history_is_read_upwards_and_searched().await;
     scene.pictures().await;
     scene.signing_out_leaves_nothing_behind().await;
@@ -42,7 +42,7 @@ async fn two_people_chat_in_the_demo() {
 #[tokio::test]
 async fn the_files_of_the_demo_are_guarded_and_sent_again_only_when_they_changed() {
     let server = TestServer::spawn(Db::Sqlite).await;
-    // By hand: these are no operations of the documents, to which the other client holds every answer.
+    // By hand, because `Api` checks every answer against the documents, which do not name these files.
     let ask = async |method: &str, path: &str, header: &str| {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}Connection: close\r\n\r\n");
         send_bytes(server.port, request.as_bytes(), s(10)).await
@@ -70,14 +70,14 @@ async fn the_files_of_the_demo_are_guarded_and_sent_again_only_when_they_changed
 
 struct Scene {
     server: TestServer,
-    /// Ann's line.
+    /// Ann's connection.
     line: Proxy,
     ann: Browser,
     bob: Browser,
     /// Another device of Ann's.
     phone: Browser,
     pictures: PathBuf,
-    // Ends the browsers when all is over.
+    // Ends the browsers when it is dropped.
     _driver: Driver,
 }
 

@@ -8,9 +8,9 @@ use crate::support::token::{claims, mint};
 use crate::support::wait::s;
 use crate::support::{Db, DeviceSocket, TestServer, on_all};
 
-on_all![a_retry_on_any_transport_gets_the_first_chat_and_tells_nobody, a_client_id_for_something_else_is_a_conflict,];
+on_all![a_retry_on_any_transport_gets_the_first_chat_and_sends_no_event, a_client_id_with_another_chat_is_a_conflict,];
 
-async fn a_retry_on_any_transport_gets_the_first_chat_and_tells_nobody(db: Db) {
+async fn a_retry_on_any_transport_gets_the_first_chat_and_sends_no_event(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (mut one, mut two, mut other) = (ann.device().await, ann.device().await, bob.device().await);
@@ -23,7 +23,7 @@ async fn a_retry_on_any_transport_gets_the_first_chat_and_tells_nobody(db: Db) {
     assert_eq!(ann.says_once(room, "stored once and for all", "once").await.expect(200), first, "over REST");
     let edit = json!({"type": "edit", "chat_id": first["id"], "content": "and edited since"});
     one.ask(edit).await;
-    // Of several changes of a chat only the last is found by who did not hear them: each is taken before the next.
+    // A device that reads changes later finds only the last change of a chat: so each is received before the next.
     for device in [&mut one, &mut two, &mut other] {
         device.expect("chat_edited").await;
     }
@@ -58,7 +58,7 @@ async fn a_retry_on_any_transport_gets_the_first_chat_and_tells_nobody(db: Db) {
     assert_eq!(contents(&history), ["a client_id is the sender's own", "eight times on three sockets"]);
 }
 
-async fn a_client_id_for_something_else_is_a_conflict(db: Db) {
+async fn a_client_id_with_another_chat_is_a_conflict(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     let cem = server.api().person("cem").await;

@@ -1,4 +1,4 @@
-//! Chats over device sockets: sent, tried again, edited, deleted, and told to every device of both people.
+//! Chats over device sockets: sent, edited and deleted, and delivered to every device of both chatters.
 
 use serde_json::{Value, json};
 
@@ -8,18 +8,18 @@ use crate::support::wait::s;
 use crate::support::{Db, DeviceSocket, TestServer, on_all};
 
 on_all![
-    a_chat_is_acknowledged_and_told_to_every_device_of_both,
-    chats_of_any_transport_reach_devices_and_seed_sockets,
-    edits_and_deletions_are_acknowledged_and_told,
-    only_the_sender_changes_a_chat_and_only_while_it_is_there,
-    strangers_reach_nothing_over_a_socket,
-    notes_to_oneself_come_once_to_each_of_ones_devices,
+    a_chat_is_acknowledged_and_reaches_every_device_of_both,
+    chats_of_any_transport_reach_devices_and_chatroom_sockets,
+    edits_and_deletions_are_acknowledged_and_reach_every_device,
+    only_the_sender_may_change_a_chat_and_only_until_it_is_deleted,
+    strangers_get_no_access_over_a_socket,
+    notes_to_self_reach_each_own_device_once,
     sixty_four_frames_in_flight_keep_their_order,
-    to_a_deleted_account_nothing_can_be_sent,
-    events_of_a_room_stay_among_its_two,
+    chats_to_a_deleted_account_are_refused,
+    events_of_a_room_reach_its_two_chatters_only,
 ];
 
-async fn a_chat_is_acknowledged_and_told_to_every_device_of_both(db: Db) {
+async fn a_chat_is_acknowledged_and_reaches_every_device_of_both(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut devices = [ann.device().await, ann.device().await, bob.device().await, bob.device().await];
@@ -34,29 +34,29 @@ async fn a_chat_is_acknowledged_and_told_to_every_device_of_both(db: Db) {
         device.expect_nothing_else().await;
     }
     devices[3].send_json(&send(room, "b-1", "without a ref"));
-    let (mut acked, mut told) = (None, None);
-    while acked.is_none() || told.is_none() {
+    let (mut acked, mut received) = (None, None);
+    while acked.is_none() || received.is_none() {
         let frame = devices[3].next(s(10)).await.expect("open");
         match frame["type"].as_str() {
             Some("ack") => acked = Some(frame),
-            Some("chat") => told = Some(frame),
+            Some("chat") => received = Some(frame),
             _ => {}
         }
     }
-    let (acked, told) = (acked.unwrap(), told.unwrap());
-    assert_eq!((acked.get("ref"), &acked["chat"]), (None, &told["chat"]));
+    let (acked, received) = (acked.unwrap(), received.unwrap());
+    assert_eq!((acked.get("ref"), &acked["chat"]), (None, &received["chat"]));
 }
 
-async fn chats_of_any_transport_reach_devices_and_seed_sockets(db: Db) {
+async fn chats_of_any_transport_reach_devices_and_chatroom_sockets(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (mut seed, mut device) = (ann.joins_with_events(room).await, bob.device().await);
     device.says(room, "a", "from a device").await;
     seed.expect_message("from a device").await;
     device.expect_chat("from a device").await;
-    seed.send_with_client_id("from a seed socket", "s");
-    let by_seed = seed.expect_message("from a seed socket").await;
-    let chat = device.expect_chat("from a seed socket").await;
+    seed.send_with_client_id("from a chatroom socket", "s");
+    let by_seed = seed.expect_message("from a chatroom socket").await;
+    let chat = device.expect_chat("from a chatroom socket").await;
     assert_eq!((&chat["id"], &chat["client_id"], &chat["seq"]), (&by_seed["id"], &json!("s"), &json!(2)));
     let posted = bob.says(room, "from REST").await;
     seed.expect_message("from REST").await;
@@ -71,12 +71,12 @@ async fn chats_of_any_transport_reach_devices_and_seed_sockets(db: Db) {
     device.expect_nothing_else().await;
 }
 
-async fn edits_and_deletions_are_acknowledged_and_told(db: Db) {
+async fn edits_and_deletions_are_acknowledged_and_reach_every_device(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut devices = [ann.device().await, ann.device().await, bob.device().await];
     let chat = devices[0].says(room, "a", "as it was at first").await;
-    // Of several changes of a chat only the last is found by who did not hear them: each is taken before the next.
+    // A device that reads changes later finds only the last change of a chat: so each is received before the next.
     for device in &mut devices {
         device.expect_chat("as it was at first").await;
     }
@@ -105,12 +105,12 @@ async fn edits_and_deletions_are_acknowledged_and_told(db: Db) {
     }
 }
 
-async fn only_the_sender_changes_a_chat_and_only_while_it_is_there(db: Db) {
+async fn only_the_sender_may_change_a_chat_and_only_until_it_is_deleted(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (mut one, mut two) = (ann.device().await, bob.device().await);
     let chat = one.says(room, "a", "written by one of the two").await;
-    // Before anything else in the room: who did not hear it would find it deleted.
+    // Before any other change in the room: a device that reads changes later would find the chat deleted.
     two.expect("chat").await;
     let edit = |id: &Value| json!({"type": "edit", "chat_id": id, "content": "written by somebody else"});
     let delete = |id: &Value| json!({"type": "delete", "chat_id": id});
@@ -126,7 +126,7 @@ async fn only_the_sender_changes_a_chat_and_only_while_it_is_there(db: Db) {
     two.expect_nothing_else().await;
 }
 
-async fn strangers_reach_nothing_over_a_socket(db: Db) {
+async fn strangers_get_no_access_over_a_socket(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let stranger = server.api().person("cem").await;
@@ -137,8 +137,8 @@ async fn strangers_reach_nothing_over_a_socket(db: Db) {
         let receipt = json!({"type": "receipt", "chatroom_id": id, "delivered_seq": 1, "read_seq": 1});
         device.refused(receipt, "not_found").await;
         device.refused(json!({"type": "typing", "chatroom_id": id, "typing": true}), "not_found").await;
-        let came = device.resume(&[(id.max(0), 0)]).await;
-        assert_eq!(came, [json!({"type": "chatroom_deleted", "chatroom_id": id.max(0)})], "as if there were none");
+        let received = device.resume(&[(id.max(0), 0)]).await;
+        assert_eq!(received, [json!({"type": "chatroom_deleted", "chatroom_id": id.max(0)})], "as if there were none");
     }
     let edit = json!({"type": "edit", "chat_id": chat["id"], "content": "by somebody strange"});
     device.refused(edit, "not_found").await;
@@ -154,8 +154,8 @@ async fn strangers_reach_nothing_over_a_socket(db: Db) {
     assert_eq!(contents(&ann.history(room).await), ["between the two of them", "and nothing was told"]);
 }
 
-/// The very next thing that each device is told is this event: no receipt, presence or typing comes before it.
-async fn come_next(devices: &mut [DeviceSocket], kind: &str, seq: i64) {
+/// The next frame of each device is this event: no receipt, presence or typing comes before it.
+async fn expect_next_events(devices: &mut [DeviceSocket], kind: &str, seq: i64) {
     for device in devices {
         let frame = device.next_event(s(10)).await.expect("open");
         let chat = frame.get("chat").unwrap_or(&frame);
@@ -163,22 +163,22 @@ async fn come_next(devices: &mut [DeviceSocket], kind: &str, seq: i64) {
     }
 }
 
-async fn notes_to_oneself_come_once_to_each_of_ones_devices(db: Db) {
+async fn notes_to_self_reach_each_own_device_once(db: Db) {
     let server = TestServer::spawn(db).await;
     let ann = server.api().person("ann").await;
     let notes = ann.room_with(&ann).await;
     let mut devices = [ann.device().await, ann.device().await];
     let chat = devices[0].says(notes, "a", "milk, bread, a bicycle").await;
     assert_eq!((&chat["sender_id"], &chat["receiver_id"]), (&json!(ann.id), &json!(ann.id)));
-    come_next(&mut devices, "chat", 1).await;
+    expect_next_events(&mut devices, "chat", 1).await;
     devices[0].ask(json!({"type": "edit", "chat_id": chat["id"], "content": "milk and bread"})).await;
-    come_next(&mut devices, "chat_edited", 1).await;
+    expect_next_events(&mut devices, "chat_edited", 1).await;
     devices[0].ask(json!({"type": "delete", "chat_id": chat["id"]})).await;
-    come_next(&mut devices, "chat_deleted", 1).await;
+    expect_next_events(&mut devices, "chat_deleted", 1).await;
     devices[0].send_json(&json!({"type": "receipt", "chatroom_id": notes, "delivered_seq": 1, "read_seq": 1}));
     devices[0].send_json(&json!({"type": "typing", "chatroom_id": notes, "typing": true}));
     devices[0].says(notes, "b", "the end of the notes").await;
-    come_next(&mut devices, "chat", 2).await;
+    expect_next_events(&mut devices, "chat", 2).await;
     let again = ann.device().await;
     assert_eq!((&again.listed(notes)["unread_count"], &again.ready["unread_total"]), (&json!(0), &json!(0)));
 }
@@ -192,26 +192,26 @@ async fn sixty_four_frames_in_flight_keep_their_order(db: Db) {
         frame["ref"] = json!(n);
         one.send_json(&frame);
     }
-    let (mut acked, mut told) = (Vec::new(), Vec::new());
-    while acked.len() < 64 || told.len() < 64 {
+    let (mut acked, mut received) = (Vec::new(), Vec::new());
+    while acked.len() < 64 || received.len() < 64 {
         let frame = one.next(s(20)).await.expect("open");
         match frame["type"].as_str() {
             Some("ack") => acked.push(frame),
-            Some("chat") => told.push(frame["chat"].clone()),
+            Some("chat") => received.push(frame["chat"].clone()),
             Some("receipt" | "presence") => {}
             _ => panic!("unexpected: {frame}"),
         }
     }
     assert_eq!(numbers(&acked, "ref"), (0..64).collect::<Vec<_>>());
     let chats: Vec<_> = acked.iter().map(|ack| ack["chat"].clone()).collect();
-    assert_eq!(chats, told, "acknowledged and told in the same order");
-    assert_eq!(numbers(&told, "version"), (1..=64).collect::<Vec<_>>());
-    for chat in &told {
+    assert_eq!(chats, received, "acknowledged and received in the same order");
+    assert_eq!(numbers(&received, "version"), (1..=64).collect::<Vec<_>>());
+    for chat in &received {
         assert_eq!(two.expect("chat").await["chat"], *chat);
     }
 }
 
-async fn to_a_deleted_account_nothing_can_be_sent(db: Db) {
+async fn chats_to_a_deleted_account_are_refused(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut device = ann.device().await;
@@ -227,7 +227,7 @@ async fn to_a_deleted_account_nothing_can_be_sent(db: Db) {
     device.expect("chat_deleted").await;
 }
 
-async fn events_of_a_room_stay_among_its_two(db: Db) {
+async fn events_of_a_room_reach_its_two_chatters_only(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let cem = server.api().person("cem").await;

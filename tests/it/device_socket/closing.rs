@@ -10,7 +10,7 @@ use crate::support::{Db, Person, RawSocket, TestServer, on_all};
 
 on_all![
     a_token_is_replaced_before_it_expires,
-    a_token_of_somebody_else_does_not_replace_ones_own,
+    a_token_of_another_chatter_is_refused_as_a_replacement,
     a_device_is_closed_4401_when_its_token_expires,
     deleting_the_account_closes_every_device_4401,
     a_new_password_closes_the_devices_of_other_sign_ins,
@@ -38,13 +38,13 @@ async fn a_token_is_replaced_before_it_expires(db: Db) {
     socket.expect_nothing_else().await;
     bob.says(room, "to the one that stays").await;
     socket.expect_chat("to the one that stays").await;
-    // A shorter one counts as well: the last token is the one that holds.
+    // A shorter one counts as well: the last token is the valid one.
     let shorter = socket.ask(json!({"type": "auth", "token": brief(&ann, 2)})).await;
     assert_eq!(shorter["type"], "authenticated", "{shorter}");
     assert_eq!(socket.expect_close(s(10)).await, 4401);
 }
 
-async fn a_token_of_somebody_else_does_not_replace_ones_own(db: Db) {
+async fn a_token_of_another_chatter_is_refused_as_a_replacement(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut socket = ann.device().await;
@@ -101,11 +101,11 @@ async fn a_new_password_closes_the_devices_of_other_sign_ins(db: Db) {
 }
 
 #[tokio::test]
-async fn a_drain_closes_devices_1001_and_takes_no_more() {
+async fn a_drain_closes_devices_1001_and_accepts_no_more() {
     let mut server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, _) = server.api().pair().await;
     let (mut signed, mut unsigned) = (ann.device().await, DeviceSocket::unsigned(server.port).await);
-    // One who never answers the close keeps the drain going for a moment.
+    // A client that never answers the close keeps the drain going for a moment.
     let _raw = RawSocket::open(server.port, &format!("/ws?jwt={}", ann.token), "").await.expect("a socket");
     server.term();
     assert_eq!(signed.expect_close(s(10)).await, 1001);

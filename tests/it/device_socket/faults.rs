@@ -1,4 +1,5 @@
-//! Device sockets while the database is gone: clear refusals, the socket stays, nothing is lost or doubled (promise 6).
+//! Device sockets during an outage of the database: refusals, the socket stays open, and no chat is lost or doubled
+//! (promise 6).
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +74,7 @@ async fn frames_are_refused_and_the_socket_stays_while_the_database_is_gone() {
 }
 
 #[tokio::test]
-async fn devices_that_write_through_an_outage_lose_and_double_nothing() {
+async fn devices_that_write_through_an_outage_lose_and_double_no_chat() {
     let _turn = heavy().await;
     let cluster = cluster().await;
     let server = TestServer::with(Db::Postgres).database_url(cluster.fresh_database().await).start().await;
@@ -88,15 +89,15 @@ async fn devices_that_write_through_an_outage_lose_and_double_nothing() {
                 _ => {}
             }
             let start = Instant::now();
-            // As long as it takes to be refused.
+            // Longer than the server waits before it refuses.
             let goes_on = |devices: &[Device]| {
-                let refused = devices.iter().all(|device| device.tally.later > 0);
+                let refused = devices.iter().all(|device| device.stats.later > 0);
                 start.elapsed() < Duration::from_millis(1_200) || outage && !refused && start.elapsed() < s(10)
             };
             while goes_on(&devices) {
                 for device in &mut devices {
                     if !device.is_connected() {
-                        assert!(!outage, "sockets stay while the database is gone: {:?}", device.wrongs());
+                        assert!(!outage, "sockets stay while the database is gone: {:?}", device.violations());
                         device.connect().await;
                     }
                     if device.pending() < 8 {
@@ -112,20 +113,23 @@ async fn devices_that_write_through_an_outage_lose_and_double_nothing() {
     settle(&mut devices, &dump, &[room], s(40)).await;
     verify(&devices, &dump, &[room]).await;
     assert_eq!(dump.chats_count().await, sent, "each is stored once");
-    assert!(devices.iter().all(|device| device.tally.later > 0 && device.tally.sockets == 1), "refused, and stayed");
+    assert!(devices.iter().all(|device| device.stats.later > 0 && device.stats.sockets == 1), "refused, and stayed");
 }
 
-/// Whoever makes a room tells of it; should they be gone before they could, nobody misses what comes of it.
+/// The instance that creates a room announces it; if it dies before, the first event in the room announces the room.
 #[tokio::test]
-async fn a_room_that_nobody_told_of_is_listed_when_something_comes_of_it() {
+async fn a_room_whose_creation_was_not_announced_is_announced_with_its_first_event() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let ann = server.api().person("ann").await;
     let mut device = ann.device().await;
     let room = 10_000;
     server.dump().await.add_rooms(ann.id, room..room + 1).await;
     let chat = ann.says(room, "in a room that nobody has named").await;
-    let told = device.expect("chatrooms").await;
-    assert_eq!((&told["chatrooms"][0]["id"], &told["chatrooms"][0]["version"]), (&json!(room), &chat["version"]));
+    let received = device.expect("chatrooms").await;
+    assert_eq!(
+        (&received["chatrooms"][0]["id"], &received["chatrooms"][0]["version"]),
+        (&json!(room), &chat["version"])
+    );
     ann.says(room, "now it goes out at once").await;
     device.expect_chat("now it goes out at once").await;
 }

@@ -125,7 +125,7 @@ const GARBAGE: [&str; 10] =
     ["not json", "", "[]", "7", "null", "\"ping\"", "{}", r#"{"type":7}"#, r#"{"type":null}"#, r#"{"type":"ping""#];
 
 #[tokio::test]
-async fn the_eleventh_piece_of_garbage_closes_4400() {
+async fn the_eleventh_malformed_frame_closes_4400() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, room) = server.api().pair().await;
     let deep = format!("{{\"type\":{}{}}}", "[".repeat(200), "]".repeat(200));
@@ -150,7 +150,7 @@ async fn the_eleventh_piece_of_garbage_closes_4400() {
 }
 
 #[tokio::test]
-async fn what_is_no_text_closes_1003_and_what_is_too_large_1009() {
+async fn a_binary_frame_closes_1003_and_an_oversized_one_1009() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, _) = server.api().pair().await;
     let path = format!("/ws?jwt={}", ann.token);
@@ -165,7 +165,7 @@ async fn what_is_no_text_closes_1003_and_what_is_too_large_1009() {
 }
 
 #[tokio::test]
-async fn a_flood_of_frames_is_refused_then_closed_and_costs_nobody_else() {
+async fn a_flood_of_frames_is_refused_then_closed_and_disturbs_no_other_socket() {
     let _turn = alone().await;
     let server = TestServer::with(Db::Sqlite).set("LIMITS__SEND_PER_S", 10).start().await;
     let (ann, bob, room) = server.api().pair().await;
@@ -186,12 +186,12 @@ async fn a_flood_of_frames_is_refused_then_closed_and_costs_nobody_else() {
     two.expect_chat("in another room meanwhile").await;
     assert!(start.elapsed() < s(2), "another room waited {:?}", start.elapsed());
     assert_eq!(flooding.expect_close(s(10)).await, 4429);
-    let came = flooding.drain();
-    let refused = came.iter().filter(|f| f["type"] == "error").collect::<Vec<_>>();
+    let received = flooding.drain();
+    let refused = received.iter().filter(|f| f["type"] == "error").collect::<Vec<_>>();
     assert!((100..=101).contains(&refused.len()), "{} refusals before the close", refused.len());
     refused.iter().for_each(|frame| check_problem(frame, "rate_limited"));
     // 5 x 10 a second, three times as many in a burst: a third of those are pings.
-    let pongs = came.iter().filter(|f| f["type"] == "pong").count();
+    let pongs = received.iter().filter(|f| f["type"] == "pong").count();
     assert!((50..=70).contains(&pongs), "{pongs} pongs");
     same.expect_nothing_else().await;
     assert_eq!(same.says(room, "a", "each socket has a bucket of its own").await["seq"], 1);

@@ -1,4 +1,4 @@
-//! Too many sockets, too much coming and going: rows A11 and A17.
+//! Too many sockets, and sockets that connect and close all the time (rows A11 and A17).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::support::device_checker::{settle, verify};
 use crate::support::device_socket::{WAYS, send};
 use crate::support::dice::Dice;
-use crate::support::sockets_open::held;
+use crate::support::sockets_open::open_sockets;
 use crate::support::wait::s;
 use crate::support::{Db, Device, DeviceSocket, RawSocket, TestServer, alone, eventually, long, on_both, until};
 
-on_both![a_storm_of_devices_that_come_and_go_disturbs_nobody];
+on_both![a_storm_of_connecting_and_closing_devices_disturbs_no_other_device];
 
 #[tokio::test]
 async fn more_devices_than_allowed_replace_the_oldest_with_4409() {
@@ -48,7 +48,7 @@ async fn a_thousand_devices_of_one_chatter_leave_only_the_newest() {
             newest.remove(0);
         }
     }
-    until("only twenty are left", s(20), || held(server.port, &ports) <= 20).await;
+    until("only twenty are left", s(20), || open_sockets(server.port, &ports) <= 20).await;
     other.says(room, "a", "to the twenty that are left").await;
     other.expect_chat("to the twenty that are left").await;
     for socket in newest.iter_mut().rev().take(20) {
@@ -56,10 +56,10 @@ async fn a_thousand_devices_of_one_chatter_leave_only_the_newest() {
     }
 }
 
-/// How many devices come and go at once beside the ones that stay.
+/// How many devices connect and close at once beside the ones that stay.
 const LANES: usize = 20;
 
-async fn a_storm_of_devices_that_come_and_go_disturbs_nobody(db: Db) {
+async fn a_storm_of_connecting_and_closing_devices_disturbs_no_other_device(db: Db) {
     let _turn = alone().await;
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
@@ -75,7 +75,7 @@ async fn a_storm_of_devices_that_come_and_go_disturbs_nobody(db: Db) {
                     let way = *dice.pick(&WAYS).expect("there are some");
                     let Ok(mut socket) = DeviceSocket::connect(port, &token, way).await else { continue };
                     if dice.below(3) > 0 {
-                        socket.came(Duration::from_millis(dice.below(30))).await;
+                        socket.receive(Duration::from_millis(dice.below(30))).await;
                     }
                     if dice.below(2) == 0 {
                         socket.close();
@@ -112,7 +112,7 @@ async fn a_storm_of_devices_that_come_and_go_disturbs_nobody(db: Db) {
     assert_eq!(dump.chats_count().await, sent);
     let joined = joins.load(Ordering::Relaxed);
     eprintln!("{joined} joins and {sent} chats in {lasts:?}");
-    assert!(joined > 100 && devices.iter().all(|d| d.tally.sockets == 1), "{joined} joins");
+    assert!(joined > 100 && devices.iter().all(|d| d.stats.sockets == 1), "{joined} joins");
     drop(devices);
     for (one, other) in [(&ann, &bob), (&bob, &ann)] {
         let path = format!("/api/chatters/{}", one.id);
@@ -122,7 +122,7 @@ async fn a_storm_of_devices_that_come_and_go_disturbs_nobody(db: Db) {
 }
 
 #[tokio::test]
-async fn a_burst_of_long_chats_costs_nobody_who_reads_their_socket() {
+async fn a_burst_of_long_chats_closes_no_socket_that_is_read() {
     // The default rate: a burst of thirty, each of the longest that a chat may be in Korean.
     let server = TestServer::with(Db::Sqlite).set("LIMITS__SEND_PER_S", 10).start().await;
     let (ann, bob, room) = server.api().pair().await;

@@ -1,27 +1,27 @@
-//! Who is there and who is typing: told to the people one shares a room with, and to nobody else.
+//! Presence and typing over device sockets: only chatters who share a room receive them.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::frames::Came;
+use crate::support::frames::Received;
 use crate::support::proxy::Proxy;
 use crate::support::wait::s;
 use crate::support::{Db, DeviceSocket, Person, TestServer, eventually, on_all};
 
 on_all![
-    a_seed_socket_counts_as_being_there,
-    who_hides_when_last_seen_is_not_told_about,
-    typing_is_told_to_the_other_and_to_nobody_else,
-    typing_ends_by_itself_with_a_chat_or_when_it_is_said,
-    // Elsewhere it shows a moment later: `cluster::presence`.
+    a_chatroom_socket_counts_as_online,
+    a_chatter_who_hides_last_seen_causes_no_presence_events,
+    typing_reaches_the_opponent_only,
+    typing_ends_by_timeout_by_a_chat_or_by_a_frame,
+    // Another instance shows it a moment later: `cluster::presence`.
     ; but_single:
-    coming_and_going_is_told_to_who_shares_a_room,
-    presence_is_shown_in_bodies_to_who_shares_a_room,
+    online_and_offline_events_reach_chatters_who_share_a_room,
+    presence_is_in_bodies_for_chatters_who_share_a_room,
 ];
 
-/// Reads on to what is told of this chatter.
-async fn told_of(socket: &mut DeviceSocket, who: &Person) -> Value {
+/// Reads on to the next presence event of this chatter.
+async fn expect_presence(socket: &mut DeviceSocket, who: &Person) -> Value {
     loop {
         let frame = socket.expect("presence").await;
         if frame["chatter_id"] == who.id {
@@ -38,34 +38,34 @@ fn is_time(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.ends_with('Z'))
 }
 
-async fn coming_and_going_is_told_to_who_shares_a_room(db: Db) {
+async fn online_and_offline_events_reach_chatters_who_share_a_room(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, _) = server.api().pair().await;
     let cem = server.api().person("cem").await;
     let (mut watching, mut stranger) = (ann.device().await, cem.device().await);
     let (first, second) = (bob.device().await, bob.device().await);
-    let here = told_of(&mut watching, &bob).await;
+    let here = expect_presence(&mut watching, &bob).await;
     assert_eq!(here["online"], true, "{here}");
     assert!(here["last_seen"].is_null() || is_time(&here["last_seen"]), "{here}");
     first.close();
     second.close();
-    let gone = told_of(&mut watching, &bob).await;
+    let gone = expect_presence(&mut watching, &bob).await;
     assert_eq!(gone["online"], false, "once, when the last device went: {gone}");
     assert!(is_time(&gone["last_seen"]), "{gone}");
     assert_eq!(gone.as_object().map(|frame| frame.len()), Some(4), "{gone}");
     let back = bob.device().await;
-    let again = told_of(&mut watching, &bob).await;
+    let again = expect_presence(&mut watching, &bob).await;
     assert_eq!(again["online"], true, "{again}");
     drop(back);
-    assert_eq!(told_of(&mut watching, &bob).await["online"], false, "also without a close frame");
+    assert_eq!(expect_presence(&mut watching, &bob).await["online"], false, "also without a close frame");
     assert_eq!(stranger.until_pong().await, Vec::<Value>::new(), "not to strangers");
     let room = cem.room_with(&bob).await;
     assert_eq!(stranger.expect("chatroom_created").await["chatroom"]["id"], room);
     let _back = bob.device().await;
-    assert_eq!(told_of(&mut stranger, &bob).await["online"], true, "from the first room on");
+    assert_eq!(expect_presence(&mut stranger, &bob).await["online"], true, "from the first room on");
 }
 
-async fn presence_is_shown_in_bodies_to_who_shares_a_room(db: Db) {
+async fn presence_is_in_bodies_for_chatters_who_share_a_room(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let cem = server.api().person("cem").await;
@@ -99,36 +99,36 @@ async fn presence_is_shown_in_bodies_to_who_shares_a_room(db: Db) {
     assert_eq!((&own["show_last_seen"], &own["show_receipts"]), (&json!(true), &json!(true)), "{own}");
 }
 
-async fn a_seed_socket_counts_as_being_there(db: Db) {
+async fn a_chatroom_socket_counts_as_online(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut watching = ann.device().await;
     let seed = bob.joins(room).await;
-    assert_eq!(told_of(&mut watching, &bob).await["online"], true);
+    assert_eq!(expect_presence(&mut watching, &bob).await["online"], true);
     let device = bob.device().await;
     seed.close();
-    ann.says(room, "and nobody has gone yet").await;
-    // An instance that Redis does not answer in time tells once more who came.
-    let mut came = watching.next_event(s(10)).await.expect("a frame");
-    while came["type"] == "presence" {
-        assert_eq!(came["online"], true, "{came}");
-        came = watching.next_event(s(10)).await.expect("a frame");
+    ann.says(room, "and no chatter has gone offline yet").await;
+    // An instance that Redis does not answer in time sends `online` once more.
+    let mut received = watching.next_event(s(10)).await.expect("a frame");
+    while received["type"] == "presence" {
+        assert_eq!(received["online"], true, "{received}");
+        received = watching.next_event(s(10)).await.expect("a frame");
     }
-    assert_eq!(came["chat"]["content"], "and nobody has gone yet", "{came}");
+    assert_eq!(received["chat"]["content"], "and no chatter has gone offline yet", "{received}");
     device.close();
-    while told_of(&mut watching, &bob).await["online"] != false {}
+    while expect_presence(&mut watching, &bob).await["online"] != false {}
 }
 
-async fn who_hides_when_last_seen_is_not_told_about(db: Db) {
+async fn a_chatter_who_hides_last_seen_causes_no_presence_events(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let changed = bob.put("/api/chatters", &json!({"show_last_seen": false})).await.expect(200);
     assert_eq!((&changed["show_last_seen"], &changed["show_receipts"]), (&json!(false), &json!(true)), "{changed}");
     let mut watching = ann.device().await;
     let mut hidden = bob.device().await;
-    hidden.says(room, "a", "here, and nobody was told").await;
-    let came = watching.next_event(s(10)).await.expect("a frame");
-    assert_eq!(came["type"], "chat", "{came}");
+    hidden.says(room, "a", "here, and no event was sent").await;
+    let received = watching.next_event(s(10)).await.expect("a frame");
+    assert_eq!(received["type"], "chat", "{received}");
     for body in
         [ann.get(&format!("/api/chatters/{}", bob.id)).await.expect(200), ann.room(room).await["opponent"].clone()]
     {
@@ -140,11 +140,11 @@ async fn who_hides_when_last_seen_is_not_told_about(db: Db) {
     }
     bob.put("/api/chatters", &json!({"show_last_seen": true})).await.expect(200);
     let _shown = bob.device().await;
-    let next = told_of(&mut watching, &bob).await;
-    assert_eq!(next["online"], true, "nothing was told before: {next}");
+    let next = expect_presence(&mut watching, &bob).await;
+    assert_eq!(next["online"], true, "no event before: {next}");
 }
 
-async fn typing_is_told_to_the_other_and_to_nobody_else(db: Db) {
+async fn typing_reaches_the_opponent_only(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let cem = server.api().person("cem").await;
@@ -165,33 +165,33 @@ async fn typing_is_told_to_the_other_and_to_nobody_else(db: Db) {
     }
     stranger.expect_nothing_else().await;
     for own in [&mut writing, &mut desk] {
-        let came = own.until_pong().await;
-        assert!(!came.iter().any(|frame| frame["type"] == "typing"), "not to oneself: {came:?}");
+        let received = own.until_pong().await;
+        assert!(!received.iter().any(|frame| frame["type"] == "typing"), "not to oneself: {received:?}");
     }
     readers[0].send_json(&typing(room, true));
     for own in [&mut writing, &mut desk] {
         assert_eq!(own.expect("typing").await["chatter_id"], bob.id, "each of the two for themselves");
     }
     stranger.refused(typing(room, true), "not_found").await;
-    seed.expect_nothing_before_own("seed sockets are told nothing of it").await;
+    seed.expect_nothing_before_own("chatroom sockets are told nothing of it").await;
 }
 
-/// Says that one types, again as clients do, until the other one is told: who stops and starts is not told of at once.
+/// Sends `typing` again and again, as clients do, until the other device receives it: a restart is not sent at once.
 async fn types(writing: &DeviceSocket, reading: &mut DeviceSocket, room: i64, who: i64) {
-    let told = json!({"type": "typing", "chatroom_id": room, "chatter_id": who, "typing": true});
+    let received = json!({"type": "typing", "chatroom_id": room, "chatter_id": who, "typing": true});
     for _ in 0..20 {
         writing.send_json(&typing(room, true));
-        while let Came::Text(frame) = reading.came(Duration::from_millis(500)).await {
+        while let Received::Text(frame) = reading.receive(Duration::from_millis(500)).await {
             if frame["type"] == "typing" {
-                assert_eq!(frame, told);
+                assert_eq!(frame, received);
                 return;
             }
         }
     }
-    panic!("typing was not told");
+    panic!("no typing event");
 }
 
-async fn typing_ends_by_itself_with_a_chat_or_when_it_is_said(db: Db) {
+async fn typing_ends_by_timeout_by_a_chat_or_by_a_frame(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (mut writing, mut reading) = (ann.device().await, bob.device().await);
@@ -210,7 +210,7 @@ async fn typing_ends_by_itself_with_a_chat_or_when_it_is_said(db: Db) {
     reading.expect_chat("what was being typed").await;
     tokio::time::sleep(Duration::from_millis(6_500)).await;
     reading.expect_nothing_else().await;
-    // Whoever vanishes types no longer.
+    // A client that vanishes no longer types.
     let wire = Proxy::before(server.port).await;
     let mut vanishing = DeviceSocket::open(wire.port, &ann.token).await;
     vanishing.until_pong().await;

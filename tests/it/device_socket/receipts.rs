@@ -1,4 +1,4 @@
-//! Watermarks over device sockets: who hears of them, and how much is unread (promise 8).
+//! Watermarks over device sockets: which devices receive them, and how many chats are unread (promise 8).
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::support::{Db, Person, TestServer, eventually, on_all};
 
 on_all![
     a_receipt_reaches_the_other_and_ones_own_devices_with_counts,
-    marks_move_forward_only_and_not_beyond_the_last_chat,
-    unread_is_the_same_in_ready_over_rest_and_in_receipts,
-    a_deletion_of_what_is_unread_is_unread_no_more,
+    watermarks_move_forward_only_and_not_beyond_the_last_chat,
+    the_unread_count_is_the_same_in_ready_over_rest_and_in_receipts,
+    a_deleted_unread_chat_is_no_longer_counted,
     unread_is_counted_up_to_a_thousand,
-    sending_reads_what_was_delivered,
-    a_receipt_over_rest_is_told_to_devices_too,
-    who_hides_receipts_is_not_told_about;
+    sending_marks_delivered_chats_as_read,
+    a_receipt_over_rest_reaches_devices_too,
+    a_chatter_who_hides_receipts_causes_no_receipt_events;
     but_single:
-    // Who is there is counted by each instance: two of them may tell it twice.
-    who_has_two_devices_stays_while_one_is_there_and_is_not_pushed_to,
+    // Each instance counts presence on its own: two of them may send it twice.
+    a_chatter_with_one_open_device_stays_online_and_gets_no_push,
 ];
 
 fn receipt(room: i64, delivered: i64, read: i64) -> Value {
@@ -54,11 +54,11 @@ async fn a_receipt_reaches_the_other_and_ones_own_devices_with_counts(db: Db) {
     let (mut phone, mut desk) = (bob.device().await, bob.device().await);
     let (mut of_ann, mut of_cem) = (ann.device().await, cem.device().await);
     phone.send_json(&receipt(room, 3, 2));
-    let told = marked(&mut of_ann, bob.id, (3, 2)).await;
+    let received = marked(&mut of_ann, bob.id, (3, 2)).await;
     let expected = json!({
         "type": "receipt", "chatroom_id": room, "chatter_id": bob.id, "delivered_seq": 3, "read_seq": 2
     });
-    assert_eq!(told, expected, "no counts for the other");
+    assert_eq!(received, expected, "no counts for the other");
     for device in [&mut desk, &mut phone] {
         let own = marked(device, bob.id, (3, 2)).await;
         let counts = [("unread_count", 1), ("unread_total", 3), ("version", 3), ("last_seq", 3)];
@@ -68,12 +68,12 @@ async fn a_receipt_reaches_the_other_and_ones_own_devices_with_counts(db: Db) {
     }
     let path = format!("/api/chatrooms/{room}/chats");
     cem.get(&path).await.problem(404, "not_found");
-    let came = of_cem.until_pong().await;
-    assert!(came.iter().all(|frame| frame["type"] == "presence"), "{came:?}");
+    let received = of_cem.until_pong().await;
+    assert!(received.iter().all(|frame| frame["type"] == "presence"), "{received:?}");
     assert_eq!(bob.marks(room).await, (3, 2), "stored");
 }
 
-async fn marks_move_forward_only_and_not_beyond_the_last_chat(db: Db) {
+async fn watermarks_move_forward_only_and_not_beyond_the_last_chat(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     some_chats(&ann, room, 5).await;
@@ -86,8 +86,8 @@ async fn marks_move_forward_only_and_not_beyond_the_last_chat(db: Db) {
     device.send_json(&json!({"type": "receipt", "chatroom_id": room, "delivered_seq": 3, "read_seq": 2}));
     device.send_json(&json!({"type": "receipt", "chatroom_id": room}));
     device.send_json(&receipt(room, 4, 9_000_000_000));
-    // What is stale is ignored: the next that is told is what lies ahead, held at the last chat. What was told last may
-    // come once more: an instance tells the others again what they may not have heard.
+    // Stale watermarks are ignored: the next receipt lies ahead, capped at the last chat. The previous receipt may come
+    // once more, since an instance sends again what the others may have missed.
     let mut next = other.expect("receipt").await;
     while (&next["delivered_seq"], &next["read_seq"]) == (&json!(3), &json!(3)) {
         next = other.expect("receipt").await;
@@ -108,7 +108,7 @@ async fn marks_move_forward_only_and_not_beyond_the_last_chat(db: Db) {
     assert_eq!(bob.marks(room).await, (5, 5));
 }
 
-async fn unread_is_the_same_in_ready_over_rest_and_in_receipts(db: Db) {
+async fn the_unread_count_is_the_same_in_ready_over_rest_and_in_receipts(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let cem = server.api().person("cem").await;
@@ -130,7 +130,7 @@ async fn unread_is_the_same_in_ready_over_rest_and_in_receipts(db: Db) {
     assert_eq!(ann.device().await.ready["unread_total"], 0);
 }
 
-async fn a_deletion_of_what_is_unread_is_unread_no_more(db: Db) {
+async fn a_deleted_unread_chat_is_no_longer_counted(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     some_chats(&ann, room, 4).await;
@@ -162,7 +162,7 @@ async fn unread_is_counted_up_to_a_thousand(db: Db) {
     }
 }
 
-async fn sending_reads_what_was_delivered(db: Db) {
+async fn sending_marks_delivered_chats_as_read(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     some_chats(&ann, room, 3).await;
@@ -178,7 +178,7 @@ async fn sending_reads_what_was_delivered(db: Db) {
     assert_eq!(bob.marks(room).await, (2, 2));
 }
 
-async fn a_receipt_over_rest_is_told_to_devices_too(db: Db) {
+async fn a_receipt_over_rest_reaches_devices_too(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     some_chats(&ann, room, 2).await;
@@ -195,7 +195,7 @@ async fn a_receipt_over_rest_is_told_to_devices_too(db: Db) {
     marked(&mut other, bob.id, (3, 1)).await;
 }
 
-async fn who_hides_receipts_is_not_told_about(db: Db) {
+async fn a_chatter_who_hides_receipts_causes_no_receipt_events(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     some_chats(&ann, room, 3).await;
@@ -210,13 +210,13 @@ async fn who_hides_receipts_is_not_told_about(db: Db) {
     assert_eq!(marked(&mut own, bob.id, (3, 2)).await["unread_count"], 1);
     bob.put("/api/chatters", &json!({"show_receipts": true})).await.expect(200);
     own.send_json(&receipt(room, 3, 3));
-    // The first that is told is the one that came after they were shown again.
-    let told = other.expect("receipt").await;
-    assert_eq!((&told["chatter_id"], &told["read_seq"]), (&json!(bob.id), &json!(3)), "{told}");
+    // The first receipt is the one that was sent after receipts were shown again.
+    let received = other.expect("receipt").await;
+    assert_eq!((&received["chatter_id"], &received["read_seq"]), (&json!(bob.id), &json!(3)), "{received}");
 }
 
 /// Row D6.
-async fn who_has_two_devices_stays_while_one_is_there_and_is_not_pushed_to(db: Db) {
+async fn a_chatter_with_one_open_device_stays_online_and_gets_no_push(db: Db) {
     let fcm = FcmStandIn::start();
     let server = TestServer::with(db).pushes_to(&fcm).start().await;
     let (ann, bob, room) = server.api().pair().await;
@@ -244,7 +244,7 @@ async fn who_has_two_devices_stays_while_one_is_there_and_is_not_pushed_to(db: D
 }
 
 #[tokio::test]
-async fn marks_of_many_frames_are_gathered_and_the_last_one_holds() {
+async fn receipts_of_many_frames_are_batched_and_the_last_one_counts() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, bob, room) = server.api().pair().await;
     some_chats(&ann, room, 40).await;
@@ -254,9 +254,9 @@ async fn marks_of_many_frames_are_gathered_and_the_last_one_holds() {
     }
     marked(&mut other, bob.id, (40, 40)).await;
     assert_eq!(marked(&mut device, bob.id, (40, 40)).await["unread_total"], 0);
-    let told = other.until_pong().await.len();
-    assert_eq!(told, 0, "nothing after the last");
-    // A receipt is not a chat: what is sent meanwhile is not held up by it.
+    let received = other.until_pong().await.len();
+    assert_eq!(received, 0, "nothing after the last");
+    // Chats that are sent meanwhile do not wait for the receipts.
     for n in 0..20 {
         device.send_json(&receipt(room, 40, 40));
         device.send_json(&send(room, &format!("n-{n}"), "in between the receipts"));

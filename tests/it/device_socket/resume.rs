@@ -1,4 +1,4 @@
-//! Coming back: what a device missed, in order and once, whatever happens meanwhile (promises 3 and 4).
+//! Resuming: a device gets what it missed, in order and once, whatever happens meanwhile (promises 3 and 4).
 
 use serde_json::{Value, json};
 
@@ -9,13 +9,13 @@ use crate::support::wait::s;
 use crate::support::{Db, Device, DeviceSocket, Person, TestServer, on_all};
 
 on_all![
-    changes_since_a_version_are_told_in_order,
+    changes_since_a_version_come_in_order,
     a_long_absence_comes_in_pages,
     a_room_too_far_behind_is_reset,
-    a_version_that_never_was_is_reset,
+    a_version_beyond_the_room_is_reset,
     many_rooms_are_resumed_in_several_frames,
-    what_happens_during_a_resume_comes_after_it,
-    a_room_that_is_gone_or_not_ones_own_is_told_as_deleted,
+    events_during_a_resume_come_after_it,
+    a_deleted_or_foreign_room_is_reported_as_deleted,
 ];
 
 /// One of each kind since version 2: an edit of the first, a deletion of the second, and a third chat.
@@ -29,7 +29,7 @@ async fn some_changes(ann: &Person, room: i64) -> (Value, Value, Value) {
     (edited, gone, new)
 }
 
-async fn changes_since_a_version_are_told_in_order(db: Db) {
+async fn changes_since_a_version_come_in_order(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let (edited, gone, new) = some_changes(&ann, room).await;
@@ -43,9 +43,9 @@ async fn changes_since_a_version_are_told_in_order(db: Db) {
         (4, vec![new.clone()]),
         (5, vec![]),
     ] {
-        let came = device.resume(&[(room, since)]).await;
-        assert_eq!(came.len(), 1, "since {since}: {came:?}");
-        let page = &came[0];
+        let received = device.resume(&[(room, since)]).await;
+        assert_eq!(received.len(), 1, "since {since}: {received:?}");
+        let page = &received[0];
         assert_eq!((&page["type"], &page["chatroom_id"]), (&json!("changes"), &json!(room)));
         assert_eq!((&page["since"], &page["version"], &page["has_more"]), (&json!(since), &json!(5), &json!(false)));
         let shown: Vec<_> = page["changes"].as_array().unwrap().iter().map(without_sender_of_tombstone).collect();
@@ -58,7 +58,7 @@ async fn changes_since_a_version_are_told_in_order(db: Db) {
     device.expect_nothing_else().await;
 }
 
-/// A tombstone may also tell whose chat it was.
+/// A tombstone may also hold the sender.
 fn without_sender_of_tombstone(row: &Value) -> Value {
     let mut row = row.clone();
     if row["deleted"] == true {
@@ -114,19 +114,26 @@ async fn a_room_too_far_behind_is_reset(db: Db) {
     assert_eq!(device.expect_chat("and live from there on").await["version"], head + 1);
 }
 
-async fn a_version_that_never_was_is_reset(db: Db) {
+async fn a_version_beyond_the_room_is_reset(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     ann.says(room, "the only one there is").await;
     let empty = bob.room_with(&bob).await;
     let mut device = bob.device().await;
     for since in [2, 1_000_000, i64::MAX] {
-        let came = device.resume(&[(room, since)]).await;
-        assert_eq!((came.len(), &came[0]["type"], &came[0]["version"]), (1, &json!("reset"), &json!(1)), "{came:?}");
-        assert_eq!(contents(came[0]["chats"].as_array().unwrap()), ["the only one there is"]);
+        let received = device.resume(&[(room, since)]).await;
+        assert_eq!(
+            (received.len(), &received[0]["type"], &received[0]["version"]),
+            (1, &json!("reset"), &json!(1)),
+            "{received:?}"
+        );
+        assert_eq!(contents(received[0]["chats"].as_array().unwrap()), ["the only one there is"]);
     }
-    let came = device.resume(&[(empty, 3)]).await;
-    assert_eq!((&came[0]["type"], &came[0]["chats"], &came[0]["version"]), (&json!("reset"), &json!([]), &json!(0)));
+    let received = device.resume(&[(empty, 3)]).await;
+    assert_eq!(
+        (&received[0]["type"], &received[0]["chats"], &received[0]["version"]),
+        (&json!("reset"), &json!([]), &json!(0))
+    );
     ann.says(room, "and live from there on").await;
     assert_eq!(device.expect_chat("and live from there on").await["version"], 2);
 }
@@ -166,7 +173,7 @@ async fn many_rooms_are_resumed_in_several_frames(db: Db) {
     assert_eq!(answered, rooms, "each once");
 }
 
-async fn what_happens_during_a_resume_comes_after_it(db: Db) {
+async fn events_during_a_resume_come_after_it(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let content = "z".repeat(1_500);
@@ -191,7 +198,7 @@ async fn what_happens_during_a_resume_comes_after_it(db: Db) {
     verify(&devices, &dump, &[room]).await;
 }
 
-async fn a_room_that_is_gone_or_not_ones_own_is_told_as_deleted(db: Db) {
+async fn a_deleted_or_foreign_room_is_reported_as_deleted(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let cem = server.api().person("cem").await;
@@ -201,15 +208,15 @@ async fn a_room_that_is_gone_or_not_ones_own_is_told_as_deleted(db: Db) {
     let gone = bob.room_with(&cem).await;
     bob.delete(&format!("/api/chatrooms/{gone}")).await.expect(200);
     let mut device = bob.device().await;
-    let came = device.resume(&[(room, 0), (gone, 0), (strange, 0), (999_999, 7)]).await;
-    let deleted: Vec<_> = came.iter().filter(|f| f["type"] == "chatroom_deleted").collect();
+    let received = device.resume(&[(room, 0), (gone, 0), (strange, 0), (999_999, 7)]).await;
+    let deleted: Vec<_> = received.iter().filter(|f| f["type"] == "chatroom_deleted").collect();
     let mut ids: Vec<_> = deleted.iter().map(|f| f["chatroom_id"].as_i64().unwrap()).collect();
     ids.sort_unstable();
     let mut expected = vec![gone, strange, 999_999];
     expected.sort_unstable();
-    assert_eq!(ids, expected, "one looks like the other: {came:?}");
-    assert_eq!(came.iter().filter(|f| f["type"] == "changes").count(), 1, "{came:?}");
-    assert_eq!(came.len(), 4);
+    assert_eq!(ids, expected, "one looks like the other: {received:?}");
+    assert_eq!(received.iter().filter(|f| f["type"] == "changes").count(), 1, "{received:?}");
+    assert_eq!(received.len(), 4);
 }
 
 #[tokio::test]
@@ -220,7 +227,7 @@ async fn a_room_may_be_resumed_again_and_again() {
     for n in 1..=20 {
         ann.says(room, &format!("number {n} of twenty")).await;
         let frames = [device.resume(&[(room, n - 1)]).await, device.until_pong().await].concat();
-        // Live, by the resume, or both: never twice in the same way, never not at all.
+        // Live, by the resume, or by both, but never twice by one of them and never by none.
         let live = frames.iter().filter(|f| f["type"] == "chat").count();
         let rows: usize = frames.iter().filter_map(|f| f["changes"].as_array()).map(Vec::len).sum();
         assert!(live <= 1 && rows == 1, "{frames:?}");

@@ -9,9 +9,12 @@ use crate::support::raw_socket::CLOSE;
 use crate::support::wait::s;
 use crate::support::{Db, Device, RawSocket, TestServer, heavy, on_all};
 
-on_all![a_device_that_reads_too_slowly_comes_back_and_misses_nothing, a_device_comes_back_after_the_server_died,];
+on_all![
+    a_device_closed_for_reading_too_slowly_resumes_and_misses_no_chat,
+    a_device_resumes_after_the_server_was_killed,
+];
 
-async fn a_device_that_reads_too_slowly_comes_back_and_misses_nothing(db: Db) {
+async fn a_device_closed_for_reading_too_slowly_resumes_and_misses_no_chat(db: Db) {
     let _turn = heavy().await;
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
@@ -19,12 +22,12 @@ async fn a_device_that_reads_too_slowly_comes_back_and_misses_nothing(db: Db) {
     let mut slow = RawSocket::open_narrow(server.ports().pick(), &format!("/ws?jwt={}", bob.token)).await;
     assert_eq!(slow.expect_text().await["type"], "ready");
     let mut writer = ann.device().await;
-    // 21 KB each: more in all than the kernel, a queue and its allowance for bursts hold together.
+    // 21 KB each: together more than the kernel, the queue and its allowance for bursts hold.
     let content = "글".repeat(7_000);
     let count = 900;
     for n in 0..count {
         writer.send_json(&send(room, &format!("n-{n}"), &content));
-        // A few at a time: even the queue of who reads does not hold more of these at once.
+        // A few at a time: even the queue of a device that reads holds no more of these at once.
         if n % 10 == 9 {
             while other.expect("chat").await["chat"]["seq"] != n + 1 {}
             writer.until_pong().await;
@@ -35,7 +38,7 @@ async fn a_device_that_reads_too_slowly_comes_back_and_misses_nothing(db: Db) {
         match slow.next(s(20)).await {
             Some(frame) if frame.opcode() == CLOSE => break frame.close_code(),
             Some(frame) => {
-                // On an instance that lags behind, it may have to be read.
+                // An instance that lags behind may have to read it from the database.
                 let frame = frame.json();
                 let row = std::slice::from_ref(&frame["chat"]);
                 let rows: &[Value] = match frame["type"].as_str() {
@@ -51,7 +54,7 @@ async fn a_device_that_reads_too_slowly_comes_back_and_misses_nothing(db: Db) {
             None => break 1006,
         }
     };
-    // On a machine that takes long over the writing, the kernel has cut the jammed connection before it is read again.
+    // On a slow machine the kernel may have cut the stalled connection before it is read again.
     assert!(matches!(code, 4508 | 1006), "{code}");
     assert!(last < count, "it was cut off");
     let mut again = bob.device().await;
@@ -61,7 +64,7 @@ async fn a_device_that_reads_too_slowly_comes_back_and_misses_nothing(db: Db) {
     assert_eq!(seqs, (last + 1..=count).collect::<Vec<_>>());
 }
 
-async fn a_device_comes_back_after_the_server_died(db: Db) {
+async fn a_device_resumes_after_the_server_was_killed(db: Db) {
     let _turn = heavy().await;
     let mut server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
@@ -106,12 +109,12 @@ async fn sockets_that_end_in_the_middle_of_a_read_leave_no_transaction_behind() 
         for since in 0..3 {
             device.send_json(&json!({"type": "resume", "chatrooms": cursors(&[(room, since)])}));
         }
-        device.came(std::time::Duration::from_micros(dice.below(8_000))).await;
+        device.receive(std::time::Duration::from_micros(dice.below(8_000))).await;
         drop(device);
     }
     ann.says(room, "and the connections are as before").await;
     let log = server.log();
     let left: Vec<_> = log.lines().filter(|line| line.contains("transaction in progress")).collect();
     assert!(!left.iter().any(|line| line.contains("already")), "a BEGIN was forgotten: {left:?}");
-    assert!(!log.contains("the database does not answer"), "reads failed for who came next");
+    assert!(!log.contains("the database does not answer"), "later reads failed");
 }

@@ -1,4 +1,4 @@
-//! Rooms that come and go while devices are there or away, and somebody with thousands of them.
+//! Rooms that are created and deleted while devices are connected or away, and a chatter with thousands of rooms.
 
 use std::time::Instant;
 
@@ -11,32 +11,35 @@ use crate::support::wait::s;
 use crate::support::{Db, Device, TestServer, alone, on_all};
 
 on_all![
-    a_new_room_is_told_to_every_device_of_both,
-    a_deleted_room_is_told_to_every_device_of_both,
-    rooms_that_came_and_went_meanwhile_are_found_when_coming_back,
-    deleting_an_account_with_its_rooms_is_told,
-    somebody_with_five_thousand_rooms_signs_in_and_resumes,
+    a_new_room_is_announced_to_every_device_of_both,
+    a_deleted_room_is_announced_to_every_device_of_both,
+    rooms_created_and_deleted_while_away_are_found_on_return,
+    deleting_an_account_with_its_rooms_is_announced,
+    a_chatter_with_five_thousand_rooms_signs_in_and_resumes,
 ];
 
-async fn a_new_room_is_told_to_every_device_of_both(db: Db) {
+async fn a_new_room_is_announced_to_every_device_of_both(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob) = (server.api().person("ann").await, server.api().person("bob").await);
     let mut of_ann = [ann.device().await, ann.device().await];
     let (mut of_bob, mut of_cem) = (bob.device().await, server.api().person("cem").await.device().await);
     let room = ann.room_with(&bob).await;
     for device in &mut of_ann {
-        let told = device.expect("chatroom_created").await["chatroom"].clone();
+        let announced = device.expect("chatroom_created").await["chatroom"].clone();
         let mut shown = ann.room(room).await;
-        (shown["opponent"]["online"], shown["opponent"]["last_seen"]) = presence(&told);
-        assert_eq!(told, shown, "the room as its viewer sees it over REST");
+        (shown["opponent"]["online"], shown["opponent"]["last_seen"]) = presence(&announced);
+        assert_eq!(announced, shown, "the room as its viewer sees it over REST");
     }
-    let told = of_bob.expect("chatroom_created").await["chatroom"].clone();
+    let announced = of_bob.expect("chatroom_created").await["chatroom"].clone();
     assert_eq!(
-        (&told["id"], &told["owner"]["id"], &told["opponent"]["id"]),
+        (&announced["id"], &announced["owner"]["id"], &announced["opponent"]["id"]),
         (&json!(room), &json!(ann.id), &json!(bob.id))
     );
-    assert_eq!((&told["version"], &told["last_seq"], &told["unread_count"]), (&json!(0), &json!(0), &json!(0)));
-    assert!(told["receipts"].get(bob.id.to_string()).is_some(), "{told}");
+    assert_eq!(
+        (&announced["version"], &announced["last_seq"], &announced["unread_count"]),
+        (&json!(0), &json!(0), &json!(0))
+    );
+    assert!(announced["receipts"].get(bob.id.to_string()).is_some(), "{announced}");
     let chat = of_bob.says(room, "a", "the first in the new room").await;
     assert_eq!(chat["version"], 1);
     for device in of_ann.iter_mut().chain([&mut of_bob]) {
@@ -53,12 +56,12 @@ async fn a_new_room_is_told_to_every_device_of_both(db: Db) {
     of_bob.expect_nothing_else().await;
 }
 
-/// Who is there may change between the event and the question.
+/// Presence may change between the event and the request.
 fn presence(room: &Value) -> (Value, Value) {
     (room["opponent"]["online"].clone(), room["opponent"]["last_seen"].clone())
 }
 
-async fn a_deleted_room_is_told_to_every_device_of_both(db: Db) {
+async fn a_deleted_room_is_announced_to_every_device_of_both(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let cem = server.api().person("cem").await;
@@ -83,7 +86,7 @@ async fn a_deleted_room_is_told_to_every_device_of_both(db: Db) {
     assert_eq!(devices[0].expect("chatroom_created").await["chatroom"]["id"], again);
 }
 
-async fn rooms_that_came_and_went_meanwhile_are_found_when_coming_back(db: Db) {
+async fn rooms_created_and_deleted_while_away_are_found_on_return(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, stays) = server.api().pair().await;
     let (cem, dan) = (server.api().person("cem").await, server.api().person("dan").await);
@@ -105,19 +108,19 @@ async fn rooms_that_came_and_went_meanwhile_are_found_when_coming_back(db: Db) {
     dan.delete(&format!("/api/chatrooms/{comes}")).await.expect(200);
     let live = bob.room_with(&cem).await;
     cem.says(live, "in a room that came live").await;
-    // What comes from another instance may be told later than what happened after it.
+    // An event of another instance may come later than one that happened after it.
     let start = Instant::now();
     while devices[0].rooms.contains_key(&comes) {
-        assert!(start.elapsed() < s(10), "the end of room {comes} was not told");
+        assert!(start.elapsed() < s(10), "the deletion of room {comes} was not announced");
         devices[0].turn(s(1)).await;
     }
     settle(&mut devices, &dump, &[stays, live], s(10)).await;
     verify(&devices, &dump, &[stays, live]).await;
     assert_eq!(devices[0].rooms.keys().copied().collect::<Vec<_>>(), [stays, live]);
-    assert_eq!(devices[0].tally.sockets, 2);
+    assert_eq!(devices[0].stats.sockets, 2);
 }
 
-async fn deleting_an_account_with_its_rooms_is_told(db: Db) {
+async fn deleting_an_account_with_its_rooms_is_announced(db: Db) {
     let server = TestServer::with(db).set("ACCOUNTS__DELETION", "cascade").start().await;
     let (ann, bob, room) = server.api().pair().await;
     let (mut of_ann, mut of_bob) = (ann.device().await, bob.device().await);
@@ -129,7 +132,7 @@ async fn deleting_an_account_with_its_rooms_is_told(db: Db) {
 const ROOMS: i64 = 5_000;
 const FIRST: i64 = 10_000;
 
-async fn somebody_with_five_thousand_rooms_signs_in_and_resumes(db: Db) {
+async fn a_chatter_with_five_thousand_rooms_signs_in_and_resumes(db: Db) {
     let _turn = alone().await;
     let server = TestServer::spawn(db).await;
     let ann = server.api().person("ann").await;

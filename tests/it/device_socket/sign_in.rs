@@ -1,4 +1,4 @@
-//! Signing in to a device socket: the four ways to show a token, and what the server refuses.
+//! Signing in to a device socket: the four ways to send a token, and what the server refuses.
 
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,21 @@ use crate::support::wait::s;
 use crate::support::{Db, RawSocket, TestServer, eventually, on_all};
 
 on_all![
-    a_token_may_be_shown_in_four_ways,
-    ready_tells_who_one_is_and_of_every_room,
+    a_token_may_be_sent_in_four_ways,
+    ready_holds_the_account_and_every_room,
     a_bad_token_is_refused_before_the_upgrade,
     frames_before_the_sign_in_are_refused,
-    a_bad_token_in_the_first_frame_is_told_and_closed_4401,
+    a_bad_token_in_the_first_frame_gets_an_error_and_closes_4401,
 ];
 
-async fn a_token_may_be_shown_in_four_ways(db: Db) {
+async fn a_token_may_be_sent_in_four_ways(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, _) = server.api().pair().await;
     let minted = mint(&claims(ann.id));
     for way in WAYS {
         for token in [&ann.token, &minted] {
             let mut socket = DeviceSocket::connect(server.port, token, way).await.expect("a socket");
-            // The query asks for no subprotocol; the one with the token is never answered.
+            // A token in the query asks for no subprotocol; the subprotocol with the token is never the answer.
             let answered = (way != Way::Query).then_some("hyper-chat.v1");
             assert_eq!(socket.protocol(), answered, "{way:?}");
             assert_eq!(socket.expect_ready().await["chatter"]["id"], ann.id, "{way:?}");
@@ -39,7 +39,7 @@ async fn a_token_may_be_shown_in_four_ways(db: Db) {
     socket.expect_ready().await;
 }
 
-async fn ready_tells_who_one_is_and_of_every_room(db: Db) {
+async fn ready_holds_the_account_and_every_room(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let notes = bob.room_with(&bob).await;
@@ -132,7 +132,7 @@ async fn frames_before_the_sign_in_are_refused(db: Db) {
     assert_eq!(socket.says(room, "b", "and now from ann").await["sender_id"], ann.id);
 }
 
-async fn a_bad_token_in_the_first_frame_is_told_and_closed_4401(db: Db) {
+async fn a_bad_token_in_the_first_frame_gets_an_error_and_closes_4401(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, _) = server.api().pair().await;
     for (token, code) in [("abc", "token_invalid"), (&*brief(&ann, -60), "token_expired"), ("", "token_invalid")] {
@@ -145,7 +145,7 @@ async fn a_bad_token_in_the_first_frame_is_told_and_closed_4401(db: Db) {
 }
 
 #[tokio::test]
-async fn who_does_not_sign_in_within_ten_seconds_is_closed_4401() {
+async fn a_socket_that_does_not_sign_in_within_ten_seconds_is_closed_4401() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, _) = server.api().pair().await;
     let mut silent = DeviceSocket::unsigned(server.port).await;
@@ -165,7 +165,7 @@ async fn who_does_not_sign_in_within_ten_seconds_is_closed_4401() {
 }
 
 #[tokio::test]
-async fn an_offer_without_our_subprotocol_is_refused_and_none_is_taken() {
+async fn an_offer_without_our_subprotocol_is_refused_and_no_offer_is_accepted() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, _) = server.api().pair().await;
     let bearer = format!("Authorization: Bearer {}\r\n", ann.token);
@@ -183,7 +183,7 @@ async fn an_offer_without_our_subprotocol_is_refused_and_none_is_taken() {
 }
 
 #[tokio::test]
-async fn a_foreign_origin_is_refused_and_what_is_no_upgrade_too() {
+async fn foreign_origins_and_requests_without_an_upgrade_are_refused() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, _) = server.api().pair().await;
     let path = format!("/ws?jwt={}", ann.token);
@@ -199,7 +199,7 @@ async fn a_foreign_origin_is_refused_and_what_is_no_upgrade_too() {
 const UNSIGNED_MAX: usize = 20;
 
 #[tokio::test]
-async fn twenty_sockets_of_an_address_may_wait_for_their_sign_in() {
+async fn at_most_twenty_sockets_of_an_address_wait_for_their_sign_in() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, _) = server.api().pair().await;
     let mut waiting = Vec::new();

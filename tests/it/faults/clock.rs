@@ -1,4 +1,4 @@
-//! Clocks that are wrong (row E19): one that leaps under a server, and machines of a cluster that disagree.
+//! Wrong clocks (row E19): one that jumps under a running server, and instances whose clocks differ.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::support::token::{claims, mint, now};
 use crate::support::wait::s;
 use crate::support::{Checker, Db, Person, Redis, TestServer, eventually, heavy, long, on_both};
 
-on_both![a_clock_that_leaps_changes_no_order_and_ends_no_socket];
+on_both![a_clock_jump_changes_no_order_and_closes_no_socket];
 
 /// Seconds from the right time: two hours ahead and behind, a day behind, and right again.
 const LEAPS: [i64; 4] = [7_200, -7_200, -86_400, 0];
@@ -26,15 +26,15 @@ fn library() -> String {
         .expect("libfaketime (Debian: apt-get install faketime, or run tests/run)")
 }
 
-/// With a token as a team's own backend mints them, which says nothing about when.
-fn lasting(person: &Person) -> Person {
+/// The same account with a token as an operator's own backend signs them, without `iat`.
+fn with_lasting_token(person: &Person) -> Person {
     let mut claims = claims(person.id);
     claims["exp"] = json!(now() + 7 * 86_400);
     claims.as_object_mut().expect("an object").remove("iat");
     person.with_token(&mint(&claims))
 }
 
-async fn a_clock_that_leaps_changes_no_order_and_ends_no_socket(db: Db) {
+async fn a_clock_jump_changes_no_order_and_closes_no_socket(db: Db) {
     let (fcm, folder) = (FcmStandIn::start(), tempfile::tempdir().expect("a folder"));
     let clock = folder.path().join("clock");
     let leaps_to = |offset: i64| {
@@ -55,7 +55,7 @@ async fn a_clock_that_leaps_changes_no_order_and_ends_no_socket(db: Db) {
     let (ann, bob, room) = server.api().pair().await;
     let eve = server.api().person("eve").await;
     let signed_in = ann.clone();
-    let (ann, bob, eve) = (lasting(&ann), lasting(&bob), lasting(&eve));
+    let (ann, bob, eve) = (with_lasting_token(&ann), with_lasting_token(&bob), with_lasting_token(&eve));
     eve.put("/api/chatters", &json!({"fcm_reg_id": "the-phone-of-eve"})).await.expect(200);
     let with_eve = ann.room_with(&eve).await;
     let (mut device, mut seed) = (bob.device().await, bob.joins(room).await);
@@ -77,7 +77,7 @@ async fn a_clock_that_leaps_changes_no_order_and_ends_no_socket(db: Db) {
         }
         device.send_json(&json!({"type": "typing", "chatroom_id": room, "typing": true}));
         bob.receipt(room, &json!({"read_seq": 5 * (leap + 1)}), (5 * (leap as i64 + 1), 5 * (leap as i64 + 1))).await;
-        // On SQLite this clock is the database's too: what is owed waits until it is that late again.
+        // On SQLite this is the clock of the database too: a pending push waits until that time comes again.
         if db == Db::Postgres {
             let dump = server.dump().await;
             eventually("the push", s(20), || async { dump.outbox(with_eve).await.is_empty().then_some(()) }).await;
@@ -88,21 +88,21 @@ async fn a_clock_that_leaps_changes_no_order_and_ends_no_socket(db: Db) {
     assert_eq!(numbers(&history, "seq"), (1..=20).collect::<Vec<_>>());
     assert_eq!(numbers(&history, "id"), numbers(&seed.chats, "id"), "in the order in which they came");
     device.expect_nothing_else().await;
-    let checker = Checker::default().both_look(room, &ann, &bob).both_look(with_eve, &ann, &eve);
+    let checker = Checker::default().compare_views(room, &ann, &bob).compare_views(with_eve, &ann, &eve);
     assert_eq!(checker.verify(&server).await, 24);
 }
 
 /// Row E19.
 #[tokio::test]
-async fn instances_that_disagree_about_the_time_are_one_service() {
+async fn instances_with_different_clocks_act_as_one_service() {
     let _turn = heavy().await;
     let offsets = [300, -7_200, 7_200, -300];
     for offset in offsets.into_iter().take(if long() { 4 } else { 2 }) {
-        disagreeing_by(offset).await;
+        clocks_apart_by(offset).await;
     }
 }
 
-async fn disagreeing_by(offset: i64) {
+async fn clocks_apart_by(offset: i64) {
     let fcm = FcmStandIn::start();
     let builder = TestServer::with(Db::Cluster)
         .pushes_to(&fcm)
@@ -110,20 +110,20 @@ async fn disagreeing_by(offset: i64) {
         .env_of(1, "FAKETIME", format!("{offset:+}"))
         .env_of(1, "FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let cluster = Cluster::built(builder, Redis::start(), 2).await;
-    cluster.is_whole_within(s(5)).await;
+    cluster.all_ready_within(s(5)).await;
     let (ann, bob, room) = cluster.server.instance(0).api().pair().await;
-    tokens_hold_within_a_minute(&cluster, &ann, offset).await;
-    let (ann, bob) = (lasting(&ann), lasting(&bob));
+    tokens_are_valid_within_a_minute(&cluster, &ann, offset).await;
+    let (ann, bob) = (with_lasting_token(&ann), with_lasting_token(&bob));
     let off = cluster.at(1, &bob).device().await;
     let server_time = off.ready["server_time"].as_str().expect("a time").to_owned();
     eprintln!("{offset} s: the other instance takes it to be {server_time}");
-    let eve = lasting(&cluster.server.instance(0).api().person("eve").await);
+    let eve = with_lasting_token(&cluster.server.instance(0).api().person("eve").await);
     eve.put("/api/chatters", &json!({"fcm_reg_id": "the-phone-of-eve"})).await.expect(200);
     let with_eve = ann.room_with(&eve).await;
     for (from, to) in [(0, 1), (1, 0)] {
         let mut crossing = Crossing::between(&cluster, [&ann, &bob], room, from, to).await;
         for _ in 0..5 {
-            crossing.arrives_within(s(1)).await;
+            crossing.crosses_within(s(1)).await;
         }
     }
     let (here, there) = (cluster.at(0, &ann), cluster.at(1, &bob));
@@ -134,22 +134,25 @@ async fn disagreeing_by(offset: i64) {
     }
     there.receipt(room, &json!({"read_seq": 20}), (20, 20)).await;
     let last = cluster.server.dump().await.room(with_eve).await.expect("the room").last_seq.to_string();
-    // Claims are leases by the database's clock: nobody takes another's, and each is told of the last once.
-    let told = || async {
+    // Claims are leases by the database's clock: no instance takes another's claim, and each push is sent once.
+    let received = || async {
         let done = cluster.server.dump().await.outbox(with_eve).await.is_empty();
         done.then(|| fcm.sent_to("the-phone-of-eve"))
     };
-    let calls = eventually("the pushes are sent", s(20), told).await;
+    let calls = eventually("the pushes are sent", s(20), received).await;
     let of_last = calls.iter().filter(|call| call.message["message"]["data"]["seq"] == last.as_str()).count();
     assert_eq!(of_last, 1, "{calls:?}");
     drop(off);
-    let stored =
-        Checker::default().both_look(room, &ann, &bob).both_look(with_eve, &ann, &eve).verify(&cluster.server).await;
+    let stored = Checker::default()
+        .compare_views(room, &ann, &bob)
+        .compare_views(with_eve, &ann, &eve)
+        .verify(&cluster.server)
+        .await;
     assert_eq!(stored, 40);
 }
 
 /// A token may be issued at most a minute ahead (`src/protocol/own_users.md`).
-async fn tokens_hold_within_a_minute(cluster: &Cluster, ann: &Person, offset: i64) {
+async fn tokens_are_valid_within_a_minute(cluster: &Cluster, ann: &Person, offset: i64) {
     let elsewhere = Person { api: cluster.server.instance(1).api(), ..ann.clone() };
     let late = elsewhere.signed_in_again().await;
     let (ahead, behind) = if offset > 0 { (late, ann.clone()) } else { (ann.clone(), late) };

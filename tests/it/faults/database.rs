@@ -1,4 +1,4 @@
-//! The database is killed, frozen, unreachable or busy: a clear refusal, nothing acknowledged, nothing lost.
+//! The database is killed, frozen, unreachable or busy: requests are refused, and no acknowledged chat is lost.
 
 use std::time::Instant;
 
@@ -12,10 +12,10 @@ use crate::support::scene::{REFUSED_WITHIN, Scene};
 use crate::support::wait::s;
 use crate::support::{Checker, Db, TestServer, eventually, heavy, until};
 
-/// Run by `promises`, as what is promised of a database that is gone.
-pub async fn a_killed_postgresql_is_refused_clearly_and_comes_back() {
+/// `promises` runs it too, as promise 6.
+pub async fn a_killed_postgresql_causes_503_until_it_is_back() {
     let _turn = heavy().await;
-    let cluster = Cluster::of_ones_own().await;
+    let cluster = Cluster::dedicated().await;
     let mut scene = Scene::on(cluster.fresh_database().await).await;
     for cycle in 0..2 {
         cluster.kill9();
@@ -27,9 +27,9 @@ pub async fn a_killed_postgresql_is_refused_clearly_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_frozen_postgresql_is_refused_clearly_and_comes_back() {
+async fn a_frozen_postgresql_causes_503_until_it_answers() {
     let _turn = heavy().await;
-    let cluster = Cluster::of_ones_own().await;
+    let cluster = Cluster::dedicated().await;
     let mut scene = Scene::on(cluster.fresh_database().await).await;
     cluster.freeze();
     scene.refuses().await;
@@ -39,9 +39,9 @@ async fn a_frozen_postgresql_is_refused_clearly_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_hole_before_postgresql_is_refused_clearly_and_heals() {
+async fn a_black_hole_before_postgresql_causes_503_until_it_heals() {
     let _turn = heavy().await;
-    let cluster = Cluster::of_ones_own().await;
+    let cluster = Cluster::dedicated().await;
     let proxy = Proxy::before(cluster.port).await;
     let direct = cluster.fresh_database().await;
     let through = direct.replace(&cluster.port.to_string(), &proxy.port.to_string());
@@ -62,9 +62,9 @@ async fn a_hole_before_postgresql_is_refused_clearly_and_heals() {
 }
 
 #[tokio::test]
-async fn nothing_acknowledged_is_lost_when_postgresql_is_killed_in_a_burst() {
+async fn no_acknowledged_chat_is_lost_when_postgresql_is_killed_in_a_burst() {
     let _turn = heavy().await;
-    let cluster = Cluster::of_ones_own().await;
+    let cluster = Cluster::dedicated().await;
     let url = cluster.fresh_database().await;
     let server = TestServer::with(Db::Postgres).database_url(url).start().await;
     let burst = Burst::start(&server.api(), 5, 2).await;
@@ -83,7 +83,7 @@ async fn nothing_acknowledged_is_lost_when_postgresql_is_killed_in_a_burst() {
     let goal = burst.acked() + 100;
     until("the burst goes on after the last blow", s(60), || burst.acked() >= goal).await;
     let pairs = burst.rooms.iter().zip(&burst.people);
-    let mut checker = pairs.fold(Checker::default(), |c, (room, (left, right))| c.both_look(*room, left, right));
+    let mut checker = pairs.fold(Checker::default(), |c, (room, (left, right))| c.compare_views(*room, left, right));
     let acked = burst.finish().await;
     for (room, socket) in &mut sockets {
         let head = server.dump().await.room(*room).await.unwrap().last_seq;
@@ -95,7 +95,7 @@ async fn nothing_acknowledged_is_lost_when_postgresql_is_killed_in_a_burst() {
 }
 
 #[tokio::test]
-async fn a_terminated_backend_is_no_more_than_a_refusal() {
+async fn a_terminated_backend_costs_a_refusal_and_no_chat() {
     let server = TestServer::spawn(Db::Postgres).await;
     let (ann, _, room) = server.api().pair().await;
     let dump = server.dump().await;
@@ -113,12 +113,12 @@ async fn a_terminated_backend_is_no_more_than_a_refusal() {
         })
         .await;
     }
-    Checker::default().both_look(room, &ann, &ann).verify(&server).await;
+    Checker::default().compare_views(room, &ann, &ann).verify(&server).await;
     assert_eq!(ann.history(room).await.len(), 5);
 }
 
 #[tokio::test]
-async fn a_foreign_writer_on_sqlite_is_waited_for_or_refused_and_never_doubles() {
+async fn a_foreign_writer_on_sqlite_delays_or_refuses_chats_and_doubles_none() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, room) = server.api().pair().await;
     let foreign = Dump::open_single(&server.database_url).await;

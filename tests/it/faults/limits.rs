@@ -1,4 +1,4 @@
-//! Limits: rates, sockets, and what they say to who exceeds them.
+//! Limits of rates and sockets, and the refusals of what exceeds them.
 
 use serde_json::json;
 
@@ -44,7 +44,7 @@ async fn a_socket_that_ignores_rate_limited_is_closed_4429() {
     while let Some(frame) = fast.next(s(15)).await {
         limited += usize::from(frame["error"]["code"] == "rate_limited");
     }
-    assert!(limited > 0, "it was told before");
+    assert!(limited > 0, "it was refused before");
     assert_eq!(fast.expect_close(s(5)).await, 4429);
     other.send("the other one goes on");
     other.read_until_seq(ann.history(room).await.len() as i64, s(5)).await;
@@ -74,7 +74,7 @@ async fn signing_in_too_often_is_429_per_name_and_per_address() {
     let api = server.api();
     let ask = async || api.try_request(reqwest::Method::POST, "/api/auth", &forged, Some(&body)).await.unwrap();
     let mut answer = ask().await;
-    // The address gets one try back every 3 s, perhaps just now; there is no second one.
+    // The address regains one try every 3 s, perhaps just now, but not a second one.
     if answer.status == 401 {
         answer = ask().await;
     }
@@ -111,7 +111,7 @@ async fn more_sockets_than_allowed_replace_the_oldest_with_4409() {
 #[tokio::test]
 async fn a_flood_of_sign_ins_does_not_stall_chats() {
     let _turn = alone().await;
-    // As costly as in production: the hashes must be elsewhere than on the threads that serve.
+    // Hashes as costly as in production: they must not run on the threads that serve requests.
     let server = TestServer::with(Db::Sqlite).start().await;
     let (ann, bob, room) = server.api().pair().await;
     let mut server = server;

@@ -1,4 +1,5 @@
-//! Faults that a test provokes on one server: in its database, its disk, its process, its clock, or by too many requests.
+//! Faults that a test provokes on one server: in its database, its disk, its process, its clock, or by too many
+//! requests.
 
 mod clock;
 pub mod database;

@@ -1,4 +1,4 @@
-//! The server process dies or is told to leave, in the middle of everything.
+//! The server process is killed, stopped or frozen under traffic.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use crate::support::wait::s;
 use crate::support::{ChatroomSocket, Checker, Db, TestServer, heavy, long, on_both, until};
 
 on_both![
-    nothing_acknowledged_is_lost_by_kill_9_in_a_burst,
+    no_acknowledged_chat_is_lost_by_kill_9_in_a_burst,
     sigterm_in_a_burst_closes_1001_and_exits_0_within_ten_seconds,
-    a_frozen_server_goes_on_where_it_stopped,
+    a_frozen_server_continues_where_it_stopped,
     a_token_outlives_a_restart,
 ];
 
@@ -23,8 +23,8 @@ async fn sockets(burst: &Burst) -> Vec<(i64, ChatroomSocket)> {
     open
 }
 
-/// A few numbers that differ in each cycle and run: where in the burst the blow falls.
-fn blows(count: usize) -> Vec<usize> {
+/// After how many chats the process is killed: other numbers in each cycle and run.
+fn kill_points(count: usize) -> Vec<usize> {
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
     eprintln!("seed of the kill cycles: {seed}");
     let mut state = seed;
@@ -38,17 +38,17 @@ fn blows(count: usize) -> Vec<usize> {
 
 fn with_views(burst: &Burst) -> Checker {
     let pairs = burst.rooms.iter().zip(&burst.people);
-    pairs.fold(Checker::default(), |checker, (room, (left, right))| checker.both_look(*room, left, right))
+    pairs.fold(Checker::default(), |checker, (room, (left, right))| checker.compare_views(*room, left, right))
 }
 
-/// Also what `promises` holds of durability.
-pub async fn nothing_acknowledged_is_lost_by_kill_9_in_a_burst(db: Db) {
+/// `promises` runs it too, as the promise of durability.
+pub async fn no_acknowledged_chat_is_lost_by_kill_9_in_a_burst(db: Db) {
     let _turn = heavy().await;
     let mut server = TestServer::spawn(db).await;
     // 20 senders: 5 rooms, two people each, two lanes each.
     let burst = Burst::start(&server.api(), 5, 2).await;
     let mut checker = with_views(&burst);
-    for more in blows(if long() { 20 } else { 5 }) {
+    for more in kill_points(if long() { 20 } else { 5 }) {
         let mut open = sockets(&burst).await;
         let goal = burst.acked() + more;
         until("the burst goes on", s(60), || burst.acked() >= goal).await;
@@ -88,7 +88,7 @@ async fn sigterm_in_a_burst_closes_1001_and_exits_0_within_ten_seconds(db: Db) {
     assert_eq!(stored, acked.len());
 }
 
-async fn a_frozen_server_goes_on_where_it_stopped(db: Db) {
+async fn a_frozen_server_continues_where_it_stopped(db: Db) {
     let _turn = heavy().await;
     let server = TestServer::spawn(db).await;
     let burst = Burst::start(&server.api(), 2, 2).await;
@@ -96,7 +96,7 @@ async fn a_frozen_server_goes_on_where_it_stopped(db: Db) {
     let mut open = sockets(&burst).await;
     until("the burst is under way", s(60), || burst.acked() >= 50).await;
     server.stop();
-    // As long as leases of a few seconds and all statement limits last.
+    // Longer than the leases of a few seconds and all statement timeouts.
     tokio::time::sleep(Duration::from_secs(6)).await;
     server.cont();
     let goal = burst.acked() + 100;

@@ -1,4 +1,5 @@
-//! The database is there and says no (rows E15 to E18): locked, full, read-only, out of connections, unsafe, or not a database.
+//! The database answers and refuses (rows E15 to E18): locked, full, read-only, without free connections, unsafe, or no
+//! database.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use crate::support::{Checker, Db, TestServer, eventually, heavy, until};
 
 /// Row E15.
 #[tokio::test]
-async fn a_room_whose_row_is_locked_waits_and_is_refused_and_no_other_room_is() {
+async fn a_locked_room_row_delays_and_refuses_chats_of_that_room_only() {
     let mut scene = Scene::on(fresh_database().await).await;
     let (cid, other) = (scene.server.api().person("cid").await, scene.ann.clone());
     let free = cid.room_with(&other).await;
@@ -44,9 +45,9 @@ async fn a_room_whose_row_is_locked_waits_and_is_refused_and_no_other_room_is() 
 
 /// Row E15.
 #[tokio::test]
-async fn a_postgresql_that_is_read_only_is_read_and_refuses_chats() {
+async fn a_read_only_postgresql_serves_reads_and_refuses_chats() {
     let _turn = heavy().await;
-    let cluster = Cluster::of_ones_own().await;
+    let cluster = Cluster::dedicated().await;
     let mut scene = Scene::on(cluster.fresh_database().await).await;
     let dump = scene.server.dump().await;
     for setting in ["SET default_transaction_read_only = on", "RESET default_transaction_read_only"] {
@@ -72,7 +73,7 @@ async fn a_postgresql_that_is_read_only_is_read_and_refuses_chats() {
 
 /// Row E15.
 #[tokio::test]
-async fn a_postgresql_without_a_free_connection_refuses_clearly_and_heals() {
+async fn without_a_free_postgresql_connection_requests_get_503_until_one_is_free() {
     let _turn = heavy().await;
     let cluster = Cluster::with(&["max_connections=40"]).await;
     let mut scene = Scene::on(cluster.fresh_database().await).await;
@@ -81,7 +82,7 @@ async fn a_postgresql_without_a_free_connection_refuses_clearly_and_heals() {
     let mut options = ConnectOptions::new(format!("{url}?application_name=hog"));
     options.min_connections(39).max_connections(39).acquire_timeout(s(60)).sqlx_logging(false);
     let others = "FROM pg_stat_activity WHERE datname = current_database() AND application_name <> 'hog'";
-    // Whoever is faster takes the places that came free: the server's pools, or we who want them all.
+    // The server's pools and this test compete for the free connections; the test wants all of them.
     let hogs = eventually("all connections are taken", s(60), || async {
         dump.run(&format!("SELECT pg_terminate_backend(pid) {others}")).await;
         let hogs = Database::connect(options.clone()).await.ok()?;
@@ -94,13 +95,13 @@ async fn a_postgresql_without_a_free_connection_refuses_clearly_and_heals() {
     scene.verify().await;
 }
 
-/// Row E16, on SQLite: no file may grow any more.
+/// Row E16, on SQLite: no file can grow.
 #[tokio::test]
-async fn a_full_disk_under_sqlite_refuses_chats_and_loses_nothing() {
+async fn a_full_disk_under_sqlite_refuses_chats_and_loses_none() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut socket = bob.joins(room).await;
-    let mut checker = Checker::default().both_look(room, &ann, &bob);
+    let mut checker = Checker::default().compare_views(room, &ann, &bob);
     ann.says(room, "before the disk is full").await;
     socket.expect_message("before the disk is full").await;
     let log = format!("{}-wal", sqlite_file(&server).display());
@@ -125,7 +126,7 @@ async fn a_full_disk_under_sqlite_refuses_chats_and_loses_nothing() {
 
 /// Row E17.
 #[tokio::test]
-async fn a_sqlite_file_that_is_deleted_under_the_server_takes_no_chat_that_would_be_lost() {
+async fn a_deleted_sqlite_file_causes_refusals_and_no_lost_chat() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, room) = server.api().pair().await;
     ann.says(room, "before the file is gone").await;
@@ -141,7 +142,7 @@ async fn a_sqlite_file_that_is_deleted_under_the_server_takes_no_chat_that_would
 
 /// Row E17.
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused_with_its_name_and_left_alone() {
+async fn a_file_that_is_not_a_database_is_refused_by_name_and_not_changed() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("chat.db");
     let text = "this is no database, and somebody may want it back\n".repeat(200);
@@ -154,7 +155,7 @@ async fn a_file_that_is_no_database_is_refused_with_its_name_and_left_alone() {
 
 /// Row E18.
 #[tokio::test]
-async fn a_postgresql_that_could_lose_chats_is_refused_or_overruled() {
+async fn a_postgresql_that_could_lose_chats_is_refused_unless_a_setting_allows_it() {
     let _turn = heavy().await;
     let unsafe_one = Cluster::with(&["fsync=off"]).await;
     let url = unsafe_one.fresh_database().await;
@@ -170,14 +171,14 @@ async fn a_postgresql_that_could_lose_chats_is_refused_or_overruled() {
     for n in 0..50 {
         ann.says(room, &format!("on the disk before it is acknowledged {n}")).await;
     }
-    // Statistics are handed in about once a second.
+    // PostgreSQL publishes statistics about once a second.
     eventually("each commit was flushed", s(20), || async { (syncs().await >= before + 50).then_some(()) }).await;
-    Checker::default().both_look(room, &ann, &bob).verify(&server).await;
+    Checker::default().compare_views(room, &ann, &bob).verify(&server).await;
 }
 
-/// Row E16: the disk that the log goes to.
+/// Row E16: the disk of the log is full.
 #[tokio::test]
-async fn a_full_disk_under_the_log_costs_lines_and_nothing_else() {
+async fn a_full_disk_under_the_log_loses_log_lines_only() {
     let mut scene = Scene::on(fresh_database().await).await;
     let log = scene.server.instance(0).log_file();
     let length = || std::fs::metadata(&log).expect("a log").len();
@@ -196,9 +197,9 @@ async fn a_full_disk_under_the_log_costs_lines_and_nothing_else() {
     scene.verify().await;
 }
 
-/// Row E16, on PostgreSQL: rows do not fit any more, and in the end not even its write-ahead log.
+/// Row E16, on PostgreSQL: first rows do not fit, then the write-ahead log does not.
 #[tokio::test]
-async fn a_full_disk_under_postgresql_refuses_chats_and_loses_nothing() {
+async fn a_full_disk_under_postgresql_refuses_chats_and_loses_none() {
     let _turn = heavy().await;
     let cluster = Cluster::on_a_small_disk().await;
     let mut scene = Scene::on(cluster.fresh_database().await).await;
@@ -206,7 +207,7 @@ async fn a_full_disk_under_postgresql_refuses_chats_and_loses_nothing() {
     cluster.fill_disk();
     let mut taken = 0;
     let body = loop {
-        // What does not shrink: PostgreSQL compresses.
+        // Random text, because PostgreSQL compresses.
         let content: String = (0..500).map(|_| format!("{:016x}", dice.below(u64::MAX))).collect();
         let body = json!({"content": content, "client_id": format!("number-{taken}")});
         let answer = scene.ann.post_chat(scene.room, &body).await;
@@ -219,7 +220,7 @@ async fn a_full_disk_under_postgresql_refuses_chats_and_loses_nothing() {
     };
     eprintln!("{taken} chats fitted");
     assert_eq!(scene.ann.history(scene.room).await.len(), 1 + taken, "what is stored can be read");
-    // Its write-ahead log does not fit any more either, which ends the process.
+    // Now the write-ahead log does not fit either, which ends the process.
     let admin = Database::connect(scene.server.database_url.clone()).await.expect("reads go on");
     for _ in 0..100 {
         let another = "SELECT pg_logical_emit_message(true, 'a', 'record'), pg_switch_wal()";

@@ -9,10 +9,10 @@ use crate::support::{Db, TestServer, on_all};
 
 on_all![
     deleting_an_account_anonymises_it_and_keeps_the_conversation_for_the_other,
-    the_name_of_a_deleted_account_is_not_given_again,
+    the_name_of_a_deleted_account_stays_taken,
     deleting_closes_the_sockets_with_4401,
-    deleting_with_cascade_takes_the_rooms_along,
-    deleting_with_cascade_takes_thousands_of_rooms_along,
+    deleting_with_cascade_deletes_the_rooms,
+    deleting_with_cascade_deletes_thousands_of_rooms,
 ];
 
 async fn deleting_an_account_anonymises_it_and_keeps_the_conversation_for_the_other(db: Db) {
@@ -41,7 +41,7 @@ async fn deleting_an_account_anonymises_it_and_keeps_the_conversation_for_the_ot
     assert!(!everybody.contains("\"ann\""), "{everybody}");
 }
 
-async fn the_name_of_a_deleted_account_is_not_given_again(db: Db) {
+async fn the_name_of_a_deleted_account_stays_taken(db: Db) {
     let server = TestServer::spawn(db).await;
     let ann = server.api().person("ann").await;
     ann.delete("/api/chatters").await.expect(200);
@@ -59,7 +59,7 @@ async fn deleting_closes_the_sockets_with_4401(db: Db) {
     assert_eq!(other.expect_error().await["code"], "receiver_deleted", "the other one's socket stays");
 }
 
-async fn deleting_with_cascade_takes_the_rooms_along(db: Db) {
+async fn deleting_with_cascade_deletes_the_rooms(db: Db) {
     let server = TestServer::with(db).set("ACCOUNTS__DELETION", "cascade").start().await;
     let (ann, bob, room) = server.api().pair().await;
     let cem = server.api().person("cem").await;
@@ -78,7 +78,7 @@ async fn deleting_with_cascade_takes_the_rooms_along(db: Db) {
     assert_eq!(dump.chats_count().await, 1);
 }
 
-async fn deleting_with_cascade_takes_thousands_of_rooms_along(db: Db) {
+async fn deleting_with_cascade_deletes_thousands_of_rooms(db: Db) {
     let server = TestServer::with(db).set("ACCOUNTS__DELETION", "cascade").start().await;
     let (ann, bob, room) = server.api().pair().await;
     let dump = server.dump().await;

@@ -7,15 +7,15 @@ use crate::support::secrets::PASSWORD;
 use crate::support::{Db, TestServer, on_all};
 
 on_all![
-    usernames_keep_to_their_rules,
-    nicknames_keep_to_their_rules,
-    passwords_keep_to_their_rules_and_are_kept_exactly,
-    one_of_fifty_who_ask_for_a_name_at_once_gets_it,
+    usernames_are_validated,
+    nicknames_are_validated,
+    passwords_are_validated_and_kept_exactly,
+    of_fifty_sign_ups_for_one_name_exactly_one_succeeds,
     a_new_password_needs_the_current_one,
     a_new_password_ends_the_other_sign_ins,
 ];
 
-async fn usernames_keep_to_their_rules(db: Db) {
+async fn usernames_are_validated(db: Db) {
     let server = TestServer::spawn(db).await;
     let api = server.api();
     api.sign_up("Alice").await.expect(201);
@@ -33,7 +33,7 @@ async fn usernames_keep_to_their_rules(db: Db) {
     api.post("/api/chatters", &body).await.expect(201);
 }
 
-async fn nicknames_keep_to_their_rules(db: Db) {
+async fn nicknames_are_validated(db: Db) {
     let server = TestServer::spawn(db).await;
     let ann = server.api().person("ann").await;
     for good in ["x", "이은서", &"가".repeat(100), "👩‍👩‍👧‍👦", "<b>&\"'</b>"] {
@@ -46,7 +46,7 @@ async fn nicknames_keep_to_their_rules(db: Db) {
     }
 }
 
-async fn passwords_keep_to_their_rules_and_are_kept_exactly(db: Db) {
+async fn passwords_are_validated_and_kept_exactly(db: Db) {
     let server = TestServer::spawn(db).await;
     let api = server.api();
     let sign_up = |name: String, password: String| {
@@ -69,8 +69,8 @@ async fn passwords_keep_to_their_rules_and_are_kept_exactly(db: Db) {
     api.sign_in("ann-1", "blanks kept").await.problem(401, "credentials_wrong");
 }
 
-pub async fn one_of_fifty_who_ask_for_a_name_at_once_gets_it(db: Db) {
-    // More than wait for a password hash by default.
+pub async fn of_fifty_sign_ups_for_one_name_exactly_one_succeeds(db: Db) {
+    // More than may wait for a password hash by default.
     let server = TestServer::with(db).set("AUTH__HASHES_QUEUED_MAX", 100).start().await;
     let api = server.api();
     let all = futures_util::future::join_all((0..50).map(|_| api.sign_up("ann"))).await;

@@ -12,15 +12,15 @@ on_all![
     signing_up_answers_201_with_the_account,
     signing_in_answers_a_token_the_chatter_and_when_it_expires,
     a_wrong_password_and_an_unknown_name_are_refused_alike,
-    everybody_is_listed_without_a_token,
+    the_directory_is_listed_without_a_token,
     the_directory_is_searched_by_prefix_and_paged,
-    a_closed_directory_is_closed_to_strangers,
-    a_chatter_is_shown_to_who_has_a_token,
-    oneself_is_at_me,
-    editing_changes_what_is_given_and_nothing_else,
+    a_closed_directory_needs_a_token,
+    a_chatter_is_shown_with_a_token_only,
+    me_is_the_own_account,
+    editing_changes_the_given_keys_only,
     the_push_token_is_shown_to_its_owner_only,
-    a_push_token_moves_to_who_registers_it_last,
-    keys_that_nobody_may_set_are_ignored,
+    a_push_token_belongs_to_the_chatter_who_registered_it_last,
+    keys_that_clients_may_not_set_are_ignored,
 ];
 
 async fn signing_up_answers_201_with_the_account(db: Db) {
@@ -57,7 +57,7 @@ async fn a_wrong_password_and_an_unknown_name_are_refused_alike(db: Db) {
     assert_eq!(wrong, unknown, "neither tells whether the name exists");
 }
 
-async fn everybody_is_listed_without_a_token(db: Db) {
+async fn the_directory_is_listed_without_a_token(db: Db) {
     let server = TestServer::spawn(db).await;
     for name in ["ann", "bob", "cem"] {
         server.api().sign_up(name).await.expect(201);
@@ -96,7 +96,7 @@ async fn the_directory_is_searched_by_prefix_and_paged(db: Db) {
     assert_eq!(numbers(&seen, "id"), numbers(&all, "id"));
 }
 
-async fn a_closed_directory_is_closed_to_strangers(db: Db) {
+async fn a_closed_directory_needs_a_token(db: Db) {
     let server = TestServer::with(db).set("ACCOUNTS__PUBLIC_DIRECTORY", false).start().await;
     let (ann, bob, _) = server.api().pair().await;
     server.api().get("/api/chatters").await.problem(403, "directory_closed");
@@ -104,7 +104,7 @@ async fn a_closed_directory_is_closed_to_strangers(db: Db) {
     ann.get(&format!("/api/chatters/{}", bob.id)).await.expect(200);
 }
 
-async fn a_chatter_is_shown_to_who_has_a_token(db: Db) {
+async fn a_chatter_is_shown_with_a_token_only(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob) = (server.api().person("ann").await, server.api().person("bob").await);
     let path = format!("/api/chatters/{}", bob.id);
@@ -116,7 +116,7 @@ async fn a_chatter_is_shown_to_who_has_a_token(db: Db) {
     ann.get("/api/chatters/999999").await.problem(404, "not_found");
 }
 
-async fn oneself_is_at_me(db: Db) {
+async fn me_is_the_own_account(db: Db) {
     let server = TestServer::spawn(db).await;
     let ann = server.api().person("ann").await;
     let me = ann.get("/api/chatters/me").await.expect(200);
@@ -124,7 +124,7 @@ async fn oneself_is_at_me(db: Db) {
     server.api().get("/api/chatters/me").await.problem(401, "token_missing");
 }
 
-async fn editing_changes_what_is_given_and_nothing_else(db: Db) {
+async fn editing_changes_the_given_keys_only(db: Db) {
     let server = TestServer::spawn(db).await;
     let ann = server.api().person("ann").await;
     let edited = ann.put("/api/chatters", &json!({"nickname": "Ännchen"})).await.expect(200);
@@ -155,7 +155,7 @@ async fn the_push_token_is_shown_to_its_owner_only(db: Db) {
     assert!(!unnamed.contains("device-of-ann-2"), "{unnamed}");
 }
 
-async fn a_push_token_moves_to_who_registers_it_last(db: Db) {
+async fn a_push_token_belongs_to_the_chatter_who_registered_it_last(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob) = (server.api().person("ann").await, server.api().person("bob").await);
     for owner in [&ann, &bob] {
@@ -168,7 +168,7 @@ async fn a_push_token_moves_to_who_registers_it_last(db: Db) {
     }
 }
 
-async fn keys_that_nobody_may_set_are_ignored(db: Db) {
+async fn keys_that_clients_may_not_set_are_ignored(db: Db) {
     let server = TestServer::spawn(db).await;
     let body = json!({"username": "ann", "password": PASSWORD, "nickname": "n", "id": 4711, "is_admin": true,
         "create_time": "1970-01-01T00:00:00Z", "deleted": true});

@@ -13,9 +13,9 @@ on_all![
     a_retry_gets_the_chat_as_it_is_now,
     a_client_id_with_other_content_or_another_room_is_409,
     two_different_client_ids_in_one_request_are_400,
-    a_client_id_keeps_to_its_rules,
-    a_client_id_is_the_senders_own,
-    eight_who_retry_at_the_same_instant_get_one_chat,
+    client_ids_are_validated,
+    client_ids_are_per_sender,
+    eight_simultaneous_retries_get_one_chat,
 ];
 
 async fn a_retry_in_the_body_answers_200_and_the_same_chat(db: Db) {
@@ -81,7 +81,7 @@ async fn two_different_client_ids_in_one_request_are_400(db: Db) {
     assert!(ann.history(room).await.is_empty());
 }
 
-async fn a_client_id_keeps_to_its_rules(db: Db) {
+async fn client_ids_are_validated(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     for bad in ["", "é", "a\nb", "a\u{0}", "x".repeat(65).as_str()] {
@@ -94,7 +94,7 @@ async fn a_client_id_keeps_to_its_rules(db: Db) {
     number.problem(400, "malformed");
 }
 
-async fn a_client_id_is_the_senders_own(db: Db) {
+async fn client_ids_are_per_sender(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let one = ann.says_once(room, "the same words of two", "same").await.expect(201);
@@ -102,7 +102,7 @@ async fn a_client_id_is_the_senders_own(db: Db) {
     assert_ne!(one["id"], two["id"]);
 }
 
-async fn eight_who_retry_at_the_same_instant_get_one_chat(db: Db) {
+async fn eight_simultaneous_retries_get_one_chat(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     for round in 0..10 {

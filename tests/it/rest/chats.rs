@@ -6,23 +6,23 @@ use crate::support::account::{contents, numbers};
 use crate::support::{Db, TestServer, on_all};
 
 on_all![
-    a_new_chat_answers_201_and_is_there_for_both,
+    a_new_chat_answers_201_and_both_chatters_see_it,
     an_empty_room_is_200_and_an_empty_list,
-    a_receiver_may_be_named_and_must_be_the_other,
-    content_keeps_to_its_rules,
+    a_named_receiver_must_be_the_opponent,
+    content_is_validated,
     content_comes_back_byte_for_byte,
-    a_chat_is_shown_to_the_two_only,
+    a_chat_is_shown_to_its_two_chatters_only,
     editing_changes_the_content_and_the_version,
     deleting_leaves_a_tombstone_without_content,
-    only_the_sender_changes_a_chat,
-    keys_that_nobody_may_set_are_ignored,
+    only_the_sender_may_change_a_chat,
+    keys_that_clients_may_not_set_are_ignored,
 ];
 
 pub(super) fn chat_path(chat: &Value) -> String {
     format!("/api/chats/{}", chat["id"])
 }
 
-async fn a_new_chat_answers_201_and_is_there_for_both(db: Db) {
+async fn a_new_chat_answers_201_and_both_chatters_see_it(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let chat = ann.says(room, "the very first chat 👋").await;
@@ -52,7 +52,7 @@ async fn an_empty_room_is_200_and_an_empty_list(db: Db) {
     assert_eq!(ann.search(room, "anything").await.expect(200), json!([]));
 }
 
-async fn a_receiver_may_be_named_and_must_be_the_other(db: Db) {
+async fn a_named_receiver_must_be_the_opponent(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let cem = server.api().person("cem").await;
@@ -64,7 +64,7 @@ async fn a_receiver_may_be_named_and_must_be_the_other(db: Db) {
     assert_eq!(ann.history(room).await.len(), 1);
 }
 
-async fn content_keeps_to_its_rules(db: Db) {
+async fn content_is_validated(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     let long = "가".repeat(8_001);
@@ -112,7 +112,7 @@ async fn content_comes_back_byte_for_byte(db: Db) {
     assert_eq!(contents(&bob.history(room).await), texts);
 }
 
-async fn a_chat_is_shown_to_the_two_only(db: Db) {
+async fn a_chat_is_shown_to_its_two_chatters_only(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     let stranger = server.api().person("cem").await;
@@ -160,7 +160,7 @@ async fn deleting_leaves_a_tombstone_without_content(db: Db) {
     assert_eq!(ann.says(room, "the next one").await["seq"], 3);
 }
 
-async fn only_the_sender_changes_a_chat(db: Db) {
+async fn only_the_sender_may_change_a_chat(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let stranger = server.api().person("cem").await;
@@ -172,7 +172,7 @@ async fn only_the_sender_changes_a_chat(db: Db) {
     assert_eq!(contents(&ann.history(room).await), ["mine to change"]);
 }
 
-async fn keys_that_nobody_may_set_are_ignored(db: Db) {
+async fn keys_that_clients_may_not_set_are_ignored(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let body = json!({"content": "with keys of the server", "id": 4711, "sender_id": bob.id, "seq": 70,

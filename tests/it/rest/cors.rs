@@ -37,7 +37,7 @@ async fn only_listed_origins_get_cors_headers() {
 }
 
 #[tokio::test]
-async fn without_listed_origins_nobody_gets_cors_headers() {
+async fn without_listed_origins_no_page_gets_cors_headers() {
     let server = TestServer::spawn(Db::Sqlite).await;
     for origin in ["https://app.example", "null"] {
         let answer = server.api().get_with("/api/chatters", &[("origin", origin)]).await;

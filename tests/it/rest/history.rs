@@ -8,7 +8,7 @@ use crate::support::{Db, TestServer, on_all};
 on_all![
     chats_are_ascending_and_numbered_from_one,
     history_is_paged_before_after_and_around,
-    a_history_without_paging_is_whole,
+    a_history_without_paging_is_complete,
     reading_the_history_to_its_end_confirms_delivery,
     sending_does_not_confirm_what_was_not_delivered,
     times_never_go_back_in_a_room,
@@ -63,13 +63,13 @@ async fn history_is_paged_before_after_and_around(db: Db) {
     }
 }
 
-async fn a_history_without_paging_is_whole(db: Db) {
+async fn a_history_without_paging_is_complete(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut socket = ann.joins(room).await;
     for n in 1..=1_200 {
         socket.send(&format!("{MARKER} {n} of many"));
-        // A window keeps both ends from buffering all of it.
+        // A limited window keeps both ends from buffering the whole list.
         if n % 50 == 0 {
             socket.read_until_seq(n, crate::support::wait::s(60)).await;
         }

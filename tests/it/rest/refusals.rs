@@ -1,4 +1,4 @@
-//! Refusals: their one shape, malformed requests, and objects of other chatters, which stay hidden.
+//! Refusals: their common shape, malformed requests, and the objects of other chatters, which stay hidden.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::support::wait::s;
 use crate::support::{Db, Person, RawSocket, TestServer, on_all};
 
 on_all![
-    strangers_reach_nothing_on_any_route,
-    ids_that_are_none_are_404,
-    ids_in_bodies_that_are_none_are_refused,
+    strangers_get_no_access_on_any_route,
+    malformed_ids_are_404,
+    malformed_ids_in_bodies_are_refused,
     nul_is_refused_in_every_text,
 ];
 
@@ -38,7 +38,7 @@ fn paths(room: i64, chat: i64, chatter: i64) -> Vec<(Method, String, Option<Valu
     ]
 }
 
-async fn strangers_reach_nothing_on_any_route(db: Db) {
+async fn strangers_get_no_access_on_any_route(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     let stranger = server.api().person("cem").await;
@@ -63,7 +63,7 @@ async fn strangers_reach_nothing_on_any_route(db: Db) {
     assert!(server.dump().await.room(room).await.is_some());
 }
 
-async fn ids_that_are_none_are_404(db: Db) {
+async fn malformed_ids_are_404(db: Db) {
     let server = TestServer::spawn(db).await;
     let ann = server.api().person("ann").await;
     let long = "9".repeat(10_000);
@@ -81,7 +81,7 @@ async fn ids_that_are_none_are_404(db: Db) {
     }
 }
 
-async fn ids_in_bodies_that_are_none_are_refused(db: Db) {
+async fn malformed_ids_in_bodies_are_refused(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     for id in ["9223372036854775808", "1e400", "-1", "\"1\"", "1.5", "null", "[1]", "{}", "true"] {
@@ -128,7 +128,7 @@ async fn post_text(server: &TestServer, person: &Person, path: &str, kind: &str,
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_is_400_and_one_that_says_so_is_415() {
+async fn a_body_that_is_not_json_is_400_and_another_media_type_is_415() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, room) = server.api().pair().await;
     let path = format!("/api/chatrooms/{room}/chats");
@@ -167,7 +167,7 @@ async fn a_body_that_is_no_json_is_400_and_one_that_says_so_is_415() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_413_also_when_its_length_is_a_lie() {
+async fn a_body_beyond_the_limit_is_413_also_when_its_length_header_lies() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, room) = server.api().pair().await;
     let path = format!("/api/chatrooms/{room}/chats");
@@ -194,7 +194,7 @@ async fn a_body_beyond_the_limit_is_413_also_when_its_length_is_a_lie() {
 }
 
 #[tokio::test]
-async fn requests_that_break_http_are_refused_and_the_server_goes_on() {
+async fn malformed_http_requests_are_refused_and_the_server_continues() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let both = "POST /api/auth HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\
                 Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
@@ -226,7 +226,7 @@ async fn a_request_that_never_ends_is_cut_off() {
 }
 
 #[tokio::test]
-async fn paths_and_methods_that_are_none_are_404_and_405() {
+async fn unknown_paths_are_404_and_unknown_methods_405() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let ann = server.api().person("ann").await;
     for path in ["/api", "/api/nothing", "/api/chats", "/api/chatrooms/1/nothing", "/wp-admin", "/ws/nothing"] {

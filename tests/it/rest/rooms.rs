@@ -11,20 +11,20 @@ use crate::support::{Db, TestServer, on_all, stays};
 
 on_all![
     a_new_room_answers_201_with_both_people,
-    a_room_is_shown_to_its_two_people_only,
+    a_room_is_shown_to_its_two_chatters_only,
     an_unknown_opponent_is_422,
     a_pair_has_one_room_from_either_side,
-    fifty_who_ask_at_the_same_instant_make_one_room,
+    fifty_simultaneous_requests_create_one_room,
     rooms_are_listed_newest_chat_first,
     rooms_are_paged_with_a_link_to_the_next,
-    a_list_without_paging_is_whole,
-    a_room_tells_its_counters_and_its_last_chat,
+    a_list_without_paging_is_complete,
+    a_room_shows_its_counters_and_its_last_chat,
     a_room_with_oneself_works_and_is_never_unread,
-    deleting_a_room_takes_it_from_both_and_closes_its_seed_sockets,
+    deleting_a_room_removes_it_for_both_and_closes_its_chatroom_sockets,
     a_receipt_moves_the_watermarks_forward_only,
-    a_receipt_beyond_the_last_chat_is_held_at_it,
+    a_receipt_beyond_the_last_chat_is_capped_at_it,
     changes_since_a_version_are_given_in_order_and_in_pages,
-    keys_that_nobody_may_set_are_ignored,
+    keys_that_clients_may_not_set_are_ignored,
 ];
 
 fn is_account(value: &Value) -> bool {
@@ -50,7 +50,7 @@ async fn a_new_room_answers_201_with_both_people(db: Db) {
     server.api().post("/api/chatrooms", &json!({"opponent_id": bob.id})).await.problem(401, "token_missing");
 }
 
-async fn a_room_is_shown_to_its_two_people_only(db: Db) {
+async fn a_room_is_shown_to_its_two_chatters_only(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let stranger = server.api().person("cem").await;
@@ -89,7 +89,7 @@ async fn a_pair_has_one_room_from_either_side(db: Db) {
     }
 }
 
-async fn fifty_who_ask_at_the_same_instant_make_one_room(db: Db) {
+async fn fifty_simultaneous_requests_create_one_room(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob) = (server.api().person("ann").await, server.api().person("bob").await);
     let (to_bob, to_ann) = (json!({"opponent_id": bob.id}), json!({"opponent_id": ann.id}));
@@ -139,11 +139,11 @@ async fn rooms_are_paged_with_a_link_to_the_next(db: Db) {
     assert_eq!(seen, all);
 }
 
-async fn a_list_without_paging_is_whole(db: Db) {
+async fn a_list_without_paging_is_complete(db: Db) {
     let server = TestServer::spawn(db).await;
     let ann = server.api().person("ann").await;
     let dump = server.dump().await;
-    // More than two pages of the server's own, past the sign-up with its password hash.
+    // More than two internal pages of the server. The accounts come from SQL, because a sign-up costs a password hash.
     dump.add_rooms(ann.id, 10_000..11_200).await;
     let rooms = numbers(&list(ann.get("/api/chatrooms").await), "id");
     assert_eq!(rooms, (10_000..11_200).rev().collect::<Vec<i64>>(), "every room, newest first");
@@ -151,7 +151,7 @@ async fn a_list_without_paging_is_whole(db: Db) {
     assert_eq!(list(ann.get("/api/chatrooms?limit=1000000000").await).len(), 200, "a page is at most 200");
 }
 
-async fn a_room_tells_its_counters_and_its_last_chat(db: Db) {
+async fn a_room_shows_its_counters_and_its_last_chat(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let empty = ann.room(room).await;
@@ -194,7 +194,7 @@ async fn a_room_with_oneself_works_and_is_never_unread(db: Db) {
     assert_eq!(ann.history(room).await.len(), 2);
 }
 
-async fn deleting_a_room_takes_it_from_both_and_closes_its_seed_sockets(db: Db) {
+async fn deleting_a_room_removes_it_for_both_and_closes_its_chatroom_sockets(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let stranger = server.api().person("cem").await;
@@ -236,7 +236,7 @@ async fn a_receipt_moves_the_watermarks_forward_only(db: Db) {
     stranger.put(&path, &json!({"read_seq": 1})).await.problem(404, "not_found");
 }
 
-async fn a_receipt_beyond_the_last_chat_is_held_at_it(db: Db) {
+async fn a_receipt_beyond_the_last_chat_is_capped_at_it(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     ann.says(room, "the only chat here").await;
@@ -284,7 +284,7 @@ async fn changes_since_a_version_are_given_in_order_and_in_pages(db: Db) {
     bob.get(&format!("{path}?since=abc")).await.problem(400, "malformed");
 }
 
-async fn keys_that_nobody_may_set_are_ignored(db: Db) {
+async fn keys_that_clients_may_not_set_are_ignored(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob) = (server.api().person("ann").await, server.api().person("bob").await);
     let body = json!({"opponent_id": bob.id, "id": 4711, "owner_id": bob.id, "last_seq": 7, "version": 7,

@@ -1,4 +1,4 @@
-//! Search in a room: substring, any case, any script, nothing but literal.
+//! Search in a room: substrings, in any case and any script, always literal.
 
 use serde_json::json;
 
@@ -10,11 +10,11 @@ on_all![
     a_search_finds_substrings_newest_first,
     case_does_not_matter_in_any_script,
     one_korean_syllable_is_found,
-    signs_of_patterns_are_ordinary_characters,
-    composed_and_decomposed_letters_meet,
+    pattern_characters_are_literal,
+    composed_and_decomposed_letters_match,
     a_search_stays_in_its_room,
     a_search_is_paged,
-    a_query_keeps_to_its_rules,
+    queries_are_validated,
 ];
 
 async fn says_all(person: &Person, room: i64, texts: &[&str]) {
@@ -67,7 +67,7 @@ async fn one_korean_syllable_is_found(db: Db) {
     assert_eq!(ann.finds(room, "늘 회").await, ["오늘 회의 있어요"]);
 }
 
-async fn signs_of_patterns_are_ordinary_characters(db: Db) {
+async fn pattern_characters_are_literal(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     let texts = ["100% sure", "snake_case", "back\\slash", "it's quoted", "plain words", "[a-z]* (x)?"];
@@ -82,7 +82,7 @@ async fn signs_of_patterns_are_ordinary_characters(db: Db) {
     }
 }
 
-async fn composed_and_decomposed_letters_meet(db: Db) {
+async fn composed_and_decomposed_letters_match(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     let decomposed = "\u{1112}\u{116c}\u{110b}\u{1174} cafe\u{301}";
@@ -126,7 +126,7 @@ async fn a_search_is_paged(db: Db) {
     assert_eq!(seen, (0..9).rev().map(|n| n * 2 + 1).collect::<Vec<_>>());
 }
 
-async fn a_query_keeps_to_its_rules(db: Db) {
+async fn queries_are_validated(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, _, room) = server.api().pair().await;
     ann.says(room, "whatever there is").await;

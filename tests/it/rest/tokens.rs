@@ -9,7 +9,7 @@ use crate::support::token::{claims, forge, mint, mint_with, now};
 use crate::support::wait::s;
 use crate::support::{Db, TestServer};
 
-/// Tokens that must not be taken, each with what is wrong with it.
+/// Tokens that must be refused, each with the reason.
 fn bad_tokens(id: i64, good: &str) -> Vec<(&'static str, String)> {
     let key = JWT_SECRET.as_bytes();
     let with = |name: &str, value: Value| {
@@ -57,7 +57,7 @@ fn bad_tokens(id: i64, good: &str) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn only_a_true_token_of_ours_is_taken() {
+async fn only_a_valid_token_is_accepted() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let ann = server.api().person("ann").await;
     let minted = ann.with_token(&mint(&claims(ann.id)));

@@ -1,4 +1,4 @@
-//! Somebody who is signed in and does what chatters do.
+//! A signed-in person, and the requests and sockets of a chatter.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Person {
         self.api.request(method, path, Some(&self.token), json).await
     }
 
-    /// The same of a server that may be away; none where no answer came in time.
+    /// The same for a server that may be down; none if no answer comes in time.
     pub async fn try_request(
         &self,
         method: Method,
@@ -36,7 +36,8 @@ impl Person {
         let headers = [("authorization", bearer.as_str())];
         let asked = self.api.try_request(method, path, &headers, json);
         let answer = tokio::time::timeout(within, asked).await.ok()?.ok()?;
-        // Said of a connection on which nothing had come, when this request was on its way (RFC 9110, 15.5.9).
+        // A 408 belongs to an idle connection that the server closed while this request was on its way (RFC 9110,
+        // 15.5.9).
         (answer.status != 408).then_some(answer)
     }
 
@@ -78,7 +79,7 @@ impl Person {
         self.get(&format!("/api/chatrooms/{room}")).await.expect(200)
     }
 
-    /// Moves one's watermarks, and waits until the server says so: it gathers them for a moment.
+    /// Moves the own watermarks, and waits until the server shows them: it batches receipts for a moment.
     pub async fn receipt(&self, room: i64, body: &Value, expected: (i64, i64)) {
         self.put(&format!("/api/chatrooms/{room}/receipt"), body).await.expect(200);
         let marks = format!("the watermarks {expected:?} after {body}");
@@ -86,7 +87,7 @@ impl Person {
             .await;
     }
 
-    /// One's own `delivered_seq` and `read_seq` in a room.
+    /// The own `delivered_seq` and `read_seq` in a room.
     pub async fn marks(&self, room: i64) -> (i64, i64) {
         marks_of(&self.room(room).await, self.id)
     }
@@ -96,7 +97,7 @@ impl Person {
         self.post_chat(room, &json!({"content": content})).await.expect(201)
     }
 
-    /// Posts a chat under a name of the sender's own; the answer.
+    /// Posts a chat with a `client_id`; the answer.
     pub async fn says_once(&self, room: i64, content: &str, client_id: &str) -> Answer {
         self.post_chat(room, &json!({"content": content, "client_id": client_id})).await
     }
@@ -117,28 +118,28 @@ impl Person {
         self.post(&format!("/api/chatrooms/{room}/chats/search"), &json!({"query": query})).await
     }
 
-    /// The contents that a search finds.
+    /// The contents of the chats that a search finds.
     pub async fn finds(&self, room: i64, query: &str) -> Vec<String> {
         contents(&list(self.search(room, query).await))
     }
 
-    /// A seed socket into the room.
+    /// A chatroom socket of the room.
     pub async fn joins(&self, room: i64) -> ChatroomSocket {
         ChatroomSocket::open(&self.api, &format!("/ws/chatrooms/{room}/?jwt={}", self.token), &[]).await
     }
 
-    /// A seed socket that also gets events.
+    /// A chatroom socket that also gets events.
     pub async fn joins_with_events(&self, room: i64) -> ChatroomSocket {
         ChatroomSocket::open(&self.api, &format!("/ws/chatrooms/{room}/?jwt={}&events=1", self.token), &[]).await
     }
 
-    /// A device's socket, signed in and told of all rooms.
+    /// A device socket, signed in, after `ready` and all rooms.
     pub async fn device(&self) -> DeviceSocket {
         DeviceSocket::open(self.api.ports.pick(), &self.token).await
     }
 }
 
-/// Somebody's `delivered_seq` and `read_seq` in a room.
+/// The `delivered_seq` and `read_seq` of a chatter in a room.
 pub fn marks_of(room: &Value, chatter: i64) -> (i64, i64) {
     let marks = &room["receipts"][chatter.to_string()];
     let number = |key: &str| marks[key].as_i64().unwrap_or_else(|| panic!("no {key} of {chatter} in {room}"));
@@ -152,12 +153,12 @@ pub fn list(answer: Answer) -> Vec<Value> {
     answer.expect(200).as_array().cloned().unwrap_or_else(|| panic!("no list: {text}"))
 }
 
-/// What the chats say.
+/// The contents of the chats.
 pub fn contents(chats: &[Value]) -> Vec<String> {
     chats.iter().map(|c| c["content"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// One number of each.
+/// The number under this key in each element.
 pub fn numbers(list: &[Value], key: &str) -> Vec<i64> {
     list.iter().map(|v| v[key].as_i64().unwrap_or_else(|| panic!("{key} is no number in {v}"))).collect()
 }

@@ -1,5 +1,5 @@
-//! A load balancer as operators run one: asks each instance whether it is ready, and gives each request to one that is, or
-//! to the next where nobody listens.
+//! A load balancer as operators run one: it polls `/readyz` of each instance and sends each request to a ready one, or
+//! to the next if the connection is refused.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ pub struct Balancer {
 struct Behind {
     instances: Vec<(u16, AtomicBool)>,
     turn: AtomicUsize,
-    /// Each request on a connection of its own: one that is kept may end just as it is used.
+    /// Each request has its own connection: a reused one may be closed just as the request is sent.
     client: reqwest::Client,
 }
 
@@ -68,8 +68,9 @@ impl Drop for Balancer {
 async fn ask_for_ever(behind: Arc<Behind>) {
     loop {
         for (port, ready) in &behind.instances {
-            let asked = behind.client.get(format!("http://127.0.0.1:{port}/readyz")).timeout(Duration::from_secs(1));
-            let answer = asked.send().await;
+            let forwarded =
+                behind.client.get(format!("http://127.0.0.1:{port}/readyz")).timeout(Duration::from_secs(1));
+            let answer = forwarded.send().await;
             ready.store(answer.is_ok_and(|answer| answer.status() == 200), Ordering::Relaxed);
         }
         tokio::time::sleep(ASKED_EVERY).await;
@@ -89,28 +90,28 @@ async fn carry(behind: web::Data<Behind>, request: HttpRequest, body: Bytes) -> 
     HttpResponse::BadGateway().finish()
 }
 
-/// None where another one has to take it.
+/// None if another instance has to answer.
 async fn try_one(client: &reqwest::Client, port: u16, request: &HttpRequest, body: &Bytes) -> Option<HttpResponse> {
     let method = reqwest::Method::from_bytes(request.method().as_str().as_bytes()).expect("a method");
-    let mut asked = client.request(method, format!("http://127.0.0.1:{port}{}", request.uri())).body(body.clone());
+    let mut forwarded = client.request(method, format!("http://127.0.0.1:{port}{}", request.uri())).body(body.clone());
     for name in ["authorization", "content-type"] {
         if let Some(value) = request.headers().get(name) {
-            asked = asked.header(name, value.as_bytes());
+            forwarded = forwarded.header(name, value.as_bytes());
         }
     }
-    let answer = match asked.send().await {
+    let answer = match forwarded.send().await {
         Ok(answer) => answer,
         Err(error) if error.is_connect() => return None,
         Err(_) => return Some(HttpResponse::BadGateway().finish()),
     };
-    let mut told = HttpResponse::build(StatusCode::from_u16(answer.status().as_u16()).expect("a status"));
+    let mut reply = HttpResponse::build(StatusCode::from_u16(answer.status().as_u16()).expect("a status"));
     for name in ["content-type", "retry-after"] {
         if let Some(value) = answer.headers().get(name) {
-            told.insert_header((name, value.as_bytes()));
+            reply.insert_header((name, value.as_bytes()));
         }
     }
     Some(match answer.bytes().await {
-        Ok(body) => told.body(body),
+        Ok(body) => reply.body(body),
         Err(_) => HttpResponse::BadGateway().finish(),
     })
 }

@@ -1,5 +1,5 @@
-//! A cluster of which everything can be broken: each instance's lines to its clients, to Redis and to PostgreSQL, and all
-//! of these themselves.
+//! A cluster in which a test can break everything: the connections of each instance to its clients, to Redis and to
+//! PostgreSQL, and the instances, Redis and PostgreSQL themselves.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,9 +15,9 @@ use super::server::TestServer;
 use super::server_builder::ServerBuilder;
 
 pub struct Breakable {
-    /// Its wires are those to Redis.
+    /// Its `wires` lead to Redis.
     pub cluster: Cluster,
-    /// Before each instance; clients come through them.
+    /// One before each instance; clients connect through them.
     pub fronts: Vec<Proxy>,
     /// Between each instance and PostgreSQL.
     pub lines: Vec<Proxy>,
@@ -25,7 +25,7 @@ pub struct Breakable {
 }
 
 impl Breakable {
-    /// So many instances on a new database of this PostgreSQL and a Redis of their own, with settings beyond the usual.
+    /// So many instances on a new database of this PostgreSQL and a Redis of their own, with further settings.
     pub async fn start(
         postgres: &postgres::Cluster,
         instances: usize,
@@ -51,7 +51,7 @@ impl Breakable {
         Self { cluster, fronts, lines, ports }
     }
 
-    /// Any instance, through the wire before it.
+    /// The ports of the proxies before the instances.
     pub fn ports(&self) -> InstancePorts {
         self.ports.clone()
     }

@@ -16,11 +16,11 @@ use super::processes::signal;
 use super::reaper;
 use super::wait::{eventually, s};
 
-/// The name under which WebDriver gives out elements.
+/// The key of an element's id in WebDriver's answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 const WAIT: Duration = s(20);
 
-/// A running chromedriver; dropped, it and its browsers are ended.
+/// A running chromedriver; it and its browsers end when it is dropped.
 pub struct Driver {
     url: String,
     client: reqwest::Client,
@@ -32,7 +32,7 @@ pub struct Driver {
 impl Driver {
     pub async fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("hyper-chat-browser-").tempdir().expect("a temp folder");
-        reaper::remove_in_the_end(folder.path());
+        reaper::remove_at_exit(folder.path());
         let port = free_port();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -81,7 +81,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // The driver first: it would take the end of a browser for a crash.
+        // The driver first: it would report the end of a browser as a crash.
         self.child.kill().ok();
         self.child.wait().expect("own child");
         reaper::forget(self.child.id());
@@ -123,12 +123,12 @@ impl Browser {
         self.run(&format!("return {expression}")).await
     }
 
-    /// Waits until an expression holds; fails with a picture of the page in the log's place.
+    /// Waits until an expression holds.
     pub async fn until(&self, expression: &str) {
         let what = format!("{}: {expression}", self.name);
         let script = json!({"script": format!("return Boolean({expression})"), "args": []});
         eventually(&what, WAIT, async || {
-            // A page that is just being left has no answer.
+            // A page that is being unloaded has no answer.
             let holds = self.ask(Method::POST, "/execute/sync", &script).await;
             holds.is_ok_and(|holds| holds == true).then_some(())
         })
@@ -145,7 +145,7 @@ impl Browser {
         self.tell("/element", &query).await[ELEMENT].as_str().expect("an element").to_owned()
     }
 
-    /// Clicks as a mouse would: what is covered or hidden cannot be clicked.
+    /// Clicks as a mouse does: a covered or hidden element cannot be clicked.
     pub async fn click(&self, css: &str) {
         let element = self.element(css).await;
         self.tell(&format!("/element/{element}/click"), &json!({})).await;
@@ -178,7 +178,7 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics).await;
     }
 
-    /// What `prefers-color-scheme` says.
+    /// Sets `prefers-color-scheme`.
     pub async fn dark(&self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
@@ -191,11 +191,11 @@ impl Browser {
         std::fs::write(file, bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 
-    /// What the page complained of: scripts that failed, things that its policy forbids.
+    /// The errors that the page logged: failed scripts, and loads that its policy forbids.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.tell("/se/log", &json!({"type": "browser"})).await;
         let entries = log.as_array().cloned().unwrap_or_default();
-        // Refused requests are logged too; those are the test's doing.
+        // Refused requests are logged too; the test causes those on purpose.
         let own = entries.iter().filter(|entry| entry["source"] != "network");
         own.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }

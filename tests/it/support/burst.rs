@@ -1,4 +1,4 @@
-//! Many senders at once who never give up a chat: each is tried again under its `client_id` until it is acknowledged.
+//! Many senders at once that never give up a chat: each is retried under its `client_id` until it is acknowledged.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,18 +13,18 @@ use super::checker::Acked;
 use super::rest::Api;
 use super::secrets::MARKER;
 
-/// How the senders of a burst go about it.
+/// How fast the senders of a burst are.
 #[derive(Clone, Copy)]
-pub struct Manner {
-    /// Between a chat and the next.
+pub struct Pace {
+    /// Between an acknowledgement and the next chat.
     pub pause: Duration,
-    /// How long an answer is waited for, before the same is sent again, perhaps to another instance.
+    /// How long a sender waits for an answer before it retries, perhaps at another instance.
     pub patience: Duration,
 }
 
-/// As fast as it goes, and patient.
-const HASTY: Manner = Manner { pause: Duration::ZERO, patience: Duration::from_secs(30) };
-/// How long a chat is tried before the test fails: more than any outage that a test makes.
+/// Without a pause, and patient.
+const HASTY: Pace = Pace { pause: Duration::ZERO, patience: Duration::from_secs(30) };
+/// How long a chat is retried before the test fails: longer than any outage in a test.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(90);
 
 pub struct Burst {
@@ -35,7 +35,7 @@ pub struct Burst {
     senders: Vec<JoinHandle<()>>,
 }
 
-/// What came of it so far.
+/// The results so far.
 #[derive(Default)]
 pub struct Record {
     acked: Mutex<Vec<Acked>>,
@@ -61,8 +61,8 @@ impl Burst {
         Self::with(HASTY, api, rooms, per_person).await
     }
 
-    /// The same in this manner.
-    pub async fn with(manner: Manner, api: &Api, rooms: usize, per_person: usize) -> Self {
+    /// The same at this pace.
+    pub async fn with(pace: Pace, api: &Api, rooms: usize, per_person: usize) -> Self {
         let mut burst = Self { rooms: Vec::new(), people: Vec::new(), record: Arc::default(), senders: Vec::new() };
         for n in 0..rooms {
             let (left, right) = (api.person(&format!("left-{n}")).await, api.person(&format!("right-{n}")).await);
@@ -72,27 +72,27 @@ impl Burst {
             for (side, person) in [left, right].into_iter().enumerate() {
                 for lane in 0..per_person {
                     let chain = (n * 2 + side) * per_person + lane;
-                    burst.spawn(manner, person.clone(), room, chain);
+                    burst.spawn(pace, person.clone(), room, chain);
                 }
             }
         }
         burst
     }
 
-    fn spawn(&mut self, manner: Manner, person: Person, room: i64, chain: usize) {
+    fn spawn(&mut self, pace: Pace, person: Person, room: i64, chain: usize) {
         let record = self.record.clone();
         self.senders.push(tokio::spawn(async move {
             let mut count = 0;
             while !record.stop.load(Ordering::Relaxed) {
                 count += 1;
-                let chat = send_until_acked(manner, &person, room, chain, count, &record).await;
+                let chat = send_until_acked(pace, &person, room, chain, count, &record).await;
                 record.list().push(chat);
-                tokio::time::sleep(manner.pause).await;
+                tokio::time::sleep(pace.pause).await;
             }
         }));
     }
 
-    /// What came of it so far, also for somebody beside it.
+    /// The results so far, to be shared with other tasks.
     pub fn record(&self) -> Arc<Record> {
         self.record.clone()
     }
@@ -112,7 +112,7 @@ impl Burst {
         self.record.unanswered.load(Ordering::Relaxed)
     }
 
-    /// Lets every sender finish its chat; all that was acknowledged.
+    /// Lets every sender finish its chat; all acknowledged chats.
     pub async fn finish(mut self) -> Vec<Acked> {
         self.record.stop.store(true, Ordering::Relaxed);
         for sender in std::mem::take(&mut self.senders) {
@@ -123,7 +123,7 @@ impl Burst {
 }
 
 async fn send_until_acked(
-    manner: Manner,
+    pace: Pace,
     person: &Person,
     room: i64,
     chain: usize,
@@ -135,7 +135,7 @@ async fn send_until_acked(
     let body = json!({"content": content, "client_id": client_id});
     let started = std::time::Instant::now();
     loop {
-        if let Some(chat) = try_once(manner, person, room, &body, record).await {
+        if let Some(chat) = try_once(pace, person, room, &body, record).await {
             return Acked::from_chat(&chat, chain, &client_id, &content);
         }
         assert!(started.elapsed() < GIVE_UP_AFTER, "a chat was not taken within {GIVE_UP_AFTER:?}");
@@ -143,10 +143,10 @@ async fn send_until_acked(
     }
 }
 
-/// One try: the chat, or none when the server is away or says 503; anything else fails the test.
-async fn try_once(manner: Manner, person: &Person, room: i64, body: &Value, record: &Record) -> Option<Value> {
+/// One try: the chat, or none if the server is down or answers 503; any other answer fails the test.
+async fn try_once(pace: Pace, person: &Person, room: i64, body: &Value, record: &Record) -> Option<Value> {
     let path = format!("/api/chatrooms/{room}/chats");
-    let Some(answer) = person.try_request(Method::POST, &path, Some(body), manner.patience).await else {
+    let Some(answer) = person.try_request(Method::POST, &path, Some(body), pace.patience).await else {
         record.unanswered.fetch_add(1, Ordering::Relaxed);
         return None;
     };

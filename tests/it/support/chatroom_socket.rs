@@ -1,4 +1,4 @@
-//! A client of the seed's socket: answers pings as every WebSocket stack does and keeps all it got.
+//! A client of the chatroom socket: it answers pings as every WebSocket library does and keeps all chats.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::frames::{Came, Frames};
+use super::frames::{Frames, Received};
 use super::rest::Api;
 
 /// How long an expected frame may take on a loaded machine.
@@ -15,7 +15,7 @@ const FRAME_WAIT: Duration = Duration::from_secs(10);
 pub struct ChatroomSocket {
     frames: Frames,
     waiting: VecDeque<Value>,
-    /// Every chat in the order in which it came.
+    /// All chats in the order of arrival.
     pub chats: Vec<Value>,
 }
 
@@ -31,7 +31,7 @@ impl ChatroomSocket {
         Ok(Self { frames, waiting: VecDeque::new(), chats: Vec::new() })
     }
 
-    /// Sends a chat as the seed's clients do.
+    /// Sends a chat without a `client_id`.
     pub fn send(&self, text: &str) {
         self.send_json(&json!({"message": text}));
     }
@@ -59,9 +59,9 @@ impl ChatroomSocket {
             return Some(frame);
         }
         match self.frames.wait(Instant::now() + within).await {
-            Came::Text(frame) => Some(self.note(frame)),
-            Came::Closed => None,
-            Came::Nothing => panic!("no frame within {within:?}"),
+            Received::Text(frame) => Some(self.note(frame)),
+            Received::Closed => None,
+            Received::Nothing => panic!("no frame within {within:?}"),
         }
     }
 
@@ -72,25 +72,25 @@ impl ChatroomSocket {
         frame
     }
 
-    /// Takes in what has come so far without waiting.
+    /// Keeps the chats that have arrived, without waiting.
     pub fn drain(&mut self) {
-        while let Came::Text(frame) = self.frames.now() {
+        while let Received::Text(frame) = self.frames.now() {
             self.note(frame);
         }
         self.waiting.clear();
     }
 
-    /// Takes in what comes for a while; the close code when it ends before. A refusal fails.
+    /// Receives for a while; the close code if the socket closes before. A refusal fails.
     pub async fn reads_for(&mut self, a_while: Duration) -> Option<u16> {
         let deadline = Instant::now() + a_while;
         loop {
             match self.frames.wait(deadline).await {
-                Came::Text(frame) => {
+                Received::Text(frame) => {
                     let frame = self.note(frame);
                     assert!(frame.get("error").is_none(), "refused after seq {}: {frame}", self.last_seq());
                 }
-                Came::Closed => return Some(self.closed().unwrap_or(1006)),
-                Came::Nothing => return None,
+                Received::Closed => return Some(self.closed().unwrap_or(1006)),
+                Received::Nothing => return None,
             }
         }
     }
@@ -135,17 +135,17 @@ impl ChatroomSocket {
         let deadline = Instant::now() + within;
         loop {
             match self.frames.wait(deadline).await {
-                Came::Text(frame) => {
+                Received::Text(frame) => {
                     let frame = self.note(frame);
                     self.waiting.push_back(frame);
                 }
-                Came::Closed => return self.closed().unwrap_or(1006),
-                Came::Nothing => panic!("not closed within {within:?}"),
+                Received::Closed => return self.closed().unwrap_or(1006),
+                Received::Nothing => panic!("not closed within {within:?}"),
             }
         }
     }
 
-    /// Proves that the socket is open and that nothing else is under way to it: a chat of its own comes back first.
+    /// Proves that the socket is open and that nothing else is on its way to it: its own chat comes back first.
     pub async fn expect_nothing_before_own(&mut self, text: &str) -> Value {
         self.send(text);
         self.expect_message(text).await
@@ -158,12 +158,12 @@ impl ChatroomSocket {
         assert!(refused.is_none(), "refused after seq {}: {refused:?}", self.last_seq());
         while self.last_seq() < seq {
             match self.frames.wait(deadline).await {
-                Came::Text(frame) => {
+                Received::Text(frame) => {
                     let frame = self.note(frame);
                     assert!(frame.get("error").is_none(), "refused after seq {}: {frame}", self.last_seq());
                 }
-                Came::Closed => panic!("closed {:?} at seq {} of {seq}", self.closed(), self.last_seq()),
-                Came::Nothing => panic!("only seq {} of {seq} within {within:?}", self.last_seq()),
+                Received::Closed => panic!("closed {:?} at seq {} of {seq}", self.closed(), self.last_seq()),
+                Received::Nothing => panic!("only seq {} of {seq} within {within:?}", self.last_seq()),
             }
         }
     }
@@ -174,7 +174,7 @@ impl ChatroomSocket {
 }
 
 #[tokio::test]
-async fn it_answers_pings_by_itself_and_tells_the_close_code() {
+async fn it_answers_pings_and_reports_the_close_code() {
     use futures_util::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");

@@ -1,8 +1,8 @@
-//! The checker after a fault: holds what clients were told against the database and against each other.
+//! The checker after a fault: compares what clients received with the database and with each other.
 //!
-//! I1 acknowledged is stored with equal content. I2 one row per `client_id`. I3 `seq` is 1..n in each room.
-//! I4 what a socket got rises by exactly 1, without duplicates, and equals the rows. I5 both people see the
-//! same in the end. I6 a chat sent after another's acknowledgement comes after it.
+//! I1: an acknowledged chat is stored with equal content. I2: one row per `client_id`. I3: `seq` is 1..n in each room.
+//! I4: the `seq` of the chats on a socket rises by exactly 1, and each equals its row. I5: both people see the same
+//! chats in the end. I6: a chat that was sent after the acknowledgement of another comes after it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use super::account::Person;
 use super::chatroom_socket::ChatroomSocket;
 use super::server::TestServer;
 
-/// A chat that a client was told is stored.
+/// A chat whose storing the server acknowledged.
 #[derive(Clone, Debug)]
 pub struct Acked {
     /// Chats of one chain were sent one after the other, each after the acknowledgement of the one before.
@@ -26,7 +26,7 @@ pub struct Acked {
 }
 
 impl Acked {
-    /// What the answer to a POST told.
+    /// From the answer to a POST.
     pub fn from_chat(chat: &Value, chain: usize, client_id: &str, content: &str) -> Self {
         let number = |key: &str| chat[key].as_i64().unwrap_or_else(|| panic!("{key} is no number in {chat}"));
         Self {
@@ -40,15 +40,15 @@ impl Acked {
     }
 }
 
-/// What a socket got.
+/// The chats that a socket received.
 struct Seen {
     room: i64,
     chats: Vec<Value>,
-    /// How many chats had been acknowledged when it was open, where that is known.
+    /// How many chats had been acknowledged when it opened, if that is known.
     since: Option<usize>,
 }
 
-/// Collects what clients saw; `verify` in the end.
+/// Collects what clients saw; `verify` checks it.
 #[derive(Default)]
 pub struct Checker {
     acked: Vec<Acked>,
@@ -62,18 +62,18 @@ impl Checker {
         self
     }
 
-    /// What one socket got while it was open.
+    /// The chats that one socket received while it was open.
     pub fn saw(&mut self, room: i64, socket: &ChatroomSocket) {
         self.seen.push(Seen { room, chats: socket.chats.clone(), since: None });
     }
 
-    /// The same of one that was open when so many of the chats given to `acked` had been acknowledged.
+    /// The same for a socket that opened when so many of the chats given to `acked` had been acknowledged.
     pub fn saw_since(&mut self, room: i64, socket: &ChatroomSocket, acked: usize) {
         self.seen.push(Seen { room, chats: socket.chats.clone(), since: Some(acked) });
     }
 
-    /// These two look at their room in the end.
-    pub fn both_look(mut self, room: i64, one: &Person, other: &Person) -> Self {
+    /// The histories of these two are compared in the end.
+    pub fn compare_views(mut self, room: i64, one: &Person, other: &Person) -> Self {
         self.views.push((room, one.clone(), other.clone()));
         self
     }
@@ -153,8 +153,8 @@ fn check_seen(room: i64, seen: &[Value], rows: &[chat::Model]) {
     }
 }
 
-/// Of what is acknowledged later than a socket is open, the first of each chain may have been stored before; the rest
-/// was not even sent, so the socket must not begin behind it.
+/// Of the chats that were acknowledged after a socket opened, the first of each chain may have been stored before. The
+/// rest was sent later, so the socket must have received it.
 fn check_start(room: i64, seen: &[Value], later: &[Acked]) {
     let Some(start) = seen.first().and_then(|chat| chat["seq"].as_i64()) else { return };
     let mut begun = HashSet::new();

@@ -1,4 +1,4 @@
-//! Several instances on one database and one Redis, each behind a wire of its own; and somebody who is heard across.
+//! Several instances on one database and one Redis, each behind a proxy of its own, and chats that cross between them.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::server::TestServer;
 use super::server_builder::ServerBuilder;
 use super::wait::eventually;
 
-/// What a loaded machine may add to any promised time.
+/// How much a loaded machine may add to any promised time.
 pub const SLACK: Duration = Duration::from_millis(1_500);
 
 pub struct Cluster {
@@ -24,23 +24,23 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// So many instances that hear each other.
+    /// So many instances that reach each other through Redis.
     pub async fn start(instances: usize) -> Self {
         let cluster = Self::on(Redis::start(), instances).await;
-        cluster.is_whole_within(Duration::from_secs(20)).await;
+        cluster.all_ready_within(Duration::from_secs(20)).await;
         cluster
     }
 
-    /// The same without the net below: what arrives was heard, or read because something that was heard was no longer the next.
+    /// The same without polling the database: each chat arrives through Redis, or is read because a later one arrived.
     ///
-    /// Redis must not be late then, so whoever uses it takes its turn `alone`.
-    pub async fn without_net(instances: usize) -> Self {
+    /// Redis must not be late then, so a test that uses this runs `alone`.
+    pub async fn without_polling(instances: usize) -> Self {
         let cluster = Self::with(Redis::start(), instances, &[("REDIS__LOOK_MS", 60_000)]).await;
-        cluster.is_whole_within(Duration::from_secs(20)).await;
+        cluster.all_ready_within(Duration::from_secs(20)).await;
         cluster
     }
 
-    /// So many instances on this Redis, which may be away.
+    /// So many instances on this Redis, which may be down.
     pub async fn on(redis: Redis, instances: usize) -> Self {
         Self::with(redis, instances, &[]).await
     }
@@ -52,7 +52,7 @@ impl Cluster {
             .await
     }
 
-    /// The same with whatever the builder was told.
+    /// The same with the settings of this builder.
     pub async fn built(builder: ServerBuilder, redis: Redis, instances: usize) -> Self {
         let mut wires = Vec::new();
         for _ in 0..instances {
@@ -63,33 +63,33 @@ impl Cluster {
         Self { server, wires, redis }
     }
 
-    /// The same person, who asks this instance only.
+    /// The same person as a client of this instance only.
     pub fn at(&self, instance: usize, person: &Person) -> Person {
         Person { api: self.server.instance(instance).api(), ..person.clone() }
     }
 
-    /// What `/readyz` of an instance says.
+    /// The answer of an instance's `/readyz`.
     pub async fn readyz(&self, instance: usize) -> Value {
         self.server.instance(instance).api().get("/readyz").await.expect(200)
     }
 
-    /// Waits until an instance says so of itself.
-    pub async fn says_within(&self, instance: usize, status: &str, within: Duration) {
+    /// Waits until `/readyz` of an instance has this status.
+    pub async fn becomes_within(&self, instance: usize, status: &str, within: Duration) {
         let what = format!("instance {instance} is {status}");
         eventually(&what, within, || async { (self.readyz(instance).await["status"] == status).then_some(()) }).await;
     }
 
     /// Waits until every instance reaches Redis.
-    pub async fn is_whole_within(&self, within: Duration) {
+    pub async fn all_ready_within(&self, within: Duration) {
         for instance in 0..self.wires.len() {
-            self.says_within(instance, "ready", within).await;
+            self.becomes_within(instance, "ready", within).await;
         }
     }
 }
 
-/// How long a chat took.
+/// How long a chat takes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Took {
+pub struct Latency {
     pub acknowledged: Duration,
     /// To a device on the instance that it was sent to.
     pub near: Duration,
@@ -97,7 +97,7 @@ pub struct Took {
     pub far: Duration,
 }
 
-/// Somebody who speaks on one instance, and two devices of who listens: one there, one elsewhere.
+/// A sender on one instance, and two devices of the receiver: one on the same instance, one on another.
 pub struct Crossing {
     pub room: i64,
     pub speaker: Person,
@@ -115,15 +115,15 @@ impl Crossing {
         Self::between(cluster, [&speaker, &other], room, from, to).await
     }
 
-    /// The first of these two speaks, the other one listens.
+    /// The first of these two sends, the other one receives.
     pub async fn between(cluster: &Cluster, people: [&Person; 2], room: i64, from: usize, to: usize) -> Self {
         let [speaker, other] = people;
         let (near, far) = (cluster.at(from, other).device().await, cluster.at(to, other).device().await);
         Self { room, speaker: cluster.at(from, speaker), near, far, said: 0 }
     }
 
-    /// Says the next thing; both devices get it as the next.
-    pub async fn takes(&mut self) -> Took {
+    /// Sends the next chat; both devices receive it as their next one.
+    pub async fn takes(&mut self) -> Latency {
         self.said += 1;
         let content = format!("crossing number {}", self.said);
         let start = Instant::now();
@@ -132,11 +132,11 @@ impl Crossing {
         assert_eq!(self.near.expect_chat(&content).await, chat);
         let near = start.elapsed();
         assert_eq!(self.far.expect_chat(&content).await, chat);
-        Took { acknowledged, near, far: start.elapsed() }
+        Latency { acknowledged, near, far: start.elapsed() }
     }
 
-    /// The same, and it must not take longer than this to the other instance, nor anything to the own one.
-    pub async fn arrives_within(&mut self, within: Duration) {
+    /// The same, and the chat reaches the other instance within this time, and its own at once.
+    pub async fn crosses_within(&mut self, within: Duration) {
         let took = self.takes().await;
         assert!(took.acknowledged < SLACK && took.near < SLACK, "on the same instance at once: {took:?}");
         assert!(took.far < within + SLACK, "within {within:?}: {took:?}");

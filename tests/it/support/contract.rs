@@ -1,4 +1,4 @@
-//! The documents as a contract: whatever a test's client gets from the server must be what they say.
+//! The documents as a contract: every answer and frame that a test receives must match their schemas.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ pub static OPENAPI: LazyLock<Value> =
 pub static ASYNCAPI: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(hyper_chat::app::ASYNCAPI_TEXT).expect("a document"));
 
-/// The path of the document that a request's path belongs to, and what it says of it.
+/// The path of the document that matches a request's path, with its entry.
 pub fn path_item(path: &str) -> Option<(&'static str, &'static Value)> {
     let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
     let paths = OPENAPI["paths"].as_object().expect("paths");
@@ -30,7 +30,7 @@ fn fits(template: &str, path: &str) -> bool {
 pub fn check_answer(method: &Method, path: &str, status: u16, body: &Value) {
     let shown = format!("{method} {path}: {status} {body}");
     let Some((_, item)) = path_item(path) else {
-        // The demo's files are no interface.
+        // The files of the demo are not part of the API.
         let demo = path == "/" || path.starts_with("/demo/");
         assert!(status == 404 || demo, "not in the document: {shown}");
         return;
@@ -43,7 +43,7 @@ pub fn check_answer(method: &Method, path: &str, status: u16, body: &Value) {
     let (kind, content) = match answer["content"].as_object().and_then(|content| content.iter().next()) {
         Some((kind, content)) => (kind.as_str(), content),
         None if answer.is_object() && body.is_null() => return,
-        // What breaks HTTP itself is refused before there is an operation.
+        // A request that violates HTTP is refused before there is an operation.
         None if body.is_null() && matches!(status, 400 | 408 | 414 | 431) => return,
         None => panic!("this status is not in the document: {shown}"),
     };
@@ -73,7 +73,7 @@ pub fn check_frame(channel: &str, frame: &Value) {
     assert!(wrong.is_empty(), "{wrong:#?} in the frame {name}");
 }
 
-/// Where a value is not as a schema of the document says. A key that the schema does not name is wrong too.
+/// Where a value does not match a schema of the document. A key that the schema does not name is a fault too.
 pub fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     look(document, schema, value, "", &mut found);

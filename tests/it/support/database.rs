@@ -1,4 +1,4 @@
-//! The database behind a test server, read past the server.
+//! The database behind a test server, read directly.
 
 use std::path::Path;
 
@@ -78,7 +78,7 @@ impl Dump {
         rows.all(&self.0).await.expect("devices can be read")
     }
 
-    /// Rooms of this chatter with somebody new each; room and opponent have the same id.
+    /// Rooms of this chatter, each with a new opponent; room and opponent have the same id.
     pub async fn add_rooms(&self, owner: i64, ids: std::ops::Range<i64>) {
         for part in parts(ids) {
             let rows = values(&part, |id| format!("({id},'many-{id}','many-{id}','n',1)"));
@@ -92,7 +92,7 @@ impl Dump {
         }
     }
 
-    /// Chats with these `seq` in a room that has none of its own yet.
+    /// Chats with these `seq` in a room without chats.
     pub async fn add_chats(&self, room: i64, sender: i64, seqs: std::ops::RangeInclusive<i64>) {
         let last = *seqs.end();
         for part in parts(*seqs.start()..last + 1) {
@@ -103,12 +103,12 @@ impl Dump {
         self.run(&format!("UPDATE chatrooms SET last_seq = {last}, version = {last} WHERE id = {room}")).await;
     }
 
-    /// The one number that this question gives.
+    /// The number that this query returns.
     pub async fn number(&self, sql: &str) -> i64 {
         self.one(sql).await.try_get_by_index(0).expect("a number")
     }
 
-    /// The one text that this question gives.
+    /// The text that this query returns.
     pub async fn text(&self, sql: &str) -> String {
         self.one(sql).await.try_get_by_index(0).expect("a text")
     }
@@ -118,13 +118,13 @@ impl Dump {
         self.0.query_one_raw(question).await.expect("the question runs").expect("one row")
     }
 
-    /// For what no table of ours answers, such as a lock that a test holds.
+    /// Any other statement, such as a lock that a test holds.
     pub async fn run(&self, sql: &str) {
         self.0.execute_unprepared(sql).await.expect("the statement runs");
     }
 }
 
-/// No statement gets too long.
+/// Parts that are short enough for one statement.
 fn parts(ids: std::ops::Range<i64>) -> Vec<Vec<i64>> {
     ids.collect::<Vec<_>>().chunks(500).map(<[i64]>::to_vec).collect()
 }

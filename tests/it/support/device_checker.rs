@@ -1,4 +1,4 @@
-//! The checker of devices: what they hold in the end against the rows, and how they came to it.
+//! The checker of devices: compares their final state, and the events that led to it, with the rows.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::device::Device;
 use super::device_view::{Entry, RoomView};
 use super::tables::member;
 
-/// The server counts no further in a room (`store/unread.rs`): so many unread chats mean "as many, or more".
+/// The server counts no further in a room (`store/unread.rs`): so many unread chats mean as many or more.
 const UNREAD_COUNTED: i64 = 1_000;
 
 /// A room as it is stored.
@@ -32,7 +32,7 @@ impl Stored {
         all
     }
 
-    /// What this chatter has not read.
+    /// How many chats this chatter has not read.
     pub fn unread(&self, chatter: i64) -> i64 {
         let mark = self.members.iter().find(|m| m.chatter_id == chatter).map_or(0, |m| m.read_seq);
         let unread = |c: &&chat::Model| c.sender_id != chatter && c.seq > mark && c.delete_time.is_none();
@@ -40,7 +40,7 @@ impl Stored {
     }
 }
 
-/// Lets all devices take in what comes until they hold what is stored; fails with what is missing when time is up.
+/// Lets all devices receive until they hold what is stored; fails with what is missing when the time is up.
 pub async fn settle(devices: &mut [Device], dump: &Dump, rooms: &[i64], within: Duration) {
     let limit = Instant::now() + within;
     loop {
@@ -68,10 +68,10 @@ pub async fn settle(devices: &mut [Device], dump: &Dump, rooms: &[i64], within: 
 }
 
 fn all_wrongs(devices: &[Device]) -> Vec<String> {
-    devices.iter().flat_map(Device::wrongs).take(20).collect()
+    devices.iter().flat_map(Device::violations).take(20).collect()
 }
 
-/// What this device has yet to hear of.
+/// What this device has not received yet.
 fn missing(device: &Device, stored: &BTreeMap<i64, Stored>) -> Vec<String> {
     let me = device.person.id;
     let mut missing = Vec::new();
@@ -86,7 +86,7 @@ fn missing(device: &Device, stored: &BTreeMap<i64, Stored>) -> Vec<String> {
             missing.push(format!("{}, room {id}: version {} of {}", device.name, view.cursor, stored.room.version));
             continue;
         }
-        // One's own deliveries are no news to oneself; what one has read is.
+        // A device is not sent its own deliveries, but it is sent what it has read.
         let known = |who: i64, (delivered, read): (i64, i64)| (who, (if who == me { 0 } else { delivered }, read));
         let held: BTreeMap<_, _> = view.marks.iter().map(|(who, marks)| known(*who, *marks)).collect();
         let marks = stored.members.iter().map(|m| known(m.chatter_id, (m.delivered_seq, m.read_seq))).collect();
@@ -100,12 +100,12 @@ fn missing(device: &Device, stored: &BTreeMap<i64, Stored>) -> Vec<String> {
     missing
 }
 
-/// Checks that each device came to what is stored: each event once and in order, each acknowledged chat there once, and
-/// no word broken. Devices must have settled.
+/// Checks that each device holds what is stored, applied each event once and in order, that each acknowledged chat is
+/// stored once, and that no device recorded a violation. Devices must have settled.
 pub async fn verify(devices: &[Device], dump: &Dump, rooms: &[i64]) {
     let stored = Stored::read(dump, rooms.iter().copied()).await;
-    let wrongs = all_wrongs(devices);
-    assert!(wrongs.is_empty(), "I4: the server broke its word: {wrongs:#?}");
+    let violations = all_wrongs(devices);
+    assert!(violations.is_empty(), "I4: the server violated its protocol: {violations:#?}");
     for device in devices {
         for (id, view) in &device.rooms {
             let broken = broken(view, &stored[id].chats);
@@ -120,7 +120,7 @@ pub async fn verify(devices: &[Device], dump: &Dump, rooms: &[i64]) {
     }
 }
 
-/// How a view differs from the rows, and what was applied twice, not at all, or out of order.
+/// How a view differs from the rows, and which events were applied twice, not at all, or out of order.
 fn broken(view: &RoomView, rows: &[chat::Model]) -> Vec<String> {
     let mut broken = Vec::new();
     let held: Vec<_> = rows.iter().filter(|row| row.seq >= view.floor).collect();

@@ -1,4 +1,4 @@
-//! A socket `/ws` of one device, frame by frame: nothing is kept but what a test has not looked at yet.
+//! A device socket `/ws`, frame by frame; it keeps only the frames that the test has not read yet.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::frames::{Came, Frames};
+use super::frames::{Frames, Received};
 
 /// How long an expected frame may take on a loaded machine.
 const FRAME_WAIT: Duration = Duration::from_secs(10);
 
-/// Frames that others cause whenever they come, go or read: passed over where another one is expected.
+/// Frames that other chatters cause at any time: skipped where another frame is expected.
 const AMBIENT: [&str; 2] = ["presence", "receipt"];
 
-/// What tells of a change in a room.
+/// The events of a change in a room.
 const EVENTS: [&str; 3] = ["chat", "chat_edited", "chat_deleted"];
 
-/// How a client shows its token.
+/// How a client sends its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Header,
@@ -32,20 +32,20 @@ pub struct DeviceSocket {
     frames: Frames,
     waiting: VecDeque<Value>,
     refs: i64,
-    /// What `ready` said, and all rooms of the `chatrooms` frames behind it.
+    /// The `ready` frame, and all rooms of it and of the `chatrooms` frames after it.
     pub ready: Value,
     pub rooms: Vec<Value>,
 }
 
 impl DeviceSocket {
-    /// Signed in and told of all rooms; fails with the server's answer when it refuses.
+    /// Signed in, after `ready` and all rooms; fails with the server's answer if it refuses.
     pub async fn open(port: u16, token: &str) -> Self {
         let mut socket = Self::connect(port, token, Way::Header).await.unwrap_or_else(|e| panic!("no socket: {e}"));
         socket.expect_ready().await;
         socket
     }
 
-    /// Upgraded, with the token shown in this way, and nothing read yet; a text with the status when the server refuses.
+    /// Upgraded, with the token sent in this way, and no frame read yet; a text with the status if the server refuses.
     pub async fn connect(port: u16, token: &str, way: Way) -> Result<Self, String> {
         let bearer = format!("Bearer {token}");
         let offer = format!("hyper-chat.v1, bearer.{token}");
@@ -103,9 +103,9 @@ impl DeviceSocket {
     }
 
     /// The next frame, the close, or nothing within this time.
-    pub async fn came(&mut self, within: Duration) -> Came {
+    pub async fn receive(&mut self, within: Duration) -> Received {
         match self.waiting.pop_front() {
-            Some(frame) => Came::Text(frame),
+            Some(frame) => Received::Text(frame),
             None if within.is_zero() => self.frames.now(),
             None => self.frames.wait(Instant::now() + within).await,
         }
@@ -113,15 +113,15 @@ impl DeviceSocket {
 
     /// The next frame of any kind; none once the socket is closed.
     pub async fn next(&mut self, within: Duration) -> Option<Value> {
-        match self.came(within).await {
-            Came::Text(frame) => Some(frame),
-            Came::Closed => None,
-            Came::Nothing => panic!("no frame within {within:?}"),
+        match self.receive(within).await {
+            Received::Text(frame) => Some(frame),
+            Received::Closed => None,
+            Received::Nothing => panic!("no frame within {within:?}"),
         }
     }
 
-    /// The next frame, where `changes` that nobody asked for come as the events that they stand for: a server that did
-    /// not hear of them live has read them.
+    /// The next frame, where unrequested `changes` come as the events that they stand for: an instance sends them when
+    /// it missed the events and read them from the database.
     pub async fn next_event(&mut self, within: Duration) -> Option<Value> {
         loop {
             let frame = self.next(within).await?;
@@ -135,16 +135,16 @@ impl DeviceSocket {
         }
     }
 
-    /// Takes what has come so far without waiting.
+    /// Takes the frames that have arrived, without waiting.
     pub fn drain(&mut self) -> Vec<Value> {
         let mut all: Vec<_> = self.waiting.drain(..).collect();
-        while let Came::Text(frame) = self.frames.now() {
+        while let Received::Text(frame) = self.frames.now() {
             all.push(frame);
         }
         all
     }
 
-    /// The next frame, which must be of this type; presence and receipts are passed over, unless that is what is expected.
+    /// The next frame, which must be of this type; presence and receipts are skipped, unless one of them is expected.
     pub async fn expect(&mut self, kind: &str) -> Value {
         let of_rows = EVENTS.contains(&kind);
         loop {
@@ -158,7 +158,7 @@ impl DeviceSocket {
         }
     }
 
-    /// `ready` and what belongs to it; the frame.
+    /// Reads `ready` and the `chatrooms` after it; the `ready` frame.
     pub async fn expect_ready(&mut self) -> Value {
         let ready = self.next(FRAME_WAIT).await.unwrap_or_else(|| panic!("closed {:?}, not ready", self.close_code()));
         assert_eq!(ready["type"], "ready", "{ready}");
@@ -177,7 +177,7 @@ impl DeviceSocket {
         ready
     }
 
-    /// What `ready` and its like said of this room.
+    /// This room in `ready` or `chatrooms`.
     pub fn listed(&self, room: i64) -> &Value {
         let listed = self.rooms.iter().find(|r| r["id"] == room);
         listed.unwrap_or_else(|| panic!("room {room} is not among {:?}", self.rooms))
@@ -190,7 +190,7 @@ impl DeviceSocket {
         frame
     }
 
-    /// Sends a frame under a `ref` of its own and reads on to the reply; what came before it waits.
+    /// Sends a frame under a new `ref` and reads on to the reply; frames before it are kept for later.
     pub async fn ask(&mut self, mut frame: Value) -> Value {
         self.refs += 1;
         let reference = json!(format!("ask-{}", self.refs));
@@ -199,15 +199,15 @@ impl DeviceSocket {
         let deadline = Instant::now() + FRAME_WAIT;
         loop {
             match self.frames.wait(deadline).await {
-                Came::Text(reply) if reply["ref"] == reference => return reply,
-                Came::Text(other) => self.waiting.push_back(other),
-                Came::Closed => panic!("closed {:?}, no reply to {frame}", self.close_code()),
-                Came::Nothing => panic!("no reply within {FRAME_WAIT:?} to {frame}"),
+                Received::Text(reply) if reply["ref"] == reference => return reply,
+                Received::Text(other) => self.waiting.push_back(other),
+                Received::Closed => panic!("closed {:?}, no reply to {frame}", self.close_code()),
+                Received::Nothing => panic!("no reply within {FRAME_WAIT:?} to {frame}"),
             }
         }
     }
 
-    /// Asks for what must be refused with this code; the problem.
+    /// Sends a frame that must be refused with this code; the problem.
     pub async fn refused(&mut self, frame: Value, code: &str) -> Value {
         let reply = self.ask(frame).await;
         check_problem(&reply, code);
@@ -228,7 +228,7 @@ impl DeviceSocket {
         frame["chat"].clone()
     }
 
-    /// All that comes up to the answer to a ping: what was on its way to this socket before.
+    /// All frames up to the answer to a ping, that is, all that were on their way to this socket.
     pub async fn until_pong(&mut self) -> Vec<Value> {
         let pong = self.ask(json!({"type": "ping"})).await;
         assert_eq!(pong["type"], "pong", "{pong}");
@@ -237,12 +237,12 @@ impl DeviceSocket {
 
     /// Proves that the socket is open and that nothing but presence and receipts is on its way to it.
     pub async fn expect_nothing_else(&mut self) {
-        let came = self.until_pong().await;
-        let other: Vec<_> = came.iter().filter(|f| !AMBIENT.iter().any(|name| f["type"] == *name)).collect();
+        let received = self.until_pong().await;
+        let other: Vec<_> = received.iter().filter(|f| !AMBIENT.iter().any(|name| f["type"] == *name)).collect();
         assert!(other.is_empty(), "unexpected: {other:?}");
     }
 
-    /// What comes between sending `resume` of these rooms and `resumed`.
+    /// The frames between `resume` of these rooms and `resumed`.
     pub async fn resume(&mut self, rooms: &[(i64, i64)]) -> Vec<Value> {
         let resumed = self.ask(json!({"type": "resume", "chatrooms": cursors(rooms)})).await;
         assert_eq!(resumed["type"], "resumed", "{resumed}");
@@ -254,9 +254,9 @@ impl DeviceSocket {
         let deadline = Instant::now() + within;
         loop {
             match self.frames.wait(deadline).await {
-                Came::Text(frame) => self.waiting.push_back(frame),
-                Came::Closed => return self.close_code().unwrap_or(1006),
-                Came::Nothing => panic!("not closed within {within:?}"),
+                Received::Text(frame) => self.waiting.push_back(frame),
+                Received::Closed => return self.close_code().unwrap_or(1006),
+                Received::Nothing => panic!("not closed within {within:?}"),
             }
         }
     }

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// A chat, or what is left of one.
+/// A chat, or its tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub id: i64,
     pub version: i64,
-    /// Unknown where only the deletion was heard of.
+    /// Unknown if only the deletion was received.
     pub sender: Option<i64>,
     /// None once it is deleted.
     pub content: Option<String>,
 }
 
-/// What the server counted, and when.
+/// The counts of the server at one version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     pub version: i64,
@@ -28,9 +28,9 @@ pub struct Counted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Applied,
-    /// Known already.
+    /// Applied before.
     Old,
-    /// Something is missing before it.
+    /// Another event is missing before it.
     Gap,
 }
 
@@ -41,16 +41,16 @@ pub struct RoomView {
     pub cursor: i64,
     /// Chats below this `seq` are not held.
     pub floor: i64,
-    /// Where the cursor stood when the view began, or began anew.
+    /// The cursor when the view began, or was reset.
     pub began: i64,
     pub chats: BTreeMap<i64, Entry>,
-    /// The versions of what was applied, in that order, since the view began.
+    /// The versions of the applied events, in that order, since the view began.
     pub applied: Vec<i64>,
     /// `delivered_seq` and `read_seq` of both.
     pub marks: BTreeMap<i64, (i64, i64)>,
     counted: Counted,
-    /// Something up to this version may or may not have been counted.
-    doubt: Option<i64>,
+    /// A change up to this version may or may not be in the counts.
+    uncertain_since: Option<i64>,
 }
 
 impl RoomView {
@@ -95,7 +95,7 @@ impl RoomView {
         Outcome::Applied
     }
 
-    /// Forgets all and begins anew with these chats.
+    /// Drops all chats and begins again with these.
     pub fn reset(&mut self, frame: &Value) {
         self.chats.clear();
         self.applied.clear();
@@ -105,9 +105,9 @@ impl RoomView {
         for chat in chats {
             self.chats.insert(number(chat, "seq"), kept(chat));
         }
-        // What came and went between the count and these chats is not told.
+        // A reset does not show what was sent and deleted between the count and these chats.
         if self.cursor > self.counted.version {
-            self.doubt = Some(self.cursor);
+            self.uncertain_since = Some(self.cursor);
         }
     }
 
@@ -125,7 +125,7 @@ impl RoomView {
         let sender = row["sender_id"].as_i64().or(known);
         let counted = seq > self.counted.read_seq && seq <= self.counted.last_seq;
         if sender.is_none() && counted && version > self.counted.version {
-            self.doubt = Some(version);
+            self.uncertain_since = Some(version);
         }
         let id = row["chat_id"].as_i64().unwrap_or_else(|| number(row, "id"));
         if seq >= self.floor {
@@ -133,28 +133,28 @@ impl RoomView {
         }
     }
 
-    /// The server counted; false where this is neither newer nor older than what it said before.
+    /// The server counted; false if these counts are neither newer nor older than the last ones.
     pub fn count(&mut self, counted: Counted) -> bool {
         let newer = counted.version >= self.counted.version && counted.read_seq >= self.counted.read_seq;
         let older = counted.version <= self.counted.version && counted.read_seq <= self.counted.read_seq;
         if newer {
             self.counted = counted;
-            self.doubt = self.doubt.filter(|version| *version > counted.version);
+            self.uncertain_since = self.uncertain_since.filter(|version| *version > counted.version);
         }
         newer || older
     }
 
-    /// Chats were read, and nobody counted what is left.
+    /// Chats were read, and the server did not count the rest.
     pub fn uncounted(&mut self) {
-        self.doubt = self.doubt.max(Some(self.counted.version));
+        self.uncertain_since = self.uncertain_since.max(Some(self.counted.version));
     }
 
-    /// Whether only the server can tell how much is unread.
-    pub fn must_ask(&self) -> bool {
-        self.doubt.is_some()
+    /// Whether only the server knows how many chats are unread.
+    pub fn needs_requery(&self) -> bool {
+        self.uncertain_since.is_some()
     }
 
-    /// What was counted, and what came and went since.
+    /// The server's count, and the changes since.
     pub fn unread(&self) -> i64 {
         let other = |entry: &Entry| entry.sender.is_some_and(|sender| sender != self.me);
         let new = self.chats.range(self.counted.last_seq + 1..).filter(|(_, e)| e.content.is_some() && other(e));
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!((view.cursor, view.floor, view.last_seq(), view.applied.len()), (2_000, 900, 901, 0));
         view.page(&page(2_000, 2_001, &[chat(5, 2_001, OTHER)]));
         assert!(!view.chats.contains_key(&5), "below the floor");
-        assert!(view.must_ask(), "only the server knows what was unread in between");
+        assert!(view.needs_requery(), "only the server knows what was unread in between");
     }
 
     #[test]
@@ -268,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn the_deletion_of_a_chat_that_was_never_seen_leaves_a_doubt() {
+    fn the_deletion_of_a_chat_that_was_never_seen_needs_a_requery() {
         let mut view = RoomView::new(ME);
         view.count(Counted { version: 3, last_seq: 3, read_seq: 1, unread: 2 });
         view.page(&page(0, 4, &[chat(1, 1, OTHER), json!({"id": 102, "seq": 2, "version": 4, "deleted": true})]));
-        assert!(view.must_ask());
+        assert!(view.needs_requery());
         view.count(Counted { version: 4, last_seq: 3, read_seq: 1, unread: 1 });
-        assert!(!view.must_ask());
+        assert!(!view.needs_requery());
         assert_eq!(view.unread(), 1);
     }
 }

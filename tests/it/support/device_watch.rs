@@ -1,8 +1,8 @@
-//! Watches one device socket and notes where the server breaks its word.
+//! Watches one device socket and records violations of the protocol.
 //!
-//! The word: nothing before `ready`; per room, from the version that it was listed with, the versions of live events
-//! and changes are one ascending line, unbroken, each once; marks only move forward; all that was asked for is answered
-//! before `resumed`; no frame is too large.
+//! The protocol: `ready` comes first; in each room the versions of live events and changes are consecutive, from the
+//! listed version on; watermarks only move forward; every room of a `resume` is answered before `resumed`; no frame is
+//! too large.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ const FRAME_BYTES_MAX: usize = 131_072;
 
 #[derive(Debug, Default)]
 struct Line {
-    /// The version up to which this socket has been told everything.
+    /// The version up to which this socket has received everything.
     at: i64,
     /// The newest chat's `seq`; unknown after a reset.
     last_seq: Option<i64>,
@@ -31,15 +31,15 @@ impl Line {
 
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// Several instances move marks, and what they tell of it crosses: what is behind is then no wrong, only what
-    /// is neither behind nor ahead.
+    /// Several instances move watermarks, and their receipts may overtake each other: older ones are then no violation,
+    /// only those that are neither older nor newer.
     pub several: bool,
     ready: bool,
     listed: bool,
     lines: BTreeMap<i64, Line>,
-    /// Per `resume`: the rooms that are not answered yet, and since when they were asked for.
+    /// Per `resume`: the rooms that are not answered yet, each with its `since`.
     questions: BTreeMap<i64, BTreeMap<i64, i64>>,
-    pub wrongs: Vec<String>,
+    pub violations: Vec<String>,
 }
 
 impl Watch {
@@ -56,19 +56,19 @@ impl Watch {
     /// A frame came.
     pub fn saw(&mut self, frame: &Value, largest: usize) {
         if largest > FRAME_BYTES_MAX {
-            self.wrong(format!("a frame of {largest} bytes"), &Value::Null);
+            self.violation(format!("a frame of {largest} bytes"), &Value::Null);
         }
         let kind = frame["type"].as_str().unwrap_or_default();
         if !self.ready && !matches!(kind, "ready" | "error") {
-            self.wrong("before ready".to_owned(), frame);
+            self.violation("before ready".to_owned(), frame);
         }
         match kind {
-            "ready" if self.ready => self.wrong("ready twice".to_owned(), frame),
+            "ready" if self.ready => self.violation("ready twice".to_owned(), frame),
             "ready" => {
                 self.ready = true;
                 self.list(frame);
             }
-            "chatrooms" if self.listed => self.wrong("more rooms after the last".to_owned(), frame),
+            "chatrooms" if self.listed => self.violation("more rooms after the last".to_owned(), frame),
             "chatrooms" => self.list(frame),
             "chat" | "chat_edited" => self.live(kind, &frame["chat"], number(&frame["chat"], "chatroom_id")),
             "chat_deleted" => self.live(kind, frame, number(frame, "chatroom_id")),
@@ -88,20 +88,20 @@ impl Watch {
             }
             "error" => self.refused(frame),
             "ack" | "pong" | "authenticated" | "typing" | "presence" => {}
-            _ => self.wrong("of no known type".to_owned(), frame),
+            _ => self.violation("of no known type".to_owned(), frame),
         }
     }
 
-    fn wrong(&mut self, what: String, frame: &Value) {
+    fn violation(&mut self, what: String, frame: &Value) {
         let text: String = frame.to_string().chars().take(300).collect();
-        self.wrongs.push(format!("{what}: {text}"));
+        self.violations.push(format!("{what}: {text}"));
     }
 
     fn list(&mut self, frame: &Value) {
         for room in frame["chatrooms"].as_array().into_iter().flatten() {
             let id = number(room, "id");
             if self.lines.last_key_value().is_some_and(|(last, _)| *last >= id) {
-                self.wrong(format!("room {id} is listed out of order"), frame);
+                self.violation(format!("room {id} is listed out of order"), frame);
             }
             let mut line = Line::new(number(room, "version"), number(room, "last_seq"));
             for (chatter, marks) in room["receipts"].as_object().into_iter().flatten() {
@@ -115,30 +115,30 @@ impl Watch {
 
     fn live(&mut self, kind: &str, row: &Value, room: i64) {
         let Some(line) = self.lines.get_mut(&room) else {
-            return self.wrong(format!("{kind} of room {room}, which is not listed"), row);
+            return self.violation(format!("{kind} of room {room}, which is not listed"), row);
         };
         let (version, seq, at) = (number(row, "version"), number(row, "seq"), line.at);
-        let mut wrongs = Vec::new();
+        let mut violations = Vec::new();
         if line.paging.is_some() {
-            wrongs.push(format!("room {room}: version {version} came between the pages of a resume"));
+            violations.push(format!("room {room}: version {version} came between the pages of a resume"));
         }
         if version <= at {
-            wrongs.push(format!("room {room}: version {version} came again after {at}"));
+            violations.push(format!("room {room}: version {version} came again after {at}"));
         } else if version != at + 1 {
-            wrongs.push(format!("room {room}: version {version} came right after {at}"));
+            violations.push(format!("room {room}: version {version} came right after {at}"));
         }
         let expected = line.last_seq.map(|last| last + 1);
         if kind == "chat" && expected.is_some_and(|expected| expected != seq) {
-            wrongs.push(format!("room {room}: chat {seq} came where {expected:?} was next"));
+            violations.push(format!("room {room}: chat {seq} came where {expected:?} was next"));
         }
         if kind != "chat" && expected.is_some_and(|expected| seq >= expected) {
-            wrongs.push(format!("room {room}: {kind} of chat {seq} came before the chat"));
+            violations.push(format!("room {room}: {kind} of chat {seq} came before the chat"));
         }
         line.at = at.max(version);
         if kind == "chat" {
             line.last_seq = Some(seq);
         }
-        wrongs.into_iter().for_each(|what| self.wrong(what, row));
+        violations.into_iter().for_each(|what| self.violation(what, row));
     }
 
     fn changes(&mut self, page: &Value) {
@@ -147,24 +147,25 @@ impl Watch {
         let more = page["has_more"] == true;
         let rows = page["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
         let versions: Vec<_> = rows.iter().map(|row| number(row, "version")).collect();
-        let mut wrongs = Vec::new();
+        let mut violations = Vec::new();
         let within = versions.iter().all(|v| *v > since && *v <= version);
         if !within || !versions.windows(2).all(|pair| pair[0] < pair[1]) {
-            wrongs.push(format!("room {room}: the rows {versions:?} are not ascending within their page"));
+            violations.push(format!("room {room}: the rows {versions:?} are not ascending within their page"));
         }
         if more && versions.last() != Some(&version) {
-            wrongs.push(format!("room {room}: a page that is not the last ends at {version}, not with its last row"));
+            violations
+                .push(format!("room {room}: a page that is not the last ends at {version}, not with its last row"));
         }
         let asked = self.questions.values().any(|q| q.get(&room) == Some(&since));
         let Some(line) = self.lines.get_mut(&room) else {
-            return self.wrong(format!("changes of room {room}, which is not listed"), page);
+            return self.violation(format!("changes of room {room}, which is not listed"), page);
         };
         match line.paging {
             Some(next) if next != since => {
-                wrongs.push(format!("room {room}: a page begins at {since} where {next} is next"));
+                violations.push(format!("room {room}: a page begins at {since} where {next} is next"));
             }
             None if !asked && since > line.at => {
-                wrongs.push(format!("room {room}: unasked changes begin at {since}, after {}", line.at));
+                violations.push(format!("room {room}: unasked changes begin at {since}, after {}", line.at));
             }
             _ => {}
         }
@@ -173,7 +174,7 @@ impl Watch {
         line.last_seq = line.last_seq.map(|last| rows.iter().map(|row| number(row, "seq")).fold(last, i64::max));
         if !more {
             if version < line.at {
-                wrongs.push(format!("room {room}: changes end at {version}, but {} was told already", line.at));
+                violations.push(format!("room {room}: changes end at {version}, but {} was told already", line.at));
             }
             line.at = line.at.max(version);
             if answer {
@@ -182,7 +183,7 @@ impl Watch {
         } else if asked {
             self.answered(room, Some(since));
         }
-        wrongs.into_iter().for_each(|what| self.wrong(what, page));
+        violations.into_iter().for_each(|what| self.violation(what, page));
     }
 
     /// The first question for this room is answered; with `since`, it only begins to be.
@@ -190,7 +191,7 @@ impl Watch {
         let mut questions = self.questions.values_mut();
         let Some(question) = questions.find(|q| q.contains_key(&room)) else { return };
         match begun {
-            // No page begins here: it cannot be taken for another answer.
+            // No page begins at -1, so it cannot be mistaken for another answer.
             Some(_) => drop(question.insert(room, -1)),
             None => drop(question.remove(&room)),
         }
@@ -200,18 +201,18 @@ impl Watch {
         let (room, version) = (number(frame, "chatroom_id"), number(frame, "version"));
         let seqs: Vec<_> = frame["chats"].as_array().into_iter().flatten().map(|chat| number(chat, "seq")).collect();
         if !seqs.windows(2).all(|pair| pair[0] < pair[1]) {
-            self.wrong(format!("room {room}: a reset with the chats {seqs:?}"), &Value::Null);
+            self.violation(format!("room {room}: a reset with the chats {seqs:?}"), &Value::Null);
         }
         if frame["chats"].as_array().into_iter().flatten().any(|chat| chat["deleted"] == true) {
-            self.wrong(format!("room {room}: a reset with tombstones"), frame);
+            self.violation(format!("room {room}: a reset with tombstones"), frame);
         }
         let Some(line) = self.lines.get_mut(&room) else {
-            return self.wrong(format!("reset of room {room}, which is not listed"), frame);
+            return self.violation(format!("reset of room {room}, which is not listed"), frame);
         };
         let at = line.at;
         (line.at, line.last_seq, line.paging) = (at.max(version), None, None);
         if version < at {
-            self.wrong(format!("room {room}: a reset to {version}, but {at} was told already"), &Value::Null);
+            self.violation(format!("room {room}: a reset to {version}, but {at} was told already"), &Value::Null);
         }
         self.answered(room, None);
     }
@@ -220,20 +221,20 @@ impl Watch {
         let room = number(frame, "chatroom_id");
         let marks = (number(frame, "delivered_seq"), number(frame, "read_seq"));
         if marks.1 > marks.0 {
-            self.wrong("read and not delivered".to_owned(), frame);
+            self.violation("read and not delivered".to_owned(), frame);
         }
-        // A room that is created or listed next brings its marks along.
+        // A room that is created or listed next brings its watermarks along.
         let Some(line) = self.lines.get_mut(&room) else { return };
         let before = line.marks.entry(number(frame, "chatter_id")).or_insert(marks);
         let (old, is_behind) = (*before, marks.0 <= before.0 && marks.1 <= before.1);
         if marks.0 >= old.0 && marks.1 >= old.1 {
             *before = marks;
         } else if !(self.several && is_behind) {
-            self.wrong(format!("marks go back from {old:?}"), frame);
+            self.violation(format!("marks go back from {old:?}"), frame);
         }
     }
 
-    /// What is refused is not answered otherwise, perhaps after its first pages.
+    /// A refused `resume` is not answered, or only with its first pages.
     fn refused(&mut self, frame: &Value) {
         let question = frame["ref"].as_i64().and_then(|reference| self.questions.remove(&reference));
         for room in question.into_iter().flatten().map(|(room, _)| room) {
@@ -246,10 +247,10 @@ impl Watch {
     fn resumed(&mut self, frame: &Value) {
         let open = frame["ref"].as_i64().and_then(|reference| self.questions.remove(&reference));
         match open {
-            None => self.wrong("nobody asked for this".to_owned(), frame),
+            None => self.violation("an answer without a request".to_owned(), frame),
             Some(rooms) if !rooms.is_empty() => {
                 let rooms: BTreeSet<_> = rooms.into_keys().collect();
-                self.wrong(format!("resumed, and rooms {rooms:?} were not answered"), frame);
+                self.violation(format!("resumed, and rooms {rooms:?} were not answered"), frame);
             }
             Some(_) => {}
         }
@@ -276,66 +277,69 @@ mod tests {
         json!({"type": "changes", "chatroom_id": 7, "since": since, "changes": rows, "version": version, "has_more": more})
     }
 
-    /// How often the server was wrong after `ready`, with one room resumed from 2 by `ref` 1.
-    fn wrongs(frames: &[Value]) -> usize {
+    /// The number of violations after `ready`, with one room resumed from 2 by `ref` 1.
+    fn violations(frames: &[Value]) -> usize {
         let mut watch = Watch::default();
         watch.saw(&ready(), 0);
         watch.asked(1, &BTreeMap::from([(7, 2)]));
         frames.iter().for_each(|frame| watch.saw(frame, 0));
-        watch.wrongs.len()
+        watch.violations.len()
     }
 
     #[test]
     fn nothing_comes_before_ready() {
         let mut watch = Watch::default();
         watch.saw(&json!({"type": "error"}), 0);
-        assert!(watch.wrongs.is_empty());
+        assert!(watch.violations.is_empty());
         watch.saw(&json!({"type": "presence"}), 0);
-        assert_eq!(watch.wrongs.len(), 1);
+        assert_eq!(watch.violations.len(), 1);
     }
 
     #[test]
-    fn live_events_are_one_unbroken_line() {
-        assert_eq!(wrongs(&[chat(5, 6), chat(6, 7)]), 0);
-        assert_eq!(wrongs(&[chat(6, 7)]), 2, "a version and a chat are skipped");
-        assert_eq!(wrongs(&[chat(5, 6), chat(5, 6)]), 2, "doubled");
-        assert_eq!(wrongs(&[json!({"type": "chat_edited", "chat": {"chatroom_id": 7, "seq": 9, "version": 6}})]), 1);
-        assert_eq!(wrongs(&[json!({"type": "chat", "chat": {"chatroom_id": 8, "seq": 1, "version": 1}})]), 1);
+    fn live_events_have_consecutive_versions() {
+        assert_eq!(violations(&[chat(5, 6), chat(6, 7)]), 0);
+        assert_eq!(violations(&[chat(6, 7)]), 2, "a version and a chat are skipped");
+        assert_eq!(violations(&[chat(5, 6), chat(5, 6)]), 2, "doubled");
+        assert_eq!(
+            violations(&[json!({"type": "chat_edited", "chat": {"chatroom_id": 7, "seq": 9, "version": 6}})]),
+            1
+        );
+        assert_eq!(violations(&[json!({"type": "chat", "chat": {"chatroom_id": 8, "seq": 1, "version": 1}})]), 1);
     }
 
     #[test]
-    fn pages_answer_the_question_and_events_wait_for_them() {
+    fn pages_answer_a_resume_and_events_wait_for_them() {
         let resumed = json!({"type": "resumed", "ref": 1});
         let first = changes(2, &[(3, 3), (4, 4)], 4, true);
         let last = changes(4, &[(1, 5), (5, 6)], 6, false);
-        assert_eq!(wrongs(&[first.clone(), last.clone(), resumed.clone(), chat(6, 7)]), 0);
-        assert_eq!(wrongs(&[chat(5, 6), first.clone(), last.clone(), resumed.clone(), chat(6, 7)]), 0);
-        assert_eq!(wrongs(&[first.clone(), chat(5, 6), last.clone(), resumed.clone()]), 1, "not held");
-        assert_eq!(wrongs(&[first.clone(), resumed.clone()]), 1, "a page is missing");
-        assert_eq!(wrongs(&[first.clone(), changes(5, &[(5, 6)], 6, false), resumed.clone()]), 1, "a hole");
-        assert_eq!(wrongs(&[changes(2, &[(4, 4), (3, 3)], 6, false), resumed.clone()]), 1, "not in order");
-        assert_eq!(wrongs(&[changes(2, &[(3, 3)], 4, false), resumed.clone()]), 1, "less than ready told");
-        assert_eq!(wrongs(&[first, last, resumed, chat(5, 6)]), 2, "an event that the pages told");
+        assert_eq!(violations(&[first.clone(), last.clone(), resumed.clone(), chat(6, 7)]), 0);
+        assert_eq!(violations(&[chat(5, 6), first.clone(), last.clone(), resumed.clone(), chat(6, 7)]), 0);
+        assert_eq!(violations(&[first.clone(), chat(5, 6), last.clone(), resumed.clone()]), 1, "not held");
+        assert_eq!(violations(&[first.clone(), resumed.clone()]), 1, "a page is missing");
+        assert_eq!(violations(&[first.clone(), changes(5, &[(5, 6)], 6, false), resumed.clone()]), 1, "a hole");
+        assert_eq!(violations(&[changes(2, &[(4, 4), (3, 3)], 6, false), resumed.clone()]), 1, "not in order");
+        assert_eq!(violations(&[changes(2, &[(3, 3)], 4, false), resumed.clone()]), 1, "less than ready listed");
+        assert_eq!(violations(&[first, last, resumed, chat(5, 6)]), 2, "an event that the pages held");
     }
 
     #[test]
-    fn unasked_changes_go_on_where_the_line_ends() {
+    fn unrequested_changes_continue_at_the_current_version() {
         let resumed = json!({"type": "resumed", "ref": 1});
         let answer = [changes(2, &[(3, 3)], 5, false), resumed];
-        assert_eq!(wrongs(&[&answer[..], &[changes(5, &[(5, 8)], 9, false), chat(6, 10)]].concat()), 0);
-        assert_eq!(wrongs(&[&answer[..], &[changes(6, &[(5, 8)], 9, false)]].concat()), 1);
+        assert_eq!(violations(&[&answer[..], &[changes(5, &[(5, 8)], 9, false), chat(6, 10)]].concat()), 0);
+        assert_eq!(violations(&[&answer[..], &[changes(6, &[(5, 8)], 9, false)]].concat()), 1);
     }
 
     #[test]
-    fn marks_move_forward_only() {
+    fn watermarks_move_forward_only() {
         let receipt = |delivered: i64, read: i64| json!({"type": "receipt", "chatroom_id": 7, "chatter_id": 1, "delivered_seq": delivered, "read_seq": read});
-        assert_eq!(wrongs(&[receipt(4, 2), receipt(4, 4)]), 0);
-        assert_eq!(wrongs(&[receipt(2, 2)]), 1);
-        assert_eq!(wrongs(&[receipt(4, 5)]), 1);
+        assert_eq!(violations(&[receipt(4, 2), receipt(4, 4)]), 0);
+        assert_eq!(violations(&[receipt(2, 2)]), 1);
+        assert_eq!(violations(&[receipt(4, 5)]), 1);
         let mut watch = Watch { several: true, ..Watch::default() };
         [ready(), receipt(4, 4), receipt(4, 2)].iter().for_each(|frame| watch.saw(frame, 0));
-        assert!(watch.wrongs.is_empty(), "told by another instance, and overtaken: {:?}", watch.wrongs);
+        assert!(watch.violations.is_empty(), "sent by another instance, and overtaken: {:?}", watch.violations);
         [receipt(5, 5), receipt(7, 4)].iter().for_each(|frame| watch.saw(frame, 0));
-        assert_eq!(watch.wrongs.len(), 1, "neither");
+        assert_eq!(watch.violations.len(), 1, "neither");
     }
 }

@@ -1,4 +1,4 @@
-//! Decisions that a printed seed repeats.
+//! Random decisions that a printed seed repeats.
 
 /// The one that `HYPER_CHAT_TEST_SEED` asks to repeat.
 pub fn given_seed() -> Option<u64> {

@@ -1,4 +1,4 @@
-//! A disk of a PostgreSQL of a test's own that can be full: a tmpfs, or, where none can be mounted, files that may not grow.
+//! A disk for one PostgreSQL server that can be full: a tmpfs, or, where none can be mounted, a limit of file sizes.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,7 +10,7 @@ use super::reaper;
 
 /// How much it holds, in MiB.
 const SIZE_MIB: u32 = 96;
-/// How long files may get while it is full and no tmpfs, in bytes: a segment of the write-ahead log under `--wal-segsize=1`.
+/// The limit of file sizes while the disk is full and no tmpfs, in bytes: a segment of the log under `--wal-segsize=1`.
 const FILE_BYTES_MAX: u32 = 1 << 20;
 
 const PRLIMIT: &str = "prlimit";
@@ -27,7 +27,7 @@ impl SmallDisk {
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder).output();
         let mounted = mount.is_ok_and(|done| done.status.success());
         if mounted {
-            reaper::unmount_in_the_end(folder);
+            reaper::unmount_at_exit(folder);
         }
         Self { folder: folder.to_owned(), mounted }
     }
@@ -77,7 +77,7 @@ fn limit_all(pids: &[u32], bytes: &str) {
     }
 }
 
-/// Whether that was done.
+/// Sets the limit; whether that worked.
 fn limit(mut prlimit: Command, pid: u32, bytes: &str) -> bool {
     let done = prlimit.args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:unlimited")]).status();
     done.is_ok_and(|status| status.success())

@@ -1,4 +1,5 @@
-//! The frames of one WebSocket as every decent stack carries them: text goes both ways, pings are answered, the close code is kept.
+//! The frames of one WebSocket as every client library carries them: text goes both ways, pings are answered, the close
+//! code is kept.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -15,14 +16,14 @@ use super::contract::check_frame;
 enum Got {
     Text(Value, usize),
     Pinged,
-    /// The close code; none when the connection just ended.
+    /// The close code; none if the connection ended without one.
     Closed(Option<u16>),
 }
 
-/// What came of waiting for a frame.
+/// The result of waiting for a frame.
 #[derive(Debug)]
-pub enum Came {
-    /// What is no JSON comes as a text.
+pub enum Received {
+    /// A text that is not JSON comes as a JSON string.
     Text(Value),
     Closed,
     Nothing,
@@ -32,7 +33,7 @@ pub struct Frames {
     out: mpsc::UnboundedSender<Message>,
     got: mpsc::UnboundedReceiver<Got>,
     closed: Option<Option<u16>>,
-    /// What the documents call the socket; none for a stand-in of a server.
+    /// The name of the socket in the documents; none for a stand-in of a server.
     channel: Option<&'static str>,
     pub pings: usize,
     /// Bytes of the largest text so far.
@@ -76,31 +77,31 @@ impl Frames {
     }
 
     /// The next text.
-    pub async fn wait(&mut self, deadline: Instant) -> Came {
+    pub async fn wait(&mut self, deadline: Instant) -> Received {
         loop {
             if self.closed.is_some() {
-                return Came::Closed;
+                return Received::Closed;
             }
-            let Ok(got) = tokio::time::timeout_at(deadline, self.got.recv()).await else { return Came::Nothing };
+            let Ok(got) = tokio::time::timeout_at(deadline, self.got.recv()).await else { return Received::Nothing };
             if let Some(text) = self.take(got) {
-                return Came::Text(text);
+                return Received::Text(text);
             }
         }
     }
 
-    /// The next text that has come already.
-    pub fn now(&mut self) -> Came {
+    /// The next text that has arrived already.
+    pub fn now(&mut self) -> Received {
         loop {
             if self.closed.is_some() {
-                return Came::Closed;
+                return Received::Closed;
             }
             let got = match self.got.try_recv() {
                 Ok(got) => Some(got),
                 Err(TryRecvError::Disconnected) => None,
-                Err(TryRecvError::Empty) => return Came::Nothing,
+                Err(TryRecvError::Empty) => return Received::Nothing,
             };
             if let Some(text) = self.take(got) {
-                return Came::Text(text);
+                return Received::Text(text);
             }
         }
     }
@@ -145,7 +146,7 @@ async fn pump(
                     let json = serde_json::from_str(text.as_str()).unwrap_or(Value::String(text.to_string()));
                     report.send(Got::Text(json, text.len())).ok();
                 }
-                // Answered by the library as it reads on.
+                // The library answers as it reads on.
                 Some(Ok(Message::Ping(_))) => { report.send(Got::Pinged).ok(); }
                 Some(Ok(Message::Close(frame))) => code = Some(frame.map_or(1005, |f| u16::from(f.code))),
                 Some(Ok(_)) => {}

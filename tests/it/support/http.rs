@@ -1,4 +1,4 @@
-//! HTTP by hand, for requests that no decent client would send.
+//! HTTP by hand, for requests that no client library would send.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl RawAnswer {
 /// Sends these bytes on a new connection and reads one answer.
 pub async fn send_bytes(port: u16, bytes: &[u8], within: Duration) -> RawAnswer {
     let mut tcp = TcpStream::connect(("127.0.0.1", port)).await.expect("the server listens");
-    // The server may refuse before it has read all; then the rest cannot be written, and the answer counts.
+    // The server may refuse before it has read all bytes; then the rest cannot be written, but there is an answer.
     tcp.write_all(bytes).await.ok();
     tokio::time::timeout(within, read_answer(&mut tcp))
         .await
@@ -39,7 +39,7 @@ pub async fn send_bytes(port: u16, bytes: &[u8], within: Duration) -> RawAnswer 
         .0
 }
 
-/// Reads a head and, where its length is given, a body; also what came after the head of a 101.
+/// Reads a head and, if its length is given, a body; also the bytes after the head of a 101.
 pub async fn read_answer(tcp: &mut TcpStream) -> (RawAnswer, Vec<u8>) {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];

@@ -16,7 +16,7 @@ pub const READY_WAIT: Duration = Duration::from_secs(20);
 
 pub struct Instance {
     pub port: u16,
-    /// Where it runs and writes its log.
+    /// Its working directory, which also holds its log.
     folder: PathBuf,
     log_name: String,
     env: BTreeMap<String, String>,
@@ -25,15 +25,15 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// One that has yet to be launched; `number` tells its log from those of its fellows in the same folder.
+    /// An instance that is not launched yet; `number` distinguishes the logs in one folder.
     pub fn new(number: usize, folder: PathBuf, env: BTreeMap<String, String>, secrets: Secrets) -> Self {
         let log_name = if number == 0 { "server.log".to_owned() } else { format!("server-{number}.log") };
         let mut instance = Self { port: 0, folder, log_name, env, child: None, secrets };
-        instance.takes_another_port();
+        instance.choose_another_port();
         instance
     }
 
-    pub fn takes_another_port(&mut self) {
+    pub fn choose_another_port(&mut self) {
         self.port = free_port();
         self.set("SERVER__PORT", self.port);
     }
@@ -113,7 +113,7 @@ impl Instance {
         }
     }
 
-    /// kill -9, and the process is gone when this returns.
+    /// kill -9; the process has ended when this returns.
     pub fn kill9(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().ok();
@@ -122,7 +122,7 @@ impl Instance {
         }
     }
 
-    /// SIGTERM: please leave.
+    /// SIGTERM: drain and exit.
     pub fn term(&self) {
         signal("TERM", &[self.pid()]);
     }
@@ -132,12 +132,12 @@ impl Instance {
         signal("STOP", &[self.pid()]);
     }
 
-    /// SIGCONT: goes on.
+    /// SIGCONT: continue.
     pub fn cont(&self) {
         signal("CONT", &[self.pid()]);
     }
 
-    /// Starts it again on the same data, port and settings; kills it first where it still runs.
+    /// Starts it again on the same data, port and settings; kills it first if it still runs.
     pub async fn restart(&mut self) {
         self.kill9();
         self.launch();

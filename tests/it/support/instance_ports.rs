@@ -11,7 +11,7 @@ pub struct InstancePorts {
 }
 
 impl InstancePorts {
-    /// These ports; `dice` is shared with whoever decides by the same seed.
+    /// These ports; `dice` is shared with all that decides by the same seed.
     pub fn new(ports: impl IntoIterator<Item = u16>, dice: Arc<Mutex<Dice>>) -> Self {
         Self { ports: ports.into_iter().collect(), dice }
     }
@@ -41,7 +41,7 @@ impl From<&Self> for InstancePorts {
 }
 
 #[test]
-fn every_door_is_taken_now_and_then() {
+fn every_port_is_picked_now_and_then() {
     let ports = InstancePorts::new([1, 2], Arc::new(Mutex::new(Dice::new(7, 0))));
     let taken: Vec<_> = (0..50).map(|_| ports.pick()).collect();
     assert!(taken.contains(&1) && taken.contains(&2), "{taken:?}");

@@ -1,10 +1,10 @@
-//! A reader of `/metrics` that takes nothing but well-formed OpenMetrics text.
+//! A reader of `/metrics` that accepts only well-formed OpenMetrics text.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::rest::Api;
 
-/// What one instance said: a value for each series, as `name{label="value"}`.
+/// The metrics of one instance: a value for each series, as `name{label="value"}`.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub text: String,
@@ -19,7 +19,7 @@ impl Metrics {
         Self::parse(answer.text)
     }
 
-    /// The value of a series, which must be there; `name` without the prefix of all.
+    /// The value of a series, which must exist; `name` without the common prefix.
     #[track_caller]
     pub fn get(&self, name: &str) -> f64 {
         let name = format!("hyper_chat_{name}");
@@ -36,7 +36,7 @@ impl Metrics {
     pub fn parse(text: String) -> Self {
         let body = text.strip_suffix("# EOF\n").expect("ends with # EOF");
         let mut series = BTreeMap::new();
-        // The family that the lines belong to, with what is known of it.
+        // The family of the lines, with its HELP and TYPE.
         let mut families: HashMap<&str, [Option<&str>; 2]> = HashMap::new();
         let mut family = "";
         for line in body.lines() {

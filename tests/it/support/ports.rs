@@ -8,9 +8,9 @@ const COUNT: u16 = 12_000;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// A port that nobody listens on now; nobody else in this binary is given it again soon.
+/// A free port, which this test program does not return again soon.
 ///
-/// Outside the ephemeral range a client's connection cannot take it while a server restarts.
+/// It is outside the ephemeral range, so that no client's connection takes it while a server restarts.
 pub fn free_port() -> u16 {
     let start = (std::process::id().wrapping_mul(97) % u32::from(COUNT)) as u16;
     for _ in 0..COUNT {

@@ -32,7 +32,7 @@ pub struct Cluster {
     pub port: u16,
     server: Mutex<Option<Child>>,
     settings: Vec<String>,
-    /// Where it is to run out of space.
+    /// The disk that can be full, if it has one.
     disk: Option<SmallDisk>,
 }
 
@@ -45,7 +45,7 @@ impl Cluster {
     fn start_with(settings: &[&str], on_a_small_disk: bool) -> Self {
         let bin = bin_folder();
         let folder = tempfile::Builder::new().prefix("hyper-chat-pg-").tempdir().expect("a temp folder").keep();
-        reaper::remove_in_the_end(&folder);
+        reaper::remove_at_exit(&folder);
         let disk = on_a_small_disk.then(|| SmallDisk::at(&folder));
         if let Some((uid, gid)) = other_user() {
             std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("own folder");
@@ -58,8 +58,8 @@ impl Cluster {
         cluster
     }
 
-    /// One for a test alone, to be broken.
-    pub async fn of_ones_own() -> Self {
+    /// A server for one test, which may break it.
+    pub async fn dedicated() -> Self {
         tokio::task::spawn_blocking(Self::start).await.expect("a cluster of its own")
     }
 
@@ -68,17 +68,17 @@ impl Cluster {
         tokio::task::spawn_blocking(|| Self::start_with(settings, false)).await.expect("a cluster of its own")
     }
 
-    /// One that can run out of space.
+    /// A server whose disk can be full.
     pub async fn on_a_small_disk() -> Self {
         tokio::task::spawn_blocking(|| Self::start_with(&[], true)).await.expect("a cluster of its own")
     }
 
-    /// Leaves no space to one `on_a_small_disk`.
+    /// Fills the disk of a server `on_a_small_disk`.
     pub fn fill_disk(&self) {
         self.disk.as_ref().expect("on a small disk").fill(&self.pids());
     }
 
-    /// Gives it space again; where the lack of it has ended the server, it is started as its operator would.
+    /// Frees the disk; a server that has ended for lack of space is started again, as an operator would do.
     pub fn free_disk(&self) {
         self.disk.as_ref().expect("on a small disk").free(&self.pids());
         let start = Instant::now();
@@ -166,11 +166,11 @@ impl Cluster {
         all
     }
 
-    /// Kills every process of the server at once, as a crash of the machine would.
+    /// Kills every process of the server at once, as a crash of the machine does.
     pub fn kill9(&self) {
         signal("KILL", &self.pids());
         self.wait_for_end();
-        // The lock file stays behind as after a real crash; PostgreSQL takes it over itself.
+        // The lock file stays, as after a real crash; PostgreSQL replaces it.
     }
 
     /// Freezes every process of the server: connections are accepted by the kernel, nothing answers.
@@ -178,7 +178,7 @@ impl Cluster {
         signal("STOP", &self.pids());
     }
 
-    /// Lets a frozen server go on.
+    /// Continues a frozen server.
     pub fn thaw(&self) {
         signal("CONT", &self.pids());
     }
@@ -235,7 +235,7 @@ fn bin_folder() -> PathBuf {
         )
 }
 
-/// PostgreSQL refuses to run as root: the user to run it as then.
+/// The user for PostgreSQL if this process is root, which PostgreSQL refuses.
 fn other_user() -> Option<(u32, u32)> {
     (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
 }
@@ -262,7 +262,7 @@ async fn every_test_gets_an_empty_postgresql_database_of_its_own_with_fsync_on()
     assert_ne!(first, second);
     for url in [first, second] {
         let db = Database::connect(url).await.expect("connects");
-        db.execute_unprepared("CREATE TABLE mine (id INT)").await.expect("nobody else made it");
+        db.execute_unprepared("CREATE TABLE mine (id INT)").await.expect("no other test created it");
         let sql = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, "SHOW fsync");
         let row = db.query_one_raw(sql).await.expect("answers").expect("a row");
         assert_eq!(row.try_get::<String>("", "fsync").expect("text"), "on");
@@ -279,7 +279,7 @@ async fn an_own_cluster_can_be_killed_frozen_and_brought_back_with_its_rows() {
     db.close().await.expect("closes");
     cluster.kill9();
     let address = ("127.0.0.1", cluster.port);
-    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens");
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "no process listens");
     cluster.up();
     let db = Database::connect(&url).await.expect("connects again");
     db.execute_unprepared("INSERT INTO kept VALUES (1)").await.expect("the table survived");

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-/// Sends a signal by pid; processes that are gone already do not matter.
+/// Sends a signal by pid; processes that have ended already do not matter.
 pub fn signal(name: &str, pids: &[u32]) {
     for pid in pids {
         Command::new("kill")

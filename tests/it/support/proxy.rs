@@ -21,7 +21,7 @@ enum Wire {
     Hole,
     /// Nothing is read any more, so that the senders' buffers fill.
     Clogged,
-    /// Everything takes so long, each way.
+    /// Every piece is delayed by this, each way.
     Slow(Duration),
 }
 
@@ -33,7 +33,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Forwards a port of its own to this one, each connection to any where there are several.
+    /// Forwards a port of its own to this one, or each connection to one of several.
     pub async fn before(target: impl Into<InstancePorts>) -> Self {
         let target = target.into();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
@@ -60,7 +60,7 @@ impl Proxy {
         self.wire.send_replace(Wire::Hole);
     }
 
-    /// Each piece is carried only after this.
+    /// Delays each piece by this.
     pub fn slow(&self, by: Duration) {
         self.wire.send_replace(Wire::Slow(by));
     }
@@ -69,7 +69,7 @@ impl Proxy {
         self.wire.send_replace(Wire::Clogged);
     }
 
-    /// Whole again for what is left and for new connections.
+    /// Carries again, on the remaining and on new connections.
     pub fn heal(&self) {
         self.wire.send_replace(Wire::Whole);
     }
@@ -79,7 +79,7 @@ impl Proxy {
         self.behind.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// How many connections came so far.
+    /// How many connections it accepted so far.
     pub fn accepted(&self) -> usize {
         *self.accepted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -89,7 +89,7 @@ async fn carry(client: TcpStream, target: u16, state: watch::Receiver<Wire>, por
     if *state.borrow() == Wire::Cut {
         return;
     }
-    // In a hole the connection stays open without anybody at the other end, also after it heals.
+    // A connection that is opened in a hole waits until the wire carries again.
     let mut waiting = state.clone();
     if waiting.wait_for(|w| matches!(w, Wire::Whole | Wire::Slow(_) | Wire::Cut)).await.is_err()
         || *state.borrow() == Wire::Cut
@@ -134,7 +134,7 @@ async fn pipe(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch:
                     return;
                 }
             }
-            // The end is lost in a hole as well: the other side must not learn of it.
+            // In a hole the end of a connection is lost as well: the other side does not see it.
             _ if lost => {
                 if state.wait_for(|w| *w != Wire::Hole).await.is_err() {
                     return;

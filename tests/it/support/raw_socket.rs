@@ -1,4 +1,4 @@
-//! A WebSocket client that can break every rule: it writes any bytes and reads frames by hand.
+//! A WebSocket client that can violate the protocol: it writes any bytes and reads frames by hand.
 
 use std::time::Duration;
 
@@ -46,12 +46,12 @@ pub struct RawSocket {
 }
 
 impl RawSocket {
-    /// Upgrades; the server's answer where it refuses.
+    /// Upgrades; the server's answer if it refuses.
     pub async fn open(port: u16, path: &str, headers: &str) -> Result<Self, RawAnswer> {
         Self::open_on(connect(port, None).await, port, path, headers).await
     }
 
-    /// Upgrades with a small receive buffer, so that not reading is felt soon.
+    /// Upgrades with a small receive buffer, so that the server soon notices that the client does not read.
     pub async fn open_narrow(port: u16, path: &str) -> Self {
         let tcp = connect(port, Some(4096)).await;
         Self::open_on(tcp, port, path, "").await.expect("a socket")

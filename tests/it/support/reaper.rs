@@ -54,23 +54,23 @@ fn note(line: &str) {
     writeln!(pipe, "{line}").expect("the reaper lives as long as this process");
 }
 
-/// This process must not outlive the test binary.
+/// The process is killed when the test program ends.
 pub fn adopt(pid: u32) {
     note(&format!("pid {pid}"));
 }
 
-/// What is mounted here must not stay.
-pub fn unmount_in_the_end(folder: &Path) {
+/// The folder is unmounted when the test program ends.
+pub fn unmount_at_exit(folder: &Path) {
     note(&format!("mount {}", folder.display()));
 }
 
-/// This process has been waited for; its id may be used again by others.
+/// The process has been waited for; its id may belong to another one soon.
 pub fn forget(pid: u32) {
     note(&format!("gone {pid}"));
 }
 
-/// This folder is removed in the end.
-pub fn remove_in_the_end(folder: &Path) {
+/// The folder is removed when the test program ends.
+pub fn remove_at_exit(folder: &Path) {
     let text = folder.to_str().expect("a plain path");
     assert!(!text.contains(char::is_whitespace) && text.starts_with('/'), "{text} is no plain absolute path");
     note(&format!("folder {text}"));

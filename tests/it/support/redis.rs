@@ -28,15 +28,15 @@ impl Redis {
         redis
     }
 
-    /// One with further options, such as `["--requirepass", "…"]`, that has yet to be started.
+    /// A server with further options, such as `["--requirepass", "…"]`, that is not started yet.
     pub fn absent(options: &[&str]) -> Self {
         let options = options.iter().map(ToString::to_string).collect();
         let folder = tempfile::Builder::new().prefix("hyper-chat-redis-").tempdir().expect("a temp folder");
-        reaper::remove_in_the_end(folder.path());
+        reaper::remove_at_exit(folder.path());
         Self { port: free_port(), options, folder, server: Mutex::new(None) }
     }
 
-    /// One that speaks TLS only, with a certificate that nobody vouches for; it has yet to be started.
+    /// A server that speaks TLS only, with a self-signed certificate; it is not started yet.
     pub fn with_tls() -> Self {
         let mut redis = Self::absent(&["--port", "0", "--tls-auth-clients", "no"]);
         let port = redis.port.to_string();
@@ -83,7 +83,7 @@ impl Redis {
         }
     }
 
-    /// Ends it as a crash would: whatever it held is gone.
+    /// Ends it as a crash does: its data is lost.
     pub fn kill9(&self) {
         if let Some(mut child) = self.server.lock().unwrap_or_else(PoisonError::into_inner).take() {
             child.kill().expect("own child");
@@ -102,34 +102,34 @@ impl Redis {
         self.signal("STOP");
     }
 
-    /// Lets a frozen server go on.
+    /// Continues a frozen server.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
 
-    /// A client of its own, to look and to meddle.
+    /// A client to read and write with.
     pub async fn client(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).expect("a URL");
-        // Patient: a busy machine is no failure.
+        // Long timeouts, because a busy machine is no failure.
         let config =
             redis::AsyncConnectionConfig::new().set_connection_timeout(Some(s(20))).set_response_timeout(Some(s(20)));
         client.get_multiplexed_async_connection_with_config(&config).await.expect("Redis answers")
     }
 
-    /// Asks something, such as `["FLUSHALL"]`.
+    /// Runs a command, such as `["FLUSHALL"]`.
     pub async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
         let mut asked = redis::cmd(command[0]);
         asked.arg(&command[1..]);
         asked.query_async(&mut self.client().await).await.expect("Redis answers")
     }
 
-    /// Cuts the connection of everybody who is subscribed.
+    /// Cuts the connections of all subscribers.
     pub async fn kill_subscribers(&self) {
         let killed: usize = self.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
-        assert!(killed > 0, "nobody was subscribed");
+        assert!(killed > 0, "there was no subscriber");
     }
 
-    /// Publishes these bytes as whoever reaches Redis could; to how many.
+    /// Publishes these bytes; the number of receivers.
     pub async fn publish(&self, channel: &str, message: &[u8]) -> usize {
         let mut client = self.client().await;
         redis::cmd("PUBLISH").arg(channel).arg(message).query_async(&mut client).await.expect("Redis answers")

@@ -16,7 +16,7 @@ pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
-    /// Null where the body is no JSON.
+    /// Null if the body is not JSON.
     pub json: Value,
 }
 
@@ -35,7 +35,7 @@ impl Answer {
         self.any_problem()
     }
 
-    /// Checks the shape of a refusal, whichever it is.
+    /// Checks the shape of any refusal.
     #[track_caller]
     pub fn any_problem(self) -> Value {
         assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
@@ -58,13 +58,13 @@ impl Answer {
         problem
     }
 
-    /// A header as text; empty where it is missing.
+    /// A header as text; empty if it is missing.
     pub fn header(&self, name: &str) -> String {
         self.headers.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).unwrap_or_default()
     }
 }
 
-/// Speaks to one server, to any of its instances where there are several; stays valid when it restarts.
+/// A client of one server, or of any of its instances; stays valid when the server restarts.
 #[derive(Clone)]
 pub struct Api {
     pub ports: InstancePorts,
@@ -75,7 +75,7 @@ pub struct Api {
 impl Api {
     pub fn new(ports: impl Into<InstancePorts>, secrets: Secrets) -> Self {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
-        // Nothing here speaks TLS, and to read the machine's certificates takes longer than most requests.
+        // No test server speaks TLS, and reading the machine's certificates takes longer than most requests.
         let client = client.tls_certs_only([]).build().expect("a client");
         Self { ports: ports.into(), client, secrets }
     }
@@ -92,7 +92,7 @@ impl Api {
         headers: &[(&str, &str)],
         json: Option<&Value>,
     ) -> Result<Answer, reqwest::Error> {
-        // As the seed's clients do, also without a body.
+        // Clients of the first version send it also without a body.
         let mut request =
             self.client.request(method.clone(), self.url(path)).header("content-type", "application/json");
         for (name, value) in headers {
@@ -166,7 +166,7 @@ pub fn next_link(answer: &Answer) -> Option<String> {
     let link = answer.header("link");
     let part = link.split(',').find(|part| part.contains("rel=\"next\""))?;
     let target = part.split_once('<')?.1.split_once('>')?.0;
-    // Relative or absolute: the path and what follows is what a client asks for next.
+    // Relative or absolute: the client requests the path and what follows it.
     let path = target.find("/api/").map_or(target, |at| &target[at..]);
     Some(path.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Two who chat on a server whose database is broken and mended.
+//! Two people who chat on a server whose database a test breaks and repairs.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::wait::{eventually, s};
 pub const REFUSED_WITHIN: Duration = s(3).saturating_add(SLACK);
 pub const HEALED_WITHIN: Duration = s(3).saturating_add(SLACK);
 
-/// Two who chat on a server whose database a test breaks.
+/// Two people, their room, and a server whose database a test breaks.
 pub struct Scene {
     pub server: TestServer,
     pub ann: Person,
@@ -27,7 +27,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Two in a room with a chat, on this database.
+    /// Two people in a room with one chat, on this database.
     pub async fn on(database_url: String) -> Self {
         let server = TestServer::with(Db::Postgres).database_url(database_url).start().await;
         let (ann, bob, room) = server.api().pair().await;
@@ -38,7 +38,7 @@ impl Scene {
         scene
     }
 
-    /// Everything that needs the database is refused in time, and the socket stays.
+    /// Every request that needs the database is refused in time, and the socket stays open.
     pub async fn refuses(&mut self) {
         let chats = format!("/api/chatrooms/{}/chats", self.room);
         let body = json!({"content": "while the database is away", "client_id": "during"});
@@ -67,7 +67,7 @@ impl Scene {
         .await;
     }
 
-    /// All works again in time without a restart; what was refused may be sent again under its name.
+    /// All requests succeed again in time without a restart; the refused chat is retried under its `client_id`.
     pub async fn heals(&mut self, content: &str) {
         let since = Instant::now();
         let body = json!({"content": "while the database is away", "client_id": "during"});
@@ -87,9 +87,9 @@ impl Scene {
         .await;
     }
 
-    /// What all have seen is what is stored.
+    /// Both people and the socket saw what is stored.
     pub async fn verify(self) {
-        let mut checker = Checker::default().both_look(self.room, &self.ann, &self.bob);
+        let mut checker = Checker::default().compare_views(self.room, &self.ann, &self.bob);
         checker.saw(self.room, &self.socket);
         checker.verify(&self.server).await;
     }

@@ -1,25 +1,25 @@
-//! What must never stand in a log: remembered while the tests use it, looked for in the end.
+//! Texts that must never be in a log: recorded while the tests use them, searched for in the end.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-/// Stands in every chat that is made in bulk, so that one search finds any of them.
+/// Part of every chat that is sent in bulk, so that one search finds any of them.
 pub const MARKER: &str = "c0nfidential";
 
-/// The password of every account that a test does not give another one.
+/// The default password of test accounts.
 pub const PASSWORD: &str = "correct-horse-4711";
 
 /// The key that test servers sign tokens with.
 pub const JWT_SECRET: &str = "a-test-secret-of-more-than-thirty-two-bytes";
 
-/// More of one kind prove nothing more and make the search slow.
+/// More texts of one kind would only make the search slow.
 const REMEMBERED_MAX: usize = 200;
 
 #[derive(Clone, Default)]
 pub struct Secrets(Arc<Mutex<BTreeSet<String>>>);
 
 impl Secrets {
-    /// Remembers a text that is long enough not to stand in a log by chance.
+    /// Remembers a text that is too long to be in a log by chance.
     pub fn remember(&self, text: &str) {
         let mut set = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if text.len() >= 12 && set.len() < REMEMBERED_MAX && !text.contains(MARKER) {
@@ -27,7 +27,7 @@ impl Secrets {
         }
     }
 
-    /// What of it the log holds, and whether somebody panicked.
+    /// The remembered texts that the log holds, and signs of a panic.
     pub fn found_in(&self, log: &str) -> Vec<String> {
         // `eyJ` begins every token: base64 of `{"`.
         let fixed = ["panicked at", "RUST_BACKTRACE", "eyJ", MARKER, PASSWORD, JWT_SECRET];

@@ -1,4 +1,4 @@
-//! The real binary as child processes, configured by environment variables only: one, or several that are one service.
+//! The real binary as one or several child processes, configured by environment variables only.
 
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,10 @@ use super::secrets::Secrets;
 use super::server_builder::ServerBuilder;
 use super::wait::eventually;
 
-/// A running server; dropped, it is killed and its log is searched for what must not stand there.
+/// A running server; when it is dropped, it is killed and its log is searched for secrets.
 ///
-/// In a cluster what is asked of `api()` and of `ports()` goes to an instance chosen at random each time, and what is done
-/// to the server is done to each of them; `instance()` is one of them.
+/// In a cluster each request of `api()` and each connection to `ports()` goes to an instance chosen at random, and
+/// methods such as `kill9` act on all instances; `instance()` is one of them.
 pub struct TestServer {
     pub db: Db,
     pub database_url: String,
@@ -78,8 +78,8 @@ impl TestServer {
         self.instances.iter_mut().for_each(Instance::launch);
     }
 
-    /// What is told before that comes later: a test would measure something else than it means to.
-    pub async fn wait_until_the_instances_hear_each_other(&self) {
+    /// Messages before that arrive late, so a test would measure the wrong time.
+    pub async fn wait_until_redis_is_reached(&self) {
         for instance in &self.instances {
             let api = instance.api();
             let up = || async { (api.get("/readyz").await.json["status"] == "ready").then_some(()) };
@@ -98,12 +98,12 @@ impl TestServer {
         first.expect("one instance at least")
     }
 
-    /// kill -9, and the process is gone when this returns.
+    /// kill -9; the process has ended when this returns.
     pub fn kill9(&mut self) {
         self.instances.iter_mut().for_each(Instance::kill9);
     }
 
-    /// SIGTERM: please leave.
+    /// SIGTERM: drain and exit.
     pub fn term(&self) {
         self.instances.iter().for_each(Instance::term);
     }
@@ -113,12 +113,12 @@ impl TestServer {
         self.instances.iter().for_each(Instance::stop);
     }
 
-    /// SIGCONT: goes on.
+    /// SIGCONT: continue.
     pub fn cont(&self) {
         self.instances.iter().for_each(Instance::cont);
     }
 
-    /// Starts it again on the same data, port and settings; kills it first where it still runs.
+    /// Starts it again on the same data, port and settings; kills it first if it still runs.
     pub async fn restart(&mut self) {
         self.kill9();
         for instance in &mut self.instances {

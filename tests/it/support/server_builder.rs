@@ -15,19 +15,19 @@ use super::redis::Redis;
 use super::secrets::{JWT_SECRET, Secrets};
 use super::server::TestServer;
 
-/// Somebody else may take the port between the choice and the bind.
+/// Another process may take the port between the choice and the bind.
 const PORTS_TRIED_MAX: usize = 5;
 /// How many processes `Db::Cluster` has.
 const CLUSTER: usize = 2;
 
-/// What a server is to be started with.
+/// The settings of a server that is not started yet.
 pub struct ServerBuilder {
     db: Db,
     database_url: Option<String>,
     env: BTreeMap<String, String>,
-    /// Where the REDIS_URL of the instances differ, or Redis is the test's own.
+    /// Set if the REDIS_URL of the instances differ, or the test brings its own Redis.
     redis_urls: Option<Vec<String>>,
-    /// What only one instance is started with.
+    /// Variables of one instance only.
     own_env: Vec<(usize, String, String)>,
     seed: Option<u64>,
 }
@@ -61,7 +61,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Takes a variable away that the tests set by default.
+    /// Removes a variable that the tests set by default.
     pub fn unset(mut self, key: &str) -> Self {
         self.env.remove(&format!("HYPER_CHAT__{key}"));
         self
@@ -73,7 +73,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Decides by this seed which instance is asked, instead of by a random one.
+    /// Chooses the instance of each request by this seed instead of a random one.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -105,12 +105,12 @@ impl ServerBuilder {
         }
         server.port = server.instances[0].port;
         if server.redis.is_some() {
-            server.wait_until_the_instances_hear_each_other().await;
+            server.wait_until_redis_is_reached().await;
         }
         server
     }
 
-    /// Starts it, all instances at once, without waiting; for a server that has reasons not to become ready.
+    /// Starts all instances at once without waiting; for a server that will not become ready.
     pub async fn launch(self) -> TestServer {
         let mut server = self.prepared().await;
         server.launch();
@@ -142,7 +142,7 @@ impl ServerBuilder {
 
     async fn prepared(self) -> TestServer {
         let folder = tempfile::Builder::new().prefix("hyper-chat-it-").tempdir().expect("a temp folder");
-        reaper::remove_in_the_end(folder.path());
+        reaper::remove_at_exit(folder.path());
         let database_url = match (self.database_url, self.db) {
             (Some(url), _) => url,
             (None, Db::Sqlite) => sqlite_url(&folder.path().join("hyper_chat.db")),
@@ -172,7 +172,7 @@ impl ServerBuilder {
     }
 }
 
-/// Decides which instance is asked; `HYPER_CHAT_TEST_SEED` repeats one.
+/// The seed that chooses instances; `HYPER_CHAT_TEST_SEED` repeats one.
 fn seed() -> u64 {
     given_seed().unwrap_or_else(rand::random)
 }
@@ -182,7 +182,7 @@ async fn start_up(instance: &mut Instance) {
         match instance.wait_ready().await {
             Ok(()) => return,
             Err(log) if log.contains("in use") => {
-                instance.takes_another_port();
+                instance.choose_another_port();
                 instance.launch();
             }
             Err(log) => panic!("the server did not start:\n{log}"),

@@ -1,4 +1,4 @@
-//! What the kernel knows of a server process: its memory, and which connections it still holds.
+//! A server process as the kernel sees it: its memory and its open connections.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,13 @@ pub fn memory_bytes(pid: u32) -> u64 {
 
 /// How many of these clients' ports the server on `port` still holds a socket for.
 ///
-/// A connection that the process has closed may linger in the kernel; it has no inode then. The kernel's list is read in
-/// pieces, and while others open and close connections a line may come twice, or, seldom, not at all: a number that has
-/// to be reached is waited for.
-pub fn held(port: u16, clients: &HashSet<u16>) -> usize {
+/// A connection that the process has closed may linger in the kernel; it has no inode then. The kernel's list is read
+/// in pieces, and while connections open and close a line may come twice or, seldom, not at all: so tests wait for a
+/// number.
+pub fn open_sockets(port: u16, clients: &HashSet<u16>) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux lists TCP sockets");
-    let held: HashSet<u16> = table.lines().skip(1).filter_map(|line| client_of(line, port)).collect();
-    held.intersection(clients).count()
+    let open: HashSet<u16> = table.lines().skip(1).filter_map(|line| client_of(line, port)).collect();
+    open.intersection(clients).count()
 }
 
 /// The client's port where this line is a socket that the server on `port` holds.
@@ -41,8 +41,8 @@ async fn a_connection_is_held_until_the_server_closes_it() {
     let client = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connects");
     let (server, _) = listener.accept().await.expect("accepts");
     let clients = HashSet::from([client.local_addr().expect("connected").port()]);
-    assert_eq!(held(port, &clients), 1);
+    assert_eq!(open_sockets(port, &clients), 1);
     drop(server);
-    super::until("the socket is gone", std::time::Duration::from_secs(5), || held(port, &clients) == 0).await;
+    super::until("the socket is gone", std::time::Duration::from_secs(5), || open_sockets(port, &clients) == 0).await;
     assert!(memory_bytes(std::process::id()) > 1 << 20);
 }

@@ -1,4 +1,4 @@
-//! Tokens that a team's own backend would mint, and ones that an attacker would.
+//! Tokens as an operator's own backend signs them, and forged ones.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -26,7 +26,7 @@ pub fn mint_with(header: &Header, claims: &Value, key: &[u8]) -> String {
     jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(key)).expect("signs")
 }
 
-/// Any header and claims under a true HS256 signature: what the header says does not change how it is made.
+/// Any header and claims under a valid HS256 signature, whatever algorithm the header names.
 pub fn forge(header: &str, claims: &str, key: &[u8]) -> String {
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &EncodingKey::from_secret(key), Algorithm::HS256);

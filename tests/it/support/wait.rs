@@ -1,4 +1,4 @@
-//! Waiting for a condition, always with an end; and the turn of tests that need the machine for themselves.
+//! Waiting for a condition, always with a limit, and turns for tests that load the machine.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -10,17 +10,17 @@ const TURNS: u32 = 2;
 
 static HEAVY: Semaphore = Semaphore::const_new(TURNS as usize);
 
-/// The turn of a test that breaks servers under traffic and mostly waits for them: beside one other.
+/// The turn of a test that breaks servers under traffic: at most two of these run at once.
 pub async fn heavy() -> SemaphorePermit<'static> {
     HEAVY.acquire().await.expect("never closed")
 }
 
-/// The turn of a test that works the machine hard or looks at times under load: no heavy one beside it.
+/// The turn of a test that loads the machine or measures times: no other such test runs beside it.
 pub async fn alone() -> SemaphorePermit<'static> {
     HEAVY.acquire_many(TURNS).await.expect("never closed")
 }
 
-/// Asks again and again until the answer is there; fails with `what` when it is not in time.
+/// Repeats `ask` until it returns a value; fails with `what` if it does not in time.
 pub async fn eventually<T, F, Fut>(what: &str, within: Duration, mut ask: F) -> T
 where
     F: FnMut() -> Fut,
@@ -36,7 +36,7 @@ where
     }
 }
 
-/// Asks for a while and fails as soon as the condition does not hold.
+/// Repeats `ask` for a while; fails as soon as the condition does not hold.
 pub async fn stays<F, Fut>(what: &str, for_a_while: Duration, mut ask: F)
 where
     F: FnMut() -> Fut,

@@ -3,7 +3,7 @@
 use super::{Room, masked};
 use crate::support::proxy::Proxy;
 use crate::support::raw_socket::{CLOSE, PING, TEXT, frame};
-use crate::support::sockets_open::held;
+use crate::support::sockets_open::open_sockets;
 use crate::support::wait::s;
 use crate::support::{RawSocket, until};
 
@@ -32,29 +32,32 @@ async fn a_close_is_answered_and_the_connection_ends_whatever_the_client_does() 
 }
 
 #[tokio::test]
-async fn a_silent_peer_is_pinged_and_let_go_after_sixty_seconds() {
+async fn a_silent_peer_is_pinged_and_disconnected_after_sixty_seconds() {
     let room = Room::new().await;
     let mut silent = room.socket().await;
     let proxy = Proxy::before(room.server.port).await;
     let gone = RawSocket::open(proxy.port, &room.path(), "").await.expect("a socket");
     let behind = proxy.ports_behind();
-    until("the server holds who is behind the proxy", s(20), || held(room.server.port, &behind) == 1).await;
+    until("the server has the socket behind the proxy", s(20), || open_sockets(room.server.port, &behind) == 1).await;
     proxy.hole();
     silent.expect(PING, s(30)).await;
     let code = silent.expect_close(s(75)).await;
     assert_eq!(code, 4408, "silent too long");
     silent.expect_end(s(15)).await;
-    until("the server lets go of who is behind the hole", s(30), || held(room.server.port, &behind) == 0).await;
+    until("the server closes the socket behind the hole", s(30), || open_sockets(room.server.port, &behind) == 0).await;
     drop(gone);
 }
 
 #[tokio::test]
-async fn a_client_that_vanishes_is_forgotten() {
+async fn the_socket_of_a_vanished_client_is_closed() {
     let room = Room::new().await;
     let mut ports = std::collections::HashSet::new();
     for _ in 0..20 {
         ports.insert(room.socket().await.local_port());
     }
-    until("the server lets go of sockets whose clients are gone", s(10), || held(room.server.port, &ports) == 0).await;
+    until("the server closes sockets whose clients have vanished", s(10), || {
+        open_sockets(room.server.port, &ports) == 0
+    })
+    .await;
     room.still_works().await;
 }

@@ -32,7 +32,7 @@ async fn a_frame_beyond_the_limit_closes_1009_without_being_buffered() {
 }
 
 #[tokio::test]
-async fn text_that_is_no_utf8_closes_1007() {
+async fn text_that_is_not_utf8_closes_1007() {
     let room = Room::new().await;
     for bad in [&b"{\"message\":\"\xff\"}"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"] {
         assert_eq!(room.close_code(&masked(0x80 | TEXT, bad)).await, 1007, "{bad:?}");
@@ -136,7 +136,7 @@ async fn pings_are_answered_with_their_payload_and_a_flood_is_bounded() {
     let before = memory_bytes(room.server.pid());
     let flood: Vec<u8> = (0..1_000).flat_map(|_| masked(0x80 | PING, &[7; 125])).collect();
     for _ in 0..50 {
-        // Nothing is read back: a server that queued the answers would grow.
+        // The client reads nothing: a server that queued the answers would grow.
         if !socket.write(&flood).await {
             break;
         }

@@ -40,7 +40,7 @@ impl Room {
         code
     }
 
-    /// The other one's socket works as before.
+    /// The socket of the other chatter works as before.
     pub async fn still_works(&self) {
         self.bob.joins(self.id).await.expect_nothing_before_own("the others are unaffected").await;
     }

@@ -1,15 +1,15 @@
-//! Readers that never read: they cost themselves, nobody else.
+//! Clients that never read: only their own sockets are closed, and no other socket waits.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crate::support::metrics::Metrics;
 use crate::support::secrets::MARKER;
-use crate::support::sockets_open::{held, memory_bytes};
+use crate::support::sockets_open::{memory_bytes, open_sockets};
 use crate::support::wait::s;
 use crate::support::{ChatroomSocket, Db, Person, RawSocket, TestServer, alone, on_both, until};
 
-on_both![fifty_sockets_that_never_read_cost_nobody_else];
+on_both![fifty_sockets_that_never_read_delay_no_other_socket];
 
 const ROOMS: usize = 2;
 const SLOW_PER_ROOM: usize = 25;
@@ -17,12 +17,12 @@ const CHATS_PER_ROOM: i64 = 5_000;
 /// How many chats a sender has under way.
 const WINDOW: i64 = 32;
 const CONTENT_BYTES: usize = 4_096;
-/// 50 queues of 256 KiB, and what a busy server of this size needs anyway.
+/// 50 queues of 256 KiB, and the memory that a busy server of this size needs anyway.
 const GROWTH_BYTES_MAX: u64 = 96 << 20;
 /// A healthy receiver waits for a chat no longer than this.
 const DELIVERY_MAX: Duration = Duration::from_secs(1);
 
-async fn fifty_sockets_that_never_read_cost_nobody_else(db: Db) {
+async fn fifty_sockets_that_never_read_delay_no_other_socket(db: Db) {
     let _turn = alone().await;
     let server = TestServer::spawn(db).await;
     let mut rooms = Vec::new();
@@ -38,7 +38,7 @@ async fn fifty_sockets_that_never_read_cost_nobody_else(db: Db) {
         rooms.push((ann, bob, room));
     }
     let ports: HashSet<u16> = slow.iter().map(RawSocket::local_port).collect();
-    until("all slow sockets are open", s(20), || held(server.port, &ports) == ROOMS * SLOW_PER_ROOM).await;
+    until("all slow sockets are open", s(20), || open_sockets(server.port, &ports) == ROOMS * SLOW_PER_ROOM).await;
     let before = memory_bytes(server.pid());
     let pid = server.pid();
     let mut work = Vec::new();
@@ -55,7 +55,7 @@ async fn fifty_sockets_that_never_read_cost_nobody_else(db: Db) {
     }
     let grown = most.saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "memory grew by {grown} bytes");
-    until("all slow sockets are gone", s(20), || held(server.port, &ports) == 0).await;
+    until("all slow sockets are gone", s(20), || open_sockets(server.port, &ports) == 0).await;
     let counted = Metrics::of(&server.api()).await.get("sockets_closed_total{code=\"4508\"}");
     assert!(counted > 0.0, "and counted");
     drop(slow);
@@ -80,7 +80,7 @@ async fn pass_chats(ann: Person, bob: Person, room: i64) {
     assert!(slowest < DELIVERY_MAX, "a window of {WINDOW} chats took {slowest:?}");
 }
 
-/// Checks the numbers of what came and keeps the last chat only.
+/// Checks the numbers of the received chats and keeps the last one only.
 fn forget_contents(socket: &mut ChatroomSocket) {
     let seqs: Vec<_> = socket.chats.iter().filter_map(|c| c["seq"].as_i64()).collect();
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "skipped or repeated: {seqs:?}");

@@ -7,7 +7,7 @@ use crate::support::wait::s;
 use crate::support::{Db, RawSocket, TestServer, alone};
 
 #[tokio::test]
-async fn an_upgrade_that_is_none_is_refused() {
+async fn a_malformed_upgrade_is_refused() {
     let room = Room::new().await;
     let path = room.path();
     let send = async |request: String| {

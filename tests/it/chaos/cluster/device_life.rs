@@ -8,10 +8,10 @@ use crate::support::Device;
 use crate::support::dice::Dice;
 use crate::support::secrets::MARKER;
 
-/// A device that is not answered for so long hangs up.
+/// A device without an answer for so long disconnects.
 const DEVICE_PATIENCE: Duration = Duration::from_secs(4);
 
-/// A device at whatever instance it reaches: writes into these rooms, changes what it wrote, and reads everywhere.
+/// A device at whatever instance it reaches: it sends into these rooms, changes its own chats, and reads in all rooms.
 pub async fn lives(mut device: Device, rooms: Vec<i64>, mut dice: Dice, stop: Arc<AtomicBool>) -> Device {
     let mut heard = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -45,7 +45,7 @@ fn act(device: &mut Device, rooms: &[i64], dice: &mut Dice) {
     let own = view.chats.values().filter(|chat| chat.sender == Some(me) && chat.content.is_some());
     let own: Vec<_> = own.map(|chat| chat.id).collect();
     match (dice.below(8), dice.pick(&own)) {
-        // Only where chats may change.
+        // Only in rooms where chats may change.
         (0, Some(chat)) if rooms.contains(&any) => device.edit(*chat, &format!("{MARKER} {}", dice.below(1 << 32))),
         (1, Some(chat)) if rooms.contains(&any) => device.delete(*chat),
         (2 | 3, _) => {

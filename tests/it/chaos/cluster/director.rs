@@ -9,12 +9,12 @@ use crate::support::dice::Dice;
 use crate::support::wait::s;
 use crate::support::{postgres, until};
 
-/// How many things break with one seed.
+/// How many faults there are with one seed.
 const FAULTS: usize = 8;
 
 use Fault::*;
 
-/// What breaks.
+/// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     KillInstance(usize),
@@ -45,7 +45,7 @@ impl Fault {
     }
 }
 
-/// Breaks and mends, as the seed says.
+/// Begins and ends the faults that the seed decides.
 pub struct Director<'a> {
     pub at: &'a mut Breakable,
     pub postgres: &'a postgres::Cluster,
@@ -57,7 +57,7 @@ impl<'a> Director<'a> {
         Self { at, postgres, dice: Dice::new(seed, 1) }
     }
 
-    /// All kinds in any order; with one seed, some of them.
+    /// Some of all kinds, in the order that the seed decides.
     fn faults(&mut self) -> Vec<Fault> {
         let mut one = || self.dice.below(INSTANCES as u64) as usize;
         let mut all = vec![
@@ -83,12 +83,12 @@ impl<'a> Director<'a> {
         all
     }
 
-    pub async fn breaks_it_all(&mut self, traffic: &Traffic) -> Vec<Vec<Fault>> {
+    pub async fn run_faults(&mut self, traffic: &Traffic) -> Vec<Vec<Fault>> {
         let mut faults = self.faults();
         let mut rounds = Vec::new();
         while let Some(first) = faults.pop() {
             let mut round = vec![first];
-            // Often something else at the same time.
+            // Often a second fault at the same time.
             if self.dice.below(2) == 0
                 && let Some(at) = faults.iter().position(|fault| fault.part() != first.part())
             {
@@ -99,7 +99,7 @@ impl<'a> Director<'a> {
                 self.begin(*fault).await;
             }
             tokio::time::sleep(Duration::from_millis(200 + self.dice.below(1_300))).await;
-            // An instance comes up only where its database is there.
+            // An instance starts only if its database answers.
             round.sort_by_key(|fault| std::cmp::Reverse(fault.part()));
             for fault in &round {
                 self.end(*fault).await;

@@ -12,7 +12,7 @@ use crate::support::Person;
 use crate::support::device_view::number;
 use crate::support::wait::s;
 
-/// Somebody without a socket, who asks any instance what changed and where the watermarks are.
+/// A client without a socket that reads `changes` and watermarks from any instance.
 pub struct Follower {
     pub person: Person,
     pub room: i64,
@@ -29,32 +29,32 @@ impl Follower {
 
     pub async fn follows(mut self, stop: Arc<AtomicBool>) -> Self {
         while !stop.load(Ordering::Relaxed) {
-            self.looks().await;
+            self.polls().await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         self
     }
 
-    async fn asks(&self, path: &str) -> Option<Value> {
+    async fn reads(&self, path: &str) -> Option<Value> {
         let answer = self.person.try_request(Method::GET, path, None, s(4)).await?;
         assert!(matches!(answer.status, 200 | 503), "I9: {path} was answered {}: {}", answer.status, answer.text);
         (answer.status == 200).then_some(answer.json)
     }
 
-    /// Whether there was nothing new.
-    async fn looks(&mut self) -> bool {
+    /// Reads one page; whether it held nothing new.
+    async fn polls(&mut self) -> bool {
         let path = format!("/api/chatrooms/{}/changes?since={}&limit=100", self.room, self.version);
-        let Some(page) = self.asks(&path).await else { return false };
+        let Some(page) = self.reads(&path).await else { return false };
         let before = self.version;
-        self.takes(&page);
+        self.applies(&page);
         let path = format!("/api/chatrooms/{}", self.room);
-        if let Some(room) = self.asks(&path).await {
+        if let Some(room) = self.reads(&path).await {
             self.marks_move_forward(&room);
         }
         before == self.version
     }
 
-    fn takes(&mut self, page: &Value) {
+    fn applies(&mut self, page: &Value) {
         for row in page["changes"].as_array().into_iter().flatten() {
             let (seq, version) = (number(row, "seq"), number(row, "version"));
             assert!(version > self.version, "I4: version {version} came after {}", self.version);
@@ -76,14 +76,14 @@ impl Follower {
         }
     }
 
-    /// In the end, all that is stored and nothing else.
+    /// Checks at the end that the client has exactly what is stored.
     pub async fn has_all(mut self, server: &crate::support::TestServer) {
-        while !self.looks().await {}
+        while !self.polls().await {}
         let rows = server.dump().await.chats(self.room).await;
         let stored: BTreeMap<_, _> = rows
             .into_iter()
             .map(|row| (row.seq, (row.version, row.delete_time.is_none().then_some(row.content))))
             .collect();
-        assert_eq!(self.chats, stored, "I4, I5: what `changes` told of room {} is not what is stored", self.room);
+        assert_eq!(self.chats, stored, "I4, I5: `changes` of room {} is not what is stored", self.room);
     }
 }

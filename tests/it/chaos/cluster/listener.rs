@@ -8,12 +8,12 @@ use crate::support::burst::Record;
 use crate::support::wait::s;
 use crate::support::{ChatroomSocket, Person};
 
-/// Somebody's seed socket on one instance, opened anew whenever it has closed.
+/// A chatroom socket on one instance, opened again whenever it has closed.
 pub struct Listener {
     pub person: Person,
     pub room: i64,
     pub record: Arc<Record>,
-    /// With the number of acknowledged chats when it was open.
+    /// With the number of chats that were acknowledged when it opened.
     pub open: Option<(ChatroomSocket, usize)>,
     pub over: Vec<(ChatroomSocket, usize)>,
 }

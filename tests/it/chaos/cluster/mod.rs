@@ -1,8 +1,8 @@
-//! Chaos on a cluster (row E23 in short): three instances on PostgreSQL and Redis, under traffic through each of them, while
-//! at random everything breaks that can. Afterwards the checker's I1 to I10 hold, which failures name.
+//! Chaos on a cluster (row E23 in short): three instances on PostgreSQL and Redis under traffic, while random faults
+//! hit the instances, their connections, Redis and PostgreSQL. Afterwards the invariants I1 to I10 of the checker hold.
 //!
-//! Who takes part: senders over REST who try again elsewhere, seed sockets of both people on each instance, devices that
-//! write, edit, delete and read at any instance, readers of `changes`, and somebody who is never there and is pushed to.
+//! The traffic: senders over REST that retry at another instance, chatroom sockets of both people on each instance,
+//! devices that send, edit, delete and read at any instance, readers of `changes`, and a chatter who only gets pushes.
 
 mod device_life;
 mod director;
@@ -18,14 +18,14 @@ use crate::support::breakable::Breakable;
 use crate::support::cluster::SLACK;
 use crate::support::dice::given_seed;
 use crate::support::fcm::FcmStandIn;
-use crate::support::sockets_open::held;
+use crate::support::sockets_open::open_sockets;
 use crate::support::wait::s;
 use crate::support::{heavy, long, postgres, until};
 
 const INSTANCES: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_breaks_in_a_cluster_no_promise_does() {
+async fn random_faults_in_a_cluster_break_no_promise() {
     let _turn = heavy().await;
     let postgres = tokio::task::spawn_blocking(postgres::Cluster::start).await.expect("a cluster of its own");
     let seeds = match given_seed() {
@@ -35,32 +35,32 @@ async fn whatever_breaks_in_a_cluster_no_promise_does() {
     for seed in seeds {
         let start = Instant::now();
         eprintln!("HYPER_CHAT_TEST_SEED={seed}");
-        let tally = run(&postgres, seed).await;
-        eprintln!("HYPER_CHAT_TEST_SEED={seed}: {tally} in {:?}", start.elapsed());
+        let stats = run(&postgres, seed).await;
+        eprintln!("HYPER_CHAT_TEST_SEED={seed}: {stats} in {:?}", start.elapsed());
     }
 }
 
 async fn run(postgres: &postgres::Cluster, seed: u64) -> String {
     let fcm = FcmStandIn::start();
-    // Who claims a push may die.
+    // The instance that claimed a push may die.
     let pushing =
         |builder: crate::support::server_builder::ServerBuilder| builder.pushes_to(&fcm).set("PUSH__LEASE_MS", 2_000);
     let mut cluster = Breakable::start(postgres, INSTANCES, seed, pushing).await;
     let traffic = Traffic::start(&cluster, seed).await;
     let mut director = Director::new(&mut cluster, postgres, seed);
     director.goes_on(&traffic).await;
-    let faults = director.breaks_it_all(&traffic).await;
-    cluster.cluster.is_whole_within(s(3) + SLACK).await;
-    let tally = traffic.ends(&cluster, &fcm).await;
-    holds_nothing(&cluster).await;
-    format!("{faults:?}: {tally}")
+    let faults = director.run_faults(&traffic).await;
+    cluster.cluster.all_ready_within(s(3) + SLACK).await;
+    let stats = traffic.ends(&cluster, &fcm).await;
+    closes_all_sockets(&cluster).await;
+    format!("{faults:?}: {stats}")
 }
 
-/// I10: what clients had is given back.
-async fn holds_nothing(cluster: &Breakable) {
+/// I10: the server closes the sockets of its clients.
+async fn closes_all_sockets(cluster: &Breakable) {
     cluster.fronts.iter().for_each(|front| front.cut());
     for (number, front) in cluster.fronts.iter().enumerate() {
         let port = cluster.cluster.server.instance(number).port;
-        until("I10: no socket of a client is left", s(15), || held(port, &front.ports_behind()) == 0).await;
+        until("I10: no socket of a client is left", s(15), || open_sockets(port, &front.ports_behind()) == 0).await;
     }
 }

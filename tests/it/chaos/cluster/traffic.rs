@@ -12,7 +12,7 @@ use super::device_life::lives;
 use super::follower::Follower;
 use super::listener::Listener;
 use crate::support::breakable::Breakable;
-use crate::support::burst::{Burst, Manner};
+use crate::support::burst::{Burst, Pace};
 use crate::support::checker::Acked;
 use crate::support::cluster::SLACK;
 use crate::support::device_checker::{settle, verify};
@@ -22,12 +22,12 @@ use crate::support::wait::s;
 use crate::support::{Checker, Device, Person, until};
 
 /// Slow enough that machines with two cores have time for the faults.
-const SENDERS: Manner = Manner { pause: Duration::from_millis(15), patience: Duration::from_secs(2) };
-/// After everything is whole again: until the last safety net has told everything.
-const TOLD_WITHIN: Duration = Duration::from_secs(5);
+const SENDERS: Pace = Pace { pause: Duration::from_millis(15), patience: Duration::from_secs(2) };
+/// How soon after the last fault every chat is delivered.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(5);
 const EVES_PHONE: &str = "the-phone-of-eve";
 
-/// Everybody who uses the cluster meanwhile.
+/// All clients that use the cluster meanwhile.
 pub struct Traffic {
     pub burst: Burst,
     pub stop: Arc<AtomicBool>,
@@ -35,7 +35,7 @@ pub struct Traffic {
     pub devices: Vec<JoinHandle<Device>>,
     pub followers: Vec<JoinHandle<Follower>>,
     pub eve: Person,
-    /// The one in which chats are changed, and the one with eve.
+    /// The room in which chats are changed, and the room with eve.
     pub rooms: [i64; 2],
 }
 
@@ -85,7 +85,7 @@ impl Traffic {
         }
     }
 
-    /// Everybody comes to an end, and the checker has its say.
+    /// Lets all clients finish, then runs the checker.
     pub async fn ends(self, cluster: &Breakable, fcm: &FcmStandIn) -> String {
         let server = &cluster.cluster.server;
         self.stop.store(true, Ordering::Relaxed);
@@ -106,51 +106,51 @@ impl Traffic {
             let mut listener = listener.await.expect("no listener fails");
             if let Some((mut socket, since)) = listener.open.take() {
                 let head = dump.room(listener.room).await.expect("the room is there").last_seq;
-                socket.read_until_seq(head, TOLD_WITHIN + SLACK + s(5)).await;
+                socket.read_until_seq(head, DELIVERED_WITHIN + SLACK + s(5)).await;
                 listener.over.push((socket, since));
                 kept += 1;
             }
             sockets += listener.over.len();
             listener.over.iter().for_each(|(socket, since)| checker.saw_since(listener.room, socket, *since));
         }
-        let told = quiet.elapsed();
+        let received = quiet.elapsed();
         settle(&mut devices, &dump, &rooms, s(20)).await;
         verify(&devices, &dump, &rooms).await;
         for follower in self.followers {
             follower.await.expect("no follower fails").has_all(server).await;
         }
-        let looks =
-            |checker: Checker, (room, (one, other)): &(i64, (Person, Person))| checker.both_look(*room, one, other);
+        let with_views =
+            |checker: Checker, (room, (one, other)): &(i64, (Person, Person))| checker.compare_views(*room, one, other);
         let count = acked.len();
-        let checker = pairs.iter().fold(checker, looks).acked(acked);
+        let checker = pairs.iter().fold(checker, with_views).acked(acked);
         let stored = checker.verify(server).await;
         assert_eq!(stored, count, "I2: each was tried until it was acknowledged, so none is extra");
         let by_devices: Vec<&Acked> = devices.iter().flat_map(|device| &device.acked).collect();
         let all = dump.chats_count().await as usize;
         assert_eq!(all, count + by_devices.len(), "I2: nor of what devices sent");
-        eve_was_told(&dump, fcm, &self.eve, self.rooms[1]).await;
+        check_pushes_to_eve(&dump, fcm, &self.eve, self.rooms[1]).await;
         format!(
             "{count} chats by REST ({refused} refusals, {unanswered} without an answer), {} by devices, \
-             {sockets} seed sockets, {kept} open to the end, which was told after {told:?}",
+             {sockets} chatroom sockets, {kept} open to the end, which were up to date after {received:?}",
             by_devices.len()
         )
     }
 }
 
-/// I7: eve never confirms anything, so what she was sent last was pushed to her, or is owed.
-async fn eve_was_told(dump: &crate::support::database::Dump, fcm: &FcmStandIn, eve: &Person, room: i64) {
+/// I7: eve never confirms a chat, so the last one is pushed to her.
+async fn check_pushes_to_eve(dump: &crate::support::database::Dump, fcm: &FcmStandIn, eve: &Person, room: i64) {
     let last = dump.room(room).await.expect("the room is there").last_seq;
-    assert!(last > 0, "nobody wrote to eve");
+    assert!(last > 0, "eve was sent no chat");
     let newest = last.to_string();
     let marks = dump.members(room).await;
     let marks = marks.iter().find(|member| member.chatter_id == eve.id).map(|m| (m.delivered_seq, m.read_seq));
-    assert_eq!(marks, Some((0, 0)), "she was never there");
-    let told = || {
+    assert_eq!(marks, Some((0, 0)), "she never confirmed a chat");
+    let received = || {
         let calls = fcm.sent_to(EVES_PHONE);
         calls.iter().any(|call| call.message["message"]["data"]["seq"] == newest.as_str())
     };
-    until("I7: the last push is sent", s(20), told).await;
-    crate::support::eventually("I7: nothing is owed any more", s(10), || async {
+    until("I7: the last push is sent", s(20), received).await;
+    crate::support::eventually("I7: no push is pending", s(10), || async {
         dump.outbox(room).await.is_empty().then_some(())
     })
     .await;

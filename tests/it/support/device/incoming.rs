@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Asked, Device, Phase};
+use super::{Device, Phase, Request};
 use crate::support::checker::Acked;
 use crate::support::device_view::{Counted, Outcome, RoomView, number};
 
@@ -20,7 +20,7 @@ impl Device {
             "chat_deleted" => self.live(number(frame, "chatroom_id"), frame),
             "changes" => self.page(frame),
             "reset" => {
-                self.tally.resets += 1;
+                self.stats.resets += 1;
                 let me = self.person.id;
                 self.rooms.entry(number(frame, "chatroom_id")).or_insert_with(|| RoomView::new(me)).reset(frame);
             }
@@ -40,7 +40,7 @@ impl Device {
     fn list(&mut self, frame: &Value) {
         for room in frame["chatrooms"].as_array().into_iter().flatten() {
             self.listed.insert(number(room, "id"), number(room, "version"));
-            self.told(room);
+            self.note_room(room);
         }
         if frame["has_more"] == true {
             return;
@@ -53,8 +53,8 @@ impl Device {
         self.flush();
     }
 
-    /// A room with its counts, however it comes.
-    fn told(&mut self, room: &Value) {
+    /// Takes the counts of a room from any frame or answer.
+    fn note_room(&mut self, room: &Value) {
         let (id, me) = (number(room, "id"), self.person.id);
         let view = self.rooms.entry(id).or_insert_with(|| RoomView::new(me));
         for (chatter, marks) in room["receipts"].as_object().into_iter().flatten() {
@@ -68,24 +68,24 @@ impl Device {
             unread: number(room, "unread_count"),
         };
         if !view.count(counted) {
-            self.wrongs.push(format!("{counted:?} of room {id} contradicts what was counted before: {view:?}"));
+            self.violations.push(format!("{counted:?} of room {id} contradicts what was counted before: {view:?}"));
         }
     }
 
     fn live(&mut self, room: i64, frame: &Value) {
-        self.tally.live += 1;
+        self.stats.live += 1;
         let Some(view) = self.rooms.get_mut(&room) else { return };
         match view.live(frame) {
             Outcome::Applied => {}
-            Outcome::Old => self.tally.passed_over += 1,
-            // What is being resumed brings this along.
-            Outcome::Gap if self.resuming.contains(&room) => self.tally.passed_over += 1,
+            Outcome::Old => self.stats.passed_over += 1,
+            // The running resume brings this along.
+            Outcome::Gap if self.resuming.contains(&room) => self.stats.passed_over += 1,
             Outcome::Gap => self.resume(&[room]),
         }
     }
 
     fn page(&mut self, frame: &Value) {
-        self.tally.pages += 1;
+        self.stats.pages += 1;
         let room = number(frame, "chatroom_id");
         let Some(view) = self.rooms.get_mut(&room) else { return };
         if view.page(frame) == Outcome::Gap && !self.resuming.contains(&room) {
@@ -94,8 +94,8 @@ impl Device {
     }
 
     fn resumed(&mut self, frame: &Value) {
-        let asked = frame["ref"].as_i64().and_then(|reference| self.asked.remove(&reference));
-        if let Some(Asked::Resume(rooms)) = asked {
+        let request = frame["ref"].as_i64().and_then(|reference| self.requests.remove(&reference));
+        if let Some(Request::Resume(rooms)) = request {
             self.resuming.retain(|room| !rooms.contains(room));
         }
     }
@@ -103,21 +103,21 @@ impl Device {
     fn acknowledged(&mut self, frame: &Value) {
         let reference = frame["ref"].as_i64().unwrap_or_default();
         let chat = &frame["chat"];
-        match self.asked.remove(&reference) {
-            Some(Asked::Change(id)) if chat["id"] == id => {}
-            Some(Asked::Send) => {
+        match self.requests.remove(&reference) {
+            Some(Request::Change(id)) if chat["id"] == id => {}
+            Some(Request::Send) => {
                 let Some(at) = self.outbox.iter().position(|p| p.reference == Some(reference)) else { return };
                 let Some(sent) = self.outbox.remove(at) else { return };
                 let same = chat["content"] == sent.content || !chat["edit_time"].is_null() || chat["deleted"] == true;
                 if chat["client_id"] != sent.client_id || chat["chatroom_id"] != sent.room || !same {
-                    self.wrongs.push(format!("{} was acknowledged with another chat: {frame}", sent.client_id));
+                    self.violations.push(format!("{} was acknowledged with another chat: {frame}", sent.client_id));
                 }
                 if number(chat, "seq") <= sent.after {
-                    self.wrongs.push(format!("sent after {} was seen, but stored before: {frame}", sent.after));
+                    self.violations.push(format!("sent after {} was seen, but stored before: {frame}", sent.after));
                 }
                 self.acked.push(Acked::from_chat(chat, 0, &sent.client_id, &sent.content));
             }
-            _ => self.wrongs.push(format!("nobody asked for this: {frame}")),
+            _ => self.violations.push(format!("an answer without a request: {frame}")),
         }
     }
 
@@ -125,23 +125,23 @@ impl Device {
         let code = frame["problem"]["code"].as_str().unwrap_or_default();
         let later = matches!(code, "busy" | "unavailable" | "rate_limited" | "draining");
         let reference = frame["ref"].as_i64().unwrap_or_default();
-        self.tally.later += usize::from(later);
-        match self.asked.remove(&reference) {
-            Some(Asked::Send) if later => {
+        self.stats.later += usize::from(later);
+        match self.requests.remove(&reference) {
+            Some(Request::Send) if later => {
                 let pending = self.outbox.iter_mut().find(|p| p.reference == Some(reference));
                 if let Some(pending) = pending {
                     (pending.reference, pending.not_before) = (None, Instant::now() + RETRY_PAUSE);
                 }
             }
-            // A receipt, which has no `ref`: the next one says it again.
+            // A receipt, which has no `ref`: the next receipt replaces it.
             None if later && self.outages && frame["ref"].is_null() => {}
             // Another device of the same person may have deleted it.
-            Some(Asked::Change(_)) if later || code == "not_found" => {}
-            Some(Asked::Resume(rooms)) if later => {
+            Some(Request::Change(_)) if later || code == "not_found" => {}
+            Some(Request::Resume(rooms)) if later => {
                 self.resuming.retain(|room| !rooms.contains(room));
                 self.resume(&rooms.into_iter().collect::<Vec<_>>());
             }
-            _ => self.wrongs.push(format!("refused: {frame}")),
+            _ => self.violations.push(format!("refused: {frame}")),
         }
     }
 
@@ -155,13 +155,13 @@ impl Device {
             return;
         }
         if frame.get("version").is_none() {
-            // The database was away when it should have been counted.
+            // The database was down when the server should have counted.
             return view.uncounted();
         }
         let (version, last_seq) = (number(frame, "version"), number(frame, "last_seq"));
         let counted = Counted { version, last_seq, read_seq, unread: number(frame, "unread_count") };
         if !view.count(counted) {
-            self.wrongs.push(format!("{frame} contradicts what was counted before: {view:?}"));
+            self.violations.push(format!("{frame} contradicts what was counted before: {view:?}"));
         }
     }
 
@@ -170,7 +170,7 @@ impl Device {
         if self.rooms.contains_key(&id) {
             return;
         }
-        self.told(room);
+        self.note_room(room);
         if number(room, "version") > 0 {
             self.resume(&[id]);
         }
@@ -182,15 +182,15 @@ impl Device {
         self.outbox.retain(|pending| pending.room != room);
     }
 
-    /// A deletion of something never seen: only the server knows whether that was unread.
-    pub(super) async fn ask_where_in_doubt(&mut self) {
-        let doubtful: Vec<_> = self.rooms.iter().filter(|(_, view)| view.must_ask()).map(|(id, _)| *id).collect();
+    /// After the deletion of a chat that was never seen, only the server knows whether it was unread.
+    pub(super) async fn requery_unread(&mut self) {
+        let doubtful: Vec<_> = self.rooms.iter().filter(|(_, view)| view.needs_requery()).map(|(id, _)| *id).collect();
         for room in doubtful {
-            self.tally.recounts += 1;
+            self.stats.recounts += 1;
             let path = format!("/api/chatrooms/{room}");
             let answer = self.person.try_request(Method::GET, &path, None, ANSWER_WAIT).await;
             if let Some(answer) = answer.filter(|answer| answer.status == 200) {
-                self.told(&answer.json);
+                self.note_room(&answer.json);
             }
         }
     }

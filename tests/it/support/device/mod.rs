@@ -1,7 +1,8 @@
-//! A model client of the device socket: does what a good client does, and notes what the server does wrong.
+//! A model client of the device socket: it does what a good client does, and records violations of the server.
 //!
-//! It keeps a view of every room, resumes after each reconnect, sends what was not acknowledged again under its old
-//! `client_id`, and counts what is unread. `device_watch` judges each socket, `device_checker` the end of it all.
+//! It keeps a view of every room, resumes after each reconnect, retries unacknowledged chats under their old
+//! `client_id`, and counts unread chats. `device_watch` checks the frames of each socket, `device_checker` the final
+//! state.
 
 mod incoming;
 
@@ -15,20 +16,20 @@ use crate::support::checker::Acked;
 use crate::support::device_socket::{DeviceSocket, Way, cursors, send};
 use crate::support::device_view::RoomView;
 use crate::support::device_watch::Watch;
-use crate::support::frames::Came;
+use crate::support::frames::Received;
 use crate::support::instance_ports::InstancePorts;
 
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
-/// What happened to it, to see that a test did what it was meant to.
+/// What happened to the device, so that a test can check that it was busy.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Stats {
     pub sockets: usize,
     pub live: usize,
     pub passed_over: usize,
     pub pages: usize,
     pub resets: usize,
-    pub sent_again: usize,
+    pub resent: usize,
     pub recounts: usize,
     /// Refusals that say "later".
     pub later: usize,
@@ -47,15 +48,15 @@ struct Pending {
     client_id: String,
     room: i64,
     content: String,
-    /// The newest chat of the room that this device had seen: its own must come after it.
+    /// The newest chat of the room that this device had seen: this chat must come after it.
     after: i64,
-    /// It was sent on this socket, under this `ref`.
+    /// The `ref` under which it was sent on this socket.
     reference: Option<i64>,
     tries: usize,
     not_before: Instant,
 }
 
-enum Asked {
+enum Request {
     Send,
     /// An edit or a deletion of this chat.
     Change(i64),
@@ -66,28 +67,28 @@ pub struct Device {
     pub name: String,
     pub person: Person,
     ports: InstancePorts,
-    /// How it signs in next time.
+    /// How it signs in the next time.
     pub way: Way,
     /// How many rooms it resumes in one frame.
     pub resumed_at_once: usize,
-    /// The database is away now and then: nobody can sign in then.
+    /// The database has outages, in which no device can sign in.
     pub outages: bool,
     socket: Option<DeviceSocket>,
     phase: Phase,
-    /// The versions that this socket's `ready` and `chatrooms` told.
+    /// The versions in `ready` and `chatrooms` of this socket.
     listed: BTreeMap<i64, i64>,
     resuming: BTreeSet<i64>,
     watch: Watch,
     pub rooms: BTreeMap<i64, RoomView>,
     outbox: VecDeque<Pending>,
-    asked: BTreeMap<i64, Asked>,
+    requests: BTreeMap<i64, Request>,
     refs: i64,
     sent: u64,
     pub acked: Vec<Acked>,
-    /// Who of the others is online, as far as it was told.
+    /// The last presence event of each other chatter.
     pub online: BTreeMap<i64, bool>,
-    wrongs: Vec<String>,
-    pub tally: Tally,
+    violations: Vec<String>,
+    pub stats: Stats,
 }
 
 impl Device {
@@ -107,18 +108,18 @@ impl Device {
             watch: Watch::new(ports.is_several()),
             rooms: BTreeMap::new(),
             outbox: VecDeque::new(),
-            asked: BTreeMap::new(),
+            requests: BTreeMap::new(),
             ports,
             refs: 0,
             sent: 0,
             acked: Vec::new(),
             online: BTreeMap::new(),
-            wrongs: Vec::new(),
-            tally: Tally::default(),
+            violations: Vec::new(),
+            stats: Stats::default(),
         }
     }
 
-    /// It reaches one of several instances, through something that hides it.
+    /// It reaches one of several instances through a proxy.
     pub fn reaches_several(&mut self) {
         self.watch.several = true;
     }
@@ -130,21 +131,21 @@ impl Device {
         let Ok(Ok(socket)) = tokio::time::timeout(CONNECT_WAIT, opened).await else { return false };
         self.socket = Some(socket);
         self.phase = Phase::Listing;
-        self.tally.sockets += 1;
+        self.stats.sockets += 1;
         true
     }
 
-    /// Lets the socket go without a word.
+    /// Drops the socket without closing it.
     pub fn hang_up(&mut self) {
         self.socket = None;
         self.phase = Phase::Away;
         let several = self.watch.several;
-        let told = std::mem::replace(&mut self.watch, Watch::new(several)).wrongs;
-        let socket = self.tally.sockets;
-        self.wrongs.extend(told.into_iter().map(|wrong| format!("socket {socket}: {wrong}")));
+        let received = std::mem::replace(&mut self.watch, Watch::new(several)).violations;
+        let socket = self.stats.sockets;
+        self.violations.extend(received.into_iter().map(|wrong| format!("socket {socket}: {wrong}")));
         self.listed.clear();
         self.resuming.clear();
-        self.asked.clear();
+        self.requests.clear();
         self.outbox.iter_mut().for_each(|pending| pending.reference = None);
     }
 
@@ -152,9 +153,9 @@ impl Device {
         self.socket.is_some()
     }
 
-    /// Signed in, told of all rooms, and all of them resumed.
+    /// Signed in, all rooms listed and resumed, and nothing in flight.
     pub fn is_settled(&self) -> bool {
-        self.phase == Phase::Live && self.resuming.is_empty() && self.outbox.is_empty() && self.asked.is_empty()
+        self.phase == Phase::Live && self.resuming.is_empty() && self.outbox.is_empty() && self.requests.is_empty()
     }
 
     /// How many chats wait for their acknowledgement.
@@ -162,32 +163,32 @@ impl Device {
         self.outbox.len()
     }
 
-    /// How much of what it asked for is not answered.
+    /// How many requests are not answered.
     pub fn in_flight(&self) -> usize {
-        self.asked.len()
+        self.requests.len()
     }
 
-    /// What the server did wrong so far.
-    pub fn wrongs(&self) -> Vec<String> {
-        let all = self.wrongs.iter().chain(&self.watch.wrongs);
+    /// The violations of the server so far.
+    pub fn violations(&self) -> Vec<String> {
+        let all = self.violations.iter().chain(&self.watch.violations);
         all.map(|wrong| format!("{}: {wrong}", self.name)).collect()
     }
 
-    /// Takes in one frame, or waits this long for one; whether something came.
+    /// Receives one frame, or waits this long for one; whether one arrived.
     pub async fn turn(&mut self, within: Duration) -> bool {
         self.flush();
         let Some(socket) = &mut self.socket else { return false };
-        let came = socket.came(within).await;
-        match came {
-            Came::Text(frame) => {
+        let received = socket.receive(within).await;
+        match received {
+            Received::Text(frame) => {
                 let largest = socket.largest();
                 self.watch.saw(&frame, largest);
                 self.take(&frame);
             }
-            Came::Closed => self.closed(),
-            Came::Nothing => return false,
+            Received::Closed => self.closed(),
+            Received::Nothing => return false,
         }
-        self.ask_where_in_doubt().await;
+        self.requery_unread().await;
         true
     }
 
@@ -195,8 +196,8 @@ impl Device {
         let code = self.socket.as_ref().and_then(DeviceSocket::close_code);
         match code {
             None | Some(1001 | 1006 | 4508) => {}
-            Some(4503) if self.outages => self.tally.later += 1,
-            Some(code) => self.wrongs.push(format!("closed with {code}")),
+            Some(4503) if self.outages => self.stats.later += 1,
+            Some(code) => self.violations.push(format!("closed with {code}")),
         }
         self.hang_up();
     }
@@ -214,23 +215,23 @@ impl Device {
         id
     }
 
-    /// Edits a chat of one's own; not tried again.
+    /// Edits an own chat; not retried.
     pub fn edit(&mut self, chat: i64, content: &str) {
         self.change(chat, json!({"type": "edit", "chat_id": chat, "content": content}));
     }
 
-    /// Deletes a chat of one's own; not tried again.
+    /// Deletes an own chat; not retried.
     pub fn delete(&mut self, chat: i64) {
         self.change(chat, json!({"type": "delete", "chat_id": chat}));
     }
 
     fn change(&mut self, chat: i64, frame: Value) {
         if self.phase == Phase::Live {
-            self.ask(frame, Asked::Change(chat));
+            self.ask(frame, Request::Change(chat));
         }
     }
 
-    /// Says how far this device has got in a room.
+    /// Sends a receipt.
     pub fn receipt(&self, room: i64, delivered_seq: i64, read_seq: i64) {
         let body = json!({
             "type": "receipt", "chatroom_id": room, "delivered_seq": delivered_seq, "read_seq": read_seq
@@ -240,24 +241,24 @@ impl Device {
         }
     }
 
-    /// Resumes a room from where its view stands, needed or not.
+    /// Resumes a room from the version of its view, needed or not.
     pub fn resume_again(&mut self, room: i64) {
         if self.phase == Phase::Live && !self.resuming.contains(&room) {
             self.resume(&[room]);
         }
     }
 
-    fn ask(&mut self, mut frame: Value, what: Asked) -> i64 {
+    fn ask(&mut self, mut frame: Value, what: Request) -> i64 {
         self.refs += 1;
         frame["ref"] = json!(self.refs);
         if let Some(socket) = &self.socket {
             socket.send_json(&frame);
-            self.asked.insert(self.refs, what);
+            self.requests.insert(self.refs, what);
         }
         self.refs
     }
 
-    /// Sends what waits to be sent.
+    /// Sends the chats that wait.
     fn flush(&mut self) {
         if self.phase != Phase::Live {
             return;
@@ -268,10 +269,10 @@ impl Device {
             if pending.reference.is_some() || pending.not_before > now {
                 continue;
             }
-            self.tally.sent_again += usize::from(pending.tries > 0);
+            self.stats.resent += usize::from(pending.tries > 0);
             pending.tries += 1;
             let frame = send(pending.room, &pending.client_id, &pending.content);
-            let reference = self.ask(frame, Asked::Send);
+            let reference = self.ask(frame, Request::Send);
             self.outbox[at].reference = Some(reference);
         }
     }
@@ -280,7 +281,7 @@ impl Device {
         for part in rooms.chunks(self.resumed_at_once.clamp(1, 500)) {
             let from: Vec<_> = part.iter().map(|room| (*room, self.rooms.get(room).map_or(0, |v| v.cursor))).collect();
             let frame = json!({"type": "resume", "chatrooms": cursors(&from)});
-            let reference = self.ask(frame, Asked::Resume(part.iter().copied().collect()));
+            let reference = self.ask(frame, Request::Resume(part.iter().copied().collect()));
             self.watch.asked(reference, &from.into_iter().collect());
             self.resuming.extend(part);
         }

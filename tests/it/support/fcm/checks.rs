@@ -32,7 +32,7 @@ pub fn check_assertion(form: &HashMap<String, String>, token_uri: &str) -> Resul
     Ok(())
 }
 
-/// The request against the discovery document; the tokens' length counts too.
+/// Checks a request against the discovery document and the limit of its size.
 pub fn check_request(project: &str, body: &Value, bytes: usize) -> Result<(), String> {
     if project != PROJECT {
         return Err("another project".to_owned());

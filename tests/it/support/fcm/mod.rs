@@ -55,7 +55,7 @@ pub struct Call {
     pub at: Instant,
     pub token: String,
     pub message: Value,
-    /// What breaks the discovery document.
+    /// How the message violates the discovery document.
     pub violation: Option<String>,
 }
 
@@ -65,7 +65,7 @@ struct Inner {
     by_token: HashMap<String, Answer>,
     oauth_script: VecDeque<OauthAnswer>,
     calls: Vec<Call>,
-    /// Requests with an access token that does not hold.
+    /// Requests with an invalid access token.
     unauthorized: usize,
     oauth_calls: usize,
     oauth_violations: Vec<String>,
@@ -110,7 +110,7 @@ impl FcmStandIn {
         this
     }
 
-    /// The service account's JSON, to be spoilt by tests.
+    /// The service account's JSON, which tests may spoil.
     pub fn service_account(&self) -> Value {
         json!({
             "type": "service_account", "project_id": PROJECT, "private_key_id": "key-1", "private_key": PRIVATE_KEY,
@@ -130,12 +130,12 @@ impl FcmStandIn {
         &self.base_url
     }
 
-    /// What the next calls get, one each; then all are accepted.
+    /// The answers of the next calls, one each; later calls are accepted.
     pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {
         self.lock().script.extend(answers);
     }
 
-    /// What every call for this device token gets, after the script.
+    /// The answer of every call for this device token, after the script.
     pub fn answer_for(&self, token: &str, answer: Answer) {
         self.lock().by_token.insert(token.to_owned(), answer);
     }
@@ -144,7 +144,7 @@ impl FcmStandIn {
         self.lock().oauth_script.extend(answers);
     }
 
-    /// No access token that was given out holds any more.
+    /// Makes all granted access tokens invalid.
     pub fn expire_access_tokens(&self) {
         self.lock().access_tokens.clear();
     }
@@ -153,7 +153,7 @@ impl FcmStandIn {
         self.lock().calls.clone()
     }
 
-    /// What was sent to this device.
+    /// The calls for this device.
     pub fn sent_to(&self, token: &str) -> Vec<Call> {
         self.calls().into_iter().filter(|call| call.token == token).collect()
     }
@@ -166,7 +166,7 @@ impl FcmStandIn {
         self.lock().unauthorized
     }
 
-    /// Waits until there were this many calls, and checks that all were as FCM wants them.
+    /// Waits for this many calls, and checks that all follow the discovery document.
     pub async fn wait_for_calls(&self, n: usize) -> Vec<Call> {
         let end = Instant::now() + WAIT_MAX;
         while self.calls().len() < n {
@@ -177,7 +177,7 @@ impl FcmStandIn {
         self.calls()
     }
 
-    /// Nothing that was sent so far breaks Google's rules.
+    /// Checks that no call so far violates Google's rules.
     pub fn check(&self) {
         let inner = self.lock();
         assert_eq!(inner.oauth_violations, Vec::<String>::new());
