@@ -7,9 +7,8 @@ use reqwest::Method;
 
 use crate::support::burst::Burst;
 use crate::support::checker::Checker;
-use crate::support::cluster::SLACK;
 use crate::support::metrics::Metrics;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{Db, TestServer, alone, eventually, on_both};
 
 on_both![hundreds_of_sockets_are_closed_one_by_one_while_chats_go_on];

@@ -1,14 +1,28 @@
-//! The edge: the real binary over real HTTP, WebSocket and databases.
+//! Black-box tests: the real binary over real HTTP, WebSockets and databases. They may not call the library.
 //!
-//! Start with `support`, then read the tests by theme. Each line of the promise has a test in `promises`;
-//! `fault_*` provokes failures of the outside on purpose.
+//! | where | what it tests |
+//! |---|---|
+//! | `promises` | each promise of the server once |
+//! | `rest` | accounts, rooms, chats, search, tokens and refusals over REST |
+//! | `device_socket` | the device socket `/ws` |
+//! | `chatroom_socket` | the chatroom socket `/ws/chatrooms/{id}/` |
+//! | `websocket` | RFC 6455: frames, closing, upgrades, clients that do not read |
+//! | `presence`, `metrics`, `documents` | presence over REST, `/metrics`, the served documents |
+//! | `start`, `running`, `drain`, `upgrade` | the life of a process, and other releases' schemas |
+//! | `faults` | faults of one server: database, disk, process, clock, limits |
+//! | `cluster` | several instances, and what happens when one of them or Redis fails |
+//! | `chaos` | random faults under traffic |
+//! | `demo_browser` | the demo in a real browser |
+//! | `support` | servers, databases, clients, proxies and checkers for all of these |
+//!
+//! One test, on each database that it knows: `cargo test --test it NAME`. One database only: `cargo test --test it
+//! rest::chats::sqlite`. A failure prints `HYPER_CHAT_TEST_SEED`, which repeats its random choices. `tests/contract`
+//! tests parts of the library.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
 mod support;
 
-mod broker;
-mod broker_faults;
 mod chaos;
 mod chatroom_socket;
 mod cluster;
@@ -21,12 +35,9 @@ mod drain;
 mod faults;
 mod metrics;
 mod presence;
-mod presence_directory;
 mod promises;
-mod push;
 mod rest;
 mod running;
 mod start;
-mod store_reads;
 mod upgrade;
 mod websocket;

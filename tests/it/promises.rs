@@ -7,10 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::account::numbers;
-use crate::support::cluster::SLACK;
 use crate::support::fcm::FcmStandIn;
 use crate::support::secrets::PASSWORD;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{Checker, Db, Person, TestServer, eventually, on_both, stays};
 
 on_both![

@@ -6,10 +6,9 @@ use std::time::Instant;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::cluster::SLACK;
 use crate::support::database::Dump;
 use crate::support::postgres::{Cluster, fresh_database};
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{Db, TestServer, eventually, until};
 
 /// The server answers, and says that it is not ready.

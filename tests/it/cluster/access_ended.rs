@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::cluster::{Cluster, SLACK};
+use crate::support::cluster::Cluster;
 use crate::support::device_socket::{DeviceSocket, send};
 use crate::support::secrets::PASSWORD;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{ChatroomSocket, Person};
 
 /// A device socket and a chatroom socket of a person.

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::account::numbers;
-use crate::support::cluster::{Cluster, SLACK};
+use crate::support::cluster::Cluster;
 use crate::support::database::Dump;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{Checker, Person, alone, heavy, stays};
 
 /// How soon a chat crosses between instances while Redis is away.

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use crate::support::burst::{Burst, Pace};
-use crate::support::cluster::{Cluster, SLACK};
+use crate::support::cluster::Cluster;
 use crate::support::dice::{Dice, given_seed};
 use crate::support::fcm::{Answer, FcmStandIn};
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{ChatroomSocket, Checker, Db, Person, Redis, TestServer, eventually, heavy, long, until};
 
 /// From the commit until every open socket on another instance has the chat, whatever died in between.

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::traffic::{HEALED_WITHIN, Traffic, WITH_REDIS};
 use crate::support::burst::Burst;
-use crate::support::cluster::{Cluster, Crossing, SLACK};
+use crate::support::cluster::{Cluster, Crossing};
 use crate::support::device_checker::{settle, verify};
 use crate::support::dice::Dice;
 use crate::support::secrets::MARKER;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{Checker, Db, Device, Person, Redis, TestServer, heavy, long};
 
 /// Row E20.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::support::cluster::{Cluster, SLACK};
-use crate::support::wait::s;
+use crate::support::cluster::Cluster;
+use crate::support::wait::{SLACK, s};
 use crate::support::{DeviceSocket, Person, eventually};
 
 /// How soon all is as before once Redis, or an instance, is back.

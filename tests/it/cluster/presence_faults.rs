@@ -1,7 +1,7 @@
 //! Presence when an instance is killed, frozen or drained, or Redis forgets: chatters of a dead instance go offline.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use super::presence::{
     wait_for_shared_presence,
 };
 use crate::support::account::list;
-use crate::support::cluster::{Cluster, SLACK};
-use crate::support::wait::s;
+use crate::support::cluster::Cluster;
+use crate::support::wait::{SLACK, s};
 use crate::support::{DeviceSocket, Person, alone, eventually};
 
 /// Promised: until then the chatters of a dead instance are offline.
@@ -73,7 +73,8 @@ async fn the_chatters_of_a_killed_instance_go_offline_in_time() {
     }
     let dump = cluster.server.dump().await;
     let seen = dump.chatter(gone.id).await.and_then(|row| row.last_seen).expect("stored");
-    let ago = hyper_chat::domain::clock::Micros::now().0 - seen;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as i64;
+    let ago = now - seen;
     let since_kill = i64::try_from(start.elapsed().as_micros()).expect("short");
     // The last heartbeat of the instance: there is one every 5 s, at the next tick of a second.
     let at_most = i64::try_from((s(6) + SLACK).as_micros()).expect("short");

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::presence::{OFFLINE_WITHIN, RECOVERED_WITHIN, shows_online};
-use crate::support::cluster::SLACK;
 use crate::support::fcm::FcmStandIn;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{Db, Person, Redis, TestServer, alone, eventually, stays};
 
 /// Three instances that push to a stand-in.

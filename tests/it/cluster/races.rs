@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::support::breakable::Breakable;
-use crate::support::cluster::{Cluster, SLACK};
+use crate::support::cluster::Cluster;
 use crate::support::device_socket::send;
 use crate::support::dice::{Dice, given_seed};
 use crate::support::fcm::{Answer, FcmStandIn};
 use crate::support::postgres;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{
     ChatroomSocket, Db, DeviceSocket, Person, Redis, TestServer, alone, eventually, long, stays, until,
 };

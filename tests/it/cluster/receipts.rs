@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::cluster::{Cluster, SLACK};
+use crate::support::cluster::Cluster;
 use crate::support::fcm::FcmStandIn;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{Db, Redis, TestServer, eventually};
 
 /// Row E9: an instance that alone was cut off from Redis asks for the receipts that it missed.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::traffic::{HEALED_WITHIN, Traffic, WITH_REDIS, WITHOUT_REDIS};
-use crate::support::cluster::{Cluster, Crossing, SLACK};
-use crate::support::wait::s;
+use crate::support::cluster::{Cluster, Crossing};
+use crate::support::wait::{SLACK, s};
 use crate::support::{Redis, eventually, heavy, long};
 
 /// Runs a fault under traffic, during which chats cross both ways in time. Afterwards all is as before.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::burst::{Burst, Pace};
-use crate::support::cluster::{Cluster, SLACK};
-use crate::support::wait::s;
+use crate::support::cluster::Cluster;
+use crate::support::wait::{SLACK, s};
 use crate::support::{ChatroomSocket, Checker, Person, until};
 
 /// How soon a chat crosses between instances while Redis is away.

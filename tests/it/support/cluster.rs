@@ -11,10 +11,7 @@ use super::proxy::Proxy;
 use super::redis::Redis;
 use super::server::TestServer;
 use super::server_builder::ServerBuilder;
-use super::wait::eventually;
-
-/// How much a loaded machine may add to any promised time.
-pub const SLACK: Duration = Duration::from_millis(1_500);
+use super::wait::{SLACK, eventually};
 
 pub struct Cluster {
     pub server: TestServer,

@@ -6,9 +6,9 @@ use reqwest::Method;
 use serde_json::Value;
 
 pub static OPENAPI: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(hyper_chat::app::OPENAPI_TEXT).expect("a document"));
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../src/http/openapi.json")).expect("a document"));
 pub static ASYNCAPI: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(hyper_chat::app::ASYNCAPI_TEXT).expect("a document"));
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../src/protocol/asyncapi.json")).expect("a document"));
 
 /// The path of the document that matches a request's path, with its entry.
 pub fn path_item(path: &str) -> Option<(&'static str, &'static Value)> {

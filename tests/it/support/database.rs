@@ -19,6 +19,21 @@ pub enum Db {
     Cluster,
 }
 
+/// Makes `sqlite::<name>` and `postgres::<name>` of each listed `async fn name(db: Db)`.
+///
+/// A function that is written and not listed is dead code, which fails the lints: none is forgotten.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $name() { super::$name(crate::support::Db::Sqlite).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $name() { super::$name(crate::support::Db::Postgres).await; })*
+        }
+    };
+}
+pub(crate) use on_both;
+
 /// A direct connection for the checks after a test.
 pub struct Dump(DatabaseConnection);
 

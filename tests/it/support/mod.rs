@@ -1,4 +1,15 @@
-//! What the tests stand on: a real server process, real databases, clients, a faulty wire, and the checker.
+//! What the tests use: a real server process, real databases, clients, faulty connections, and checkers.
+//!
+//! | to … | use |
+//! |---|---|
+//! | start a server, or a cluster | `server`, `cluster`, `breakable` (every connection can be cut) |
+//! | call REST as a chatter | `rest` (`Api`), `account` (`Person`) |
+//! | use a socket | `device_socket`, `chatroom_socket`, `raw_socket` (any bytes) |
+//! | send under faults | `burst` (senders that retry), `device` (a model client) |
+//! | check the end state | `checker`, `device_checker`, `contract` (the served documents), `database` (rows) |
+//! | break things | `postgres`, `redis`, `proxy`, `disk`, `instance` |
+//! | wait | `wait`: `eventually`, `until`, `stays`; turns: `heavy`, `alone` |
+//! | run a test on each database | `on_both!`, `on_all!` |
 
 pub mod account;
 pub mod balancer;
@@ -17,12 +28,12 @@ pub mod device_view;
 pub mod device_watch;
 pub mod dice;
 pub mod disk;
+#[allow(dead_code, reason = "tests/contract uses the rest")]
 pub mod fcm;
 pub mod frames;
 pub mod http;
 pub mod instance;
 pub mod instance_ports;
-pub mod memory_broker;
 pub mod metrics;
 pub mod ports;
 pub mod postgres;
@@ -30,6 +41,7 @@ pub mod processes;
 pub mod proxy;
 pub mod raw_socket;
 pub mod reaper;
+#[allow(dead_code, reason = "tests/contract uses the rest")]
 pub mod redis;
 pub mod rest;
 pub mod scene;
@@ -45,6 +57,7 @@ pub use account::Person;
 pub use chatroom_socket::ChatroomSocket;
 pub use checker::Checker;
 pub use database::Db;
+pub(crate) use database::on_both;
 pub use device::Device;
 pub use device_socket::DeviceSocket;
 pub use raw_socket::RawSocket;
@@ -52,21 +65,6 @@ pub use redis::Redis;
 pub use rest::{Answer, Api};
 pub use server::TestServer;
 pub use wait::{alone, eventually, heavy, stays, until};
-
-/// Makes `sqlite::<name>` and `postgres::<name>` of each listed `async fn name(db: Db)`.
-///
-/// A function that is written and not listed is dead code, which fails the lints: none is forgotten.
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test] async fn $name() { super::$name(crate::support::Db::Sqlite).await; })*
-        }
-        mod postgres {
-            $(#[tokio::test] async fn $name() { super::$name(crate::support::Db::Postgres).await; })*
-        }
-    };
-}
-pub(crate) use on_both;
 
 /// The same for each listed function, and `cluster::<name>`: two instances, each request and socket at either of them.
 ///

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use super::account::Person;
 use super::chatroom_socket::ChatroomSocket;
 use super::checker::Checker;
-use super::cluster::SLACK;
 use super::database::Db;
 use super::server::TestServer;
-use super::wait::{eventually, s};
+use super::wait::{SLACK, eventually, s};
 
 /// Promised: 3 s; the rest is for a loaded machine.
 pub const REFUSED_WITHIN: Duration = s(3).saturating_add(SLACK);

@@ -8,6 +8,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// How many heavy tests run side by side.
 const TURNS: u32 = 2;
 
+/// How much a loaded machine may add to any promised time.
+pub const SLACK: Duration = Duration::from_millis(1_500);
+
 static HEAVY: Semaphore = Semaphore::const_new(TURNS as usize);
 
 /// The turn of a test that breaks servers under traffic: at most two of these run at once.

@@ -15,11 +15,10 @@ use std::time::Instant;
 use self::director::Director;
 use self::traffic::Traffic;
 use crate::support::breakable::Breakable;
-use crate::support::cluster::SLACK;
 use crate::support::dice::given_seed;
 use crate::support::fcm::FcmStandIn;
 use crate::support::sockets_open::open_sockets;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{heavy, long, postgres, until};
 
 const INSTANCES: usize = 3;

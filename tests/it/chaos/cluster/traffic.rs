@@ -14,11 +14,10 @@ use super::listener::Listener;
 use crate::support::breakable::Breakable;
 use crate::support::burst::{Burst, Pace};
 use crate::support::checker::Acked;
-use crate::support::cluster::SLACK;
 use crate::support::device_checker::{settle, verify};
 use crate::support::dice::Dice;
 use crate::support::fcm::FcmStandIn;
-use crate::support::wait::s;
+use crate::support::wait::{SLACK, s};
 use crate::support::{Checker, Device, Person, until};
 
 /// Slow enough that machines with two cores have time for the faults.
