@@ -33,7 +33,7 @@ async fn metrics_count_what_happens(db: Db) {
     })
     .await;
     // Sockets, and the frames that they receive.
-    let (mut seed, mut device) = (bob.joins(room).await, bob.device().await);
+    let (mut room_socket, mut device) = (bob.joins(room).await, bob.device().await);
     let unsigned = DeviceSocket::unsigned(server.port).await;
     let open = Metrics::of(&api).await;
     for kind in ["chatroom", "device", "unsigned"] {
@@ -48,10 +48,10 @@ async fn metrics_count_what_happens(db: Db) {
     let answers = futures_util::future::join_all(heavily).await;
     let limited = answers.iter().filter(|answer| answer.status == 429).count();
     let stored = answers.len() - limited;
-    seed.read_until_seq(2 + stored as i64, s(10)).await;
+    room_socket.read_until_seq(2 + stored as i64, s(10)).await;
     api.sign_in("ann", "not-the-password").await.problem(401, "credentials_wrong");
-    seed.send_text("{this is no frame");
-    seed.expect_error().await;
+    room_socket.send_text("{this is no frame");
+    room_socket.expect_error().await;
 
     let now = Metrics::of(&api).await;
     assert!(limited > 0 && stored > 0);
@@ -75,7 +75,7 @@ async fn metrics_count_what_happens(db: Db) {
         assert_eq!(now.get(&format!("queue_length{{queue=\"{queue}\"}}")), 0.0, "{queue}");
     }
     bob.delete("/api/chatters").await.expect(200);
-    assert_eq!(seed.expect_close(s(10)).await, 4401);
+    assert_eq!(room_socket.expect_close(s(10)).await, 4401);
     let [closed] = Metrics::of(&api).await.since(&now, ["sockets_closed_total{code=\"4401\"}"]);
     assert_eq!(closed, 2.0, "its two sockets");
     drop(unsigned);

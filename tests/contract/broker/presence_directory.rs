@@ -6,7 +6,6 @@ use std::time::Duration;
 use hyper_chat::broker::{Broker, Orphans};
 use hyper_chat::domain::ChatterId;
 
-use super::presence_faults::with_production_timeouts;
 use super::{Instance, Place, on_both_brokers};
 use crate::support::wait::s;
 use crate::support::{eventually, until};

@@ -14,7 +14,7 @@ use crate::support::wait::s;
 use crate::support::{Redis, eventually, stays, until};
 
 /// An instance with a short lease and production timeouts.
-pub fn with_production_timeouts(port: u16) -> Instance {
+fn with_production_timeouts(port: u16) -> Instance {
     let settings = Settings { lease: LEASE, ..Settings::new(format!("redis://127.0.0.1:{port}").into()) };
     Instance::with(&settings, JWT_SECRET)
 }

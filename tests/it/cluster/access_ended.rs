@@ -15,9 +15,9 @@ async fn sockets_of(person: &Person, room: i64) -> (DeviceSocket, ChatroomSocket
     (person.device().await, person.joins(room).await)
 }
 
-async fn closed_4401((device, seed): &mut (DeviceSocket, ChatroomSocket), within: Duration, start: Instant) {
+async fn closed_4401((device, room_socket): &mut (DeviceSocket, ChatroomSocket), within: Duration, start: Instant) {
     assert_eq!(device.expect_close(s(10)).await, 4401);
-    assert_eq!(seed.expect_close(s(10)).await, 4401);
+    assert_eq!(room_socket.expect_close(s(10)).await, 4401);
     assert!(start.elapsed() < within + SLACK, "within {within:?}: {:?}", start.elapsed());
 }
 
@@ -76,7 +76,7 @@ async fn a_room_deleted_on_one_instance_is_deleted_on_the_other() {
         let cluster = Cluster::start(2).await;
         let (ann, bob, room) = cluster.server.api().pair().await;
         let there = cluster.at(1, &bob);
-        let (mut device, mut seed) = sockets_of(&there, room).await;
+        let (mut device, mut room_socket) = sockets_of(&there, room).await;
         cluster.at(0, &ann).says(room, "what goes with the room").await;
         device.expect_chat("what goes with the room").await;
         let within = if with_redis { s(1) } else { s(5) };
@@ -86,7 +86,7 @@ async fn a_room_deleted_on_one_instance_is_deleted_on_the_other() {
         let start = Instant::now();
         cluster.at(0, &ann).delete(&format!("/api/chatrooms/{room}")).await.expect(200);
         assert_eq!(device.expect("chatroom_deleted").await["chatroom_id"], room);
-        assert_eq!(seed.expect_close(s(10)).await, 4404);
+        assert_eq!(room_socket.expect_close(s(10)).await, 4404);
         assert!(start.elapsed() < within + SLACK, "Redis {with_redis}: {:?}", start.elapsed());
         device.refused(send(room, "late", "into a room that is gone"), "not_found").await;
         device.expect_nothing_else().await;

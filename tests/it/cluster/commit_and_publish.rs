@@ -57,7 +57,7 @@ async fn a_chat_with_an_early_id_that_is_committed_late_is_found() {
     let cem = api.person("cem").await;
     let other = ann.room_with(&cem).await;
     let (ann, bob, cem) = (cluster.at(0, &ann), cluster.at(1, &bob), cluster.at(1, &cem));
-    let (mut device, mut seed, mut beside) = (bob.device().await, bob.joins(room).await, cem.device().await);
+    let (mut device, mut room_socket, mut beside) = (bob.device().await, bob.joins(room).await, cem.device().await);
     cluster.redis.kill9();
     cluster.becomes_within(1, "degraded", s(2) + SLACK).await;
     for round in 1..=3 {
@@ -70,7 +70,7 @@ async fn a_chat_with_an_early_id_that_is_committed_late_is_found() {
         let start = Instant::now();
         late.commits().await;
         device.expect_chat(&content).await;
-        seed.expect_message(&content).await;
+        room_socket.expect_message(&content).await;
         assert!(start.elapsed() < WITHOUT_REDIS + SLACK, "round {round}: {:?}", start.elapsed());
     }
 }
@@ -145,10 +145,10 @@ async fn a_first_socket_subscribes_before_it_reads_however_long_that_takes() {
             }
         };
         let joins = async {
-            let seed = reader.joins(room).await;
-            (seed, said.load(Ordering::Relaxed) as i64)
+            let room_socket = reader.joins(room).await;
+            (room_socket, said.load(Ordering::Relaxed) as i64)
         };
-        let (mut device, (mut seed, before), ()) = tokio::join!(reader.device(), joins, writes);
+        let (mut device, (mut room_socket, before), ()) = tokio::join!(reader.device(), joins, writes);
         let said = said.load(Ordering::Relaxed) as i64;
         let mut version = device.listed(room)["version"].as_i64().expect("a version");
         while version < said {
@@ -158,14 +158,14 @@ async fn a_first_socket_subscribes_before_it_reads_however_long_that_takes() {
         }
         // A chat may have been stored, and not yet acknowledged, when the socket joined.
         if said > before + 1 {
-            seed.read_until_seq(said, s(5)).await;
+            room_socket.read_until_seq(said, s(5)).await;
         }
-        let seqs: Vec<_> = seed.chats.iter().map(|chat| chat["seq"].as_i64().expect("a number")).collect();
+        let seqs: Vec<_> = room_socket.chats.iter().map(|chat| chat["seq"].as_i64().expect("a number")).collect();
         assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "round {round}: {seqs:?}");
         device.close();
-        seed.close();
+        room_socket.close();
         device.expect_close(s(5)).await;
-        seed.expect_close(s(5)).await;
+        room_socket.expect_close(s(5)).await;
         cluster.wires[1].heal();
     }
 }
@@ -176,11 +176,11 @@ async fn a_chat_that_was_rolled_back_reaches_no_client() {
     let _turn = heavy().await;
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
-    let (mut devices, mut seeds) = (Vec::new(), Vec::new());
+    let (mut devices, mut room_sockets) = (Vec::new(), Vec::new());
     for instance in 0..2 {
         for person in [&ann, &bob] {
             devices.push(cluster.at(instance, person).device().await);
-            seeds.push(cluster.at(instance, person).joins(room).await);
+            room_sockets.push(cluster.at(instance, person).joins(room).await);
         }
     }
     let dump = cluster.server.dump().await;
@@ -196,8 +196,8 @@ async fn a_chat_that_was_rolled_back_reaches_no_client() {
         let answer = cluster.at(instance, &ann).says_once(room, "what is rolled back", client_id).await;
         answer.problem(503, "unavailable");
     }
-    seeds[0].send("over a socket, rolled back");
-    assert_eq!(seeds[0].expect_error().await["code"], "unavailable");
+    room_sockets[0].send("over a socket, rolled back");
+    assert_eq!(room_sockets[0].expect_error().await["code"], "unavailable");
     dump.run("DROP TRIGGER dies ON chats").await;
     assert_eq!(dump.chats_count().await, 0);
     // The next frame of every client is the first chat of the room: the retry.
@@ -207,8 +207,8 @@ async fn a_chat_that_was_rolled_back_reaches_no_client() {
         assert_eq!(device.expect_chat("what is rolled back").await, stored);
         device.expect_nothing_else().await;
     }
-    for seed in &mut seeds {
-        assert_eq!(seed.expect_message("what is rolled back").await["id"], stored["id"]);
+    for room_socket in &mut room_sockets {
+        assert_eq!(room_socket.expect_message("what is rolled back").await["id"], stored["id"]);
     }
     Checker::default().compare_views(room, &ann, &bob).verify(&cluster.server).await;
 }

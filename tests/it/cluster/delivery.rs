@@ -17,20 +17,20 @@ async fn a_chat_sent_on_one_instance_reaches_devices_and_chatroom_sockets_on_the
     let (ann, bob, room) = cluster.server.api().pair().await;
     let (here, there) = (cluster.at(0, &ann), cluster.at(1, &bob));
     let mut devices = [here.device().await, cluster.at(1, &ann).device().await, there.device().await];
-    let mut seeds = [here.joins(room).await, there.joins(room).await, there.joins_with_events(room).await];
+    let mut room_sockets = [here.joins(room).await, there.joins(room).await, there.joins_with_events(room).await];
     let said = here.says(room, "posted on one").await;
-    all_receive(&mut devices, &mut seeds, &said).await;
+    all_receive(&mut devices, &mut room_sockets, &said).await;
     let said = devices[2].says(room, "b-1", "sent by a device on the other").await;
-    all_receive(&mut devices, &mut seeds, &said).await;
-    seeds[1].send("sent by a chatroom socket on the other");
+    all_receive(&mut devices, &mut room_sockets, &said).await;
+    room_sockets[1].send("sent by a chatroom socket on the other");
     let said = cluster.at(1, &ann).device().await.listed(room).clone();
     assert!(said["version"].as_i64() >= Some(2), "{said}");
     let said = devices[0].expect_chat("sent by a chatroom socket on the other").await;
     for device in &mut devices[1..] {
         assert_eq!(device.expect_chat("sent by a chatroom socket on the other").await, said);
     }
-    for seed in &mut seeds {
-        assert_eq!(seed.expect_message("sent by a chatroom socket on the other").await["id"], said["id"]);
+    for room_socket in &mut room_sockets {
+        assert_eq!(room_socket.expect_message("sent by a chatroom socket on the other").await["id"], said["id"]);
     }
     for device in &mut devices {
         device.expect_nothing_else().await;
@@ -38,13 +38,13 @@ async fn a_chat_sent_on_one_instance_reaches_devices_and_chatroom_sockets_on_the
 }
 
 /// Each of these sockets receives this chat.
-async fn all_receive(devices: &mut [DeviceSocket], seeds: &mut [ChatroomSocket], chat: &Value) {
+async fn all_receive(devices: &mut [DeviceSocket], room_sockets: &mut [ChatroomSocket], chat: &Value) {
     let content = chat["content"].as_str().unwrap();
     for device in devices {
         assert_eq!(device.expect_chat(content).await, *chat);
     }
-    for seed in seeds {
-        assert_eq!(seed.expect_message(content).await["id"], chat["id"]);
+    for room_socket in room_sockets {
+        assert_eq!(room_socket.expect_message(content).await["id"], chat["id"]);
     }
 }
 
@@ -78,11 +78,11 @@ async fn a_hot_room_written_on_two_instances_has_one_order() {
     let _turn = alone().await;
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
-    let mut seeds = Vec::new();
+    let mut room_sockets = Vec::new();
     let mut devices = Vec::new();
     for instance in 0..2 {
         for person in [&ann, &bob] {
-            seeds.push(cluster.at(instance, person).joins(room).await);
+            room_sockets.push(cluster.at(instance, person).joins(room).await);
             devices.push(cluster.at(instance, person).device().await);
         }
     }
@@ -96,9 +96,9 @@ async fn a_hot_room_written_on_two_instances_has_one_order() {
     }
     let total = 2 * EACH;
     let mut checker = Checker::default().compare_views(room, &ann, &bob);
-    for seed in &mut seeds {
-        seed.read_until_seq(total as i64, s(30)).await;
-        checker.saw(room, seed);
+    for room_socket in &mut room_sockets {
+        room_socket.read_until_seq(total as i64, s(30)).await;
+        checker.saw(room, room_socket);
     }
     let mut orders = Vec::new();
     for device in &mut devices {
@@ -222,7 +222,7 @@ async fn a_retry_elsewhere_publishes_what_a_dead_instance_could_not() {
     let mut cluster = Cluster::without_polling(3).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let mut listeners = [cluster.at(1, &bob).device().await, cluster.at(2, &bob).device().await];
-    let mut seed = cluster.at(2, &bob).joins(room).await;
+    let mut room_socket = cluster.at(2, &bob).joins(room).await;
     for round in 1..=3 {
         cluster.wires[0].cut();
         let (client_id, content) = (format!("lost-{round}"), format!("told by the retry in round {round}"));
@@ -233,7 +233,7 @@ async fn a_retry_elsewhere_publishes_what_a_dead_instance_could_not() {
         for listener in &mut listeners {
             assert_eq!(listener.expect_chat(&content).await, first);
         }
-        seed.expect_message(&content).await;
+        room_socket.expect_message(&content).await;
         // And once more, when no device misses it.
         cluster.at(2, &ann).says_once(room, &content, &client_id).await.expect(200);
         cluster.wires[0].heal();
@@ -245,7 +245,7 @@ async fn a_retry_elsewhere_publishes_what_a_dead_instance_could_not() {
         listener.expect_chat("the last of all").await;
         listener.expect_nothing_else().await;
     }
-    seed.expect_message("the last of all").await;
+    room_socket.expect_message("the last of all").await;
 }
 
 /// Each round, the device connects to an instance chosen at random.

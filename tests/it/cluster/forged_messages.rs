@@ -11,13 +11,13 @@ async fn garbage_forgeries_and_replays_change_nothing() {
     let cluster = Cluster::start(2).await;
     let (ann, bob, room) = cluster.server.api().pair().await;
     let (ann, bob) = (cluster.at(0, &ann), cluster.at(1, &bob));
-    let (mut of_ann, mut of_bob, mut seed) = (ann.device().await, bob.device().await, bob.joins(room).await);
+    let (mut of_ann, mut of_bob, mut room_socket) = (ann.device().await, bob.device().await, bob.joins(room).await);
     let channel = |person: &Person| format!("hyper:1:c:{}", person.id);
     let mut line = ChannelSubscriber::on(&cluster.redis, &channel(&bob)).await;
     let genuine = ann.says(room, "told by an instance").await;
     let message = line.next().await;
     of_bob.expect_chat("told by an instance").await;
-    seed.expect_message("told by an instance").await;
+    room_socket.expect_message("told by an instance").await;
     let edit = serde_json::json!({"content": "and edited afterwards"});
     ann.put(&format!("/api/chats/{}", genuine["id"]), &edit).await.expect(200);
     of_bob.expect("chat_edited").await;
@@ -38,7 +38,7 @@ async fn garbage_forgeries_and_replays_change_nothing() {
     let last = ann.says(room, "and nothing came between").await;
     assert_eq!(last["version"], 3);
     assert_eq!(of_bob.expect_chat("and nothing came between").await, last);
-    seed.expect_message("and nothing came between").await;
+    room_socket.expect_message("and nothing came between").await;
     of_ann.expect_chat("told by an instance").await;
     of_ann.expect("chat_edited").await;
     of_ann.expect_chat("and nothing came between").await;

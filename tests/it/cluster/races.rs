@@ -99,19 +99,19 @@ async fn a_room_deleted_in_a_burst_acknowledges_no_chat_afterwards_and_leaves_no
 /// Both people's sockets of a room on both instances.
 struct Sockets {
     devices: Vec<DeviceSocket>,
-    seeds: Vec<ChatroomSocket>,
+    room_sockets: Vec<ChatroomSocket>,
 }
 
 impl Sockets {
     async fn open(cluster: &Cluster, room: i64, people: [&Person; 2]) -> Self {
-        let (mut devices, mut seeds) = (Vec::new(), Vec::new());
+        let (mut devices, mut room_sockets) = (Vec::new(), Vec::new());
         for instance in 0..2 {
             for person in people {
                 devices.push(cluster.at(instance, person).device().await);
-                seeds.push(cluster.at(instance, person).joins(room).await);
+                room_sockets.push(cluster.at(instance, person).joins(room).await);
             }
         }
-        Self { devices, seeds }
+        Self { devices, room_sockets }
     }
 
     /// Each socket is notified of the deleted room within a second, and of nothing else in it afterwards.
@@ -121,9 +121,9 @@ impl Sockets {
             device.refused(send(room, "late", "into a room that is gone"), "not_found").await;
             device.expect_nothing_else().await;
         }
-        for seed in &mut self.seeds {
-            assert_eq!(seed.expect_close(s(10)).await, 4404);
-            let seqs: Vec<_> = seed.chats.iter().map(|chat| chat["seq"].as_i64()).collect();
+        for room_socket in &mut self.room_sockets {
+            assert_eq!(room_socket.expect_close(s(10)).await, 4404);
+            let seqs: Vec<_> = room_socket.chats.iter().map(|chat| chat["seq"].as_i64()).collect();
             assert!(seqs.windows(2).all(|pair| pair[1] == pair[0].map(|seq| seq + 1)), "I4: {seqs:?}");
         }
         assert!(end.elapsed() < s(1) + SLACK, "{:?}", end.elapsed());
@@ -160,8 +160,8 @@ async fn an_account_deleted_while_chats_and_pushes_are_under_way_leaves_no_rows(
         for device in &mut sockets.devices {
             assert_eq!(device.expect_close(s(10)).await, 4401);
         }
-        for seed in &mut sockets.seeds {
-            assert_eq!(seed.expect_close(s(10)).await, 4401);
+        for room_socket in &mut sockets.room_sockets {
+            assert_eq!(room_socket.expect_close(s(10)).await, 4401);
         }
         assert!(end.elapsed() < s(1) + SLACK, "{:?}", end.elapsed());
         let count = no_acknowledgement_after(end, lanes).await;

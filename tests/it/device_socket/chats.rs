@@ -50,23 +50,23 @@ async fn a_chat_is_acknowledged_and_reaches_every_device_of_both(db: Db) {
 async fn chats_of_any_transport_reach_devices_and_chatroom_sockets(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
-    let (mut seed, mut device) = (ann.joins_with_events(room).await, bob.device().await);
+    let (mut room_socket, mut device) = (ann.joins_with_events(room).await, bob.device().await);
     device.says(room, "a", "from a device").await;
-    seed.expect_message("from a device").await;
+    room_socket.expect_message("from a device").await;
     device.expect_chat("from a device").await;
-    seed.send_with_client_id("from a chatroom socket", "s");
-    let by_seed = seed.expect_message("from a chatroom socket").await;
+    room_socket.send_with_client_id("from a chatroom socket", "s");
+    let by_room_socket = room_socket.expect_message("from a chatroom socket").await;
     let chat = device.expect_chat("from a chatroom socket").await;
-    assert_eq!((&chat["id"], &chat["client_id"], &chat["seq"]), (&by_seed["id"], &json!("s"), &json!(2)));
+    assert_eq!((&chat["id"], &chat["client_id"], &chat["seq"]), (&by_room_socket["id"], &json!("s"), &json!(2)));
     let posted = bob.says(room, "from REST").await;
-    seed.expect_message("from REST").await;
+    room_socket.expect_message("from REST").await;
     assert_eq!(device.expect_chat("from REST").await, posted);
     let edit = json!({"type": "edit", "chat_id": posted["id"], "content": "edited on a device"});
     device.ask(edit).await;
-    assert_eq!(seed.expect_event("edited").await["id"], posted["id"]);
+    assert_eq!(room_socket.expect_event("edited").await["id"], posted["id"]);
     assert_eq!(device.expect("chat_edited").await["chat"]["version"], 4);
     device.ask(json!({"type": "delete", "chat_id": posted["id"]})).await;
-    assert_eq!(seed.expect_event("deleted").await["version"], 5);
+    assert_eq!(room_socket.expect_event("deleted").await["version"], 5);
     assert_eq!(device.expect("chat_deleted").await["version"], 5);
     device.expect_nothing_else().await;
 }

@@ -19,11 +19,11 @@ async fn more_devices_than_allowed_replace_the_oldest_with_4409() {
     let server = TestServer::with(Db::Sqlite).set("LIMITS__SOCKETS_PER_CHATTER", 3).start().await;
     let (ann, bob, room) = server.api().pair().await;
     let mut first = ann.device().await;
-    let mut seed = ann.joins(room).await;
+    let mut room_socket = ann.joins(room).await;
     let mut devices = [ann.device().await, ann.device().await];
     assert_eq!(first.expect_close(s(5)).await, 4409, "sockets of both kinds count");
     let mut third = ann.device().await;
-    assert_eq!(seed.expect_close(s(5)).await, 4409);
+    assert_eq!(room_socket.expect_close(s(5)).await, 4409);
     let mut of_bob = bob.device().await;
     of_bob.says(room, "a", "to the three that are left").await;
     for device in devices.iter_mut().chain([&mut third, &mut of_bob]) {

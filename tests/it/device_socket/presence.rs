@@ -103,10 +103,10 @@ async fn a_chatroom_socket_counts_as_online(db: Db) {
     let server = TestServer::spawn(db).await;
     let (ann, bob, room) = server.api().pair().await;
     let mut watching = ann.device().await;
-    let seed = bob.joins(room).await;
+    let room_socket = bob.joins(room).await;
     assert_eq!(expect_presence(&mut watching, &bob).await["online"], true);
     let device = bob.device().await;
-    seed.close();
+    room_socket.close();
     ann.says(room, "and no chatter has gone offline yet").await;
     // An instance that Redis does not answer in time sends `online` once more.
     let mut received = watching.next_event(s(10)).await.expect("a frame");
@@ -150,7 +150,7 @@ async fn typing_reaches_the_opponent_only(db: Db) {
     let cem = server.api().person("cem").await;
     let with_cem = ann.room_with(&cem).await;
     let (mut writing, mut desk, mut stranger) = (ann.device().await, ann.device().await, cem.device().await);
-    let mut seed = bob.joins(room).await;
+    let mut room_socket = bob.joins(room).await;
     let mut readers = [bob.device().await, bob.device().await];
     writing.send_json(&typing(room, true));
     let expected = json!({"type": "typing", "chatroom_id": room, "chatter_id": ann.id, "typing": true});
@@ -173,7 +173,7 @@ async fn typing_reaches_the_opponent_only(db: Db) {
         assert_eq!(own.expect("typing").await["chatter_id"], bob.id, "each of the two for themselves");
     }
     stranger.refused(typing(room, true), "not_found").await;
-    seed.expect_nothing_before_own("chatroom sockets are told nothing of it").await;
+    room_socket.expect_nothing_before_own("chatroom sockets are told nothing of it").await;
 }
 
 /// Sends `typing` again and again, as clients do, until the other device receives it: a restart is not sent at once.

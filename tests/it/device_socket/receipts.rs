@@ -188,10 +188,10 @@ async fn a_receipt_over_rest_reaches_devices_too(db: Db) {
     marked(&mut other, bob.id, (1, 1)).await;
     bob.history(room).await;
     marked(&mut other, bob.id, (2, 1)).await;
-    let mut seed = bob.joins(room).await;
+    let mut room_socket = bob.joins(room).await;
     ann.says(room, "proven by a pong").await;
-    seed.expect_message("proven by a pong").await;
-    tokio::spawn(async move { while seed.next(s(30)).await.is_some() {} });
+    room_socket.expect_message("proven by a pong").await;
+    tokio::spawn(async move { while room_socket.next(s(30)).await.is_some() {} });
     marked(&mut other, bob.id, (3, 1)).await;
 }
 

@@ -67,7 +67,7 @@ async fn a_deleted_room_is_announced_to_every_device_of_both(db: Db) {
     let cem = server.api().person("cem").await;
     let other = bob.room_with(&cem).await;
     let mut devices = [ann.device().await, bob.device().await, bob.device().await];
-    let mut seed = ann.joins(room).await;
+    let mut room_socket = ann.joins(room).await;
     ann.says(room, "what goes with the room").await;
     for device in &mut devices {
         device.expect_chat("what goes with the room").await;
@@ -79,7 +79,7 @@ async fn a_deleted_room_is_announced_to_every_device_of_both(db: Db) {
         device.refused(json!({"type": "typing", "chatroom_id": room, "typing": true}), "not_found").await;
         device.expect_nothing_else().await;
     }
-    assert_eq!(seed.expect_close(s(5)).await, 4404);
+    assert_eq!(room_socket.expect_close(s(5)).await, 4404);
     cem.says(other, "and the others go on").await;
     devices[1].expect_chat("and the others go on").await;
     let again = bob.room_with(&ann).await;

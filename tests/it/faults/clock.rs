@@ -58,7 +58,7 @@ async fn a_clock_jump_changes_no_order_and_closes_no_socket(db: Db) {
     let (ann, bob, eve) = (with_lasting_token(&ann), with_lasting_token(&bob), with_lasting_token(&eve));
     eve.put("/api/chatters", &json!({"fcm_reg_id": "the-phone-of-eve"})).await.expect(200);
     let with_eve = ann.room_with(&eve).await;
-    let (mut device, mut seed) = (bob.device().await, bob.joins(room).await);
+    let (mut device, mut room_socket) = (bob.device().await, bob.joins(room).await);
     for (leap, offset) in LEAPS.into_iter().enumerate() {
         ann.says(with_eve, &format!("before leap {leap}, to who is away")).await;
         leaps_to(offset);
@@ -73,7 +73,7 @@ async fn a_clock_jump_changes_no_order_and_closes_no_socket(db: Db) {
             let content = format!("after leap {leap}, {n}");
             let said = ann.says(room, &content).await;
             assert_eq!(device.expect_chat(&content).await, said);
-            seed.expect_message(&content).await;
+            room_socket.expect_message(&content).await;
         }
         device.send_json(&json!({"type": "typing", "chatroom_id": room, "typing": true}));
         bob.receipt(room, &json!({"read_seq": 5 * (leap + 1)}), (5 * (leap as i64 + 1), 5 * (leap as i64 + 1))).await;
@@ -86,7 +86,7 @@ async fn a_clock_jump_changes_no_order_and_closes_no_socket(db: Db) {
     }
     let history = bob.history(room).await;
     assert_eq!(numbers(&history, "seq"), (1..=20).collect::<Vec<_>>());
-    assert_eq!(numbers(&history, "id"), numbers(&seed.chats, "id"), "in the order in which they came");
+    assert_eq!(numbers(&history, "id"), numbers(&room_socket.chats, "id"), "in the order in which they came");
     device.expect_nothing_else().await;
     let checker = Checker::default().compare_views(room, &ann, &bob).compare_views(with_eve, &ann, &eve);
     assert_eq!(checker.verify(&server).await, 24);
