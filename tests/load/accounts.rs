@@ -11,7 +11,7 @@ const AT_ONCE: usize = 16;
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 const PASSWORD: &str = "load-load-load";
 
-/// Somebody who is signed in.
+/// A signed-in chatter.
 #[derive(Clone)]
 pub struct Chatter {
     pub id: u64,

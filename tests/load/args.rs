@@ -1,11 +1,11 @@
-//! What is measured, from the command line.
+//! The workloads and options of the command line.
 
 use std::time::Duration;
 
 /// `cargo bench --bench load -- …`
 pub const USAGE: &str = "usage: [saturate] [hot] [steady] [idle] [cluster] [net] [--postgres] [--secs N] [--rounds N]";
 
-/// A load that is put on the server.
+/// One workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     /// 50 pairs, both send, 4 chats in flight per sender.
@@ -32,13 +32,13 @@ impl Workload {
     }
 }
 
-/// What was asked for.
+/// The parsed command line.
 #[derive(Debug)]
 pub struct Args {
     pub workloads: Vec<Workload>,
     /// Several instances, on PostgreSQL and Redis; one round.
     pub cluster: bool,
-    /// What it costs them to look for what Redis did not tell; one round.
+    /// The cost of polling the database for what Redis did not deliver; one round.
     pub net: bool,
     pub postgres: bool,
     /// How long chats are counted, after the warm-up.
@@ -54,7 +54,7 @@ impl Args {
         let mut given = given.into_iter();
         while let Some(word) = given.next() {
             match word.as_str() {
-                // What `cargo bench` itself adds.
+                // `cargo bench` itself adds this.
                 "--bench" => {}
                 "--postgres" => args.postgres = true,
                 "cluster" => args.cluster = true,

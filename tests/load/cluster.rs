@@ -1,4 +1,4 @@
-//! Several instances on PostgreSQL and Redis: what crossing from one to another costs, and what each instance adds.
+//! Several instances on PostgreSQL and Redis: the cost of crossing between them, and the throughput of each more.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use super::outage;
 use super::processes::Spent;
 use super::server::Server;
 use super::table::Faults;
-use super::traffic::{self, Heard, Pace};
+use super::traffic::{self, Pace, Received};
 
 /// Half of them with both ends on one instance, half with the two on different ones.
 const PAIRS: usize = 100;
 const SATURATING_PAIRS: usize = 50;
 const WHOLE_MAX: Duration = Duration::from_secs(20);
 
-/// Measures and prints everything that takes more than one instance.
+/// Measures and prints all figures of several instances.
 pub async fn run(measured: Duration) -> Result<(), String> {
     let two = Server::cluster(2);
     wait_until_whole(&two).await?;
@@ -61,7 +61,7 @@ fn half_of_them_crossing(rooms: Vec<Room>, at: &[SocketAddr]) -> Vec<(Room, [Soc
     rooms.into_iter().enumerate().map(|(number, room)| (room, ends(number))).collect()
 }
 
-/// At a steady pace: how much later a chat is heard on another instance than on its own.
+/// At a steady pace: how much later a chat arrives on another instance than on its own.
 async fn crossing(server: &Server, rooms: &[(Room, [SocketAddr; 2])], measured: Duration) -> Result<(), String> {
     println!(
         "\ncrossing: {PAIRS} pairs at a steady pace, every other one between two instances; ms from send to receive\n"
@@ -71,10 +71,10 @@ async fn crossing(server: &Server, rooms: &[(Room, [SocketAddr; 2])], measured: 
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for rate in [200, 1_000] {
-        let (heard, spent) = traffic::run(server, Pace::OneWay(rate), rooms, measured).await?;
-        nothing_wrong(heard.faults)?;
+        let (received, spent) = traffic::run(server, Pace::OneWay(rate), rooms, measured).await?;
+        nothing_wrong(received.faults)?;
         let at = |latency_us: &Histogram<u64>| [0.5, 0.99].map(|q| latency_us.value_at_quantile(q) as f64 / 1_000.0);
-        let (near, far) = (at(&heard.near_us), at(&heard.far_us));
+        let (near, far) = (at(&received.near_us), at(&received.far_us));
         println!(
             "| {rate} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} | {:.2} |",
             near[0],
@@ -83,14 +83,14 @@ async fn crossing(server: &Server, rooms: &[(Room, [SocketAddr; 2])], measured: 
             far[1],
             far[0] - near[0],
             far[1] - near[1],
-            spent.cpu.measured() as f64 / heard.delivered as f64,
+            spent.cpu.measured() as f64 / received.delivered as f64,
             spent.other_cores(),
         );
     }
     Ok(())
 }
 
-/// As much as goes through, with so many instances.
+/// The throughput of so many instances.
 async fn saturated(instances: usize, measured: Duration) -> Result<(), String> {
     let server = Server::cluster(instances);
     wait_until_whole(&server).await?;
@@ -98,14 +98,14 @@ async fn saturated(instances: usize, measured: Duration) -> Result<(), String> {
     let at = server.addresses();
     let ends = |number: usize| [at[number % instances], at[number / instances % instances]];
     let rooms: Vec<_> = rooms.into_iter().enumerate().map(|(number, room)| (room, ends(number))).collect();
-    let (heard, spent) = traffic::run(&server, Pace::InFlight(4), &rooms, measured).await?;
-    nothing_wrong(heard.faults)?;
-    println!("| {instances} | {} |", per_chat(&heard, &spent));
+    let (received, spent) = traffic::run(&server, Pace::InFlight(4), &rooms, measured).await?;
+    nothing_wrong(received.faults)?;
+    println!("| {instances} | {} |", per_chat(&received, &spent));
     Ok(())
 }
 
-fn per_chat(heard: &Heard, spent: &Spent) -> String {
-    let (delivered, cpu) = (heard.delivered as f64, &spent.cpu);
+fn per_chat(received: &Received, spent: &Spent) -> String {
+    let (delivered, cpu) = (received.delivered as f64, &spent.cpu);
     let [all, instances, postgres, redis] =
         [cpu.measured(), cpu.instances, cpu.postgres, cpu.redis].map(|us| us as f64 / delivered);
     let chats_per_s = delivered / spent.took.as_secs_f64();

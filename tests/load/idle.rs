@@ -1,4 +1,4 @@
-//! The workload that only waits: what a socket costs in memory.
+//! The idle workload: the memory of a socket.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Of this process, beside the sockets.
 const OTHER_FILES: u64 = 100;
 
-/// Every chatter with as many others as it takes.
+/// Pairs each chatter with as many others as needed.
 pub fn room_pairs(chatters: &[Chatter]) -> Vec<[Chatter; 2]> {
     let count = chatters.len();
     let pair = |number: usize| {
@@ -33,7 +33,7 @@ pub fn room_pairs(chatters: &[Chatter]) -> Vec<[Chatter; 2]> {
     (0..ROOMS).map(pair).collect()
 }
 
-/// Opens two sockets in each room and looks what they cost.
+/// Opens two sockets in each room and measures their memory.
 pub async fn run(server: &Server, rooms: &[Room]) -> Result<Row, String> {
     let wanted = rooms.len() as u64 * 2;
     let files = rlimit::increase_nofile_limit(wanted + OTHER_FILES).map_err(|e| e.to_string())?;
@@ -60,7 +60,7 @@ pub async fn run(server: &Server, rooms: &[Room]) -> Result<Row, String> {
     Ok(row)
 }
 
-/// Does not care what is heard.
+/// Ignores all frames.
 pub struct Deaf;
 
 impl Listener for Deaf {

@@ -1,8 +1,8 @@
-//! Which chats one socket has received, and what was wrong with them.
+//! The chats that one socket has received, and their faults.
 
 use super::table::Faults;
 
-/// What a chat's text says about it.
+/// The label in a chat's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
     pub pair: u32,
@@ -54,7 +54,7 @@ fn seq_of(rest: &[u8]) -> Option<u64> {
     Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
-/// What one socket has received of both authors.
+/// The chats of both authors that one socket has received.
 #[derive(Default)]
 pub struct Ledger {
     received: [Received; 2],
@@ -74,7 +74,7 @@ struct Received {
 }
 
 impl Ledger {
-    /// Takes a chat in; whether it is the first time.
+    /// Records a chat; whether it is the first time.
     pub fn enter(&mut self, label: Label, seq: u64) -> bool {
         let received = &mut self.received[label.author];
         let (word, bit) = (label.number as usize / 64, 1_u64 << (label.number % 64));
@@ -95,12 +95,12 @@ impl Ledger {
         true
     }
 
-    /// How many chats came, of both authors.
+    /// How many chats arrived, of both authors.
     pub fn count(&self) -> u64 {
         self.received.iter().map(|received| received.count).sum()
     }
 
-    /// What is wrong if so many were sent by both authors.
+    /// The faults if both authors have sent so many.
     pub fn faults(&self, sent: u64) -> Faults {
         let lost = sent.saturating_sub(self.count());
         Faults { lost, duplicates: self.duplicates, out_of_order: self.out_of_order }

@@ -104,6 +104,6 @@ async fn put(workload: Workload, server: &Server, measured: Duration) -> Result<
     }
     let rooms = accounts.rooms_of_two(traffic::pairs(workload)).await?;
     let rooms: Vec<_> = rooms.into_iter().map(|room| (room, [server.address(); 2])).collect();
-    let (heard, spent) = traffic::run(server, traffic::pace(workload), &rooms, measured).await?;
-    Ok(Row::of_chats(workload, &heard, &spent))
+    let (received, spent) = traffic::run(server, traffic::pace(workload), &rooms, measured).await?;
+    Ok(Row::of_chats(workload, &received, &spent))
 }

@@ -1,4 +1,4 @@
-//! What the net below the relay costs: instances that ask the database what changed, for many device sockets of many
+//! The cost of polling the database: instances that ask the database what changed, for many device sockets of many
 //! rooms.
 //!
 //! The database is filled by SQL, since a quarter of a million rooms take too long over REST.
@@ -32,14 +32,14 @@ const CHATS_PER_S: u64 = 200;
 const TALKING_PAIRS: u64 = 100;
 const OPENED_AT_ONCE: usize = 64;
 const OPENED_MAX: Duration = Duration::from_secs(120);
-/// Nothing was heard for so long: what came with the opening is over.
+/// After so long without a frame the opening is over.
 const QUIET: Duration = Duration::from_secs(3);
-/// To the instances what was filled in is traffic, until they look no further back.
+/// The instances take the inserted rows for traffic until their polls reach no further back.
 const FILLED_BEFORE: Duration = Duration::from_secs(20);
 /// Of this process, beside the sockets.
 const OTHER_FILES: u64 = 1_000;
 
-/// Measures and prints what the sockets cost that only wait, and beside some traffic.
+/// Measures and prints the cost of idle device sockets, without and with some traffic.
 pub async fn run(measured: Duration) -> Result<(), String> {
     let wanted = CHATTERS + OTHER_FILES;
     let files = rlimit::increase_nofile_limit(wanted).map_err(|e| e.to_string())?;
@@ -63,12 +63,12 @@ pub async fn run(measured: Duration) -> Result<(), String> {
         rows(&server, sockets, "away", &rooms, measured).await?;
         server.redis().come_back().await;
         wait_until_whole(&server).await?;
-        open.nobody_left()?;
+        open.all_open()?;
     }
     Ok(())
 }
 
-/// A line for those who only wait, and one with traffic.
+/// A line for idle sockets, and one with traffic.
 async fn rows(
     server: &Server,
     sockets: u64,
@@ -79,8 +79,8 @@ async fn rows(
     let meter = Meter::start(server.roots());
     sleep(measured).await;
     let idle = meter.read();
-    let (heard, busy) = traffic::run(server, Pace::PerSecond(CHATS_PER_S), rooms, measured).await?;
-    nothing_wrong(heard.faults)?;
+    let (received, busy) = traffic::run(server, Pace::PerSecond(CHATS_PER_S), rooms, measured).await?;
+    nothing_wrong(received.faults)?;
     for (chats_per_s, spent) in [(0, &idle), (CHATS_PER_S, &busy)] {
         let cpu = &spent.cpu;
         let [instances, postgres, own] = [cpu.instances, cpu.postgres, cpu.redis].map(|us| ms_per_s(us, spent));
@@ -161,11 +161,11 @@ fn talking(at: &[SocketAddr]) -> Result<Vec<(Room, [SocketAddr; 2])>, String> {
 struct Open {
     sockets: Vec<Rc<Socket>>,
     tasks: JoinSet<()>,
-    heard: Rc<Heard>,
+    received: Rc<Received>,
 }
 
 impl Open {
-    /// Opens more, until so many have been told that they are ready and nothing more comes.
+    /// Opens more, until so many have received `ready` and no more frames come.
     async fn up_to(&mut self, sockets: u64, at: &[SocketAddr]) -> Result<(), String> {
         let from = Instant::now();
         let opening = stream::iter(self.sockets.len() as u64 + 1..=sockets)
@@ -173,39 +173,39 @@ impl Open {
         let opened: Vec<(Rc<Socket>, Vec<u8>)> = opening.buffer_unordered(OPENED_AT_ONCE).try_collect().await?;
         for (socket, rest) in opened {
             self.sockets.push(Rc::clone(&socket));
-            self.tasks.spawn_local(socket.listen(rest, Ear(Rc::clone(&self.heard))));
+            self.tasks.spawn_local(socket.listen(rest, Receiver(Rc::clone(&self.received))));
         }
-        while self.heard.ready.get() < sockets || self.heard.last.get().elapsed() < QUIET {
-            self.nobody_left()?;
+        while self.received.ready.get() < sockets || self.received.last.get().elapsed() < QUIET {
+            self.all_open()?;
             if from.elapsed() > OPENED_MAX {
-                return Err(format!("{} of {sockets} device sockets are ready", self.heard.ready.get()));
+                return Err(format!("{} of {sockets} device sockets are ready", self.received.ready.get()));
             }
             sleep(Duration::from_millis(100)).await;
         }
         Ok(())
     }
 
-    fn nobody_left(&self) -> Result<(), String> {
+    fn all_open(&self) -> Result<(), String> {
         let left = self.sockets.iter().filter(|socket| socket.is_over()).count();
         if left == 0 { Ok(()) } else { Err(format!("{left} device sockets were closed")) }
     }
 }
 
-/// What all device sockets have heard.
-struct Heard {
+/// What all device sockets have received.
+struct Received {
     ready: Cell<u64>,
     last: Cell<Instant>,
 }
 
-impl Default for Heard {
+impl Default for Received {
     fn default() -> Self {
         Self { ready: Cell::default(), last: Cell::new(Instant::now()) }
     }
 }
 
-struct Ear(Rc<Heard>);
+struct Receiver(Rc<Received>);
 
-impl Listener for Ear {
+impl Listener for Receiver {
     fn text(&self, text: &[u8]) {
         if text.starts_with(b"{\"type\":\"ready\"") {
             self.0.ready.set(self.0.ready.get() + 1);

@@ -1,4 +1,4 @@
-//! Redis dies under traffic and comes back: how late chats are that cross instances meanwhile, and when that ends.
+//! Redis is killed under traffic and starts again: the delay of chats that cross instances, and when it ends.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,9 +30,9 @@ pub async fn run(server: &Server, rooms: &[(Room, [SocketAddr; 2])], outage: Dur
     server.redis().come_back().await;
     let back = running.elapsed();
     sleep(HEALING_MAX).await;
-    let heard = running.end().await?;
-    nothing_wrong(heard.faults)?;
-    let mut crossed = heard.crossed;
+    let received = running.end().await?;
+    nothing_wrong(received.faults)?;
+    let mut crossed = received.crossed;
     crossed.sort_unstable_by_key(|chat| chat.sent);
     let mut late_us = latencies_us()?;
     for chat in crossed.iter().filter(|chat| (gone..back).contains(&chat.sent)) {
@@ -45,7 +45,7 @@ pub async fn run(server: &Server, rooms: &[(Room, [SocketAddr; 2])], outage: Dur
     );
     println!("| same instance p50 | p99 | max | another instance p50 | p99 | max | healed after |");
     println!("|---|---|---|---|---|---|---|");
-    let near: Vec<String> = [0.5, 0.99, 1.0].iter().map(|q| format!("{:.1}", ms(&heard.near_us, *q))).collect();
+    let near: Vec<String> = [0.5, 0.99, 1.0].iter().map(|q| format!("{:.1}", ms(&received.near_us, *q))).collect();
     let far: Vec<String> = [0.5, 0.99, 1.0].iter().map(|q| format!("{:.0}", ms(&late_us, *q))).collect();
     let healed = healed_after(&crossed, back).map_or("not".to_owned(), |after| format!("{:.2} s", after.as_secs_f64()));
     println!("| {} | {} | {healed} |", near.join(" | "), far.join(" | "));

@@ -1,4 +1,4 @@
-//! A PostgreSQL cluster of its own: durable, on a free port of 127.0.0.1, gone with the value.
+//! A PostgreSQL cluster of its own: durable, on a free port of 127.0.0.1, removed when the value is dropped.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -129,7 +129,7 @@ fn give_to_postgres(directory: &Path) {
     }
 }
 
-/// A port of 127.0.0.1 that nobody has.
+/// A free port of 127.0.0.1.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.local_addr().expect("its address").port()

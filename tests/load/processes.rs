@@ -1,4 +1,4 @@
-//! What processes cost, read from `/proc`.
+//! CPU time and memory of processes, read from `/proc`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -46,7 +46,7 @@ impl CpuTime {
         self.instances + self.postgres + self.redis
     }
 
-    /// What neither is measured nor measures.
+    /// Processes that are neither measured nor measuring.
     pub fn others(&self) -> u64 {
         self.machine.saturating_sub(self.measured() + self.own)
     }
@@ -62,14 +62,14 @@ impl CpuTime {
     }
 }
 
-/// What is spent from its start on.
+/// The CPU time of processes since a start.
 pub struct Meter {
     roots: Roots,
     before: CpuTime,
     from: Instant,
 }
 
-/// What was spent in a while.
+/// The CPU time that was spent in an interval.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spent {
     pub took: Duration,
@@ -87,7 +87,7 @@ impl Meter {
 }
 
 impl Spent {
-    /// What other programs took, in cores; where it is high, only CPU time per chat can be compared.
+    /// The load of other programs, in cores; where it is high, only CPU time per chat can be compared.
     pub fn other_cores(&self) -> f64 {
         self.cpu.others() as f64 / self.took.as_micros() as f64
     }

@@ -1,4 +1,5 @@
-//! A Redis of its own, to be killed and started again: on a free port of 127.0.0.1, gone with the value.
+//! A Redis of its own that can be killed and started again, on a free port of 127.0.0.1, removed when the value is
+//! dropped.
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, TcpStream};

@@ -14,10 +14,10 @@ use super::redis::Redis;
 
 const START_MAX: Duration = Duration::from_secs(30);
 
-/// What signs the tokens.
+/// The key that signs the tokens.
 pub const SECRET: &str = "only this benchmark signs tokens with it";
 
-/// A running server: one instance or several; it ends, and its data goes, with the value.
+/// A running server of one or several instances; it ends, and its data is removed, when the value is dropped.
 pub struct Server {
     instances: Vec<Instance>,
     postgres: Option<Postgres>,
@@ -119,7 +119,7 @@ fn command(directory: &Path, database_url: &str) -> Command {
     command
 }
 
-/// It takes a free port and says which.
+/// The instance takes a free port and logs it.
 fn wait_for_address(process: &mut Child, log: &Path) -> SocketAddr {
     let end = Instant::now() + START_MAX;
     loop {

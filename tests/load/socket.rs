@@ -26,11 +26,11 @@ thread_local! {
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
-/// Who hears what comes in.
+/// Receives the messages of a socket.
 pub trait Listener {
     /// A text message.
     fn text(&self, text: &[u8]);
-    /// All that came in one piece was told.
+    /// All messages of one read were handed over.
     fn piece_ended(&self);
 }
 
@@ -44,7 +44,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens the chatroom socket of a room. What came behind the handshake is given along.
+    /// Opens the chatroom socket of a room; also returns the bytes after the handshake.
     pub async fn open(server: SocketAddr, room: u64, token: &str) -> Result<(Rc<Self>, Vec<u8>), String> {
         Self::open_path(server, &format!("/ws/chatrooms/{room}/"), token).await
     }
@@ -90,7 +90,7 @@ impl Socket {
         self.queue_frame(TEXT, text);
     }
 
-    /// Sends what is queued.
+    /// Sends the queued bytes.
     pub fn flush(self: &Rc<Self>) {
         if self.jammed.get() || self.write_out() {
             return;
@@ -108,7 +108,7 @@ impl Socket {
         self.over.get()
     }
 
-    /// Tells the listener what comes in, until the peer ends it. `rest` is what came behind the handshake.
+    /// Hands messages to the listener until the peer closes. `rest` are the bytes after the handshake.
     pub async fn listen(self: Rc<Self>, mut rest: Vec<u8>, listener: impl Listener) {
         let used = self.frames(&rest, &listener);
         rest.drain(..used);
@@ -137,7 +137,7 @@ impl Socket {
         self.flush();
     }
 
-    /// Tells whole frames; gives how many bytes they had.
+    /// Hands over complete frames; returns their number of bytes.
     fn frames(&self, bytes: &[u8], listener: &impl Listener) -> usize {
         let mut used = 0;
         while let Some((opcode, payload, length)) = frame(&bytes[used..]) {
@@ -168,7 +168,7 @@ impl Socket {
         out.extend_from_slice(payload);
     }
 
-    /// Whether everything is out; an error is told by the reader.
+    /// Whether everything is written; the reader reports errors.
     fn write_out(&self) -> bool {
         let mut out = self.out.borrow_mut();
         while !out.is_empty() {

@@ -1,10 +1,10 @@
-//! What was measured, as a small table.
+//! The measurements as a small table.
 
 use super::args::Workload;
 use super::processes::Spent;
-use super::traffic::Heard;
+use super::traffic::Received;
 
-/// What must not happen to any chat (or, of `idle`, to any socket).
+/// Faults of chats (or, in `idle`, of sockets), of which there must be none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     pub lost: u64,
@@ -20,19 +20,19 @@ impl Faults {
     }
 }
 
-/// One round of one workload; what it does not measure is none.
+/// One round of one workload; a figure that it does not measure is none.
 #[derive(Clone, Copy)]
 pub struct Row {
     pub workload: Workload,
     pub chats_per_s: Option<f64>,
     /// User and system time of the server and its database.
     pub cpu_us_per_chat: Option<f64>,
-    /// From the sender's write to the other one's read.
+    /// From the sender's write to the receiver's read.
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub kib_per_socket: Option<f64>,
     pub sockets_per_s: Option<f64>,
-    /// What other programs took meanwhile, in cores; where it is high, only the CPU time per chat can be compared.
+    /// The load of other programs, in cores; where it is high, only the CPU time per chat can be compared.
     pub other_cores: Option<f64>,
     pub faults: Faults,
 }
@@ -53,17 +53,17 @@ impl Row {
         }
     }
 
-    /// What chats cost and how long they took.
-    pub fn of_chats(workload: Workload, heard: &Heard, spent: &Spent) -> Self {
-        let delivered = heard.delivered as f64;
-        let ms = |quantile| Some(heard.near_us.value_at_quantile(quantile) as f64 / 1_000.0);
+    /// The cost of chats and how long they took.
+    pub fn of_chats(workload: Workload, received: &Received, spent: &Spent) -> Self {
+        let delivered = received.delivered as f64;
+        let ms = |quantile| Some(received.near_us.value_at_quantile(quantile) as f64 / 1_000.0);
         Self {
             chats_per_s: Some(delivered / spent.took.as_secs_f64()),
-            cpu_us_per_chat: (heard.delivered > 0).then(|| spent.cpu.measured() as f64 / delivered),
+            cpu_us_per_chat: (received.delivered > 0).then(|| spent.cpu.measured() as f64 / delivered),
             p50_ms: ms(0.5),
             p99_ms: ms(0.99),
             other_cores: Some(spent.other_cores()),
-            ..Self::new(workload, heard.faults)
+            ..Self::new(workload, received.faults)
         }
     }
 

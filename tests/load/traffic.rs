@@ -18,7 +18,7 @@ use super::socket::{Listener, Socket};
 use super::table::Faults;
 
 const WARM_UP: Duration = Duration::from_secs(3);
-/// What did not come within such a silence at the end is lost.
+/// A chat that does not arrive within such a silence at the end is lost.
 const SILENCE: Duration = Duration::from_secs(10);
 const LATENCY_US_MAX: u64 = 120_000_000;
 
@@ -29,7 +29,7 @@ pub enum Pace {
     InFlight(u32),
     /// So many chats a second in all, whatever arrives.
     PerSecond(u64),
-    /// The same from the first one of each pair only: nobody learns of a chat by sending one.
+    /// The same from the first one of each pair only, so that no receiver also sends.
     OneWay(u64),
 }
 
@@ -50,15 +50,15 @@ pub fn pace(workload: Workload) -> Pace {
     }
 }
 
-/// What came of chats.
-pub struct Heard {
-    /// While it was measured: by the other one of the pair.
+/// The received chats.
+pub struct Received {
+    /// How many chats arrived at the other one of the pair while it was measured.
     pub delivered: u64,
-    /// The same, from the sender's write to the other one's read, where both are on one instance.
+    /// From the sender's write to the receiver's read, where both are on one instance.
     pub near_us: Histogram<u64>,
-    /// The same where they are not.
+    /// The same where they are on different instances.
     pub far_us: Histogram<u64>,
-    /// Every chat that crossed instances, from the beginning on, as it came; at a pace one way only.
+    /// Every chat that crossed instances, in the order of arrival; at a pace one way only.
     pub crossed: Vec<Crossed>,
     pub faults: Faults,
 }
@@ -103,7 +103,7 @@ struct Traffic {
     sending: Cell<bool>,
     measuring: Cell<bool>,
     delivered: Cell<u64>,
-    heard: Cell<Instant>,
+    received: Cell<Instant>,
     near_us: RefCell<Histogram<u64>>,
     far_us: RefCell<Histogram<u64>>,
     crossed: RefCell<Vec<Crossed>>,
@@ -117,7 +117,7 @@ pub async fn run(
     pace: Pace,
     rooms: &[(Room, [SocketAddr; 2])],
     measured: Duration,
-) -> Result<(Heard, Spent), String> {
+) -> Result<(Received, Spent), String> {
     let running = Running::begin(pace, rooms).await?;
     sleep(WARM_UP).await;
     let spent = running.measure(server, measured).await;
@@ -142,7 +142,7 @@ impl Running {
             sending: Cell::new(true),
             measuring: Cell::new(false),
             delivered: Cell::new(0),
-            heard: Cell::new(Instant::now()),
+            received: Cell::new(Instant::now()),
             near_us: RefCell::new(latencies_us()?),
             far_us: RefCell::new(latencies_us()?),
             crossed: RefCell::default(),
@@ -152,7 +152,7 @@ impl Running {
         for (pair, rests) in rests.into_iter().enumerate() {
             for (side, rest) in rests.into_iter().enumerate() {
                 let socket = Rc::clone(&traffic.pairs[pair].sockets[side]);
-                tasks.spawn_local(socket.listen(rest, Ear { traffic: Rc::clone(&traffic), pair, side }));
+                tasks.spawn_local(socket.listen(rest, Receiver { traffic: Rc::clone(&traffic), pair, side }));
             }
         }
         traffic.begin(&mut tasks);
@@ -164,7 +164,7 @@ impl Running {
         self.traffic.began.elapsed()
     }
 
-    /// Counts what is delivered, and what it costs, for so long.
+    /// Counts the delivered chats and their cost for so long.
     pub async fn measure(&self, server: &Server, measured: Duration) -> Spent {
         let meter = Meter::start(server.roots());
         self.traffic.measuring.set(true);
@@ -174,7 +174,7 @@ impl Running {
     }
 
     /// Stops sending and waits for the last chat.
-    pub async fn end(self) -> Result<Heard, String> {
+    pub async fn end(self) -> Result<Received, String> {
         let Self { traffic, mut tasks } = self;
         traffic.sending.set(false);
         traffic.wait_for_the_rest().await;
@@ -188,7 +188,7 @@ impl Running {
                 faults.add(ledger.borrow().faults(pair.sent()));
             }
         }
-        Ok(Heard {
+        Ok(Received {
             delivered: traffic.delivered.get(),
             near_us: traffic.near_us.borrow().clone(),
             far_us: traffic.far_us.borrow().clone(),
@@ -214,7 +214,7 @@ impl Traffic {
         }
     }
 
-    /// Sends what is due each millisecond, from one sender after another.
+    /// Sends the chats that are due each millisecond, from one sender after another.
     async fn send_steadily(self: Rc<Self>, rate: u64, authors: usize) {
         let (mut sent, senders) = (0_u64, self.pairs.len() * authors);
         while self.sending.get() {
@@ -238,7 +238,7 @@ impl Traffic {
         self.pairs[pair].sockets[author].queue(&label.frame());
     }
 
-    /// A frame came to one side of a pair.
+    /// A frame arrived at one side of a pair.
     fn hear(&self, pair: usize, side: usize, frame: &[u8]) {
         let read = Label::of_frame(frame).filter(|(label, _)| label.pair as usize == pair);
         let Some((label, seq)) = read else {
@@ -246,7 +246,7 @@ impl Traffic {
             return;
         };
         let first = self.pairs[pair].ledgers[side].borrow_mut().enter(label, seq);
-        // Delivered is what the other one got; the echo only has to be complete and in order.
+        // A chat counts as delivered when the other one gets it; the echo only has to be complete and in order.
         if !first || label.author == side {
             return;
         }
@@ -264,32 +264,32 @@ impl Traffic {
         }
     }
 
-    /// Until all has come, all sockets are closed, or nothing came for long.
+    /// Waits until all chats have arrived, all sockets are closed, or no chat has arrived for long.
     async fn wait_for_the_rest(&self) {
         let whole = |pair: &Pair| pair.ledgers.iter().all(|ledger| ledger.borrow().count() >= pair.sent());
         let over = |pair: &Pair| pair.sockets.iter().all(|socket| socket.is_over());
-        self.heard.set(Instant::now());
-        while self.heard.get().elapsed() < SILENCE && !self.pairs.iter().all(|pair| whole(pair) || over(pair)) {
+        self.received.set(Instant::now());
+        while self.received.get().elapsed() < SILENCE && !self.pairs.iter().all(|pair| whole(pair) || over(pair)) {
             sleep(Duration::from_millis(10)).await;
         }
     }
 }
 
 /// One side of a pair.
-struct Ear {
+struct Receiver {
     traffic: Rc<Traffic>,
     pair: usize,
     side: usize,
 }
 
-impl Listener for Ear {
+impl Listener for Receiver {
     fn text(&self, text: &[u8]) {
         self.traffic.hear(self.pair, self.side, text);
     }
 
-    /// What arrived let the other side send; its own frames go out with the pongs.
+    /// The received frames let the other side send; its own frames are written with the pongs.
     fn piece_ended(&self) {
-        self.traffic.heard.set(Instant::now());
+        self.traffic.received.set(Instant::now());
         self.traffic.pairs[self.pair].sockets[1 - self.side].flush();
     }
 }
