@@ -3,6 +3,7 @@
 //! | folder | what it tests |
 //! |---|---|
 //! | `broker` | messages between instances and the presence directory, in memory and over Redis |
+//! | `documents` | the OpenAPI and AsyncAPI documents against routes and frame types |
 //! | `push` | the notifier with a stand-in of FCM |
 //! | `store` | what sessions read from the store, on SQLite and PostgreSQL |
 //!
@@ -12,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
 mod broker;
+mod documents;
 mod push;
 mod store;
 #[allow(dead_code, reason = "tests/it uses the rest")]

@@ -29,8 +29,6 @@ mod cluster;
 mod demo_browser;
 mod device_socket;
 mod documents;
-mod documents_frames;
-mod documents_served;
 mod drain;
 mod faults;
 mod metrics;

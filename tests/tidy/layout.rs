@@ -283,3 +283,10 @@ fn no_module_is_called_like_one_around_it() {
     });
     none("no second file of the same name on one path", &broken.map(|s| s.path).collect::<Vec<_>>());
 }
+
+/// `tests/it` starts the real binary; only `tests/contract` calls the library.
+#[test]
+fn black_box_tests_do_not_call_the_library() {
+    let broken = sources(&["tests/it"]).into_iter().filter(|source| source.text.contains("hyper_chat::"));
+    none("tests/it does not name the library", &broken.map(|s| s.path).collect::<Vec<_>>());
+}

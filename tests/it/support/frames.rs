@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
-use super::contract::check_frame;
+use super::schemas::check_frame;
 
 #[derive(Debug)]
 enum Got {

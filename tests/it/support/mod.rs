@@ -6,7 +6,7 @@
 //! | call REST as a chatter | `rest` (`Api`), `account` (`Person`) |
 //! | use a socket | `device_socket`, `chatroom_socket`, `raw_socket` (any bytes) |
 //! | send under faults | `burst` (senders that retry), `device` (a model client) |
-//! | check the end state | `checker`, `device_checker`, `contract` (the served documents), `database` (rows) |
+//! | check the end state | `checker`, `device_checker`, `schemas` (the served documents), `database` (rows) |
 //! | break things | `postgres`, `redis`, `proxy`, `disk`, `instance` |
 //! | wait | `wait`: `eventually`, `until`, `stays`; turns: `heavy`, `alone` |
 //! | run a test on each database | `on_both!`, `on_all!` |
@@ -19,7 +19,6 @@ pub mod burst;
 pub mod chatroom_socket;
 pub mod checker;
 pub mod cluster;
-pub mod contract;
 pub mod database;
 pub mod device;
 pub mod device_checker;
@@ -45,6 +44,7 @@ pub mod reaper;
 pub mod redis;
 pub mod rest;
 pub mod scene;
+pub mod schemas;
 pub mod secrets;
 pub mod server;
 pub mod server_builder;

@@ -6,8 +6,8 @@ use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 
 use super::account::Person;
-use super::contract::check_answer;
 use super::instance_ports::InstancePorts;
+use super::schemas::check_answer;
 use super::secrets::{PASSWORD, Secrets};
 
 /// One answer, read to its end.

@@ -10,6 +10,21 @@ pub static OPENAPI: LazyLock<Value> =
 pub static ASYNCAPI: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../src/protocol/asyncapi.json")).expect("a document"));
 
+/// Each operation of the document: method, path, description.
+pub fn operations() -> impl Iterator<Item = (String, &'static str, &'static Value)> {
+    let paths = OPENAPI["paths"].as_object().expect("paths");
+    paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().expect("methods");
+        methods.iter().map(move |(method, operation)| (method.to_ascii_uppercase(), path.as_str(), operation))
+    })
+}
+
+/// The messages of the document: `device.client.send` and the like, and the message.
+pub fn messages() -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let messages = ASYNCAPI["components"]["messages"].as_object().expect("messages");
+    messages.iter().map(|(key, message)| (key.as_str(), message))
+}
+
 /// The path of the document that matches a request's path, with its entry.
 pub fn path_item(path: &str) -> Option<(&'static str, &'static Value)> {
     let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');

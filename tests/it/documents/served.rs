@@ -1,10 +1,10 @@
 //! The documents as they are served: pages, Markdown and the index; they load nothing from elsewhere and can be cached.
 
-use crate::documents::{messages, operations};
+use crate::support::schemas::{messages, operations};
 use crate::support::{Db, TestServer};
 
 #[tokio::test]
-async fn the_pages_load_nothing_from_elsewhere() {
+async fn the_pages_load_nothing_from_other_hosts() {
     let server = TestServer::spawn(Db::Sqlite).await;
     for path in ["/docs", "/docs/socket"] {
         let page = server.api().get(path).await;
@@ -19,7 +19,7 @@ async fn the_pages_load_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn documents_and_pages_are_sent_once_while_they_stay_the_same() {
+async fn unchanged_documents_and_pages_are_sent_once() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let texts = ["/docs.md", "/docs/socket.md", "/docs/own-users.md", "/llms.txt"];
     for path in ["/docs", "/docs/socket", "/api/openapi.json", "/api/asyncapi.json"].into_iter().chain(texts) {
