@@ -81,7 +81,7 @@ pub fn shown(config: &Config, key: &str) -> String {
         "log.filter" => log.filter.clone(),
         "log.format" => if log.format == LogFormat::Json { "json" } else { "text" }.to_owned(),
         "cleanup.interval_s" => cleanup.interval_s.to_string(),
-        other => panic!("{other} stands in config.default.toml: add it to `shown` in tests/config.rs"),
+        other => panic!("{other} stands in config.default.toml: add it to `shown` in tests/config/keys.rs"),
     }
 }
 
