@@ -235,7 +235,7 @@ async fn a_chatter_with_one_open_device_stays_online_and_gets_no_push(db: Db) {
     assert!(fcm.sent_to("device-of-bob-d6").is_empty(), "no push for what was confirmed");
     let shown = ann.get(&format!("/api/chatters/{}", bob.id)).await.expect(200);
     assert_eq!(shown["online"], true, "{shown}");
-    assert!(!of_ann.drain().iter().any(|frame| frame["type"] == "presence"), "nobody went");
+    assert!(!of_ann.drain().iter().any(|frame| frame["type"] == "presence"), "no chatter went offline");
     desk.close();
     let gone = of_ann.expect("presence").await;
     assert_eq!((&gone["chatter_id"], &gone["online"]), (&json!(bob.id), &json!(false)));

@@ -98,7 +98,7 @@ async fn a_room_too_far_behind_is_reset(db: Db) {
     let mut device = bob.device().await;
     assert_eq!(device.listed(room)["version"], head);
     let near = device.resume(&[(room, head - 1_000)]).await;
-    assert!(near.iter().all(|frame| frame["type"] == "changes"), "1,000 changes are told");
+    assert!(near.iter().all(|frame| frame["type"] == "changes"), "1,000 changes are sent");
     let rows: usize = near.iter().map(|page| page["changes"].as_array().unwrap().len()).sum();
     assert_eq!(rows, 999, "all that lie above, the deletion included");
     let far = device.resume(&[(room, head - 1_001)]).await;

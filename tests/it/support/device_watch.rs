@@ -174,7 +174,7 @@ impl Watch {
         line.last_seq = line.last_seq.map(|last| rows.iter().map(|row| number(row, "seq")).fold(last, i64::max));
         if !more {
             if version < line.at {
-                violations.push(format!("room {room}: changes end at {version}, but {} was told already", line.at));
+                violations.push(format!("room {room}: changes end at {version}, but {} was received already", line.at));
             }
             line.at = line.at.max(version);
             if answer {
@@ -212,7 +212,7 @@ impl Watch {
         let at = line.at;
         (line.at, line.last_seq, line.paging) = (at.max(version), None, None);
         if version < at {
-            self.violation(format!("room {room}: a reset to {version}, but {at} was told already"), &Value::Null);
+            self.violation(format!("room {room}: a reset to {version}, but {at} was received already"), &Value::Null);
         }
         self.answered(room, None);
     }
