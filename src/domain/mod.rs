@@ -1,6 +1,6 @@
 //! The nouns of the service, without I/O: what a name, a content, a client_id, a chat is and which rules it keeps.
 //!
-//! Parsed once at the edge (`http`, `actors::session`), trusted everywhere below. Knows nobody.
+//! Parsed once at the edge (`http`, `sessions`), trusted everywhere below. Uses no other module.
 
 pub mod chat;
 pub mod chatroom;

@@ -93,5 +93,6 @@ mod tests {
         assert_eq!(problem.source().map(ToString::to_string).as_deref(), Some("the database does not answer"));
         assert!(!serde_json::to_string(&problem).unwrap().contains("cause"));
         assert!(Problem::from(Refusal::NoChat).source().is_none());
+        assert!(problem.without_cause().source().is_none());
     }
 }

@@ -196,16 +196,34 @@ impl Problem {
         self
     }
 
-    /// Logs the error behind the refusal, if there is one. The part that answers the client calls this once.
+    /// The same refusal without the error behind it, for answers after the one that has logged it.
+    #[must_use]
+    pub fn without_cause(&self) -> Self {
+        Self { cause: None, ..self.clone() }
+    }
+
+    /// Logs the error behind the refusal with all its sources, if there is one. The part that answers the client calls
+    /// this once.
     pub fn log_cause(&self) {
-        let Some(error) = self.source() else { return };
-        let code = self.code.as_str();
+        let Some(cause) = self.source() else { return };
+        let (error, code) = (chain(cause), self.code.as_str());
         if self.code == Code::Internal {
             tracing::error!(error, code, "a request failed");
         } else {
             tracing::warn!(error, code, "a request was refused");
         }
     }
+}
+
+/// An error and its sources as one text: JSON log lines show a field's own text only.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(deeper) = source {
+        text = format!("{text}: {deeper}");
+        source = deeper.source();
+    }
+    text
 }
 
 impl fmt::Display for Problem {

@@ -81,8 +81,9 @@ impl Service {
     /// A room that was deleted meanwhile, or that cannot be read, is not announced: the next poll of the database
     /// finds it.
     async fn announce_here(&self, chatter: ChatterId, room: ChatroomId) {
-        if let Ok(shown) = self.chatroom(chatter, room).await {
-            self.connections.announce_room(chatter, room, &shown.announcement());
+        match self.chatroom(chatter, room).await {
+            Ok(shown) => self.connections.announce_room(chatter, room, &shown.announcement()),
+            Err(problem) => problem.log_cause(),
         }
     }
 

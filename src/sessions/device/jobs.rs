@@ -95,7 +95,7 @@ impl Device {
             JobResult::Finished | JobResult::RetryLater => self.catch_up_later(ctx),
             JobResult::Refused { reference, problem } => {
                 self.connection.refuse(reference, &problem);
-                self.refuse_resumes(&problem);
+                self.refuse_resumes(&problem.without_cause());
                 self.catch_up_later(ctx);
             }
             JobResult::Closed { problem, close } => {
