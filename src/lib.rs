@@ -1,6 +1,7 @@
 //! A one-to-one chat server; its architecture is this crate's documentation.
 //!
-//! The modules stand in the order in which they may use each other: each uses those below it only.
+//! The groups of modules stand in the order of the map: a module uses its own group and those below it. `terminal` is a
+//! client of the public API and stands apart.
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod app;

@@ -1,7 +1,7 @@
 //! Typed settings: compiled-in defaults < file < environment < the short names (`PORT`, `DATABASE_URL`, `REDIS_URL`).
 //!
 //! Everything is checked before anything starts, and every refusal names the key as the operator wrote it.
-//! Only `app` and `main` read this; each part gets its own section. Secrets are redacted in `Debug`.
+//! `main` loads it and `app` gives each part its own section or settings made of it. Secrets are redacted in `Debug`.
 
 mod database;
 mod layers;
@@ -111,7 +111,7 @@ pub struct Auth {
 pub enum Deletion {
     /// The row stays as `deleted-N`, the other side keeps the conversation.
     Anonymise,
-    /// Rooms and chats go too.
+    /// Its rooms and their chats are deleted too.
     Cascade,
 }
 

@@ -51,7 +51,8 @@ fn read(file: &Path) -> io::Result<SecretString> {
     Ok(SecretString::from(text.trim_end()))
 }
 
-/// Written whole under another name and then linked, so that nobody reads half a secret and nobody replaces one.
+/// Writes the whole secret under another name and then links it, so that no process reads half a secret, and none
+/// replaces one that exists.
 fn create(file: &Path) -> io::Result<()> {
     let mut draft = file.as_os_str().to_owned();
     draft.push(format!(".{:016x}", rand::random::<u64>()));

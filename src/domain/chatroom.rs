@@ -3,7 +3,7 @@
 use super::clock::Micros;
 use super::{ChatroomId, ChatterId, Seq, Version};
 
-/// A room's own row; who may see what of it depends on the viewer and is added by `wire`.
+/// A room's own row. What its viewer sees besides is `store::chatrooms::RoomView`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chatroom {
     pub id: ChatroomId,

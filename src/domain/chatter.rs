@@ -3,10 +3,10 @@
 use super::clock::Micros;
 use super::{Broken, ChatterId};
 
-/// Usernames that deletion hands out; nobody may sign up with one.
+/// How the usernames of deleted accounts begin; sign-up refuses such a name.
 const RESERVED_PREFIX: &str = "deleted-";
 
-/// An account; who may see what of it is decided in `wire`.
+/// An account. `service::accounts` decides which part of it a viewer sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chatter {
     pub id: ChatterId,
@@ -28,7 +28,7 @@ impl Chatter {
         Self { id, username, nickname, deleted: false, last_seen: None, show_last_seen: true, show_receipts: true }
     }
 
-    /// What is left of an account that is gone together with its row.
+    /// Stands in for an account whose row was deleted.
     #[must_use]
     pub fn deleted(id: ChatterId) -> Self {
         Self { deleted: true, show_last_seen: false, ..Self::new(id, String::new(), String::new()) }
@@ -67,7 +67,7 @@ impl Username {
     }
 }
 
-/// The form in which usernames are compared; any text may be asked for, it just finds nobody.
+/// The form in which usernames are compared. It takes any text; one that breaks the rules matches no account.
 #[must_use]
 pub fn username_key(text: &str) -> String {
     text.to_ascii_lowercase()

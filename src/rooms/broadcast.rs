@@ -1,4 +1,5 @@
-//! A room's frames on their way to its participants' connections on this instance.
+//! A room's frames on their way to its participants' connections: events on this instance, typing and the end of the
+//! room on all.
 
 use std::sync::Arc;
 

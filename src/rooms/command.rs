@@ -44,7 +44,7 @@ pub enum Command {
         by: ChatterId,
         reply: oneshot::Sender<Result<(), Problem>>,
     },
-    /// The room's rows are deleted already, and its connections know.
+    /// The room's rows are deleted already, and its sockets were closed or sent the frame.
     Deleted,
     /// Reads the database for changes that were stored but may never have been delivered.
     CatchUp,

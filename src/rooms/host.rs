@@ -1,4 +1,4 @@
-//! The joint between a room and the registry that hosts it: what the registry gives a room, and what a room asks of it.
+//! The interface between a room and the registry: what the registry gives a room, and what a room asks of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -4,8 +4,9 @@
 //! committed changes, in version order, to the connections of its two participants. Only rooms store and change chats.
 //! A room holds no connection: it finds them by chatter in the connection registry.
 //!
-//! From the bottom up: `host` is the joint between a room and the registry, `command` what a room accepts, `room` its
-//! state, `deliver` its way out, `handlers` its way in, and `registry` finds and starts rooms.
+//! From the bottom up: `host` is the interface between a room and the registry, `command` what a room accepts, `room`
+//! and `typing` its state. `handlers` is the way in, with `load` at the start. The way out begins at `outcome_sink`;
+//! `deliver` takes each `commit` to `publish`, `broadcast` and `reply`. `registry` finds and starts rooms.
 
 mod broadcast;
 pub mod command;

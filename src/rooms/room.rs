@@ -36,7 +36,7 @@ pub struct Room {
     pub(super) waiting: HashMap<u64, Reply>,
     pub(super) next_ticket: u64,
     pub(super) outcome_sink: Option<Arc<dyn OutcomeSink>>,
-    /// The last activity of a participant or of the store; none in a room that only strangers have asked for.
+    /// The last activity of a participant or of the store; none while only others sent commands.
     pub(super) active_at: Option<Instant>,
     pub(super) typists: Typists,
     /// A timer runs, after which the room stops waiting for the events that others overtook.

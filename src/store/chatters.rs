@@ -216,7 +216,7 @@ impl Store {
             .await
     }
 
-    /// Deletes an account, its rooms and every chat in them, as the seed did.
+    /// Deletes an account, its rooms and every chat in them.
     pub async fn cascade_chatter(&self, id: ChatterId) -> Result<Option<DeletedAccount>, StoreError> {
         self.writes
             .run(async |db| {

@@ -35,7 +35,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// `writes` may be a pool of one connection: each visit takes a few statements only.
+    /// `writes` may be a pool of one connection: each call takes a few statements only.
     pub(super) fn new(reads: Pool, writes: Pool, backend: DbBackend) -> Self {
         Self { reads, writes, backend }
     }
