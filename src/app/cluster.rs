@@ -19,10 +19,10 @@ use crate::config::Config;
 use crate::http::State;
 use crate::store::change_feed::FeedPosition;
 
-/// Between two attempts to begin.
+/// The pause between two attempts to read the position of the change feed.
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
 
-/// The part that receives from the other instances.
+/// The part that handles the messages of the other instances and polls the database.
 pub(super) fn cluster(
     config: &Config,
     state: &web::Data<State>,
@@ -54,7 +54,7 @@ pub(super) fn open_broker(
     Ok((broker, Some(worker)))
 }
 
-/// Begins to follow the change feed; waits where the database has gone away again.
+/// The position of the change feed at the start; tries again while the database does not answer.
 pub(super) async fn watch(state: &State) -> FeedPosition {
     loop {
         match state.store.feed_position().await {

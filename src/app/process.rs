@@ -1,10 +1,10 @@
-//! What a server asks of its process: open files, file sizes, a disk that lasts.
+//! The limits of the process: open files and file sizes; and a warning about disks that do not last.
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, DatabaseKind};
 
-/// Open files that a server asks for; each socket is one.
+/// The limit of open files that a server sets if it may; each socket is one.
 const OPEN_FILES: u64 = 1_048_576;
 /// SIGXFSZ on Linux and the BSDs.
 const FILE_SIZE_EXCEEDED: i32 = 25;

@@ -78,7 +78,7 @@ pub trait Broker: Send + Sync {
     fn metrics(&self) -> &BrokerMetrics;
 }
 
-/// Receives what the broker learns. The broker's tasks call it, so it must not wait.
+/// Handles messages, and changes of the connection to Redis. The broker's tasks call it, so it must not wait.
 pub trait BrokerEventHandler: Send + Sync {
     /// A message for a subscribed chatter; called once, also when the message is for two of them. Messages of one
     /// instance come in the order in which it published them.

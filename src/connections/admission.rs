@@ -1,4 +1,5 @@
-//! The way of a signed-in socket into the registry and out of it: the broker and the presence task follow.
+//! Adds signed-in sockets to the registry and removes them, and keeps the broker's subscriptions, the presence
+//! directory and the presence changes in step.
 
 use std::sync::Arc;
 

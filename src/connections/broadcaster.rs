@@ -1,4 +1,5 @@
-//! Frames and ends of sockets on all instances: on this one at once, on the others through the broker.
+//! Sends frames to a chatter's sockets on all instances, and closes them: on this one at once, on the others through
+//! the broker.
 
 use std::collections::HashSet;
 use std::sync::Arc;

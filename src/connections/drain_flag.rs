@@ -1,4 +1,4 @@
-//! How far the end of this instance has come: the one flag that every part reads.
+//! How far the drain of this instance has come: the one flag that every part reads.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -11,7 +11,7 @@ use crate::domain::ChatterId;
 #[derive(Default)]
 pub struct PresenceChanges {
     changed: Mutex<HashSet<ChatterId>>,
-    /// Those among them whose presence has to be sent anew, since the last one that was sent does not count any more.
+    /// Those among them whose presence has to be sent again, since the last one that was sent does not count any more.
     forgotten: Mutex<HashSet<ChatterId>>,
     added: Notify,
 }
@@ -23,7 +23,7 @@ impl PresenceChanges {
         self.added.notify_one();
     }
 
-    /// Notes that the presence of these chatters has to be sent anew: they show it again after they hid it, or other
+    /// Notes that the presence of these chatters has to be sent again: they show it after they hid it, or other
     /// instances may have sent that they are offline.
     pub fn forget(&self, chatters: &[ChatterId]) {
         self.forgotten.lock().extend(chatters);
@@ -44,7 +44,7 @@ impl PresenceChanges {
         std::mem::take(&mut *self.changed.lock())
     }
 
-    /// Takes the chatters whose presence has to be sent anew. Called before [`PresenceChanges::take`].
+    /// Takes the chatters whose presence has to be sent again. Called before [`PresenceChanges::take`].
     #[must_use]
     pub fn take_forgotten(&self) -> HashSet<ChatterId> {
         std::mem::take(&mut *self.forgotten.lock())

@@ -134,7 +134,7 @@ impl ConnectionRegistry {
         }
     }
 
-    /// The room of these two is at this version: their sockets that were sent less read the database.
+    /// Makes the sockets of these two that were sent less than this version of the room read the database.
     pub fn check_version(&self, room: ChatroomId, pair: [ChatterId; 2], version: Version) {
         each_once(&pair)
             .for_each(|chatter| self.for_each(*chatter, |connection| connection.check_version(room, version)));

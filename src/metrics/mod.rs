@@ -1,4 +1,4 @@
-//! Counters of the parts: atomics that cost next to nothing to raise, read only when `/metrics` is asked for.
+//! Counters of the parts: atomics that cost next to nothing to raise, read when `/metrics` is requested.
 
 mod broker;
 mod delivery;

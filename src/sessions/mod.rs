@@ -71,7 +71,7 @@ enum Next {
     CountRefusal,
     /// Close the socket with this code.
     Close(Close),
-    /// Compute the next tick anew, since the token was replaced.
+    /// Compute the next tick again, since the token was replaced.
     Reschedule,
 }
 
@@ -270,7 +270,7 @@ impl StreamHandler<Received> for Session {
         }
     }
 
-    /// The peer is gone or broke the protocol; a close frame that is queued may still be written.
+    /// The connection ended or the peer broke the protocol; a close frame that is queued may still be written.
     fn finished(&mut self, ctx: &mut Self::Context) {
         ctx.stop();
     }

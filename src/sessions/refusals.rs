@@ -1,4 +1,4 @@
-//! Limits of a socket's patience: refused frames and frames of another protocol, each counted within a time window.
+//! How many refused frames, and frames of another protocol, a socket may send within a time window.
 
 use std::time::{Duration, Instant};
 

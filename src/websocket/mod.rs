@@ -1,4 +1,5 @@
-//! RFC 6455: frames, the transport, and the queue of frames that wait for a peer. Knows no chats.
+//! RFC 6455: frames, the transport, and the queue of frames that wait for a peer. Nothing here depends on what
+//! a frame says.
 
 pub mod framing;
 pub mod out_queue;

@@ -1,8 +1,7 @@
 //! The transport of a WebSocket: the handshake, and whole messages from the bytes of the request.
 //!
 //! This is the only file that names `actix_web_actors`, which is deprecated: the handshake comes from there, the codec
-//! from
-//! `actix_http`, and the session is an ordinary actor (see `out_queue`).
+//! from `actix_http`, and the session is an ordinary actor (see `out_queue`).
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -44,7 +43,7 @@ pub fn accept(request: &HttpRequest, protocols: &[&str], body: OutBody) -> Resul
     }
 }
 
-/// The messages of one socket. Ends after the first error, or when the peer is gone.
+/// The messages of one socket. Ends after the first error, or when the connection ends.
 pub struct Incoming<S> {
     bytes: S,
     codec: Codec,

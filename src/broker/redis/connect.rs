@@ -1,4 +1,4 @@
-//! One connection to Redis: making it, noticing its end, waiting for its answers.
+//! One connection to Redis: opening it, noticing its end, waiting for its answers.
 
 use std::future::Future;
 use std::pin::pin;

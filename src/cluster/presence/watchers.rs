@@ -1,4 +1,4 @@
-//! Sends presence frames to the device sockets of the chatters who share a room with somebody, their watchers.
+//! Sends a chatter's presence to the device sockets of their watchers, who share a room with them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 //!
 //! There is one per instance. It never waits inside a handler: claims, sends and writes run beside the mailbox, and
 //! every claimed row is under a lease, so that nothing is lost when the actor or its instance dies. A live socket of
-//! the receiver only delays a push; a push is cancelled by a watermark, a deletion, or an end that is counted.
+//! the receiver only delays a push. A push ends when FCM accepts or refuses it, or without a send when its chats were
+//! confirmed or deleted, when it is too old, or when the receiver has no device; the metrics count each of these ends.
 
 mod decision;
 mod effect;
@@ -32,10 +33,10 @@ use crate::store::outbox::{Key, Lease, Outbox, PendingPush, Settlement};
 
 /// The notifier's mailbox.
 pub const NOTIFIER_MAILBOX: usize = 1_024;
-/// A visit to the database that takes longer counts as failed.
+/// A claim or a write of results that takes longer counts as failed.
 const DATABASE_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Tells whether a chatter has a live socket on this instance.
+/// Whether a chatter has a live socket on this instance.
 pub type HasLiveSocket = Arc<dyn Fn(ChatterId) -> bool + Send + Sync>;
 
 /// The actor.
@@ -67,7 +68,7 @@ impl Notifier {
         Self { state, outbox, pusher, live, settings, drains: Vec::new() }
     }
 
-    /// Starts everything that the state wants done; called after every event.
+    /// Carries out the effects that the state gives; called after every event.
     fn run_effects(&mut self, ctx: &mut Context<Self>) {
         for effect in self.state.effects(Instant::now()) {
             match effect {
@@ -86,7 +87,7 @@ impl Notifier {
                         act.run_effects(ctx);
                     }));
                 }
-                // A caller whose deadline has passed no longer listens.
+                // A caller whose deadline has passed no longer waits for the answer.
                 Effect::Drained => self.drains.drain(..).for_each(|answer| answer.send(()).unwrap_or_default()),
             }
         }
