@@ -24,6 +24,7 @@ export class ChatLog {
   #divider = /** @type {number | null} */ (null); // chats of the other person above this seq are new
   #placed = false; // whether the log stands where one begins to read; before, nothing counts as seen
   #stuck = true; // to the newest chat
+  #lastTop = 0; // `scrollTop` at the last look
   #arrived = 0; // new chats below the screen
   #loading = /** @type {object | null} */ (null);
   #problem = /** @type {any} */ (null);
@@ -40,7 +41,10 @@ export class ChatLog {
       { passive: true },
     );
     this.#log.addEventListener("keydown", (/** @type {any} */ event) => this.#keys.press(event));
-    new ResizeObserver(() => this.#stuck && this.#toBottom()).observe(this.#log);
+    new ResizeObserver(() => {
+      this.#noticeScroll();
+      if (this.#stuck) this.#toBottom();
+    }).observe(this.#log);
     $("to-newest").addEventListener("click", () => this.toNewest());
   }
 
@@ -58,7 +62,7 @@ export class ChatLog {
     this.#divider = room.unread > 0 ? room.ownMarks.read_seq : null;
     this.#keys.reset();
     this.#arrived = 0;
-    this.#stuck = true;
+    this.#stick();
     this.#loading = null;
     this.#problem = null;
     this.#children.clear();
@@ -81,6 +85,7 @@ export class ChatLog {
     if (!isVisible() && this.#divider === null && room.unread > 0) {
       this.#divider = Math.max(room.reading, room.ownMarks.read_seq);
     }
+    this.#noticeScroll();
     const anchor = this.#stuck ? null : this.#anchor();
     const state = {
       divider: this.#divider,
@@ -108,7 +113,7 @@ export class ChatLog {
   }
 
   async toNewest() {
-    this.#stuck = true;
+    this.#stick();
     this.#arrived = 0;
     if (this.#room.hasNewer) await this.#load("newest");
     this.render();
@@ -179,6 +184,7 @@ export class ChatLog {
     const { scrollTop, scrollHeight, clientHeight } = this.#log;
     const below = scrollHeight - scrollTop - clientHeight;
     this.#stuck = below < BOTTOM_PX && !room.hasNewer;
+    this.#lastTop = scrollTop;
     if (this.#stuck) this.#arrived = 0;
     if (room.loaded && !this.#problem && !this.#loading) {
       if (scrollTop < NEAR_PX && room.hasOlder) this.#load("older");
@@ -188,8 +194,21 @@ export class ChatLog {
     this.#markRead();
   }
 
+  /** Follows the newest chat from the next rendering on, wherever the log is. */
+  #stick() {
+    this.#stuck = true;
+    this.#lastTop = 0;
+  }
+
   #toBottom() {
     this.#log.scrollTop = this.#log.scrollHeight;
+    this.#lastTop = this.#log.scrollTop;
+  }
+
+  /** Lets go of the newest chat where the person has scrolled up: the scroll event comes only with the next frame. */
+  #noticeScroll() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#log;
+    if (scrollTop < this.#lastTop && scrollHeight - scrollTop - clientHeight >= BOTTOM_PX) this.#stuck = false;
   }
 
   /**
@@ -202,6 +221,7 @@ export class ChatLog {
     this.#log.scrollTop += node.getBoundingClientRect().top - top - this.#log.clientHeight * part;
     const { scrollTop, scrollHeight, clientHeight } = this.#log;
     this.#stuck = scrollHeight - scrollTop - clientHeight < BOTTOM_PX && !this.#room.hasNewer;
+    this.#lastTop = scrollTop;
   }
 
   /** The first chat on the screen and where it is, so that it can be put there again. */
