@@ -20,7 +20,7 @@ use crate::http::State;
 use crate::store::change_feed::FeedPosition;
 
 /// The pause between two attempts to read the position of the change feed.
-const WATCH_AGAIN: Duration = Duration::from_millis(500);
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// The part that handles the messages of the other instances and polls the database.
 pub(super) fn cluster(
@@ -55,13 +55,13 @@ pub(super) fn open_broker(
 }
 
 /// The position of the change feed at the start; tries again while the database does not answer.
-pub(super) async fn watch(state: &State) -> FeedPosition {
+pub(super) async fn feed_position(state: &State) -> FeedPosition {
     loop {
         match state.store.feed_position().await {
             Ok(position) => return position,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the start waits for the database");
-                sleep(WATCH_AGAIN).await;
+                sleep(RETRY_AFTER).await;
             }
         }
     }

@@ -139,9 +139,11 @@ impl Application {
         });
         let cluster = match inbound {
             // The feed begins before the first socket, so that no socket misses a change.
-            Some(inbound) => {
-                Some((cluster::cluster(config, &state, &receipts, &presence), inbound, cluster::watch(&state).await))
-            }
+            Some(inbound) => Some((
+                cluster::cluster(config, &state, &receipts, &presence),
+                inbound,
+                cluster::feed_position(&state).await,
+            )),
             None => None,
         };
         let server = listen::listen(config, listener, state.clone(), threads, writer)?;
@@ -160,8 +162,8 @@ impl Application {
         tasks.spawn("push hints", async move { hints.run().await });
         tasks.spawn("presence", presence.clone().run());
         tasks.spawn("receipts", receipts.run());
-        if let Some((cluster, inbound, watch)) = cluster {
-            tasks.spawn("cluster", async move { cluster.run(inbound, watch).await });
+        if let Some((cluster, inbound, position)) = cluster {
+            tasks.spawn("cluster", async move { cluster.run(inbound, position).await });
         }
         let handle = server.handle();
         let mut drainer = actix_web::rt::spawn(async move {

@@ -170,8 +170,8 @@ fn leaves(file: File<'_>) -> Result<BTreeMap<String, ValueKind>, ConfigError> {
     let tables = source(file.text).collect().map_err(|e| {
         // The parser quotes the broken line, which may hold a secret: only the place and the reason are shown.
         let text = e.to_string();
-        let told: Vec<&str> = text.lines().filter(|line| !line.contains('|')).map(str::trim).collect();
-        ConfigError::one(format!("{}: {}", file.name, told.join(" ").trim()))
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains('|')).map(str::trim).collect();
+        ConfigError::one(format!("{}: {}", file.name, lines.join(" ").trim()))
     })?;
     let mut leaves = BTreeMap::new();
     let mut open: Vec<(String, Value)> = tables.into_iter().collect();

@@ -47,7 +47,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Session {
     state: State,
     /// When the peer last sent bytes.
-    heard: Instant,
+    last_received: Instant,
     pinged: Instant,
     refusals: Refusals,
     /// Closes the socket if a fragmented message takes too long.
@@ -96,7 +96,7 @@ impl Session {
 
     fn new(state: State) -> Self {
         let now = Instant::now();
-        Self { state, heard: now, pinged: now, refusals: Refusals::new(now), unfinished: None, next_tick: None }
+        Self { state, last_received: now, pinged: now, refusals: Refusals::new(now), unfinished: None, next_tick: None }
     }
 
     fn socket(&self) -> &Socket {
@@ -122,7 +122,7 @@ impl Session {
             ctx.cancel_future(tick);
         }
         let ping = HEARTBEAT.saturating_sub(self.pinged.elapsed());
-        let silence = SILENCE_MAX.saturating_sub(self.heard.elapsed());
+        let silence = SILENCE_MAX.saturating_sub(self.last_received.elapsed());
         let expiry = self.expires_at().map_or(Duration::MAX, |at| {
             Duration::from_micros(u64::try_from(at.0.saturating_sub(Micros::now().0)).unwrap_or(0))
         });
@@ -138,7 +138,7 @@ impl Session {
         if self.expires_at().is_some_and(|at| Micros::now() >= at) {
             return self.close(Close::TOKEN_REFUSED, ctx);
         }
-        if self.heard.elapsed() >= SILENCE_MAX {
+        if self.last_received.elapsed() >= SILENCE_MAX {
             return self.close(Close::SILENT, ctx);
         }
         if self.pinged.elapsed() >= HEARTBEAT {
@@ -254,7 +254,7 @@ impl Drop for Session {
 
 impl StreamHandler<Received> for Session {
     fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
-        self.heard = Instant::now();
+        self.last_received = Instant::now();
         match received {
             Received::Message(message) => self.on_message(message, ctx),
             Received::Broken(close) => self.close(close, ctx),

@@ -49,7 +49,7 @@ pub(super) struct Conversation {
     /// Lines that the server or a rule of `domain` refused for good.
     refused: usize,
     /// The screen has said that lines are waiting, and why.
-    delay_told: bool,
+    delay_noted: bool,
 }
 
 impl Conversation {
@@ -65,7 +65,7 @@ impl Conversation {
             shown_seq: Seq::ZERO,
             closing: None,
             refused: 0,
-            delay_told: false,
+            delay_noted: false,
         }
     }
 
@@ -245,7 +245,7 @@ impl Conversation {
     fn take_refusal(&mut self, refusal: &Refusal) -> std::io::Result<()> {
         if let Some(wait) = refusal.retry_in() {
             self.outbox.send_again(Instant::now() + wait);
-            if !std::mem::replace(&mut self.delay_told, true) {
+            if !std::mem::replace(&mut self.delay_noted, true) {
                 self.screen.note(&format!("Waiting: {refusal}"))?;
             }
             return Ok(());
@@ -265,7 +265,7 @@ impl Conversation {
     fn show(&mut self, chat: Stored) -> std::io::Result<()> {
         let mine = chat.sender_id == self.me.id;
         if mine && chat.client_id.is_some_and(|id| self.outbox.confirm(&id)) {
-            self.delay_told = false;
+            self.delay_noted = false;
             self.closing = self.closing.map(|_| Instant::now());
         }
         if chat.seq <= self.shown_seq {

@@ -117,16 +117,16 @@ async fn begin(
 /// The chatter of this name; waits for them to sign up.
 async fn find(api: &Api, name: &str, screen: &mut Screen) -> Result<Person, ChatError> {
     let deadline = Instant::now() + POLL_FOR;
-    let mut told = false;
+    let mut noted = false;
     while Instant::now() < deadline {
         let wait = match api.find(name).await {
             Ok(Some(person)) => return Ok(person),
             Ok(None) => POLL_EVERY,
-            Err(e) => e.retry_in().filter(|_| told).ok_or(e)?.max(POLL_EVERY),
+            Err(e) => e.retry_in().filter(|_| noted).ok_or(e)?.max(POLL_EVERY),
         };
-        if !told {
+        if !noted {
             screen.note(&format!("{name} has not signed up yet; waiting. Ctrl-C ends."))?;
-            told = true;
+            noted = true;
         }
         tokio::time::sleep(wait).await;
     }

@@ -1,4 +1,4 @@
-//! Who may use whom: the order of the rooms, circles of files, impls and closures that would hide a use.
+//! The order of the modules, circles of files, and impls and closures that would hide a use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::source::{
     Named, Source, folder_of, is_tests_only, module_of, named, none, root, sources, without_comments, without_tests,
 };
 
-/// The rooms of `src`, from the top down. Each uses those below it only; rooms in one row do not know each other.
+/// The modules of `src`, from the top down. Each uses those below it only; modules in one row do not know each other.
 const ORDER: &[&[&str]] = &[
     &["main"],
     &["app"],
@@ -29,27 +29,27 @@ const ORDER: &[&[&str]] = &[
     &["domain"],
 ];
 
-/// What stands outside the order: the list of rooms itself, and the client of the public API, which knows these only.
+/// What stands outside the order: the list of modules itself, and the client of the public API, which knows these only.
 const LIBRARY: &str = "lib";
 const CLIENT: (&str, &[&str]) = ("terminal", &["domain", "protocol"]);
 
-/// Rooms whose settings are not for everybody: who reads the configuration.
+/// The modules that may read the configuration.
 const CONFIG_READERS: &[&str] = &["main", "app", "telemetry", "auth", "limits", "store"];
 
-/// An impl of a foreign trait for another room's type. It is seen by the rooms above only, and by those in silence.
+/// Impls of a foreign trait for another module's type.
 const FOREIGN_IMPLS: &[(&str, &str)] = &[("src/http/refusal.rs", "ResponseError for Problem")];
 
-/// Files that hold a closure of the room above, and say why the lower room may call it; or, in `auth`, one of their own.
+/// Files that store a closure: one of the module above, with the reason beside it, or, in `auth`, one of their own.
 const CLOSURES: &[&str] = &["src/auth/password.rs", "src/push/notifier/mod.rs", "src/push/notifier/supervisor.rs"];
 
 /// Folders whose files may use each other in a circle with a folder inside or beside them.
 const CIRCLES: &[&str] = &[];
 
-fn rank(room: &str) -> Option<usize> {
-    ORDER.iter().position(|row| row.contains(&room))
+fn rank(module: &str) -> Option<usize> {
+    ORDER.iter().position(|row| row.contains(&module))
 }
 
-/// Whether one room may use another.
+/// Whether one module may use another.
 fn may_use(own: &str, other: &str) -> bool {
     if own == other || own == LIBRARY {
         return true;
@@ -68,7 +68,7 @@ fn may_use(own: &str, other: &str) -> bool {
 }
 
 /// Modules at the top of the crate: other names behind `crate::` are items of `lib.rs`.
-fn rooms() -> BTreeSet<String> {
+fn modules() -> BTreeSet<String> {
     let entries = std::fs::read_dir(root().join("src")).expect("src").flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names
@@ -77,28 +77,28 @@ fn rooms() -> BTreeSet<String> {
         .collect()
 }
 
-/// Every use of another room in the product code of a file.
-fn uses<'a>(source: &'a Source, rooms: &'a BTreeSet<String>) -> impl Iterator<Item = Named> + 'a {
+/// Every use of another module in the product code of a file.
+fn uses<'a>(source: &'a Source, modules: &'a BTreeSet<String>) -> impl Iterator<Item = Named> + 'a {
     let module = module_of(&source.path);
     let code = if is_tests_only(&source.path) { "" } else { without_tests(&source.text) };
-    named(&module, code).into_iter().filter(|named| named.path.first().is_some_and(|room| rooms.contains(room)))
+    named(&module, code).into_iter().filter(|named| named.path.first().is_some_and(|module| modules.contains(module)))
 }
 
 #[test]
-fn each_room_uses_those_below_it_only() {
-    let (rooms, mut broken) = (rooms(), Vec::new());
+fn each_module_uses_those_below_it_only() {
+    let (modules, mut broken) = (modules(), Vec::new());
     for source in sources(&["src"]) {
         let own = module_of(&source.path).remove(0);
         if rank(&own).is_none() && own != LIBRARY && own != CLIENT.0 {
             broken.push(format!("{}: {own} stands nowhere in the order", source.path));
         }
-        for used in uses(&source, &rooms) {
+        for used in uses(&source, &modules) {
             if !may_use(&own, &used.path[0]) {
                 broken.push(format!("{}:{} {own} must not use {}", source.path, used.line, used.path.join("::")));
             }
         }
     }
-    none("each room uses those below it in the order only", &broken);
+    none("each module uses those below it in the order only", &broken);
 }
 
 #[test]
@@ -203,13 +203,13 @@ fn base_name(text: &str) -> String {
     path.rsplit("::").next().unwrap_or_default().to_owned()
 }
 
-/// Methods and impls of a type stand in its room, or in the room of the trait: elsewhere they would be a use that no `use` shows.
+/// An impl of a type stands in its module or in the module of the trait; elsewhere it would be a use that no `use` shows.
 #[test]
-fn impls_stand_in_the_room_of_their_type_or_trait() {
-    let (rooms, mut broken) = (rooms(), Vec::new());
+fn impls_stand_in_the_module_of_their_type_or_trait() {
+    let (modules, mut broken) = (modules(), Vec::new());
     for source in sources(&["src"]).iter().filter(|source| !is_tests_only(&source.path)) {
         let own = module_of(&source.path).remove(0);
-        let uses: Vec<Named> = uses(source, &rooms).collect();
+        let uses: Vec<Named> = uses(source, &modules).collect();
         let from_elsewhere = |name: &str| {
             uses.iter().any(|used| used.path[0] != own && used.path.last().is_some_and(|last| last == name))
         };
@@ -224,7 +224,7 @@ fn impls_stand_in_the_room_of_their_type_or_trait() {
             }
         }
     }
-    none("an impl stands in the room of its type, or in that of its trait", &broken);
+    none("an impl stands in the module of its type, or in that of its trait", &broken);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn an_impl_is_seen_with_its_trait_and_type() {
     assert_eq!((found[2].1.as_str(), found[2].2.as_str()), ("Display", "Code"));
 }
 
-/// A stored closure can carry a use of the room above into the room below.
+/// A stored closure can carry a use of the module above into the module below.
 #[test]
 fn closures_are_kept_in_few_named_files() {
     let mut broken = Vec::new();
@@ -248,7 +248,7 @@ fn closures_are_kept_in_few_named_files() {
             broken.push(format!("{}:{}", source.path, n + 1));
         }
     }
-    none("no boxed closure but where the table says so: use a trait or a type of the room below", &broken);
+    none("no boxed closure but where the table says so: use a trait or a type of the module below", &broken);
 }
 
 fn keeps_closure(line: &str) -> bool {
