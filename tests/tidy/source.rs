@@ -85,28 +85,45 @@ pub fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Every path that the code names behind `crate::`, `hyper_chat::` or `super::`, lists in braces taken apart.
+/// Every path that the code names behind `crate::`, `hyper_chat::`, `super::`, `self::` or one of the file's child modules,
+/// lists in braces taken apart.
 pub fn named(module: &[String], text: &str) -> Vec<Named> {
     let code = without_comments(text);
     let mut found = Vec::new();
-    for word in ["crate::", "hyper_chat::", "super::"] {
-        for (at, _) in code.match_indices(word) {
+    let children = child_modules(&code);
+    let words = ["crate::", "hyper_chat::", "super::", "self::"].map(str::to_owned).into_iter();
+    for word in words.chain(children.iter().map(|child| format!("{child}::"))) {
+        for (at, _) in code.match_indices(word.as_str()) {
             let before = code[..at].chars().next_back();
             if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
                 continue;
             }
             let line = code[..at].matches('\n').count() + 1;
             let (mut base, mut rest) = (Vec::new(), &code[at + word.len()..]);
-            if word == "super::" {
-                base = parent(module);
-                while let Some(after) = rest.strip_prefix("super::") {
-                    (base, rest) = (parent(&base), after);
+            match word.as_str() {
+                "crate::" | "hyper_chat::" => {}
+                "super::" => {
+                    base = parent(module);
+                    while let Some(after) = rest.strip_prefix("super::") {
+                        (base, rest) = (parent(&base), after);
+                    }
+                }
+                "self::" => base = module.to_vec(),
+                child => {
+                    base = module.to_vec();
+                    base.push(child.trim_end_matches(':').to_owned());
                 }
             }
             paths_of(&base, rest, &mut |path| found.push(Named { line, path }));
         }
     }
     found
+}
+
+/// The modules that a file declares without a body.
+fn child_modules(code: &str) -> Vec<String> {
+    let declared = code.lines().filter_map(|line| line.trim_end().strip_suffix(';'));
+    declared.filter_map(|line| line.rsplit_once("mod ").map(|(_, name)| name.to_owned())).collect()
 }
 
 fn parent(module: &[String]) -> Vec<String> {
@@ -169,4 +186,7 @@ fn paths_in_lists_and_behind_super_are_resolved() {
     let text = "// crate::no\nuse crate::{store::{self, a}, wire::b,\n    domain};\nlet x = super::y();\nmycrate::z";
     let paths: Vec<String> = named(&module, text).into_iter().map(|n| n.path.join("::")).collect();
     assert_eq!(paths, ["store", "store::a", "wire::b", "domain", "rooms::y"]);
+    let text = "mod deliver;\npub mod host;\nuse deliver::fill;\nuse self::host::Host;\n";
+    let paths: Vec<String> = named(&module[..1], text).into_iter().map(|n| n.path.join("::")).collect();
+    assert_eq!(paths, ["rooms::host::Host", "rooms::deliver::fill"]);
 }
