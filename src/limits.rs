@@ -45,6 +45,7 @@ const FRAMES_PER_SEND: u32 = 5;
 /// The sender of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
+    /// A chatter who has signed in, with all their device sockets.
     Chatter(ChatterId),
     /// The peer of a socket before sign-in.
     Address(IpAddr),

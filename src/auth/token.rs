@@ -34,9 +34,11 @@ pub enum TokenError {
 /// The verified claims of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claims {
+    /// The account that the token is for (`sub`).
     pub chatter_id: ChatterId,
     /// The sign-in that the token was issued for; none in a token of a team's own backend.
     pub sign_in_id: Option<SignInId>,
+    /// From this time on the token is refused (`exp`, cut to whole seconds).
     pub expires_at: Micros,
 }
 

@@ -13,15 +13,38 @@ pub enum ClusterMessage {
     /// Changes of a room, for both of its chatters.
     Changes(Changes),
     /// A frame (JSON text of the device protocol) for a chatter's device sockets.
-    Frame { chatter_id: ChatterId, text: Bytes, durability: Durability },
+    Frame {
+        /// The chatter whose device sockets get the frame.
+        chatter_id: ChatterId,
+        /// The JSON text, without a WebSocket header.
+        text: Bytes,
+        /// Whether a socket may drop the frame.
+        durability: Durability,
+    },
     /// A room was created.
-    RoomCreated { chatroom_id: ChatroomId, chatters: [ChatterId; 2] },
+    RoomCreated {
+        /// The new room, which the receivers read from the database.
+        chatroom_id: ChatroomId,
+        /// Its participants; the same twice in notes to self.
+        chatters: [ChatterId; 2],
+    },
     /// Sign-ins of the chatter, or the account, have ended: the tokens of their sockets have to be checked.
-    AccessEnded { chatter_id: ChatterId },
+    AccessEnded {
+        /// The chatter whose sockets' tokens the receivers check in the database.
+        chatter_id: ChatterId,
+    },
     /// A room was deleted.
-    RoomDeleted { chatroom_id: ChatroomId, chatters: [ChatterId; 2] },
+    RoomDeleted {
+        /// The former room, whose id is never used again.
+        chatroom_id: ChatroomId,
+        /// Its former participants; the same twice in notes to self.
+        chatters: [ChatterId; 2],
+    },
     /// The sender has missed messages: the others are to repeat receipts and presence of the last `within_s` seconds.
-    RepeatRequest { within_s: u64 },
+    RepeatRequest {
+        /// How far back, in seconds before the request arrives.
+        within_s: u64,
+    },
 }
 
 /// Addresses every instance; each subscribes to it at its start. Chatters' ids begin at 1.
@@ -39,11 +62,17 @@ pub enum Durability {
 /// Changes of a room after version `from` up to version `to`, ascending, each version once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
+    /// The room that changed.
     pub chatroom_id: ChatroomId,
+    /// The chatter who created the room.
     pub owner_id: ChatterId,
+    /// The other chatter; the owner itself in notes to self.
     pub opponent_id: ChatterId,
+    /// The room's version before the first change.
     pub from: Version,
+    /// The room's version after the last change.
     pub to: Version,
+    /// What each change did, and the chat after it.
     pub changes: Vec<(ChangeKind, Chat)>,
 }
 

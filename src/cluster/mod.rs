@@ -42,13 +42,21 @@ pub struct Cluster {
 
 /// The parts of the instance that it keeps in step with the others.
 pub struct Parts {
+    /// Polled for changes, and queried for whether the tokens of open sockets are still valid.
     pub store: Arc<Store>,
+    /// Passes relayed changes to their rooms.
     pub registry: Arc<Registry>,
+    /// Queues relayed frames, and makes sockets read the rooms that a poll finds ahead of them.
     pub connections: Arc<ConnectionRegistry>,
+    /// Subscribes to the messages of other instances, and publishes requests to repeat.
     pub broker: Arc<dyn Broker>,
+    /// Collects the chatters whose presence is sent anew after other instances took this one for dead.
     pub presence_changes: Arc<PresenceChanges>,
+    /// Repeats recent receipts that other instances may have missed.
     pub receipts: Arc<Receipts>,
+    /// Repeats recent presence that other instances may have missed.
     pub presence: Arc<Presence>,
+    /// Announces rooms that were created elsewhere, and closes those that were deleted.
     pub service: Arc<Service>,
     /// The pause between two polls of the database that scan few chats.
     pub poll_every: Duration,

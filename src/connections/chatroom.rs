@@ -19,6 +19,7 @@ use crate::websocket::out_queue::ProofPing;
 /// Which changes the client has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscription {
+    /// New chats only, without edits and deletions.
     NewChats,
     /// Edits and deletions too (`&events=1`).
     AllChanges,
@@ -27,6 +28,7 @@ pub enum Subscription {
 /// Whether a socket that has read its room is up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
+    /// It lacks no change that the room has delivered.
     UpToDate,
     /// The room has to be read once more.
     Behind,
@@ -34,9 +36,11 @@ pub enum Progress {
 
 /// A socket of one room.
 pub struct ChatroomConnection {
+    /// The chatter whose token opened the socket.
     pub chatter_id: ChatterId,
     /// The sign-in that its token names; some tokens name none.
     pub sign_in_id: Option<SignInId>,
+    /// The only room whose chats the socket gets.
     pub chatroom_id: ChatroomId,
     subscription: Subscription,
     socket: Socket,

@@ -21,6 +21,7 @@ const EARLY_MAX: usize = 1_024;
 
 /// The frame that announces a new room to one chatter's devices.
 pub struct RoomAnnouncement {
+    /// A text frame as it is queued, with its WebSocket header.
     pub frame: Bytes,
     /// The room's version in the frame.
     pub version: Version,
@@ -28,6 +29,7 @@ pub struct RoomAnnouncement {
 
 /// A device socket of a chatter who has signed in.
 pub struct DeviceConnection {
+    /// The chatter who has signed in; a newer token must be the same chatter's.
     pub chatter_id: ChatterId,
     socket: Socket,
     state: Mutex<State>,
@@ -49,7 +51,9 @@ enum Stage {
 /// Where the answer to a frame goes.
 #[derive(Clone)]
 pub struct ReplyTo {
+    /// The socket that sent the frame.
     pub connection: Arc<DeviceConnection>,
+    /// The frame's `ref`, which the answer repeats. `None` means that the frame had none.
     pub reference: Option<Ref>,
 }
 

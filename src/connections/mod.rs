@@ -24,7 +24,9 @@ use socket::Socket;
 /// A live socket of a chatter.
 #[derive(Clone)]
 pub enum Connection {
+    /// A socket of `/ws`, for all rooms of its chatter.
     Device(Arc<DeviceConnection>),
+    /// A socket of one room.
     Chatroom(Arc<ChatroomConnection>),
 }
 

@@ -32,7 +32,9 @@ pub struct ConnectionRegistry {
 
 /// A socket of the registry, whether or not a chatter has signed in on it.
 pub enum OpenSocket {
+    /// A device or chatroom socket of a chatter.
     SignedIn(Connection),
+    /// A device socket before sign-in.
     Unsigned(Arc<UnsignedConnection>),
 }
 
@@ -60,6 +62,7 @@ pub struct Added {
 pub enum Removal {
     /// It was not in the registry.
     Absent,
+    /// It was removed, and the chatter has other sockets on this instance.
     OthersRemain,
     /// It was the chatter's last socket.
     Last,

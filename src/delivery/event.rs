@@ -19,7 +19,9 @@ const CHANGES_BYTES_MAX: usize = 16_384;
 
 /// A change in a room on its way to the sockets.
 pub struct Event {
+    /// What the change did to the chat; selects the type of the frame.
     pub kind: Kind,
+    /// The chat after the change. Its `version` numbers the change.
     pub chat: Chat,
     chatroom: OnceLock<Bytes>,
     device: OnceLock<Bytes>,
@@ -74,12 +76,15 @@ pub enum Source {
 
 /// Changes of one room that follow each other, in the order in which its sockets get them.
 pub struct Batch {
+    /// The room in which all the changes happened.
     pub chatroom_id: ChatroomId,
     /// The version before the first.
     pub from: Version,
     /// The version after the last.
     pub to: Version,
+    /// The changes, in the order of their frames.
     pub events: Vec<Event>,
+    /// Whether versions may be missing between `from` and `to`.
     pub source: Source,
     changes: OnceLock<Option<Bytes>>,
 }

@@ -19,6 +19,7 @@ use crate::store::writer::{Mutation, Outcome, Stored, WatermarkUpdate};
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RoomMessage {
+    /// Waits in the room while the room is loading.
     pub command: Command,
     /// Keeps the room from retiring until it has handled the command.
     pub guard: InFlightGuard,
@@ -26,22 +27,31 @@ pub struct RoomMessage {
 
 /// What a room can be asked to do.
 pub enum Command {
+    /// Stores a new chat; answered by its `reply`.
     Post(Post),
+    /// Edits or deletes a chat; answered by its `reply`.
     Mutate(Mutate),
     /// Moves a participant's watermarks forward. Only a refusal is answered, and only if there is a `reply_to`.
     Watermark {
+        /// The participant whose watermarks move.
         chatter_id: ChatterId,
+        /// At most one update for each of the two watermarks.
         steps: [Option<WatermarkUpdate>; 2],
+        /// The device socket that sent the frame. `None` means that a refusal is dropped.
         reply_to: Option<ReplyTo>,
     },
     /// The chatter of `reply_to` starts or stops typing. Only a refusal is answered.
     Typing {
+        /// Clients repeat `Started` while the typing goes on, so that it does not expire.
         change: TypingChange,
+        /// The chatter's device socket, and the frame that a refusal answers.
         reply_to: ReplyTo,
     },
     /// Deletes the room, which closes its chatroom sockets with 4404.
     Delete {
+        /// The participant who deletes; other chatters are refused with `not_found`.
         by: ChatterId,
+        /// Gets the result once the rows are deleted, or the refusal.
         reply: oneshot::Sender<Result<(), Problem>>,
     },
     /// The room's rows are deleted already, and its sockets were closed or sent the frame.
@@ -54,26 +64,36 @@ pub enum Command {
 
 /// Stores a new chat.
 pub struct Post {
+    /// The chatter who posts; refused with `not_found` unless it is a participant.
     pub sender_id: ChatterId,
     /// If present, it must be the other participant.
     pub receiver_id: Option<ChatterId>,
+    /// Within the limits already; stored as sent.
     pub content: Content,
+    /// A repeated post with the same one stores nothing again. `None` means that each post is a new chat.
     pub client_id: Option<ClientId>,
+    /// Where the stored chat or the refusal goes.
     pub reply: Reply,
 }
 
 /// Edits or deletes a stored chat.
 pub struct Mutate {
+    /// The chatter who edits or deletes; refused unless it is the chat's sender.
     pub by: ChatterId,
+    /// Refused with `not_found` unless the chat is in this room and not deleted.
     pub chat_id: ChatId,
+    /// The new content, or the deletion.
     pub mutation: Mutation,
+    /// Where the changed chat or the refusal goes.
     pub reply: Reply,
 }
 
 /// Whether a chatter starts or stops typing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypingChange {
+    /// The chatter starts to type, or goes on.
     Started,
+    /// The chatter no longer types, or its last `Started` has expired.
     Stopped,
 }
 

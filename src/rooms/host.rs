@@ -28,11 +28,17 @@ pub trait RoomHost: Send + Sync {
 /// The parts of the instance that every room uses.
 #[derive(Clone)]
 pub struct RoomParts {
+    /// Loads the room, stores its chats, and reads the changes that the room missed.
     pub store: Arc<Store>,
+    /// The sockets on this instance, to which the room delivers its changes.
     pub connections: Arc<ConnectionRegistry>,
+    /// Sends typing and the room's deletion to sockets on all instances.
     pub broadcaster: Broadcaster,
+    /// Publishes the room's changes to the other instances.
     pub broker: Arc<dyn Broker>,
+    /// Counts what all rooms of the instance delivered, published and received.
     pub metrics: Arc<DeliveryMetrics>,
+    /// Gets a hint when a receiver of a new chat has no socket on this instance.
     pub notifier: Arc<NotifierSupervisor>,
     /// A room without any activity for this long retires.
     pub idle: Duration,

@@ -26,7 +26,7 @@ pub(super) const ROOM_MAILBOX: usize = 512;
 const TICK_MAX: Duration = Duration::from_millis(500);
 
 /// The actor of one chatroom in use on this instance.
-pub struct Room {
+pub(crate) struct Room {
     pub(super) id: ChatroomId,
     pub(super) parts: RoomParts,
     pub(super) host: Weak<dyn RoomHost>,
@@ -58,7 +58,7 @@ pub(super) enum Stage {
 impl Room {
     /// A room that will read its row first. `delivered` holds the head of a failed actor of the same room, if any.
     #[must_use]
-    pub fn new(id: ChatroomId, parts: RoomParts, host: Weak<dyn RoomHost>, delivered: Delivered) -> Self {
+    pub(crate) fn new(id: ChatroomId, parts: RoomParts, host: Weak<dyn RoomHost>, delivered: Delivered) -> Self {
         Self {
             id,
             parts,
@@ -76,7 +76,7 @@ impl Room {
 
     /// Starts a room on that thread. Its mailbox has its size from the first message on.
     #[must_use]
-    pub fn launch(thread: &ArbiterHandle, make: impl FnOnce() -> Self + Send + 'static) -> Addr<Self> {
+    pub(crate) fn launch(thread: &ArbiterHandle, make: impl FnOnce() -> Self + Send + 'static) -> Addr<Self> {
         let (sender, receiver) = channel(ROOM_MAILBOX);
         thread.spawn_fn(move || {
             Context::with_receiver(receiver).run(make());

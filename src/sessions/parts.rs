@@ -18,12 +18,19 @@ use crate::store::{Store, StoreError};
 
 /// One for all sessions of the instance.
 pub struct Parts {
+    /// Read for tokens, rooms and missed changes; sessions write only through rooms.
     pub store: Arc<Store>,
+    /// Passes the commands of frames to their rooms.
     pub rooms: Arc<Registry>,
+    /// Holds the sockets before sign-in, up to a limit for each peer's network.
     pub connections: Arc<ConnectionRegistry>,
+    /// Registers the sockets of chatters who have signed in.
     pub admission: Admission,
+    /// The rates of chats and of other frames; beyond them a frame is refused with `rate_limited`.
     pub limits: Arc<Limits>,
+    /// Verifies the tokens that clients send.
     pub tokens: Arc<Tokens>,
+    /// Read before each chat, edit or deletion: a draining instance refuses them with `draining`.
     pub drain: Arc<DrainFlag>,
     /// Turns at reading the database for sockets that sign in or catch up.
     pub turns: Semaphore,

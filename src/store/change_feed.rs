@@ -51,7 +51,9 @@ struct Ids {
 /// The result of a poll. Since polls overlap, most of it has been found before.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Poll {
+    /// New rooms, and rooms whose chats changed, each once and in no order.
     pub rooms: Vec<ChangedRoom>,
+    /// Deleted rooms and ended access, oldest first.
     pub endings: Vec<Ending>,
     /// How many new chats the poll scanned.
     pub scanned: usize,
@@ -62,8 +64,11 @@ pub struct Poll {
 /// A room that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangedRoom {
+    /// The room is new, or has a new, edited or deleted chat.
     pub chatroom_id: ChatroomId,
+    /// The room's chatters, the lower id first; the same twice in notes to self.
     pub pair: [ChatterId; 2],
+    /// The room's version in the poll's snapshot.
     pub version: Version,
     /// Whether the room itself is new.
     pub created: bool,

@@ -23,6 +23,7 @@ use crate::domain::{ChatroomId, ChatterId};
 /// The result of [`Store::create_chatroom`].
 #[derive(Debug)]
 pub enum Created {
+    /// The pair had no room; this one was created.
     New(Chatroom),
     /// The pair has this room already.
     Exists(ChatroomId),
@@ -33,6 +34,7 @@ pub enum Created {
 /// A room as its viewer sees it.
 #[derive(Clone, Debug)]
 pub struct RoomView {
+    /// What is the same for both participants.
     pub room: Chatroom,
     /// The newest chat that is not deleted.
     pub last_chat: Option<Chat>,
@@ -45,7 +47,9 @@ pub struct RoomView {
 /// A page of rooms, newest chat first, begins behind this room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomCursor {
+    /// When the room's newest chat was stored, or the room created if it has none.
     pub last_chat_time: Micros,
+    /// Tells rooms of the same time apart; the higher id comes first.
     pub id: ChatroomId,
 }
 

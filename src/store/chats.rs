@@ -36,6 +36,7 @@ pub struct Changes {
     pub chats: Vec<Chat>,
     /// The last row's version while there are more, else the room's.
     pub version: Version,
+    /// Whether rows above `version` remain for the next page.
     pub has_more: bool,
 }
 

@@ -23,29 +23,42 @@ use crate::domain::{ChatroomId, ChatterId};
 
 /// A new account.
 pub struct NewChatter {
+    /// As the chatter wrote it; unique regardless of case.
     pub username: Username,
+    /// The name that others see; need not be unique.
     pub nickname: String,
+    /// The argon2id hash of the password, in PHC format.
     pub password_hash: String,
+    /// The account's own push token. `None` means that it begins without one.
     pub fcm_reg_id: Option<String>,
 }
 
 /// A change of an account; `None` and `Keep` leave a field as it is.
 #[derive(Default)]
 pub struct ChatterUpdate {
+    /// The new name that others see.
     pub nickname: Option<String>,
+    /// What happens to the account's push token.
     pub fcm_reg_id: TokenUpdate,
+    /// The argon2id hash of the new password, in PHC format.
     pub password_hash: Option<String>,
+    /// The sign-ins that end in the same transaction.
     pub sign_ins: SignInUpdate,
+    /// Whether those who share a room see `online` and `last_seen`.
     pub show_last_seen: Option<bool>,
+    /// Whether the other person of a room sees what was delivered and read.
     pub show_receipts: Option<bool>,
 }
 
 /// A change of the account's push token.
 #[derive(Default)]
 pub enum TokenUpdate {
+    /// Leaves the token, or its absence, as it is.
     #[default]
     Keep,
+    /// Deletes the account's token, not those of sign-ins.
     Remove,
+    /// Replaces the token, and takes the new one from the account that had it.
     Set(String),
 }
 

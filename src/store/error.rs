@@ -32,34 +32,48 @@ impl From<sqlx::Error> for StoreError {
 /// Why the database could not be opened; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The URL names neither SQLite nor PostgreSQL.
     #[error("DATABASE_URL must begin with sqlite: or postgres://")]
     Scheme,
+    /// Another process holds the lock on the file at this path.
     #[error(
         "another hyper-chat serves this SQLite file (its lock is {0}); stop it first, or use PostgreSQL to run several"
     )]
     Locked(PathBuf),
+    /// The lock file at this path could not be created, or the system refused the lock.
     #[error("cannot create or lock {0}: is the folder there and writable?")]
     Lock(PathBuf, #[source] std::io::Error),
+    /// The database refused the connection or a query at the start, or cannot be reached.
     #[error("the database cannot be opened; is DATABASE_URL right and the server running?")]
     Connect(#[source] DbErr),
+    /// A migration failed.
     #[error("the schema cannot be brought up to date; `hyper-chat migrate` shows the same error")]
     Migrate(#[source] DbErr),
+    /// Another instance held the lock of migrations for this long, the configured wait.
     #[error(
         "another instance has been bringing the schema up to date for {} s; see what it is doing (in PostgreSQL's \
          pg_stat_activity), or wait longer with HYPER_CHAT__DATABASE__MIGRATION_WAIT_S", .0.as_secs()
     )]
     Migrating(Duration),
+    /// The configuration forbids this start to run these missing migrations.
     #[error(
         "the schema lacks {}; run `hyper-chat migrate` first, or set HYPER_CHAT__DATABASE__MIGRATE_ON_START=true",
         .0.join(", ")
     )]
     Behind(Vec<String>),
+    /// A later release has changed the schema beyond what this program can work with.
     #[error(
         "the schema is that of a later release: it needs a program that knows {needs}, and this one (hyper-chat {}) \
          knows nothing after {newest}; start a newer hyper-chat, or put back a backup from before the upgrade",
         env!("CARGO_PKG_VERSION")
     )]
-    Incompatible { needs: String, newest: String },
+    Incompatible {
+        /// The migration that a program must know, as the schema itself says.
+        needs: String,
+        /// The newest migration that this program knows.
+        newest: String,
+    },
+    /// The setting of this name is off in the database.
     #[error(
         "{0} is off, so a crash could lose acknowledged chats; turn it on, or set \
          HYPER_CHAT__DATABASE__UNSAFE_DURABILITY=true to accept that"

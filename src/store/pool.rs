@@ -18,7 +18,7 @@ const REPLACE_PAUSE: Duration = Duration::from_millis(500);
 
 /// One of the store's pools; cheap to clone.
 #[derive(Clone)]
-pub struct Pool {
+pub(crate) struct Pool {
     shared: Arc<Shared>,
 }
 
@@ -37,12 +37,12 @@ impl Pool {
 
     /// The current connections.
     #[must_use]
-    pub fn db(&self) -> DatabaseConnection {
+    pub(crate) fn db(&self) -> DatabaseConnection {
         self.shared.current.read().clone()
     }
 
     /// Runs a query, or a whole transaction, within [`DEADLINE`].
-    pub async fn run<T>(
+    pub(crate) async fn run<T>(
         &self,
         query: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>,
     ) -> Result<T, StoreError> {

@@ -30,8 +30,10 @@ pub type Standing = Result<(), Ended>;
 /// Which sign-ins a change of the account ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SignInUpdate {
+    /// Ends none.
     #[default]
     Keep,
+    /// Ends all of the chatter's.
     EndAll,
     /// All but the one that asks for it.
     EndOthers(SignInId),

@@ -20,9 +20,13 @@ const UNREAD_OF_M: &str =
 /// A room as a device socket lists it after signing in; all from one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomState {
+    /// Pages are ordered by it, ascending.
     pub id: ChatroomId,
+    /// The room's version in the snapshot; the socket's cursor begins here.
     pub version: Version,
+    /// The newest chat's `seq`; 0 in a room without chats.
     pub last_seq: Seq,
+    /// Chats of the other person above the viewer's `read_seq`, counted up to 1,000.
     pub unread_count: i64,
     /// The viewer's, then the other person's unless they hide their receipts.
     pub receipts: Vec<(ChatterId, Watermarks)>,
@@ -31,9 +35,13 @@ pub struct RoomState {
 /// Unread counts, with the state of the room and its viewer in the same snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unread {
+    /// The viewer's own.
     pub marks: Watermarks,
+    /// The room's version in the snapshot.
     pub version: Version,
+    /// The newest chat's `seq`; 0 in a room without chats.
     pub last_seq: Seq,
+    /// Chats of the other person above the viewer's `read_seq`, counted up to 1,000.
     pub unread_count: i64,
     /// Of all the viewer's rooms.
     pub unread_total: i64,

@@ -17,7 +17,9 @@ const PONG: u8 = 0xA;
 /// Why a socket is closed: the code says to the client what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close {
+    /// A code of RFC 6455, or from 4400 on one of this server's own.
     pub code: u16,
+    /// The text of the close frame, for people.
     pub reason: &'static str,
 }
 
@@ -127,9 +129,13 @@ fn frame(opcode: u8, payload: &[u8]) -> Bytes {
 /// A whole message from the client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
+    /// UTF-8, as the assembler has checked.
     Text(Bytes),
+    /// Sessions close the socket at one, with 1003.
     Binary(Bytes),
+    /// The payload, which the pong has to repeat.
     Ping(Bytes),
+    /// The payload, that of a ping unless the pong is unsolicited.
     Pong(Bytes),
     /// The peer's code, if it gave a permitted one.
     Close(Option<u16>),

@@ -30,16 +30,20 @@ pub struct PingProof {
 /// The frames whose receipt is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proven {
+    /// The first frame that the socket was sent.
     pub first: Seq,
+    /// The newest frame that was sent before the ping.
     pub newest: Seq,
 }
 
 /// How to get the next proof.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
+    /// A ping with this payload has to be sent now.
     Ping(Nonce),
     /// Ask again after [`PING_PAUSE`] and [`PingProof::pause_over`]. This answer is given once per pause.
     Later,
+    /// All frames are proven, or a ping is in flight, or the pause is running.
     Nothing,
 }
 

@@ -101,6 +101,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Incoming<S> {
 /// What a socket's peer has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received {
+    /// A whole message, in one frame or assembled.
     Message(Message),
     /// A fragmented message is under way and has to be complete by this time; none when it is.
     Unfinished(Option<std::time::Instant>),

@@ -20,6 +20,7 @@
 //! tests parts of the library.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "no crate uses a test program; its modules share what is pub")]
 
 mod support;
 

@@ -7,6 +7,7 @@
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot be set up fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what it is for")]
+#![allow(unreachable_pub, reason = "no crate uses a benchmark; its modules share what is pub")]
 
 mod accounts;
 mod args;

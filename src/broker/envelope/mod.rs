@@ -54,14 +54,14 @@ pub(super) enum Rejected {
 
 impl Envelope {
     /// `purpose` separates services that share a secret: one cannot open the messages of the other.
-    pub fn new(secret: &[u8], purpose: &str) -> Result<Self, InvalidLength> {
+    pub(crate) fn new(secret: &[u8], purpose: &str) -> Result<Self, InvalidLength> {
         let derive = Hmac::<Sha256>::new_from_slice(secret)?.chain_update(b"hyper-chat relay\0").chain_update(purpose);
         let key = Hmac::new_from_slice(&derive.finalize().into_bytes())?;
         Ok(Self { key, origin: rand::random(), next: AtomicU64::new(0) })
     }
 
     /// The bytes to publish.
-    pub fn seal(&self, message: &ClusterMessage) -> Vec<u8> {
+    pub(crate) fn seal(&self, message: &ClusterMessage) -> Vec<u8> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut sealed = Vec::with_capacity(512);
         sealed.extend_from_slice(&MAGIC);
@@ -82,7 +82,7 @@ impl Envelope {
     }
 
     /// The message's id by its own account; the signature is not checked yet.
-    pub fn message_id(message: &[u8]) -> Result<MessageId, Rejected> {
+    pub(crate) fn message_id(message: &[u8]) -> Result<MessageId, Rejected> {
         let rest = message.strip_prefix(&MAGIC).ok_or(Rejected::Garbled)?;
         match rest.split_first() {
             Some((&FORMAT, rest)) if message.len() >= HEAD && message.len() <= MESSAGE_BYTES_MAX => {
@@ -95,12 +95,12 @@ impl Envelope {
     }
 
     /// Whether this instance sealed the message.
-    pub fn is_own(&self, id: MessageId) -> bool {
+    pub(crate) fn is_own(&self, id: MessageId) -> bool {
         id.origin == self.origin
     }
 
     /// The message, if it was signed with our key. Called after [`Envelope::message_id`], which checks the form.
-    pub fn open(&self, message: &Bytes) -> Result<ClusterMessage, Rejected> {
+    pub(crate) fn open(&self, message: &Bytes) -> Result<ClusterMessage, Rejected> {
         let signature = message.get(SIGNED_HEAD..HEAD).ok_or(Rejected::Garbled)?;
         self.mac(message).verify_slice(signature).map_err(|_| Rejected::Forged)?;
         let body = message.slice(HEAD..);

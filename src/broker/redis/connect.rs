@@ -31,7 +31,7 @@ pub(super) struct Connection {
 }
 
 impl Connector {
-    pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let refused = |error: RedisError| SettingsError::Url(error.category().to_owned());
         let info = settings.url.expose_secret().into_connection_info().map_err(refused)?;
         let client = Client::open(configured(info, settings.insecure_tls)).map_err(refused)?;
@@ -39,7 +39,10 @@ impl Connector {
     }
 
     /// Each push of the server goes to `on_push`, which must not wait: the connection is not read meanwhile.
-    pub async fn connect(&self, on_push: impl Fn(PushInfo) + Send + Sync + 'static) -> Result<Connection, Failure> {
+    pub(crate) async fn connect(
+        &self,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Connection, Failure> {
         let (alive, end) = oneshot::channel::<()>();
         let sender = move |push| {
             // The crate drops this closure, and `alive` with it, when the connection ends, however it ends.
@@ -72,14 +75,14 @@ fn configured(info: ConnectionInfo, insecure_tls: bool) -> ConnectionInfo {
 
 impl Connection {
     /// Returns when the connection has ended. Must not be called again after that.
-    pub async fn ended(&mut self) -> Failure {
+    pub(crate) async fn ended(&mut self) -> Failure {
         // Nothing is ever sent: the channel only closes.
         let _ = (&mut self.end).await;
         Failure::Ended
     }
 
     /// Checks that Redis answers.
-    pub async fn ping(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(crate) async fn ping(&mut self, within: Duration) -> Result<(), Failure> {
         in_time(within, redis::cmd("PING").exec_async(&mut self.redis)).await
     }
 }

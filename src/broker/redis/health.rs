@@ -37,7 +37,7 @@ struct Away {
 }
 
 impl Health {
-    pub fn starting() -> Self {
+    pub(crate) fn starting() -> Self {
         let away = Some(Away { since: Instant::now(), logged: false });
         Self {
             inner: Mutex::new(Inner { publishing: false, subscribed: false, away }),
@@ -46,16 +46,16 @@ impl Health {
     }
 
     /// Whether messages can be published.
-    pub fn can_publish(&self) -> bool {
+    pub(crate) fn can_publish(&self) -> bool {
         self.can_publish.load(Ordering::Relaxed)
     }
 
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.inner.lock().away.as_ref().map_or(State::Up, |away| State::Away { since: away.since })
     }
 
     /// A connection is ready for use.
-    pub fn up(&self, role: Role) {
+    pub(crate) fn up(&self, role: Role) {
         let mut inner = self.inner.lock();
         self.set(&mut inner, role, true);
         if inner.publishing
@@ -68,7 +68,7 @@ impl Health {
     }
 
     /// A connection failed, or could not be made.
-    pub fn down(&self, role: Role, why: &Failure) {
+    pub(crate) fn down(&self, role: Role, why: &Failure) {
         if role == Role::Directory {
             tracing::debug!(%why, "the presence directory is out of reach");
             return;

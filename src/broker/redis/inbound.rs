@@ -29,13 +29,13 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub fn new(shared: Arc<Shared>, handler: Arc<dyn BrokerEventHandler>, traffic: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, handler: Arc<dyn BrokerEventHandler>, traffic: Arc<AtomicU64>) -> Self {
         let received = Mutex::new(vec![None; REMEMBERED].into_boxed_slice());
         Self { shared, handler, traffic, received, logged_rejection: AtomicBool::new(false) }
     }
 
     /// A push of the server, of any kind.
-    pub fn on_push(&self, push: PushInfo) {
+    pub(crate) fn on_push(&self, push: PushInfo) {
         self.traffic.fetch_add(1, Ordering::Relaxed);
         if push.kind != PushKind::Message {
             return;

@@ -37,13 +37,13 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// An empty queue, and its other end, for [`run`].
-    pub fn new(shared: Arc<Shared>) -> (Self, mpsc::Receiver<Outgoing>) {
+    pub(crate) fn new(shared: Arc<Shared>) -> (Self, mpsc::Receiver<Outgoing>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         (Self { shared, queue: sender }, receiver)
     }
 
     /// Queues a message, in several parts where it is too long. Drops and counts it where it cannot be sent.
-    pub fn publish(&self, message: &ClusterMessage) {
+    pub(crate) fn publish(&self, message: &ClusterMessage) {
         // While Redis is away nothing is sealed, since it would not be sent.
         if !self.shared.health.can_publish() || self.queue.capacity() == 0 {
             self.shared.metrics.messages_dropped.add(1);

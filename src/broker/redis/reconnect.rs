@@ -24,12 +24,12 @@ struct Backoff {
 }
 
 impl Reconnector {
-    pub fn new(role: Role, backoff: (Duration, Duration)) -> Self {
+    pub(crate) fn new(role: Role, backoff: (Duration, Duration)) -> Self {
         Self { role, backoff: Backoff::new(backoff), attempted: None, has_connected: false }
     }
 
     /// The next connection, however long that takes. Each attempt gets a receiver of pushes of its own.
-    pub async fn connection<P>(&mut self, shared: &Shared, receiver: impl Fn() -> P) -> Connection
+    pub(crate) async fn connection<P>(&mut self, shared: &Shared, receiver: impl Fn() -> P) -> Connection
     where
         P: Fn(PushInfo) + Send + Sync + 'static,
     {

@@ -52,8 +52,10 @@ impl Settings {
 /// Settings that can never work. The texts leave out what the URL holds.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
+    /// The URL cannot be used; holds the client library's category of the error.
     #[error("REDIS_URL is not a valid URL: {0}")]
     Url(String),
+    /// The key that authenticates messages cannot be derived from the secret.
     #[error("auth.jwt_secret is too short to sign with")]
     Secret(#[from] InvalidLength),
 }

@@ -27,7 +27,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(settings: &Settings, secret: &[u8]) -> Result<Self, SettingsError> {
+    pub(crate) fn new(settings: &Settings, secret: &[u8]) -> Result<Self, SettingsError> {
         Ok(Self {
             connector: Connector::new(settings)?,
             envelope: Envelope::new(secret, &settings.prefix)?,
@@ -42,12 +42,12 @@ impl Shared {
     }
 
     /// The channel of a chatter.
-    pub fn channel(&self, chatter: ChatterId) -> String {
+    pub(crate) fn channel(&self, chatter: ChatterId) -> String {
         format!("{}{chatter}", self.channel_prefix)
     }
 
     /// The chatter of a channel.
-    pub fn chatter(&self, channel: &[u8]) -> Option<ChatterId> {
+    pub(crate) fn chatter(&self, channel: &[u8]) -> Option<ChatterId> {
         let id = channel.strip_prefix(self.channel_prefix.as_bytes())?;
         std::str::from_utf8(id).ok()?.parse().ok()
     }

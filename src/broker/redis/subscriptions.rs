@@ -66,7 +66,7 @@ impl Inner {
 
 impl Subscriptions {
     /// Adds one subscriber.
-    pub fn add(&self, chatter: ChatterId) -> Confirmation {
+    pub(crate) fn add(&self, chatter: ChatterId) -> Confirmation {
         let mut inner = self.inner.lock();
         let connected = inner.connected;
         let entry = inner.chatters.entry(chatter).or_default();
@@ -88,7 +88,7 @@ impl Subscriptions {
     }
 
     /// Removes one subscriber.
-    pub fn remove(&self, chatter: ChatterId) {
+    pub(crate) fn remove(&self, chatter: ChatterId) {
         let mut inner = self.inner.lock();
         let connected = inner.connected;
         let Some(entry) = inner.chatters.get_mut(&chatter) else { return };
@@ -107,12 +107,12 @@ impl Subscriptions {
     }
 
     /// Whether the chatter has subscribers.
-    pub fn has(&self, chatter: ChatterId) -> bool {
+    pub(crate) fn has(&self, chatter: ChatterId) -> bool {
         self.inner.lock().chatters.get(&chatter).is_some_and(|entry| entry.subscribers > 0)
     }
 
     /// A new connection: every chatter has to be subscribed again. Returns their number.
-    pub fn connected(&self) -> usize {
+    pub(crate) fn connected(&self) -> usize {
         let mut inner = self.inner.lock();
         inner.reset();
         inner.connected = true;
@@ -122,19 +122,19 @@ impl Subscriptions {
     }
 
     /// The connection broke: pending confirmations fail.
-    pub fn disconnected(&self) {
+    pub(crate) fn disconnected(&self) {
         let mut inner = self.inner.lock();
         inner.reset();
         inner.connected = false;
     }
 
     /// Returns when there may be something to request.
-    pub async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
     /// What to request next; none when nothing has changed. New subscriptions come before unsubscribing.
-    pub fn next_request(&self) -> Option<Request> {
+    pub(crate) fn next_request(&self) -> Option<Request> {
         let mut inner = self.inner.lock();
         let mut subscribe = Vec::new();
         while subscribe.len() < SUBSCRIBED_AT_ONCE
@@ -166,7 +166,7 @@ impl Subscriptions {
     }
 
     /// Redis confirmed these subscriptions.
-    pub fn confirmed(&self, chatters: &[ChatterId]) {
+    pub(crate) fn confirmed(&self, chatters: &[ChatterId]) {
         let mut inner = self.inner.lock();
         for chatter in chatters {
             // Only a request removes entries, and there is one request at a time.

@@ -91,7 +91,7 @@ pub(super) struct Changes {
 
 impl Announced {
     /// The announcements of these chatters no longer count for their watchers.
-    pub fn forget(&mut self, chatters: &HashSet<ChatterId>) {
+    pub(crate) fn forget(&mut self, chatters: &HashSet<ChatterId>) {
         for id in chatters {
             self.online.remove(id);
             self.forgotten.insert(*id);
@@ -99,7 +99,7 @@ impl Announced {
     }
 
     /// Takes a change of a chatter's sockets.
-    pub fn changed(&mut self, id: ChatterId, change: Change) {
+    pub(crate) fn changed(&mut self, id: ChatterId, change: Change) {
         let was_forgotten = self.forgotten.remove(&id);
         if change == Change::Disconnected {
             self.arrived.remove(&id);
@@ -118,25 +118,25 @@ impl Announced {
     }
 
     /// These arrived, and could not be announced.
-    pub fn arrived_again(&mut self, chatters: &[ChatterId]) {
+    pub(crate) fn arrived_again(&mut self, chatters: &[ChatterId]) {
         self.arrived.extend(chatters);
     }
 
     /// Takes the arrivals, and gives the departures that are due.
-    pub fn take_changes(&mut self, now: Instant) -> Changes {
+    pub(crate) fn take_changes(&mut self, now: Instant) -> Changes {
         let left = self.leaving.iter().filter(|(_, leaving)| leaving.due <= now).map(|(id, _)| *id).collect();
         let arrived = self.arrived.drain().collect();
         Changes { arrived, left, is_recheck_due: self.recheck_at.is_some_and(|at| at <= now) }
     }
 
     /// When something is due even if no chatter connects or disconnects.
-    pub fn next_at(&self) -> Option<Instant> {
+    pub(crate) fn next_at(&self) -> Option<Instant> {
         let arrived = (!self.arrived.is_empty()).then(Instant::now);
         self.leaving.values().map(|leaving| leaving.due).chain(self.recheck_at).chain(arrived).min()
     }
 
     /// Postpones these departures, as the directory does not answer. False if one of them is out of patience.
-    pub fn postpone(&mut self, left: &[ChatterId], now: Instant) -> bool {
+    pub(crate) fn postpone(&mut self, left: &[ChatterId], now: Instant) -> bool {
         if left.iter().any(|id| self.leaving.get(id).is_some_and(|leaving| leaving.patience <= now)) {
             return false;
         }
@@ -149,17 +149,17 @@ impl Announced {
     }
 
     /// Takes the departures that were not announced yet.
-    pub fn take_leaving(&mut self) -> Vec<ChatterId> {
+    pub(crate) fn take_leaving(&mut self) -> Vec<ChatterId> {
         self.leaving.drain().map(|(id, _)| id).collect()
     }
 
     /// Those of these chatters who were announced as online.
-    pub fn online_among(&self, chatters: &[ChatterId]) -> HashSet<ChatterId> {
+    pub(crate) fn online_among(&self, chatters: &[ChatterId]) -> HashSet<ChatterId> {
         chatters.iter().filter(|id| self.online.contains(id)).copied().collect()
     }
 
     /// These were announced as online.
-    pub fn announced_online(&mut self, chatters: &[ChatterId], reach: Reach) {
+    pub(crate) fn announced_online(&mut self, chatters: &[ChatterId], reach: Reach) {
         self.online.extend(chatters);
         self.keep(chatters);
         if reach == Reach::OnlyHere {
@@ -168,7 +168,7 @@ impl Announced {
     }
 
     /// The departures of these were announced, or found not to need an announcement.
-    pub fn announced_left(&mut self, chatters: &[ChatterId], certainty: Certainty, reach: Reach) {
+    pub(crate) fn announced_left(&mut self, chatters: &[ChatterId], certainty: Certainty, reach: Reach) {
         for id in chatters {
             self.online.remove(id);
             self.leaving.remove(id);
@@ -187,7 +187,7 @@ impl Announced {
     }
 
     /// Other instances may not have received the announcements of the last `within`.
-    pub fn may_be_lost(&mut self, within: Duration) {
+    pub(crate) fn may_be_lost(&mut self, within: Duration) {
         let recent = self.recent.iter().filter(|(at, _)| at.elapsed() <= within);
         let recent: Vec<ChatterId> = recent.map(|(_, id)| *id).collect();
         if !recent.is_empty() {
@@ -207,12 +207,12 @@ impl Announced {
     }
 
     /// The uncertain chatters, each with the reach of the announcement.
-    pub fn uncertain(&self) -> Vec<(ChatterId, Reach)> {
+    pub(crate) fn uncertain(&self) -> Vec<(ChatterId, Reach)> {
         self.uncertain.iter().map(|(id, reach)| (*id, *reach)).collect()
     }
 
     /// These are certain now, unless they have become less certain since they were read.
-    pub fn resolved(&mut self, chatters: &[(ChatterId, Reach)]) {
+    pub(crate) fn resolved(&mut self, chatters: &[(ChatterId, Reach)]) {
         for (id, reach) in chatters {
             if self.uncertain.get(id) == Some(reach) {
                 self.uncertain.remove(id);
@@ -221,7 +221,7 @@ impl Announced {
     }
 
     /// Sets when the chatters who are still uncertain are looked up next.
-    pub fn recheck_at(&mut self, at: Instant) {
+    pub(crate) fn recheck_at(&mut self, at: Instant) {
         self.recheck_at = (!self.uncertain.is_empty()).then_some(at);
     }
 }

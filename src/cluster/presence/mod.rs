@@ -47,11 +47,17 @@ pub struct Presence {
 
 /// The parts of the instance that the presence task uses.
 pub struct Parts {
+    /// Finds watchers, and keeps when chatters were last seen.
     pub store: Arc<Store>,
+    /// Says whether a chatter has a socket on this instance.
     pub connections: Arc<ConnectionRegistry>,
+    /// Sends presence frames to the watchers' device sockets on all instances.
     pub broadcaster: Broadcaster,
+    /// Says whether a chatter has a socket on another instance, and hands out the chatters of dead instances.
     pub broker: Arc<dyn Broker>,
+    /// The chatters who connected or disconnected here; the task takes them in batches.
     pub changes: Arc<PresenceChanges>,
+    /// Read before each batch: once it refuses chats, an instance with others beside it stops announcing.
     pub drain: Arc<DrainFlag>,
 }
 

@@ -29,16 +29,16 @@ struct BufferedRun {
 
 impl Buffered {
     /// An empty buffer of a room that was sent up to one version, and whose changes above it up to `lost` were dropped.
-    pub fn after(sent: Version, lost: Version) -> Self {
+    pub(crate) fn after(sent: Version, lost: Version) -> Self {
         Self { sent, lost, ..Self::default() }
     }
 
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.runs.iter().flat_map(|run| &run.frames).map(|(_, frame)| frame.len()).sum()
     }
 
     /// Adds a run, or drops the buffer if it overflows; gives how many bytes the socket has buffered in all now.
-    pub fn add(&mut self, run: &impl Run, socket_bytes: usize) -> usize {
+    pub(crate) fn add(&mut self, run: &impl Run, socket_bytes: usize) -> usize {
         if self.lost > Version::ZERO {
             self.lost = self.lost.max(run.to());
             return socket_bytes;
@@ -56,7 +56,7 @@ impl Buffered {
     }
 
     /// The frames above this version, and the version that they reach; none if changes are missing in between.
-    pub fn above(self, version: Version) -> Option<(Vec<Bytes>, Version)> {
+    pub(crate) fn above(self, version: Version) -> Option<(Vec<Bytes>, Version)> {
         if self.lost > version {
             return None;
         }

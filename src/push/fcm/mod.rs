@@ -50,14 +50,38 @@ impl Default for Settings {
 /// Why FCM cannot be used. The texts never quote the file.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The file cannot be read.
     #[error("the file {path} cannot be read: {source}")]
-    Unreadable { path: PathBuf, source: std::io::Error },
+    Unreadable {
+        /// As configured.
+        path: PathBuf,
+        /// The system's error, or that the file is not UTF-8.
+        source: std::io::Error,
+    },
+    /// The file is too long, or does not parse as the JSON of a service account.
     #[error("the file {path} is not a service account's JSON (line {line}, column {column})")]
-    Malformed { path: PathBuf, line: usize, column: usize },
+    Malformed {
+        /// As configured.
+        path: PathBuf,
+        /// Where the parser stopped, from 1; 0 if the file was too long to be parsed.
+        line: usize,
+        /// Where it stopped within the line; 0 if the file was too long to be parsed.
+        column: usize,
+    },
+    /// The file parses, but a member of it cannot be used.
     #[error("the file {path} has a bad \"{field}\": {rule}")]
-    Field { path: PathBuf, field: &'static str, rule: &'static str },
+    Field {
+        /// As configured.
+        path: PathBuf,
+        /// The member's name in the JSON.
+        field: &'static str,
+        /// What the member must be.
+        rule: &'static str,
+    },
+    /// The base URL is neither https nor http to this machine, or has a query or fragment.
     #[error("the base URL must be https (http only to this machine)")]
     BaseUrl,
+    /// The library could not build the HTTP client.
     #[error("the HTTP client cannot be built: {0}")]
     Client(reqwest::Error),
 }

@@ -21,7 +21,12 @@ const PUT_BACK_MAX: usize = 100_000;
 pub enum WatermarkUpdate {
     /// A connection proved that its client received every chat from `from` to `to`. Moves `delivered_seq` only if
     /// no older chat is undelivered.
-    Received { from: Seq, to: Seq },
+    Received {
+        /// The first chat that the connection was sent.
+        from: Seq,
+        /// The newest chat that the proof covers.
+        to: Seq,
+    },
     /// The client confirmed every chat up to here, or read the history up to here.
     Delivered(Seq),
     /// The person has seen every chat up to here.
@@ -33,11 +38,15 @@ pub enum WatermarkUpdate {
 /// A watermark that moved, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MovedWatermark {
+    /// The room in which it moved.
     pub chatroom_id: ChatroomId,
+    /// The participant who received or read.
     pub chatter_id: ChatterId,
     /// The other person of the room; the chatter itself in notes to self.
     pub other_id: ChatterId,
+    /// The chatter has received all chats up to here.
     pub delivered_seq: Seq,
+    /// The chatter has read all chats up to here.
     pub read_seq: Seq,
     /// Whether the update was to move `read_seq`, and the unread count with it.
     pub read: bool,

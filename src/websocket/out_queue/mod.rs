@@ -31,6 +31,7 @@ const OVERFULL_TIMES: usize = 16;
 /// The result of adding frames to a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
+    /// The frames wait to be written.
     Queued,
     /// The queue was too full: its frames are dropped and the socket is closed with 4508.
     Overflowed,
@@ -50,7 +51,9 @@ pub enum ProofPing {
 /// The result of adding frames whose receipt the peer shall prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PushedForProof {
+    /// Whether the frames are queued.
     pub pushed: Pushed,
+    /// Whether the caller has to start the pause before the ping.
     pub ping: ProofPing,
 }
 

@@ -40,19 +40,19 @@ pub(in crate::broker::redis) struct Batch {
 }
 
 impl Batch {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.present.is_empty() && self.absent.is_empty()
     }
 }
 
 impl LocalChatters {
     /// Counts one more connection of the chatter.
-    pub fn join(&self, chatter: ChatterId) {
+    pub(crate) fn join(&self, chatter: ChatterId) {
         self.count(chatter, 1);
     }
 
     /// Counts one connection of the chatter less.
-    pub fn leave(&self, chatter: ChatterId) {
+    pub(crate) fn leave(&self, chatter: ChatterId) {
         self.count(chatter, -1);
     }
 
@@ -70,12 +70,12 @@ impl LocalChatters {
     }
 
     /// Whether the chatter was connected elsewhere when they joined here.
-    pub fn was_connected_elsewhere(&self, chatter: ChatterId) -> bool {
+    pub(crate) fn was_connected_elsewhere(&self, chatter: ChatterId) -> bool {
         self.inner.lock().chatters.get(&chatter).is_some_and(|entry| entry.was_connected_elsewhere)
     }
 
     /// Records which of the written chatters were connected elsewhere.
-    pub fn set_connected_elsewhere(&self, written: &[ChatterId], elsewhere: &[ChatterId]) {
+    pub(crate) fn set_connected_elsewhere(&self, written: &[ChatterId], elsewhere: &[ChatterId]) {
         let mut inner = self.inner.lock();
         for chatter in written {
             if let Some(entry) = inner.chatters.get_mut(chatter) {
@@ -85,21 +85,21 @@ impl LocalChatters {
     }
 
     /// Starts over: every chatter has to be written.
-    pub fn start_writing(&self) {
+    pub(crate) fn start_writing(&self) {
         let inner = &mut *self.inner.lock();
         inner.writable = true;
         inner.changed = inner.chatters.keys().copied().collect();
     }
 
     /// Nothing can be written until [`LocalChatters::start_writing`].
-    pub fn stop_writing(&self) {
+    pub(crate) fn stop_writing(&self) {
         let mut inner = self.inner.lock();
         inner.writable = false;
         inner.changed = HashSet::new();
     }
 
     /// Waits until something has to be written, or this instance leaves.
-    pub async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         loop {
             let ready = {
                 let inner = self.inner.lock();
@@ -113,7 +113,7 @@ impl LocalChatters {
     }
 
     /// What to write next, of so many chatters at most.
-    pub fn next_batch(&self, most: usize) -> Batch {
+    pub(crate) fn next_batch(&self, most: usize) -> Batch {
         let inner = &mut *self.inner.lock();
         let chatters: Vec<ChatterId> = inner.changed.iter().take(most).copied().collect();
         let mut batch = Batch::default();
@@ -126,13 +126,13 @@ impl LocalChatters {
     }
 
     /// This instance leaves: nothing more is written.
-    pub fn leave_all(&self) {
+    pub(crate) fn leave_all(&self) {
         self.inner.lock().leaving = true;
         self.changed.notify_one();
     }
 
     /// Whether this instance leaves.
-    pub fn is_leaving(&self) -> bool {
+    pub(crate) fn is_leaving(&self) -> bool {
         self.inner.lock().leaving
     }
 }

@@ -59,7 +59,7 @@ struct Registration {
 }
 
 impl PresenceDirectory {
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let key = |part| format!("{}:{FORMAT}:{part}", settings.prefix);
         let keys =
             Keys { leases: key("leases"), since: key("since"), chatters_of: key("at:"), claim_of: key("claim:") };
@@ -93,12 +93,16 @@ impl PresenceDirectory {
     }
 
     /// Whether Redis has lately accepted what this instance writes into it.
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.session(Duration::ZERO).is_some()
     }
 
     /// Those of these chatters who are connected elsewhere; none where that is not known.
-    pub async fn connected_elsewhere(&self, chatters: &[ChatterId], within: Duration) -> Option<HashSet<ChatterId>> {
+    pub(crate) async fn connected_elsewhere(
+        &self,
+        chatters: &[ChatterId],
+        within: Duration,
+    ) -> Option<HashSet<ChatterId>> {
         if chatters.is_empty() {
             return Some(HashSet::new());
         }
@@ -125,7 +129,7 @@ impl PresenceDirectory {
     }
 
     /// Claims some chatters of a dead instance that no other instance has claimed.
-    pub async fn claim_orphans(&self, within: Duration) -> Option<Orphans> {
+    pub(crate) async fn claim_orphans(&self, within: Duration) -> Option<Orphans> {
         // An instance that was frozen together with this one, or with Redis, has had a lease's time to come back.
         let (mut redis, registration) = self.session(self.lease)?;
         let mut claim = eval(scripts::CLAIM, &[&self.keys.leases]);
@@ -138,7 +142,7 @@ impl PresenceDirectory {
     }
 
     /// Removes claimed chatters from the dead instance's set; false if that failed.
-    pub async fn release_orphans(&self, orphans: &Orphans, within: Duration) -> bool {
+    pub(crate) async fn release_orphans(&self, orphans: &Orphans, within: Duration) -> bool {
         let Some((mut redis, _)) = self.session(Duration::ZERO) else { return false };
         let mut remove = redis::cmd("SREM");
         remove.arg(self.chatters_of(&orphans.instance)).arg(&orphans.entries);
