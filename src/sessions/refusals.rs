@@ -1,6 +1,9 @@
-//! How many refused frames, and frames of another protocol, a socket may send within a time window.
+//! When a socket is closed for what was refused: too many frames within a time window, or a token.
 
 use std::time::{Duration, Instant};
+
+use crate::problem::{Code, Problem};
+use crate::websocket::framing::Close;
 
 /// Frames that may be refused as too fast within [`REFUSALS_WINDOW`] before the socket is closed.
 const REFUSALS_MAX: u32 = 100;
@@ -50,4 +53,9 @@ impl Window {
         self.count += 1;
         self.count
     }
+}
+
+/// How a socket is closed whose token could not be accepted.
+pub(super) fn close_for(problem: &Problem) -> Close {
+    if problem.code == Code::TokenRevoked { Close::TOKEN_REFUSED } else { Close::UNAVAILABLE }
 }

@@ -9,7 +9,7 @@ use actix::{AsyncContext, Context};
 use bytes::Bytes;
 
 use super::device::Device;
-use super::refusals::ForeignFrames;
+use super::refusals::{ForeignFrames, close_for};
 use super::{Next, Parts, Session, State};
 use crate::auth::token::Claims;
 use crate::connections::registry::TooManyUnsigned;
@@ -142,9 +142,4 @@ impl Session {
         self.state = State::Device(device);
         self.schedule(ctx);
     }
-}
-
-/// How a socket is closed whose token could not be accepted.
-pub(super) fn close_for(problem: &Problem) -> Close {
-    if problem.code == Code::TokenRevoked { Close::TOKEN_REFUSED } else { Close::UNAVAILABLE }
 }

@@ -13,7 +13,7 @@ use crate::domain::{ChatroomId, Version};
 use crate::problem::{Code, Problem};
 use crate::protocol::device::Ref;
 use crate::protocol::device::server::ServerFrame;
-use crate::sessions::unsigned::close_for;
+use crate::sessions::refusals::close_for;
 use crate::sessions::{Parts, RETRY_AFTER};
 use crate::store::StoreError;
 use crate::websocket::framing::{Close, text_frame};
