@@ -5,7 +5,7 @@
 //! migration that instances of an earlier release cannot work with writes its own name into `schema_needs`.
 //!
 //! A migration is a folder `mYYYYMMDD_NNNNNN_what_it_does` with `postgres.sql` and `sqlite.sql`, and a line in
-//! [`MIGRATIONS`]. Its name is recorded in the database, so the folder of a released migration is never renamed.
+//! `MIGRATIONS`. Its name is recorded in the database, so the folder of a released migration is never renamed.
 
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};

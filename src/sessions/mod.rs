@@ -1,5 +1,5 @@
-//! One live socket: its heartbeat, its limits, its end. What its frames mean depends on its state: [`unsigned`],
-//! [`device`] or [`chatroom`].
+//! One live socket: its heartbeat, its limits, its end. What its frames mean depends on its state: `unsigned`,
+//! `device` or `chatroom`.
 //!
 //! Started by `http::socket` after the upgrade; lives on the worker that accepted the connection. A session sends
 //! commands to rooms and never waits for them: their answers go into the out-queue.
