@@ -1,9 +1,9 @@
 //! The order of the modules, circles of files, and impls and closures that would hide a use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::source::{
-    Named, Source, folder_of, is_tests_only, module_of, named, none, root, sources, without_comments, without_tests,
+    Named, Source, is_tests_only, module_of, named, none, root, sources, without_comments, without_tests,
 };
 
 /// The modules of `src`, from the top down. Each uses those below it only; modules in one row do not know each other.
@@ -41,9 +41,6 @@ const FOREIGN_IMPLS: &[(&str, &str)] = &[("src/http/refusal.rs", "ResponseError 
 
 /// Files that store a closure: one of the module above, with the reason beside it, or, in `auth`, one of their own.
 const CLOSURES: &[&str] = &["src/auth/password.rs", "src/push/notifier/mod.rs", "src/push/notifier/supervisor.rs"];
-
-/// Folders whose files may use each other in a circle with a folder inside or beside them.
-const CIRCLES: &[&str] = &[];
 
 fn rank(module: &str) -> Option<usize> {
     ORDER.iter().position(|row| row.contains(&module))
@@ -106,63 +103,6 @@ fn the_order_refuses_what_points_upwards_or_sideways() {
     assert!(may_use("http", "rooms") && may_use("rooms", "store") && may_use("terminal", "protocol"));
     assert!(!may_use("rooms", "http") && !may_use("auth", "limits") && !may_use("terminal", "store"));
     assert!(!may_use("rooms", "config") && !may_use("http", "terminal") && !may_use("nowhere", "domain"));
-}
-
-#[test]
-fn no_files_use_each_other_in_a_circle_across_folders() {
-    let files: Vec<Source> = sources(&["src"]).into_iter().filter(|source| !is_tests_only(&source.path)).collect();
-    let by_module: BTreeMap<Vec<String>, &str> = files.iter().map(|s| (module_of(&s.path), s.path.as_str())).collect();
-    let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for source in &files {
-        let uses = named(&module_of(&source.path), without_tests(&source.text));
-        let targets = uses.iter().filter_map(|used| file_of(&by_module, &used.path));
-        let targets = targets.filter(|target| *target != source.path && *target != "src/lib.rs");
-        graph.entry(&source.path).or_default().extend(targets);
-    }
-    let circles = circles(&graph).into_iter().filter(|circle| {
-        let folders: BTreeSet<&str> = circle.iter().map(|file| folder_of(file)).collect();
-        folders.len() > 1 && !CIRCLES.iter().any(|known| folders.iter().all(|folder| folder.starts_with(known)))
-    });
-    none("no circle of files across folders", &circles.map(|circle| circle.join(" ")).collect::<Vec<_>>());
-}
-
-/// The file that defines what a path names: that of the longest module in it.
-fn file_of<'a>(by_module: &BTreeMap<Vec<String>, &'a str>, path: &[String]) -> Option<&'a str> {
-    (1..=path.len()).rev().find_map(|n| by_module.get(&path[..n]).copied())
-}
-
-/// Sets of more than one file, each of which reaches each other.
-fn circles<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<Vec<&'a str>> {
-    let reach: BTreeMap<&str, BTreeSet<&str>> = graph.keys().map(|file| (*file, reached(graph, file))).collect();
-    let mut found: Vec<Vec<&str>> = Vec::new();
-    for file in graph.keys() {
-        let circle: Vec<&str> =
-            graph.keys().copied().filter(|other| reach[file].contains(other) && reach[other].contains(file)).collect();
-        if circle.len() > 1 && !found.contains(&circle) {
-            found.push(circle);
-        }
-    }
-    found
-}
-
-fn reached<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &str) -> BTreeSet<&'a str> {
-    let (mut seen, mut open) = (BTreeSet::new(), graph.get(from).into_iter().flatten().copied().collect::<Vec<_>>());
-    while let Some(file) = open.pop() {
-        if seen.insert(file) {
-            open.extend(graph.get(file).into_iter().flatten());
-        }
-    }
-    seen
-}
-
-#[test]
-fn a_circle_is_found_and_a_chain_is_none() {
-    let edges = [("a/x", "b/y"), ("b/y", "c/z"), ("c/z", "a/x"), ("c/z", "d/w")];
-    let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::from([("d/w", BTreeSet::new())]);
-    for (from, to) in edges {
-        graph.entry(from).or_default().insert(to);
-    }
-    assert_eq!(circles(&graph), [["a/x", "b/y", "c/z"]]);
 }
 
 /// Impl blocks of a file: line, trait where there is one, and type.

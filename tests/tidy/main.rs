@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "no crate uses a test program; its modules share what is pub")]
 
+mod circles;
 mod layout;
 mod packages;
 mod size;

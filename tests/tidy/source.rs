@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// One Rust file.
+#[derive(PartialEq, Eq)]
 pub struct Source {
     /// From the root of the repository, with `/`.
     pub path: String,
@@ -95,7 +96,8 @@ pub fn named(module: &[String], text: &str) -> Vec<Named> {
     for word in words.chain(children.iter().map(|child| format!("{child}::"))) {
         for (at, _) in code.match_indices(word.as_str()) {
             let before = code[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            let is_visibility = code[..at].ends_with("(in ");
+            if is_visibility || before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
                 continue;
             }
             let line = code[..at].matches('\n').count() + 1;
