@@ -18,6 +18,7 @@ use crate::problem::Problem;
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 #[cfg_attr(test, schema(as = RoomMessage))]
 pub struct ClientFrame {
+    /// The text of the chat, stored as sent; at least one character that is not blank, no NUL.
     #[cfg_attr(test, schema(min_length = 1, max_length = 8000))]
     pub message: String,
     /// Makes the chat safe to send again: a name that the sender chooses and never uses for another chat.
@@ -58,14 +59,23 @@ impl<'de> Visitor<'de> for FrameVisitor {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(ToSchema), schema(as = RoomChat))]
 pub struct ChatFrame<'a> {
+    /// The text of the chat, as sent.
     message: &'a str,
+    /// Unique over all rooms; names the chat in `/api/chats/{id}`.
     id: ChatId,
+    /// The room of this socket.
     chatroom_id: ChatroomId,
+    /// The chatter who sent the chat.
     sender_id: ChatterId,
+    /// The other person of the room; the sender in notes to oneself.
     receiver_id: ChatterId,
+    /// The place of the chat in the room: 1, 2, 3 …
     seq: Seq,
+    /// The room's version at the last change of this chat: a cursor for `changes?since=`.
     version: Version,
+    /// When the chat was stored.
     create_time: Micros,
+    /// The sender's own name for the chat. Absent if it was sent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<&'a str>,
 }
@@ -95,19 +105,37 @@ impl<'a> ChatFrame<'a> {
 pub enum EventFrame<'a> {
     /// A chat was edited; only with `&events=1`.
     Edited {
+        /// The new text.
         message: &'a str,
+        /// The chat's id, the same as before.
         id: ChatId,
+        /// The room of this socket.
         chatroom_id: ChatroomId,
+        /// The chatter who sent and edited the chat.
         sender_id: ChatterId,
+        /// The other person of the room; the sender in notes to oneself.
         receiver_id: ChatterId,
+        /// The place of the chat in the room, the same as before.
         seq: Seq,
+        /// The room's version after the edit.
         version: Version,
+        /// When the chat was stored.
         create_time: Micros,
+        /// When the chat was last edited.
         #[cfg_attr(test, schema(required))]
         edit_time: Option<Micros>,
     },
     /// A chat was deleted; only with `&events=1`.
-    Deleted { id: ChatId, chatroom_id: ChatroomId, seq: Seq, version: Version },
+    Deleted {
+        /// The chat that was deleted.
+        id: ChatId,
+        /// The room of this socket.
+        chatroom_id: ChatroomId,
+        /// The place that the chat had in the room; no other chat takes it.
+        seq: Seq,
+        /// The room's version after the deletion.
+        version: Version,
+    },
 }
 
 impl<'a> EventFrame<'a> {
@@ -138,6 +166,7 @@ impl<'a> EventFrame<'a> {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(ToSchema), schema(as = RoomError))]
 pub struct ErrorFrame<'a> {
+    /// Why the frame was refused, as over REST.
     pub error: &'a Problem,
     /// The `client_id` of the refused chat.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,9 @@ use crate::domain::{ChatterId, Seq};
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ToSchema))]
 pub struct SignIn {
+    /// Case makes no difference.
     pub username: String,
+    /// Exactly as it was set.
     pub password: String,
 }
 
@@ -24,8 +26,10 @@ pub struct SignUp {
     /// Unique regardless of case.
     #[cfg_attr(test, schema(min_length = 1, max_length = 150, pattern = "^[A-Za-z0-9._@+-]+$"))]
     pub username: String,
+    /// Kept exactly as given; no NUL.
     #[cfg_attr(test, schema(min_length = 8, max_length = 128))]
     pub password: String,
+    /// The name shown to others; not all blank, no control characters.
     #[cfg_attr(test, schema(min_length = 1, max_length = 100))]
     pub nickname: String,
     /// The device's registration token of Firebase Cloud Messaging, for pushes.
@@ -37,12 +41,14 @@ pub struct SignUp {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ToSchema))]
 pub struct ChangeChatter {
+    /// The name shown to others; not all blank, no control characters.
     #[cfg_attr(test, schema(min_length = 1, max_length = 100))]
     #[serde(default)]
     pub nickname: Option<String>,
     /// `""` removes the token.
     #[serde(default)]
     pub fcm_reg_id: Option<String>,
+    /// The new password; it ends all other sign-ins. No NUL.
     #[cfg_attr(test, schema(min_length = 8, max_length = 128))]
     #[serde(default)]
     pub password: Option<String>,
@@ -86,6 +92,7 @@ pub struct PostChat {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ToSchema))]
 pub struct EditChat {
+    /// Replaces the text; at least one character that is not blank, no NUL.
     #[cfg_attr(test, schema(min_length = 1, max_length = 8000))]
     pub content: String,
 }
@@ -103,6 +110,7 @@ pub struct Search {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ToSchema))]
 pub struct Receipt {
+    /// The chats up to this `seq` were received. Left out or null: the mark stays.
     #[serde(default)]
     pub delivered_seq: Option<Seq>,
     /// Raises `delivered_seq` too.

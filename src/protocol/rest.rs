@@ -20,6 +20,7 @@ pub struct SignedIn {
     pub token: String,
     /// Sign in again before this.
     pub expires_at: Micros,
+    /// The account that signed in.
     pub chatter: ChatterBody,
 }
 
@@ -27,6 +28,7 @@ pub struct SignedIn {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(ToSchema))]
 pub struct Message {
+    /// For people; the status says the same to programs.
     pub message: &'static str,
 }
 
@@ -34,8 +36,11 @@ pub struct Message {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(ToSchema), schema(as = Chatter))]
 pub struct ChatterBody {
+    /// Names the chatter in paths, chats and receipts.
     pub id: ChatterId,
+    /// Unique regardless of case; `deleted-N` for a deleted account.
     pub username: String,
+    /// The name to show; several chatters may have the same.
     pub nickname: String,
     /// The push token, for its owner; `""` for other viewers.
     pub fcm_reg_id: String,
@@ -98,19 +103,26 @@ impl ChatterBody {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(ToSchema), schema(as = Chat))]
 pub struct ChatBody<'a> {
+    /// Unique over all rooms.
     pub id: ChatId,
+    /// The room in which the chat was sent.
     pub chatroom_id: ChatroomId,
+    /// The only chatter who may edit or delete the chat.
     pub sender_id: ChatterId,
     /// The other person of the room; the sender in notes to oneself.
     pub receiver_id: ChatterId,
+    /// The text, exactly as sent.
     pub content: &'a str,
+    /// When the chat was stored; never before the earlier chats of the room.
     pub create_time: Micros,
     /// The place of the chat in the room: 1, 2, 3 …
     pub seq: Seq,
     /// The room's version at the last change of this chat.
     pub version: Version,
+    /// The sender's own name for the chat; null if it was sent without one.
     #[cfg_attr(test, schema(required))]
     pub client_id: Option<&'a str>,
+    /// When the chat was last edited; null if it never was.
     #[cfg_attr(test, schema(required))]
     pub edit_time: Option<Micros>,
     /// Only there, and true, when an `ack` or a retried `client_id` names a deleted chat; its content is empty then.
@@ -144,7 +156,9 @@ impl<'a> ChatBody<'a> {
 #[cfg_attr(test, derive(ToSchema), schema(as = Change))]
 #[serde(untagged)]
 pub enum ChangeBody<'a> {
+    /// A new or edited chat, as it is now.
     Chat(ChatBody<'a>),
+    /// A deleted chat.
     Deleted(DeletedChatBody),
 }
 
@@ -152,8 +166,11 @@ pub enum ChangeBody<'a> {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(ToSchema), schema(as = DeletedChat))]
 pub struct DeletedChatBody {
+    /// The `id` that the chat had.
     pub id: ChatId,
+    /// The place that the chat had in the room; no other chat takes it.
     pub seq: Seq,
+    /// The room's version after the deletion.
     pub version: Version,
     /// Always true: tells a tombstone from a chat.
     #[cfg_attr(test, schema(schema_with = crate::protocol::schema::always_true))]
@@ -176,6 +193,7 @@ impl<'a> ChangeBody<'a> {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(ToSchema), schema(as = Changes))]
 pub struct ChangesBody<'a> {
+    /// By version, each chat once; empty if there is nothing new.
     pub changes: Vec<ChangeBody<'a>>,
     /// The value of `since` for the next request.
     pub version: Version,
@@ -187,7 +205,9 @@ pub struct ChangesBody<'a> {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(ToSchema), schema(as = Watermarks))]
 pub struct ReceiptBody {
+    /// The chatter has received the chats up to this `seq`; 0 before the first.
     pub delivered_seq: Seq,
+    /// The chatter has read the chats up to this `seq`; at most `delivered_seq`.
     pub read_seq: Seq,
 }
 
@@ -201,14 +221,19 @@ impl From<Watermarks> for ReceiptBody {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(ToSchema), schema(as = Chatroom))]
 pub struct ChatroomBody<'a> {
+    /// Names the room in paths and frames.
     pub id: ChatroomId,
+    /// When the newest chat was stored, or the room was created if it has no chat; lists are ordered by it.
     pub last_chat_time: Micros,
+    /// When the owner created the room.
     pub create_time: Micros,
     /// The chatter who created the room; the same for both viewers.
     pub owner: ChatterBody,
+    /// The chatter with whom the room was created; the owner in notes to oneself.
     pub opponent: ChatterBody,
     /// The number of the room's last change: a cursor for `changes?since=`.
     pub version: Version,
+    /// The `seq` of the newest chat, deleted ones included; 0 before the first.
     pub last_seq: Seq,
     /// The newest chat that is not deleted.
     #[cfg_attr(test, schema(required))]

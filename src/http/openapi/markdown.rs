@@ -6,7 +6,7 @@ use super::PROBLEM;
 use super::schemas::name_of;
 
 /// The REST reference.
-pub fn of_rest(document: &Value) -> String {
+pub(super) fn of_rest(document: &Value) -> String {
     let mut text = format!(
         "# {} {}: REST\n\n{}\n\nFor sockets see `/docs/socket.md`; programs read `/api/openapi.json`.\n",
         word(&document["info"]["title"]),
@@ -35,7 +35,7 @@ pub fn of_rest(document: &Value) -> String {
 }
 
 /// The guide of the sockets and all their frames.
-pub fn of_sockets(document: &Value) -> String {
+pub(super) fn of_sockets(document: &Value) -> String {
     let mut text = format!(
         "# {} {}\n\n{}\n",
         word(&document["info"]["title"]),
@@ -121,7 +121,9 @@ fn fields(schema: &Value) -> String {
     let mut text = "| key | type | meaning |\n|---|---|---|\n".to_owned();
     for (key, value) in entries(&schema["properties"]) {
         let optional = if list(&schema["required"]).iter().any(|name| name == key) { "" } else { " (optional)" };
-        text.push_str(&format!("| `{key}`{optional} | {} | {} |\n", kind(value), cell(&value["description"])));
+        // Of a body that may be null, the description stands beside the reference.
+        let about = value.get("description").unwrap_or(&value["oneOf"][0]["description"]);
+        text.push_str(&format!("| `{key}`{optional} | {} | {} |\n", kind(value), cell(about)));
     }
     text
 }

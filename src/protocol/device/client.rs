@@ -20,7 +20,9 @@ const REF_CHARS_MAX: usize = 64;
 
 /// One frame of a client.
 pub struct ClientFrame {
+    /// The `ref` of the frame, which the answer repeats; none if the client sent none.
     pub reference: Option<Ref>,
+    /// The other keys, by the frame's `type`.
     pub body: Body,
 }
 
@@ -29,7 +31,7 @@ macro_rules! types {
         /// The type of a frame, as its key `type` names it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
         #[serde(rename_all = "snake_case")]
-        pub enum Type { $($name,)* }
+        pub enum Type { $(#[doc = concat!("The frame `", $text, "`.")] $name,)* }
 
         impl Type {
             /// Every type, in the order of the documents.
@@ -59,17 +61,47 @@ types! {
 #[cfg_attr(test, derive(ToSchema), schema(rename_all = "snake_case"))]
 pub enum Body {
     /// Sign in, or replace the token before it expires.
-    Auth { token: String },
+    Auth {
+        /// A token of `POST /api/auth`, or one that your own backend has signed.
+        token: String,
+    },
     /// Send a new chat. With the same `client_id` it is stored once, however often it is sent.
-    Send { chatroom_id: ChatroomId, client_id: String, content: String },
+    Send {
+        /// A room of this chatter.
+        chatroom_id: ChatroomId,
+        /// The sender's own name for the chat, never used for another one: 1 to 64 printable ASCII characters.
+        client_id: String,
+        /// The text: 1 to 8,000 characters, at least one not blank, no NUL.
+        content: String,
+    },
     /// Edit a chat that this chatter sent.
-    Edit { chat_id: ChatId, content: String },
+    Edit {
+        /// The `id` of the chat.
+        chat_id: ChatId,
+        /// The new text, with the same rules as in `send`.
+        content: String,
+    },
     /// Delete a chat that this chatter sent, for both.
-    Delete { chat_id: ChatId },
+    Delete {
+        /// The `id` of the chat.
+        chat_id: ChatId,
+    },
     /// Say how far this chatter has received and read. The marks only move forward: an older `seq` changes nothing.
-    Receipt { chatroom_id: ChatroomId, delivered_seq: Option<Seq>, read_seq: Option<Seq> },
+    Receipt {
+        /// A room of this chatter.
+        chatroom_id: ChatroomId,
+        /// This chatter has received the chats up to this `seq`. Left out or null: the mark stays.
+        delivered_seq: Option<Seq>,
+        /// This chatter has read the chats up to this `seq`; raises `delivered_seq` too. Left out or null: it stays.
+        read_seq: Option<Seq>,
+    },
     /// Say that this chatter is typing, or no longer. Nothing is stored; it ends by itself after 6 s.
-    Typing { chatroom_id: ChatroomId, typing: bool },
+    Typing {
+        /// A room of this chatter.
+        chatroom_id: ChatroomId,
+        /// True when the chatter begins, and again within 6 s for as long as it goes on; false when it ends.
+        typing: bool,
+    },
     /// Request the changes above a cursor, for the rooms whose version in `ready` differs.
     Resume {
         /// The cursor of each room, by its id; at most 500.
@@ -83,6 +115,7 @@ pub enum Body {
 /// Why a frame could not be read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable {
+    /// The `ref` of the frame; none if it has none or cannot be read.
     pub reference: Option<Ref>,
     /// The text is not an object with a text `type`: the peer may speak another protocol.
     pub foreign: bool,

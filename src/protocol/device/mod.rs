@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 #[cfg_attr(test, derive(ToSchema))]
 #[serde(untagged)]
 pub enum Ref {
+    /// A whole number of at most 64 bits.
     Number(i64),
+    /// A text of 1 to 64 characters.
     Text(Box<str>),
 }
