@@ -11,7 +11,9 @@ use super::Database;
 pub enum DatabaseKind {
     /// A SQLite file.
     Sqlite(PathBuf),
+    /// A SQLite database that ends with the process, such as `sqlite::memory:`.
     SqliteInMemory,
+    /// A PostgreSQL server: `postgres://` or `postgresql://`.
     Postgres,
 }
 

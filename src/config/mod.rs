@@ -7,12 +7,14 @@ mod database;
 mod layers;
 mod rules;
 mod secret_file;
+mod sections;
 
 use std::path::PathBuf;
 
 pub use database::DatabaseKind;
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer};
+use secrecy::SecretString;
+pub use sections::{Accounts, Auth, Cleanup, Database, Deletion, Fcm, Limits, Log, LogFormat, Push, Redis, Server};
+use serde::Deserialize;
 
 /// Every key with its default, explained.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -34,159 +36,26 @@ const FILE_DEFAULT: &str = "hyper_chat.toml";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// `[server]`: the address to listen on, proxies, and the shutdown.
     pub server: Server,
+    /// `[database]`: which database, and how it is opened.
     pub database: Database,
+    /// `[redis]`: how several instances reach each other.
     pub redis: Redis,
+    /// `[auth]`: how tokens are signed and passwords are hashed.
     pub auth: Auth,
+    /// `[accounts]`: the directory, and the deletion of accounts.
     pub accounts: Accounts,
+    /// `[limits]`: the rates and sizes that clients keep to.
     pub limits: Limits,
+    /// `[fcm]`: where pushes are sent to.
     pub fcm: Fcm,
+    /// `[push]`: when pushes are sent, and for how long they are tried.
     pub push: Push,
+    /// `[log]`: which lines the log has, and in which form.
     pub log: Log,
+    /// `[cleanup]`: how often expired rows are removed.
     pub cleanup: Cleanup,
-}
-
-/// The HTTP server.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Server {
-    /// Never empty once loaded.
-    pub host: String,
-    pub port: u16,
-    /// `scheme://host[:port]`, lower case; empty = same origin only.
-    pub allowed_origins: Vec<String>,
-    /// 0 = half of the cores.
-    pub workers: usize,
-    /// Trusted proxies in front; the client is this many entries from the right of `X-Forwarded-For`.
-    pub proxy_hops: usize,
-    pub drain_ms: u64,
-}
-
-/// The database.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Database {
-    /// May hold a password.
-    pub url: SecretString,
-    pub migrate_on_start: bool,
-    pub migration_wait_s: u64,
-    pub connections_max: u32,
-    pub unsafe_durability: bool,
-}
-
-/// The broker between instances.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Redis {
-    /// May hold a password; none = one instance.
-    #[serde(deserialize_with = "none_if_empty")]
-    pub url: Option<SecretString>,
-    /// Takes any certificate, for hosted Redis with a self-signed one.
-    pub insecure_tls: bool,
-    pub prefix: String,
-    pub look_ms: u64,
-}
-
-/// Tokens and passwords.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Auth {
-    /// As given; [`Config::jwt_secret`] is the one to sign with.
-    #[serde(deserialize_with = "none_if_empty")]
-    pub jwt_secret: Option<SecretString>,
-    pub jwt_issuer: String,
-    pub jwt_audience: String,
-    pub token_ttl_s: u64,
-    pub argon2_memory_kib: u32,
-    pub argon2_iterations: u32,
-    pub argon2_parallelism: u32,
-    /// 0 = one per core.
-    pub hashes_at_once: usize,
-    pub hashes_queued_max: usize,
-}
-
-/// What happens to an account's rows when it is deleted.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Deletion {
-    /// The row stays as `deleted-N`, the other side keeps the conversation.
-    Anonymise,
-    /// Its rooms and their chats are deleted too.
-    Cascade,
-}
-
-/// Accounts.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Accounts {
-    pub public_directory: bool,
-    pub deletion: Deletion,
-}
-
-/// Bounds for clients; 0 = none for a rate or the number of sockets.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    pub send_per_s: u32,
-    pub sign_in_per_min: u32,
-    pub sign_up_per_min: u32,
-    pub sockets_per_chatter: usize,
-    pub socket_queue_bytes: usize,
-    pub frame_bytes: usize,
-    pub body_bytes: usize,
-}
-
-impl Limits {
-    /// How many chats may come at once: three times the rate, at least 128 where the rate is above 1,000 a second.
-    #[must_use]
-    pub fn send_burst(&self) -> u32 {
-        let burst = self.send_per_s.saturating_mul(3);
-        if self.send_per_s > 1_000 { burst.max(128) } else { burst }
-    }
-}
-
-/// Pushes: where to.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fcm {
-    /// The service account's JSON; none = pushes are logged, not sent.
-    #[serde(deserialize_with = "no_path_if_empty")]
-    pub service_account: Option<PathBuf>,
-    /// Without a slash at the end.
-    pub base_url: String,
-}
-
-/// Pushes: when.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Push {
-    pub grace_ms: u64,
-    pub lease_ms: u64,
-    pub expiry_h: u64,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-/// Logs.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Log {
-    /// Tracing directives.
-    pub filter: String,
-    pub format: LogFormat,
-}
-
-/// Removal of expired rows.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cleanup {
-    pub interval_s: u64,
 }
 
 /// Why the configuration cannot be used: every problem found, each naming its key and what to do.
@@ -205,7 +74,9 @@ impl ConfigError {
 /// A configuration file that was read: its name for messages, and its text.
 #[derive(Clone, Copy)]
 pub struct File<'a> {
+    /// Its path, as `HYPER_CHAT_CONFIG` has it or the default.
     pub name: &'a str,
+    /// The content, in TOML.
     pub text: &'a str,
 }
 
@@ -263,14 +134,4 @@ impl Config {
             DatabaseKind::Postgres => Err(ConfigError::one(rules::secret_required("PostgreSQL"))),
         }
     }
-}
-
-fn none_if_empty<'de, D: Deserializer<'de>>(source: D) -> Result<Option<SecretString>, D::Error> {
-    let secret = SecretString::deserialize(source)?;
-    Ok(if secret.expose_secret().is_empty() { None } else { Some(secret) })
-}
-
-fn no_path_if_empty<'de, D: Deserializer<'de>>(source: D) -> Result<Option<PathBuf>, D::Error> {
-    let path = PathBuf::deserialize(source)?;
-    Ok(if path.as_os_str().is_empty() { None } else { Some(path) })
 }
