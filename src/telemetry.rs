@@ -10,10 +10,12 @@ use crate::config::{Log, LogFormat};
 /// Why log lines cannot be written as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
+    /// `log.filter` has a directive that tracing cannot parse.
     #[error(
         "HYPER_CHAT__LOG__FILTER (log.filter): cannot be read as tracing directives, as in info or warn,hyper_chat=debug"
     )]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The process has a subscriber already.
     #[error("log lines are already set up in this process")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }

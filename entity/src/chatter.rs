@@ -2,19 +2,24 @@
 
 use sea_orm::entity::prelude::*;
 
+/// A row of `chatters`; it outlives a deleted account unless `accounts.deletion` is `cascade`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "chatters")]
 pub struct Model {
+    /// The `sub` of the chatter's tokens (RFC 7519).
     #[sea_orm(primary_key)]
     pub id: i64,
+    /// As the owner wrote it; `deleted-N` after deletion.
     pub username: String,
     /// The username in lower case; after deletion a hash of it.
     pub username_key: String,
+    /// The name shown to others; `(deleted)` after deletion.
     pub nickname: String,
     /// An argon2id PHC string; none for a deleted account.
     pub password_hash: Option<String>,
     /// Microseconds since 1970, UTC, as every `*_time`.
     pub create_time: i64,
+    /// When the owner deleted the account; none until then.
     pub delete_time: Option<i64>,
     /// When the last socket closed.
     pub last_seen: Option<i64>,
@@ -24,6 +29,7 @@ pub struct Model {
     pub show_receipts: bool,
 }
 
+/// Empty: the store writes its joins in SQL. sea-orm needs the type.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

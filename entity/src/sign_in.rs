@@ -2,16 +2,22 @@
 
 use sea_orm::entity::prelude::*;
 
+/// A row of `sign_ins`; without it the tokens of the sign-in are refused.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sign_ins")]
 pub struct Model {
+    /// The `sid` of the tokens.
     #[sea_orm(primary_key)]
     pub id: i64,
+    /// The account that signed in.
     pub chatter_id: i64,
+    /// When the password was accepted, in microseconds since 1970, UTC.
     pub create_time: i64,
+    /// When the sign-in ends by itself, in microseconds since 1970, UTC; the cleanup removes the row after that.
     pub expire_time: i64,
 }
 
+/// Empty: the store writes its joins in SQL. sea-orm needs the type.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

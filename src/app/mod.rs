@@ -44,18 +44,30 @@ const SUPERVISE_EVERY: Duration = Duration::from_secs(5);
 /// Why the server could not run, each with what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The secret that signs tokens can be neither read nor created.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The database cannot be opened, or its schema does not fit this program.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Argon2id (RFC 9106) refuses its configured parameters.
     #[error("the password hasher cannot start")]
     Passwords(#[from] PasswordError),
+    /// The address cannot be bound.
     #[error("cannot listen on {address}; is something else there? Set PORT or HYPER_CHAT__SERVER__HOST")]
-    Listen { address: String, source: std::io::Error },
+    Listen {
+        /// `server.host` and `server.port`, as `HOST:PORT`.
+        address: String,
+        /// The reason that the operating system gave.
+        source: std::io::Error,
+    },
+    /// The URL of Redis, or the secret that signs the messages, cannot be used.
     #[error("Redis cannot be used")]
     Broker(#[from] broker::redis::SettingsError),
+    /// The background task of this name panicked.
     #[error("the task \"{0}\" failed, as the log says above; start the server again")]
     Task(&'static str),
+    /// The HTTP server ended with an error of the operating system.
     #[error("the HTTP server failed")]
     Http(#[source] std::io::Error),
 }

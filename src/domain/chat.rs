@@ -15,26 +15,38 @@ pub const CONTENT_CHARS_MAX: usize = 8_000;
 /// A stored chat; a tombstone once `delete_time` is set. Its `Debug` leaves the content out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Chat {
+    /// Unique over all rooms.
     pub id: ChatId,
+    /// The room in which it was sent.
     pub chatroom_id: ChatroomId,
+    /// The place in the room: 1, 2, 3 …; edits and deletion leave it.
     pub seq: Seq,
+    /// The room's version at the last change of this chat.
     pub version: Version,
+    /// The only chatter who may edit or delete it.
     pub sender_id: ChatterId,
     /// The other one of the two; the sender itself in notes to self.
     pub receiver_id: ChatterId,
     /// Empty in a tombstone.
     pub content: String,
+    /// The sender's own name for it; none if it was sent without one.
     pub client_id: Option<String>,
+    /// When it was stored, by the database's clock.
     pub create_time: Micros,
+    /// When it was last edited; none if it never was.
     pub edit_time: Option<Micros>,
+    /// When it became a tombstone; none until then.
     pub delete_time: Option<Micros>,
 }
 
 /// What a change did to a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
+    /// The chat was stored: it has the room's next `seq` and next `version`.
     Created,
+    /// The content is new; the chat has the room's next `version` and keeps its `seq`.
     Edited,
+    /// The chat is a tombstone; it has the room's next `version` and keeps its `seq`.
     Deleted,
 }
 

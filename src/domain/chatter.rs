@@ -9,9 +9,13 @@ const RESERVED_PREFIX: &str = "deleted-";
 /// An account. `service::accounts` decides which part of it a viewer sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chatter {
+    /// The `sub` of the chatter's tokens (RFC 7519).
     pub id: ChatterId,
+    /// As the owner wrote it; `deleted-N` if the account is deleted, empty if its row is gone too.
     pub username: String,
+    /// The name shown to others, 1 to 100 characters; `(deleted)` if the account is deleted.
     pub nickname: String,
+    /// Whether the owner has deleted the account.
     pub deleted: bool,
     /// When the last socket closed; none before the first one did.
     pub last_seen: Option<Micros>,

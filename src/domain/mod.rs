@@ -15,7 +15,9 @@ pub use ids::{ChatId, ChatroomId, ChatterId, Seq, SignInId, Version};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {rule}")]
 pub struct Broken {
+    /// The key of the value, as clients write it.
     pub field: &'static str,
+    /// The rest of a sentence that begins with the field: `must have 1 to 150 characters`.
     pub rule: &'static str,
 }
 

@@ -43,30 +43,49 @@ use crate::store::Store;
 /// The configured rules of the handlers.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// Other origins whose pages may connect (RFC 6454), as `scheme://host[:port]`; empty = none.
     pub allowed_origins: Vec<String>,
     /// The number of reverse proxies in front that add to `X-Forwarded-For`.
     pub proxy_hops: usize,
+    /// From a sign-in until it ends by itself.
     pub token_ttl: Duration,
+    /// Whether the directory answers without a token.
     pub public_directory: bool,
+    /// What the deletion of an account does to its rooms.
     pub deletion: Deletion,
+    /// Bytes that may wait for a slow socket before it is closed with 4508.
     pub socket_queue_bytes: usize,
+    /// The largest message that a socket accepts, in bytes; a larger one closes it with 1009.
     pub frame_bytes: usize,
+    /// The largest body that a request may have, in bytes; a larger one is refused as `too_large`.
     pub body_bytes: usize,
 }
 
 /// The parts that the handlers share.
 pub struct State {
+    /// The database, for reads, sign-ups and sign-ins; changes of rooms go through `service` or `registry`.
     pub store: Arc<Store>,
+    /// Brings commands to the room actors of this instance.
     pub registry: Arc<Registry>,
+    /// The sockets that are open on this instance, for the metrics, the drain and the cluster.
     pub connections: Arc<ConnectionRegistry>,
+    /// The use cases of accounts and rooms that the cluster shares.
     pub service: Arc<Service>,
+    /// The rate limits, which count on this instance alone.
     pub limits: Arc<Limits>,
+    /// Computes and verifies password hashes on threads of its own.
     pub passwords: Passwords,
+    /// Issues tokens at sign-in and verifies those of requests.
     pub tokens: Arc<Tokens>,
+    /// The part of the configuration that handlers read.
     pub rules: Rules,
+    /// Reaches the sockets of a chatter on all instances.
     pub broadcaster: Broadcaster,
+    /// Carries messages to the other instances; `/readyz` shows its state.
     pub broker: Arc<dyn Broker>,
+    /// Chatters whose first socket was opened here or whose last one was closed; the cluster reads it.
     pub presence_changes: Arc<PresenceChanges>,
+    /// Whether this instance still takes sockets and chats.
     pub drain: Arc<DrainFlag>,
     /// The parts that sockets use.
     pub sessions: Arc<sessions::Parts>,

@@ -86,6 +86,7 @@ codes! {
 /// One refusal, as the client gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Programs go by it; it decides the status, the title and whether to try again.
     pub code: Code,
     /// What went wrong and what to do, in one or two sentences; never echoes secrets or contents.
     pub detail: String,

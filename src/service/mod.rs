@@ -21,11 +21,17 @@ const ROOM_DEADLINE: Duration = Duration::from_millis(2_900);
 
 /// The parts that the use cases work with.
 pub struct Service {
+    /// The database, which each use case changes first.
     pub store: Arc<Store>,
+    /// Brings commands to the room actors of this instance.
     pub registry: Arc<Registry>,
+    /// The sockets that are open on this instance.
     pub connections: Arc<ConnectionRegistry>,
+    /// Reaches the sockets of a chatter on all instances.
     pub broadcaster: Broadcaster,
+    /// Announces new rooms to the other instances.
     pub broker: Arc<dyn Broker>,
+    /// Takes the chatters whose presence has to be sent anew.
     pub presence_changes: Arc<PresenceChanges>,
 }
 

@@ -46,20 +46,28 @@ pub struct Arguments {
 /// Why a conversation could not begin or go on, in words for the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
+    /// A request of the REST API failed, and trying again does not help.
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// Neither the argument nor the variable is set, and stdin is no terminal that could prompt.
     #[error("no password: set HYPER_CHAT_PASSWORD, or give --password")]
     NoPassword,
+    /// The terminal failed while it prompted.
     #[error("the password cannot be read")]
     Password(#[source] std::io::Error),
+    /// The other person's account, by its username, did not appear in time.
     #[error("{0} has not signed up within ten minutes")]
     NeverSignedUp(String),
+    /// The server closed the socket for good; the text says why.
     #[error("{0}")]
     Ended(String),
+    /// The number of lines that the server refused; all others are stored.
     #[error("not all was sent: lines refused: {0}")]
     Refused(usize),
+    /// The number of lines that had no answer when the conversation ended.
     #[error("{0} of your lines could not be confirmed; they may not have been sent")]
     Unconfirmed(usize),
+    /// Stdout failed, or its reader has closed it.
     #[error("the output cannot be written")]
     Output(#[from] std::io::Error),
 }
