@@ -23,7 +23,7 @@ use crate::store::sign_ins::SignInUpdate;
 /// The parameters of the directory.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct DirectoryQuery {
+pub(super) struct DirectoryQuery {
     /// The beginning of usernames, in any case.
     query: Option<String>,
     /// Chatters on a page; more than 200 gives 200.
@@ -53,7 +53,7 @@ pub struct DirectoryQuery {
         )
     )
 )]
-pub async fn directory(
+pub(super) async fn directory(
     request: HttpRequest,
     state: web::Data<State>,
     query: web::Query<DirectoryQuery>,
@@ -94,7 +94,7 @@ pub async fn directory(
         responses((status = 200, description = "The viewer's own account.", body = ChatterBody), Refusals<{ TOKEN }>)
     )
 )]
-pub async fn me(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
+pub(super) async fn me(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(state.service.own_account(viewer.chatter_id).await?))
 }
 
@@ -110,7 +110,11 @@ pub async fn me(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse,
         )
     )
 )]
-pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn show(
+    state: web::Data<State>,
+    viewer: Viewer,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let chatter_id: ChatterId = id(&path, "chatter")?;
     if chatter_id == viewer.chatter_id {
         return me(state, viewer).await;
@@ -131,7 +135,7 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
         )
     )
 )]
-pub async fn change(
+pub(super) async fn change(
     state: web::Data<State>,
     viewer: Viewer,
     Json(body): Json<ChangeChatter>,
@@ -175,7 +179,7 @@ pub async fn change(
         )
     )
 )]
-pub async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
     state.service.delete_account(viewer.chatter_id, state.rules.deletion).await?;
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chatter" }))
 }

@@ -33,7 +33,7 @@ use crate::store::writer::WatermarkUpdate;
         )
     )
 )]
-pub async fn create(
+pub(super) async fn create(
     state: web::Data<State>,
     viewer: Viewer,
     Json(body): Json<CreateChatroom>,
@@ -45,7 +45,7 @@ pub async fn create(
 /// The parameters of the list of rooms.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct RoomsQuery {
+pub(super) struct RoomsQuery {
     /// Rooms on a page; more than 200 gives 200.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
@@ -66,7 +66,7 @@ pub struct RoomsQuery {
         )
     )
 )]
-pub async fn list(
+pub(super) async fn list(
     request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
@@ -112,7 +112,11 @@ pub async fn list(
         )
     )
 )]
-pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn show(
+    state: web::Data<State>,
+    viewer: Viewer,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
     Ok(HttpResponse::Ok().json(state.service.chatroom(viewer.chatter_id, room.id).await?.body()))
 }
@@ -134,7 +138,11 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
         )
     )
 )]
-pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete(
+    state: web::Data<State>,
+    viewer: Viewer,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
     state.service.delete_chatroom(room.id, viewer.chatter_id).await?;
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chatroom" }))
@@ -157,7 +165,7 @@ pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<Str
         )
     )
 )]
-pub async fn receipt(
+pub(super) async fn receipt(
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
@@ -172,7 +180,7 @@ pub async fn receipt(
 }
 
 /// The room of this path; not found unless the viewer is in it.
-pub async fn room_of(state: &State, viewer: Viewer, path: &str) -> Result<Chatroom, Problem> {
+pub(super) async fn room_of(state: &State, viewer: Viewer, path: &str) -> Result<Chatroom, Problem> {
     let room = state.store.chatroom(id(path, "chatroom")?).await?;
     room.filter(|room| room.has(viewer.chatter_id)).ok_or_else(|| Problem::not_found("chatroom"))
 }

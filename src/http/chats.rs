@@ -49,7 +49,7 @@ use crate::store::writer::{Mutation, Stored};
         )
     )
 )]
-pub async fn post(
+pub(super) async fn post(
     request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
@@ -105,7 +105,11 @@ fn client_id(request: &HttpRequest, body: Option<String>) -> Result<Option<Clien
         )
     )
 )]
-pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn show(
+    state: web::Data<State>,
+    viewer: Viewer,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let (chat, _) = chat_of(&state, viewer, &path).await?;
     Ok(HttpResponse::Ok().json(ChatBody::new(&chat)))
 }
@@ -127,7 +131,7 @@ pub async fn show(state: web::Data<State>, viewer: Viewer, path: web::Path<Strin
         )
     )
 )]
-pub async fn edit(
+pub(super) async fn edit(
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
@@ -155,7 +159,11 @@ pub async fn edit(
         )
     )
 )]
-pub async fn delete(state: web::Data<State>, viewer: Viewer, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete(
+    state: web::Data<State>,
+    viewer: Viewer,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     mutated(&state, viewer, &path, Mutation::Delete).await?;
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chat" }))
 }

@@ -26,7 +26,7 @@ type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 
 /// The chatter of the request: its token is valid, and sign-in and account still exist.
 #[derive(Clone, Copy, Debug)]
-pub struct Viewer {
+pub(super) struct Viewer {
     pub chatter_id: ChatterId,
     pub sign_in_id: Option<SignInId>,
     pub expires_at: Micros,
@@ -34,26 +34,26 @@ pub struct Viewer {
 
 impl Viewer {
     /// Checks a token, first its signature and claims, then the database.
-    pub async fn of_token(state: &State, token: &str) -> Result<Self, Problem> {
+    pub(super) async fn of_token(state: &State, token: &str) -> Result<Self, Problem> {
         let viewer = Self::claimed(state, token)?;
         state.store.standing(viewer.chatter_id, viewer.sign_in_id).await??;
         Ok(viewer)
     }
 
     /// Checks only signature and claims of a token; the sign-in may have ended.
-    pub fn claimed(state: &State, token: &str) -> Result<Self, Problem> {
+    pub(super) fn claimed(state: &State, token: &str) -> Result<Self, Problem> {
         let claims = state.tokens.verify(token)?;
         Ok(Self { chatter_id: claims.chatter_id, sign_in_id: claims.sign_in_id, expires_at: claims.expires_at })
     }
 
     /// The claims of the token.
     #[must_use]
-    pub fn claims(self) -> Claims {
+    pub(super) fn claims(self) -> Claims {
         Claims { chatter_id: self.chatter_id, sign_in_id: self.sign_in_id, expires_at: self.expires_at }
     }
 
     /// The room, if the viewer may open a socket in it now.
-    pub async fn admitted(self, state: &State, chatroom: ChatroomId) -> Result<Chatroom, Problem> {
+    pub(super) async fn admitted(self, state: &State, chatroom: ChatroomId) -> Result<Chatroom, Problem> {
         let (standing, room) = state.store.admission(self.chatter_id, self.sign_in_id, chatroom).await?;
         standing?;
         room.ok_or_else(|| Problem::not_found("chatroom"))
@@ -76,7 +76,7 @@ impl FromRequest for Viewer {
 }
 
 /// The token of the Authorization header, if there is one.
-pub fn bearer(request: &HttpRequest) -> Result<Option<String>, Problem> {
+pub(super) fn bearer(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let Some(value) = request.headers().get(header::AUTHORIZATION) else { return Ok(None) };
     let invalid = || Problem::new(Code::TokenInvalid, "Send the header Authorization: Bearer TOKEN.");
     let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(invalid)?;
@@ -84,19 +84,19 @@ pub fn bearer(request: &HttpRequest) -> Result<Option<String>, Problem> {
 }
 
 /// The shared state of the request's app.
-pub fn state_of(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
+pub(super) fn state_of(request: &HttpRequest) -> Result<web::Data<State>, Problem> {
     request.app_data::<web::Data<State>>().cloned().ok_or_else(Problem::internal)
 }
 
 /// An id in the path. A text that is not an id names nothing, so it is not found.
-pub fn id<Id: From<i64>>(text: &str, what: &str) -> Result<Id, Problem> {
+pub(super) fn id<Id: From<i64>>(text: &str, what: &str) -> Result<Id, Problem> {
     let digits = !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit());
     let id = if digits { text.parse().unwrap_or(0) } else { 0 };
     if id > 0 { Ok(id.into()) } else { Err(Problem::not_found(what)) }
 }
 
 /// A JSON body, limited in size and time.
-pub struct Json<T>(pub T);
+pub(super) struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Error = Problem;
@@ -163,7 +163,7 @@ fn malformed(error: &serde_json::Error) -> Problem {
 }
 
 /// The client's address, for rate limits: the peer's, or the one that the trusted proxies in front have added.
-pub fn address(request: &HttpRequest, proxy_hops: usize) -> IpAddr {
+pub(super) fn address(request: &HttpRequest, proxy_hops: usize) -> IpAddr {
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
     let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();

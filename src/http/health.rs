@@ -16,7 +16,7 @@ use crate::broker::State as Broker;
         )
     )
 )]
-pub async fn healthz() -> HttpResponse {
+pub(super) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "alive"}))
 }
 
@@ -39,7 +39,7 @@ pub async fn healthz() -> HttpResponse {
         )
     )
 )]
-pub async fn readyz(state: web::Data<State>) -> HttpResponse {
+pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
     if !state.drain.takes_sockets() {
         return HttpResponse::ServiceUnavailable().json(json!({"status": "draining"}));
     }
@@ -59,6 +59,6 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
 }
 
 /// The same answer while there is no database yet.
-pub async fn not_yet() -> HttpResponse {
+pub(super) async fn not_yet() -> HttpResponse {
     HttpResponse::ServiceUnavailable().json(json!({"status": "unavailable", "database": "down"}))
 }

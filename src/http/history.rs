@@ -26,7 +26,7 @@ const QUERY_BYTES_MAX: usize = 1_024;
 /// The parameters of the history.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct HistoryQuery {
+pub(super) struct HistoryQuery {
     /// Chats on a page; more than 200 gives 200. Without another parameter: the newest chats.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
@@ -56,7 +56,7 @@ pub struct HistoryQuery {
         )
     )
 )]
-pub async fn history(
+pub(super) async fn history(
     request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
@@ -110,7 +110,7 @@ fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
 /// The parameters of a search.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct SearchQuery {
+pub(super) struct SearchQuery {
     /// Chats on a page; more than 200 gives 200.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
@@ -134,7 +134,7 @@ pub struct SearchQuery {
         )
     )
 )]
-pub async fn search(
+pub(super) async fn search(
     request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
@@ -187,7 +187,7 @@ async fn search_page(
 /// The parameters of the changes.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct ChangesQuery {
+pub(super) struct ChangesQuery {
     /// The version up to which the client has everything; 0 at the beginning.
     #[serde(default, deserialize_with = "whole_number")]
     since: Option<Version>,
@@ -211,7 +211,7 @@ pub struct ChangesQuery {
         )
     )
 )]
-pub async fn changes(
+pub(super) async fn changes(
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,

@@ -40,7 +40,7 @@ const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         )
     )
 )]
-pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     if request.headers().contains_key(header::ORIGIN) {
         return Err(Problem::new(Code::OriginRefused, "Metrics are not for web pages."));
     }

@@ -22,7 +22,7 @@ pub fn cors(allowed: &[String]) -> Cors {
 
 /// Browsers do not apply CORS to WebSocket, so the server checks: it admits requests without Origin (native apps), from
 /// its own origin, and from a listed one.
-pub fn check(request: &HttpRequest, allowed: &[String]) -> Result<(), Problem> {
+pub(super) fn check(request: &HttpRequest, allowed: &[String]) -> Result<(), Problem> {
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or("null").to_ascii_lowercase();
     let host = request.connection_info().host().to_ascii_lowercase();

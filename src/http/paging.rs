@@ -15,10 +15,10 @@ const LIMIT_MAX: u64 = 200;
 /// The items on a page without `limit` but with another paging parameter.
 const LIMIT_DEFAULT: u64 = 50;
 /// Rows of one query while a whole list is streamed.
-pub const STREAM_PAGE: u64 = 500;
+pub(super) const STREAM_PAGE: u64 = 500;
 
 /// Checks a `limit`: at least 1; more than 200 is 200.
-pub fn limit(given: Option<i64>) -> Result<u64, Problem> {
+pub(super) fn limit(given: Option<i64>) -> Result<u64, Problem> {
     match given.map(u64::try_from) {
         None => Ok(LIMIT_DEFAULT),
         Some(Ok(limit)) if limit >= 1 => Ok(limit.min(LIMIT_MAX)),
@@ -29,7 +29,7 @@ pub fn limit(given: Option<i64>) -> Result<u64, Problem> {
 }
 
 /// A page; `next` is the query of the following one, without `limit`.
-pub fn page(request: &HttpRequest, items: &impl Serialize, limit: u64, next: Option<String>) -> HttpResponse {
+pub(super) fn page(request: &HttpRequest, items: &impl Serialize, limit: u64, next: Option<String>) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     if let Some(next) = next {
         response.insert_header((header::LINK, format!("<{}?limit={limit}&{next}>; rel=\"next\"", request.path())));
@@ -39,7 +39,7 @@ pub fn page(request: &HttpRequest, items: &impl Serialize, limit: u64, next: Opt
 
 /// The whole list: `fetch` gives the encoded items after a cursor, and the next cursor while there may be more. It runs
 /// after the client has taken the page before, and no statement stays open meanwhile.
-pub async fn everything<C, F, Fut>(first: C, fetch: F) -> Result<HttpResponse, Problem>
+pub(super) async fn everything<C, F, Fut>(first: C, fetch: F) -> Result<HttpResponse, Problem>
 where
     C: 'static,
     F: Fn(C) -> Fut + 'static,
@@ -93,7 +93,7 @@ fn join(out: &mut Vec<u8>, items: &[Vec<u8>], any: &mut bool) {
 }
 
 /// One item of a list.
-pub fn encode(item: &impl Serialize) -> Vec<u8> {
+pub(super) fn encode(item: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(item).unwrap_or_default()
 }
 

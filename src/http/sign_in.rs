@@ -30,7 +30,7 @@ use crate::store::chatters::{ChatterUpdate, NewChatter};
         )
     )
 )]
-pub async fn sign_in(
+pub(super) async fn sign_in(
     request: HttpRequest,
     state: web::Data<State>,
     Json(body): Json<SignIn>,
@@ -71,7 +71,7 @@ pub async fn sign_in(
         )
     )
 )]
-pub async fn sign_up(
+pub(super) async fn sign_up(
     request: HttpRequest,
     state: web::Data<State>,
     Json(body): Json<SignUp>,

@@ -25,7 +25,7 @@ use crate::websocket::transport::{Incoming, Refused, accept};
 /// The parameters of the socket of one room.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct ChatroomSocketQuery {
+pub(super) struct ChatroomSocketQuery {
     /// The token, for browsers, which cannot set a header.
     jwt: Option<String>,
     /// `1`: also sends edits and deletions, as frames with `event`.
@@ -49,7 +49,7 @@ pub struct ChatroomSocketQuery {
         )
     )
 )]
-pub async fn chatroom(
+pub(super) async fn chatroom(
     request: HttpRequest,
     state: web::Data<State>,
     path: web::Path<String>,
@@ -93,7 +93,7 @@ const BEARER: &str = "bearer.";
 /// The parameters of the device socket.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub struct DeviceQuery {
+pub(super) struct DeviceQuery {
     /// The token, for clients that cannot set a header.
     jwt: Option<String>,
 }
@@ -127,7 +127,7 @@ pub struct DeviceQuery {
         )
     )
 )]
-pub async fn device(
+pub(super) async fn device(
     request: HttpRequest,
     state: web::Data<State>,
     query: web::Query<DeviceQuery>,

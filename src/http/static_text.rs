@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 /// A text with its headers.
-pub struct StaticText {
+pub(super) struct StaticText {
     body: Bytes,
     content_type: &'static str,
     /// What the page may load and do (Content-Security-Policy).
@@ -18,13 +18,13 @@ pub struct StaticText {
 
 impl StaticText {
     /// This text, under this policy.
-    pub fn new(text: &'static str, content_type: &'static str, policy: impl Into<String>) -> Self {
+    pub(super) fn new(text: &'static str, content_type: &'static str, policy: impl Into<String>) -> Self {
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..12]));
         Self { body: Bytes::from_static(text.as_bytes()), content_type, policy: policy.into(), etag }
     }
 
     /// The text, or 304 where the client has it already (RFC 9110 section 13.1.2).
-    pub fn answer(&self, request: &HttpRequest) -> HttpResponse {
+    pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let known = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
         let known = known.flat_map(|list| list.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
         let is_current = known.into_iter().any(|tag| tag == self.etag || tag == "*");

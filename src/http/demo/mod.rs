@@ -18,7 +18,7 @@ const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// One file of the demo and its path.
-pub struct File {
+pub(super) struct File {
     pub path: &'static str,
     content_type: &'static str,
     text: &'static str,
@@ -43,7 +43,7 @@ macro_rules! sdk {
 }
 
 /// The files that the page loads.
-pub const FILES: &[File] = &[
+pub(super) const FILES: &[File] = &[
     File { path: "/", content_type: HTML, text: include_str!("index.html") },
     below_demo!(SVG, "icon.svg"),
     below_demo!(CSS, "style.css"),
@@ -86,7 +86,7 @@ pub const FILES: &[File] = &[
 ];
 
 /// Serves a file.
-pub fn route(file: &'static File) -> Route {
+pub(super) fn route(file: &'static File) -> Route {
     let text = Arc::new(StaticText::new(file.text, file.content_type, POLICY));
     web::to(move |request: HttpRequest| ready(text.answer(&request)))
 }

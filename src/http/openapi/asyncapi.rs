@@ -23,7 +23,7 @@ struct Frames;
 
 /// The whole document.
 #[must_use]
-pub fn document() -> Value {
+pub(super) fn document() -> Value {
     let mut components = serde_json::to_value(Frames::openapi()).unwrap_or_default()["components"].take();
     schemas::join_flattened(&mut components);
     let schemas = &components["schemas"];

@@ -21,15 +21,17 @@ use crate::problem::{Code, Problem, Retry};
 const EXAMPLES: &str = include_str!("../../protocol/examples.json");
 
 /// The refusals of an operation that reads or writes the database.
-pub const STORE: u64 = of(&[Code::Internal, Code::Unavailable]);
+pub(super) const STORE: u64 = of(&[Code::Internal, Code::Unavailable]);
 /// The refusals of an operation that needs a token; the database says whether the token still counts.
-pub const TOKEN: u64 = STORE | of(&[Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked]);
+pub(super) const TOKEN: u64 =
+    STORE | of(&[Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked]);
 /// The refusals of an operation that reads a JSON body.
-pub const BODY: u64 = of(&[Code::Malformed, Code::Timeout, Code::TooLarge, Code::UnsupportedMediaType, Code::Draining]);
+pub(super) const BODY: u64 =
+    of(&[Code::Malformed, Code::Timeout, Code::TooLarge, Code::UnsupportedMediaType, Code::Draining]);
 
 /// A set of codes, one bit each, so that it can be the parameter of [`Refusals`].
 #[must_use]
-pub const fn of(codes: &[Code]) -> u64 {
+pub(super) const fn of(codes: &[Code]) -> u64 {
     let (mut set, mut at) = (0, 0);
     while at < codes.len() {
         set |= 1 << codes[at] as u64;
@@ -40,7 +42,7 @@ pub const fn of(codes: &[Code]) -> u64 {
 
 /// The refusals of an operation: a response for each status, with its codes as examples. An operation names this once,
 /// since a second one would replace the statuses of the first.
-pub struct Refusals<const CODES: u64>;
+pub(super) struct Refusals<const CODES: u64>;
 
 impl<const CODES: u64> IntoResponses for Refusals<CODES> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
@@ -66,7 +68,7 @@ const PROBLEM: &str = "application/problem+json";
 
 /// The whole document.
 #[must_use]
-pub fn document() -> Value {
+pub(super) fn document() -> Value {
     let examples: Value = serde_json::from_str(EXAMPLES).unwrap_or_default();
     let mut generated = serde_json::to_value(Operations::openapi()).unwrap_or_default();
     for operation in generated["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut()) {

@@ -3,16 +3,16 @@
 use serde_json::{Map, Value, json};
 
 /// Where the documents keep their schemas.
-pub const SCHEMAS: &str = "#/components/schemas/";
+pub(super) const SCHEMAS: &str = "#/components/schemas/";
 
 /// The name that a reference to a schema ends in.
-pub fn name_of(schema: &Value) -> Option<&str> {
+pub(super) fn name_of(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.strip_prefix(SCHEMAS)
 }
 
 /// Tidies a document: ids become whole numbers, a flattened struct becomes part of the object around it, `type` and
 /// `ref` come first, and schemas without a reference are left out.
-pub fn tidy(document: &mut Value) {
+pub(super) fn tidy(document: &mut Value) {
     join_flattened(&mut document["components"]);
     spell_out(document);
     // A schema that only an unused schema refers to is unused as well.
@@ -62,7 +62,7 @@ fn nullable(object: &Map<String, Value>) -> Option<Value> {
 }
 
 /// Makes flattened structs part of the objects around them, in all schemas of these components.
-pub fn join_flattened(components: &mut Value) {
+pub(super) fn join_flattened(components: &mut Value) {
     let schemas = components["schemas"].clone();
     join_all(components, &schemas);
 }
