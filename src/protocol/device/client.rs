@@ -1,5 +1,4 @@
-//! The frames that a client sends on the device socket. Unknown keys are ignored; of a repeated key the last value
-//! counts.
+//! The frames of a client on the device socket. Unknown keys are ignored; of a repeated key the last value counts.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,8 +6,6 @@ use std::fmt;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-#[cfg(test)]
-use utoipa::ToSchema;
 
 use super::Ref;
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
@@ -58,7 +55,7 @@ types! {
 }
 
 /// The content of a frame. No `Debug`: it has tokens and contents.
-#[cfg_attr(test, derive(ToSchema), schema(rename_all = "snake_case"))]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(rename_all = "snake_case"))]
 pub enum Body {
     /// Sign in, or replace the token before it expires.
     Auth {
