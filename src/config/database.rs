@@ -27,8 +27,7 @@ impl DatabaseKind {
         let rest = url.strip_prefix("sqlite:")?;
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (file, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // SQLite takes an empty name for a private database that ends with its connection.
-        if file.is_empty() || file == ":memory:" || query.split('&').any(|pair| pair == "mode=memory") {
+        if file == ":memory:" || query.split('&').any(|pair| pair == "mode=memory") {
             return Some(Self::SqliteInMemory);
         }
         Some(Self::Sqlite(PathBuf::from(percent_decoded(file))))

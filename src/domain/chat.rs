@@ -69,6 +69,14 @@ impl fmt::Debug for Content {
 
 impl Content {
     /// Checks the rules.
+    ///
+    /// ```
+    /// use hyper_chat::domain::chat::Content;
+    ///
+    /// assert!(Content::parse("Hello".to_owned()).is_ok());
+    /// assert!(Content::parse(" \n".to_owned()).is_err(), "at least one character must not be blank");
+    /// assert!(Content::parse("x".repeat(8_001)).is_err());
+    /// ```
     pub fn parse(text: String) -> Result<Self, Broken> {
         if text.contains('\0') {
             return Err(Broken::new("content", "must not have a NUL character"));

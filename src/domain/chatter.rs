@@ -45,6 +45,13 @@ pub struct Username(String);
 
 impl Username {
     /// Checks the rules for a new name.
+    ///
+    /// ```
+    /// use hyper_chat::domain::chatter::Username;
+    ///
+    /// assert!(Username::parse("alice.b@example").is_ok());
+    /// assert!(Username::parse("alice b").is_err(), "blanks are not allowed");
+    /// ```
     pub fn parse(text: &str) -> Result<Self, Broken> {
         if text.is_empty() || text.len() > 150 {
             return Err(Broken::new("username", "must have 1 to 150 characters"));
