@@ -31,7 +31,8 @@ pub async fn expect_connected_elsewhere(broker: &dyn Broker, expected: &[i64]) {
 
 /// The next chatters of a dead instance.
 pub async fn orphans(broker: &dyn Broker) -> Orphans {
-    eventually("an instance is dead", SOON, || broker.claim_orphans()).await
+    // A dead heir's claim runs out 10 s after it was made, which comes on top of its lease.
+    eventually("an instance is dead", SOON * 2, || broker.claim_orphans()).await
 }
 
 async fn chatters_of_other_instances_are_listed_and_own_ones_are_not(place: Place) {
