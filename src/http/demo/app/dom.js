@@ -170,7 +170,7 @@ export function confirmed(title, text, yes) {
   });
 }
 
-/** Whether there is room for one pane only; the same width as in style.css. */
+/** Whether there is room for one pane only; the same width as in style/overlays.css. */
 export const onePane = () => matchMedia("(max-width: 52rem)").matches;
 
 /**
