@@ -58,7 +58,7 @@ pub struct Redis {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
-    /// As given; [`Config::jwt_secret`] is the one to sign with.
+    /// As given; `Config::jwt_secret` is the one to sign with.
     #[serde(deserialize_with = "none_if_empty")]
     pub jwt_secret: Option<SecretString>,
     /// The claim `iss` (RFC 7519) that tokens carry and must carry. Never empty.
