@@ -1,10 +1,14 @@
 //! The log lines of one test, for assertions about them.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
+
+/// Where a process has had one subscriber only, `tracing` asks the current thread alone whether a new log statement has a
+/// reader, and remembers a no for all threads. A second subscriber that stays makes it ask all of them.
+static SECOND: LazyLock<tracing::Dispatch> = LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
 
 /// The log of this thread.
 #[derive(Clone, Default)]
@@ -17,6 +21,7 @@ pub struct Logging {
 
 impl Log {
     pub fn start() -> Logging {
+        LazyLock::force(&SECOND);
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
         Logging { log, _while_it_lives: tracing::subscriber::set_default(subscriber) }
