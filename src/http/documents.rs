@@ -18,7 +18,8 @@ pub const ASYNCAPI_TEXT: &str = include_str!("../protocol/asyncapi.json");
 static OPENAPI: LazyLock<StaticText> = LazyLock::new(|| json(OPENAPI_TEXT));
 static ASYNCAPI: LazyLock<StaticText> = LazyLock::new(|| json(ASYNCAPI_TEXT));
 /// One page for both documents: it renders the one that belongs to its path.
-static PAGE: LazyLock<StaticText> = LazyLock::new(|| html(include_str!("documents.html")));
+static PAGE: LazyLock<StaticText> =
+    LazyLock::new(|| html(include_str!("documents.html"), include_str!("documents.css"), include_str!("documents.js")));
 static REST_REFERENCE: LazyLock<StaticText> = LazyLock::new(|| markdown(include_str!("rest.md")));
 static SOCKET_REFERENCE: LazyLock<StaticText> = LazyLock::new(|| markdown(include_str!("../protocol/socket.md")));
 static OWN_USERS: LazyLock<StaticText> = LazyLock::new(|| markdown(include_str!("../protocol/own_users.md")));
@@ -156,17 +157,19 @@ fn text(content: &'static str, content_type: &'static str) -> StaticText {
     StaticText::new(content, content_type, "default-src 'none'")
 }
 
-/// A page whose only script and style are inline; the policy admits exactly those two, by their hashes.
-fn html(content: &'static str) -> StaticText {
-    let hash = |tag: &str| {
-        let inner = content.split_once(&format!("<{tag}>")).and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
-        STANDARD.encode(Sha256::digest(inner.map_or("", |(inner, _)| inner)))
-    };
+/// A page with its style and its script put inline; the policy admits exactly those two, by their hashes.
+fn html(page: &str, style: &str, script: &str) -> StaticText {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     let policy = format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        hash("script"),
-        hash("style"),
+        hash(script),
+        hash(style),
+    );
+    let content = page.replacen("<style></style>", &format!("<style>{style}</style>"), 1).replacen(
+        "<script></script>",
+        &format!("<script>{script}</script>"),
+        1,
     );
     StaticText::new(content, "text/html; charset=utf-8", policy)
 }

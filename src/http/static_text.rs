@@ -18,9 +18,10 @@ pub(super) struct StaticText {
 
 impl StaticText {
     /// This text, under this policy.
-    pub(super) fn new(text: &'static str, content_type: &'static str, policy: impl Into<String>) -> Self {
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..12]));
-        Self { body: Bytes::from_static(text.as_bytes()), content_type, policy: policy.into(), etag }
+    pub(super) fn new(text: impl Into<Bytes>, content_type: &'static str, policy: impl Into<String>) -> Self {
+        let body = text.into();
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..12]));
+        Self { body, content_type, policy: policy.into(), etag }
     }
 
     /// The text, or 304 where the client has it already (RFC 9110 section 13.1.2).
