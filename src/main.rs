@@ -71,18 +71,9 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn finish<E: Error>(result: Result<(), E>) -> ExitCode {
+fn finish<E: Error + 'static>(result: Result<(), E>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        let deeper_text = deeper.to_string();
-        if !text.ends_with(&deeper_text) {
-            text = format!("{text}: {deeper_text}");
-        }
-        cause = deeper.source();
-    }
-    fail(&text, 1)
+    fail(&telemetry::chain(&error), 1)
 }
 
 fn fail(text: &str, code: u8) -> ExitCode {

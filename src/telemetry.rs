@@ -1,5 +1,6 @@
 //! Log lines: to stderr, as text for people or JSON for machines. `main` calls it once, before anything runs.
 
+use std::error::Error;
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
@@ -33,9 +34,35 @@ pub fn start(config: &Log) -> Result<(), TelemetryError> {
     Ok(())
 }
 
+/// An error and its sources as one text, for stderr and for JSON log lines, which show a field's own text only. A source
+/// that the text already ends with is left out.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(deeper) = source {
+        let deeper_text = deeper.to_string();
+        if !text.ends_with(&deeper_text) {
+            text = format!("{text}: {deeper_text}");
+        }
+        source = deeper.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chain_names_each_source_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the file cannot be read")]
+        struct Outer(#[source] std::io::Error);
+        let inner = || std::io::Error::other("no such disk");
+        assert_eq!(chain(&Outer(inner())), "the file cannot be read: no such disk");
+        assert_eq!(chain(&inner()), "no such disk");
+    }
 
     #[test]
     fn a_filter_must_be_readable_and_logging_starts_once() {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::domain::{ChatroomId, Seq};
+use crate::telemetry;
 
 /// What a client should do after a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,24 +208,13 @@ impl Problem {
     /// this once.
     pub fn log_cause(&self) {
         let Some(cause) = self.source() else { return };
-        let (error, code) = (chain(cause), self.code.as_str());
+        let (error, code) = (telemetry::chain(cause), self.code.as_str());
         if self.code == Code::Internal {
             tracing::error!(error, code, "a request failed");
         } else {
             tracing::warn!(error, code, "a request was refused");
         }
     }
-}
-
-/// An error and its sources as one text: JSON log lines show a field's own text only.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(deeper) = source {
-        text = format!("{text}: {deeper}");
-        source = deeper.source();
-    }
-    text
 }
 
 impl fmt::Display for Problem {
