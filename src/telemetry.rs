@@ -29,7 +29,7 @@ pub fn start(config: &Log) -> Result<(), TelemetryError> {
     let lines = lines.log_internal_errors(false);
     match config.format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?,
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).finish().try_init()?,
     }
     Ok(())
 }

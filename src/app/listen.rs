@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 use socket2::SockRef;
 
-use super::RunError;
+use super::{RunError, settings};
 use crate::config::Config;
 use crate::http::{State, routes};
 use crate::rooms::registry::Threads;
@@ -55,7 +55,7 @@ pub(super) fn listen(
     writer: Writer,
 ) -> Result<actix_web::dev::Server, RunError> {
     let local = listener.local_addr().map_err(RunError::Http)?;
-    let origins = config.server.allowed_origins.clone();
+    let origins = state.rules.origins.clone();
     let server = HttpServer::new(move || {
         // Each worker is a thread for rooms too, and the first one takes the store's writer.
         threads.add(Arbiter::current());
@@ -64,8 +64,11 @@ pub(super) fn listen(
         }
         App::new()
             .app_data(state.clone())
+            .app_data(web::Data::from(origins.clone()))
             .wrap(routes::cors(&origins))
+            .wrap(from_fn(routes::refuse))
             .wrap(from_fn(routes::access_log))
+            .wrap(from_fn(routes::complete))
             .configure(routes::mount)
     })
     .on_connect(|connection, _| {
@@ -88,9 +91,15 @@ pub(super) fn listen(
 
 /// Starts the small server that answers while the store is not open yet: `/healthz` 200, anything else 503.
 pub(super) fn answer_until_open(config: &Config, listener: &TcpListener) -> Result<ServerHandle, RunError> {
-    let origins = config.server.allowed_origins.clone();
+    let origins = Arc::new(settings::origins(config));
     let server = HttpServer::new(move || {
-        App::new().wrap(routes::cors(&origins)).wrap(from_fn(routes::access_log)).configure(routes::mount_waiting)
+        App::new()
+            .app_data(web::Data::from(origins.clone()))
+            .wrap(routes::cors(&origins))
+            .wrap(from_fn(routes::refuse))
+            .wrap(from_fn(routes::access_log))
+            .wrap(from_fn(routes::complete))
+            .configure(routes::mount_waiting)
     })
     // A kept connection would stay with this server after the real one has started.
     .keep_alive(KeepAlive::Disabled)

@@ -1,11 +1,13 @@
 //! The configuration, translated into the settings of each part: no part but `app` knows the whole of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
 use crate::config::{self, Config};
 use crate::http::Rules;
+use crate::http::origin::Origins;
 use crate::push::{fcm, notifier};
 use crate::service::accounts::Deletion;
 use crate::store::Options;
@@ -43,9 +45,13 @@ pub(super) fn token_ttl(config: &Config) -> Duration {
     Duration::from_secs(config.auth.token_ttl_s)
 }
 
+pub(super) fn origins(config: &Config) -> Origins {
+    Origins::new(&config.server.allowed_origins, config.server.proxy_hops)
+}
+
 pub(super) fn http(config: &Config) -> Rules {
     Rules {
-        allowed_origins: config.server.allowed_origins.clone(),
+        origins: Arc::new(origins(config)),
         proxy_hops: config.server.proxy_hops,
         token_ttl: token_ttl(config),
         public_directory: config.accounts.public_directory,

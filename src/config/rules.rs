@@ -101,8 +101,9 @@ fn check_urls(config: &Config, layers: &mut Layers) {
         layers.problem("fcm.base_url", "must begin with https:// (or http:// for a stand-in)");
     }
     for origin in config.server.allowed_origins.iter().filter(|origin| !is_origin(origin)) {
-        let rule =
-            format!("must list origins in lower case without a path, as in https://app.example.com, not {origin:?}");
+        let rule = format!(
+            "must list origins in lower case without a path, as in https://app.example.com, or null, not {origin:?}"
+        );
         layers.problem("server.allowed_origins", &rule);
     }
 }
@@ -111,8 +112,11 @@ fn has_scheme(url: &str, schemes: &[&str]) -> bool {
     schemes.iter().any(|scheme| url.starts_with(scheme))
 }
 
-/// As a browser writes it: `scheme://host[:port]`, lower case.
+/// As a browser writes it: `scheme://host[:port]` in lower case, or `null` and `file://` of pages without a host.
 fn is_origin(text: &str) -> bool {
+    if matches!(text, "null" | "file://") {
+        return true;
+    }
     let Some((scheme, host)) = text.split_once("://") else { return false };
     !scheme.is_empty() && !host.is_empty() && !text.chars().any(|c| c.is_ascii_uppercase() || c.is_whitespace()) && {
         !host.contains(['/', '?', '#', '@', '*'])

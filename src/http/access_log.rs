@@ -32,7 +32,8 @@ pub async fn log(
         // A proxy that keeps this connection would lose the next request on it.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
-    let (status, ms) = (response.status().as_u16(), started.elapsed().as_millis());
+    let status = response.status().as_u16();
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     if status >= 500 {
         tracing::warn!(%method, path, status, ms, "request");
     } else {

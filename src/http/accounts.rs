@@ -5,7 +5,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::State;
-use super::extract::{Json, Viewer, id};
+use super::body::Json;
+use super::extract::{Viewer, id};
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging;

@@ -4,7 +4,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::oneshot;
 
 use super::State;
-use super::extract::{Json, Viewer, id};
+use super::body::Json;
+use super::extract::{Viewer, id};
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use crate::domain::Broken;

@@ -1,16 +1,12 @@
-//! The parts of a request that handlers take: the viewer, ids, JSON bodies, the client's address.
+//! The parts of a request that handlers take: the viewer, ids, the client's address.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
-use bytes::BytesMut;
-use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
 
 use super::State;
 use crate::auth::token::Claims;
@@ -18,9 +14,6 @@ use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId, SignInId};
 use crate::problem::{Code, Problem};
-
-/// The time that a body may take to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 
@@ -75,12 +68,17 @@ impl FromRequest for Viewer {
     }
 }
 
-/// The token of the Authorization header, if there is one.
+/// The token of the Authorization header (RFC 6750), if there is one. Another scheme is no token: a proxy or a browser
+/// may have added it.
 pub(super) fn bearer(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let Some(value) = request.headers().get(header::AUTHORIZATION) else { return Ok(None) };
     let invalid = || Problem::new(Code::TokenInvalid, "Send the header Authorization: Bearer TOKEN.");
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(invalid)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim().to_owned())) } else { Err(invalid()) }
+    let text = value.to_str().map_err(|_| invalid())?.trim();
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(None);
+    }
+    if token.trim().is_empty() { Err(invalid()) } else { Ok(Some(token.trim().to_owned())) }
 }
 
 /// The shared state of the request's app.
@@ -93,73 +91,6 @@ pub(super) fn id<Id: From<i64>>(text: &str, what: &str) -> Result<Id, Problem> {
     let digits = !text.is_empty() && text.len() <= 16 && text.bytes().all(|b| b.is_ascii_digit());
     let id = if digits { text.parse().unwrap_or(0) } else { 0 };
     if id > 0 { Ok(id.into()) } else { Err(Problem::not_found(what)) }
-}
-
-/// A JSON body, limited in size and time.
-pub(super) struct Json<T>(pub T);
-
-impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
-    type Error = Problem;
-    type Future = Extracting<Self>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let state = state_of(request);
-        let json = is_json(request);
-        let encoded = request.headers().contains_key(header::CONTENT_ENCODING);
-        let payload = payload.take();
-        Box::pin(async move {
-            let state = state?;
-            if !state.drain.takes_chats() {
-                return Err(Problem::new(
-                    Code::Draining,
-                    "This instance is shutting down; send the same request again.",
-                ));
-            }
-            if !json || encoded {
-                return Err(Problem::new(
-                    Code::UnsupportedMediaType,
-                    "Send plain JSON with the header Content-Type: application/json.",
-                ));
-            }
-            let late = |_| Problem::new(Code::Timeout, "The body did not arrive within ten seconds.");
-            let body =
-                tokio::time::timeout(BODY_TIME_MAX, read(payload, state.rules.body_bytes)).await.map_err(late)??;
-            serde_json::from_slice(&body).map(Json).map_err(|error| malformed(&error))
-        })
-    }
-}
-
-fn is_json(request: &HttpRequest) -> bool {
-    let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut parts = value.split(';').map(str::trim);
-    let json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
-    json && parts.all(|p| {
-        !p.to_ascii_lowercase().starts_with("charset=") || p.trim_matches('"').to_ascii_lowercase().ends_with("utf-8")
-    })
-}
-
-async fn read(mut payload: Payload, bytes_max: usize) -> Result<BytesMut, Problem> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk =
-            chunk.map_err(|_| Problem::new(Code::Malformed, "The body ended too early or is encoded wrongly."))?;
-        if body.len() + chunk.len() > bytes_max {
-            return Err(Problem::new(Code::TooLarge, format!("A body may have at most {bytes_max} bytes.")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// Names the place and, where it is missing or doubled, the key; the detail never repeats values.
-fn malformed(error: &serde_json::Error) -> Problem {
-    let text = error.to_string();
-    let detail = if text.starts_with("missing field") || text.starts_with("duplicate field") {
-        text
-    } else {
-        format!("This is not the JSON expected here, at line {} column {}.", error.line(), error.column())
-    };
-    Problem::new(Code::Malformed, detail)
 }
 
 /// The client's address, for rate limits: the peer's, or the one that the trusted proxies in front have added.

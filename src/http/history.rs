@@ -4,8 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::State;
+use super::body::Json;
 use super::chatrooms::room_of;
-use super::extract::{Json, Viewer};
+use super::extract::Viewer;
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;

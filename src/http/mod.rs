@@ -3,8 +3,11 @@
 
 mod access_log;
 mod accounts;
+mod answer;
+mod body;
 mod chatrooms;
 mod chats;
+mod cors;
 mod demo;
 pub mod documents;
 mod extract;
@@ -13,7 +16,7 @@ mod history;
 mod metrics;
 #[cfg(test)]
 mod openapi;
-mod origin;
+pub mod origin;
 mod paging;
 mod refusal;
 pub mod routes;
@@ -24,6 +27,7 @@ mod static_text;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::origin::Origins;
 use crate::auth::password::Passwords;
 use crate::auth::token::Tokens;
 use crate::broker::Broker;
@@ -43,8 +47,8 @@ use crate::store::Store;
 /// The configured rules of the handlers.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Other origins whose pages may connect (RFC 6454), as `scheme://host[:port]`; empty = none.
-    pub allowed_origins: Vec<String>,
+    /// The other origins whose pages may connect.
+    pub origins: Arc<Origins>,
     /// The number of reverse proxies in front that add to `X-Forwarded-For`.
     pub proxy_hops: usize,
     /// From a sign-in until it ends by itself.

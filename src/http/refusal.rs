@@ -30,6 +30,6 @@ impl ResponseError for Problem {
             }
             _ => {}
         }
-        response.body(serde_json::to_vec(self).unwrap_or_default())
+        response.body(self.body(None))
     }
 }

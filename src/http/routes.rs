@@ -2,13 +2,14 @@
 
 use actix_web::http::{Method, header};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Resource, ResponseError, Route};
+use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route, guard};
 
 use super::{accounts, chatrooms, chats, demo, documents, health, history, metrics, sign_in, socket};
 use crate::problem::{Code, Problem};
 
 pub use super::access_log::log as access_log;
-pub use super::origin::cors;
+pub use super::answer::complete;
+pub use super::cors::{cors, refuse};
 
 /// From one table: the routes that are mounted, the operations that are documented, and the list that tests walk.
 macro_rules! table {
@@ -55,6 +56,9 @@ table! {
     "/metrics" => { GET metrics::metrics }
 }
 
+/// The paths that load balancers and monitors check.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+
 /// Mounts everything.
 pub fn mount(app: &mut ServiceConfig) {
     mount_table(app);
@@ -77,18 +81,34 @@ pub fn mount_waiting(app: &mut ServiceConfig) {
     app.default_service(web::to(|| async { HttpResponse::from_error(Problem::unavailable()) }));
 }
 
-/// A resource that answers other methods with 405 and `Allow` (RFC 9110 section 15.5.6).
+/// A resource that answers HEAD wherever it answers GET (RFC 9110 section 9.3.2), OPTIONS with its methods (section
+/// 9.3.7), and other methods with 405 (section 15.5.6).
 fn resource(paths: Vec<&str>, routes: Vec<(Method, Route)>) -> Resource {
-    let allow = routes.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
+    let is_socket = paths.iter().any(|path| path.starts_with("/ws"));
+    let is_probe = paths.iter().any(|path| PROBES.contains(path));
+    let mut allow: Vec<String> = routes.iter().map(|(method, _)| method.to_string()).collect();
     let mut resource = web::resource(paths);
     for (method, route) in routes {
-        resource = resource.route(route.method(method));
+        let mut methods = guard::Any(guard::Method(method.clone()));
+        if method == Method::GET && !is_socket {
+            methods = methods.or(guard::Head());
+            allow.push(Method::HEAD.to_string());
+        }
+        if is_probe {
+            // Load balancers check with OPTIONS too, and read the status.
+            methods = methods.or(guard::Options());
+        }
+        resource = resource.route(route.guard(methods));
     }
-    resource.default_service(web::to(move || {
+    let allow = allow.join(", ");
+    resource.default_service(web::to(move |request: HttpRequest| {
         let allow = allow.clone();
         async move {
-            let problem = Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}."));
-            let mut response = problem.error_response();
+            let mut response = if request.method() == Method::OPTIONS {
+                HttpResponse::NoContent().finish()
+            } else {
+                Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}.")).error_response()
+            };
             if let Ok(allow) = header::HeaderValue::from_str(&allow) {
                 response.headers_mut().insert(header::ALLOW, allow);
             }

@@ -4,7 +4,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
 
 use super::State;
-use super::extract::{Json, address};
+use super::body::Json;
+use super::extract::address;
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, STORE, of};
 use crate::auth::password::PasswordCheck;

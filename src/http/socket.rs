@@ -11,7 +11,6 @@ use super::State;
 use super::extract::{Viewer, address, bearer, id};
 #[cfg(test)]
 use super::openapi::{Refusals, STORE, TOKEN, of};
-use super::origin;
 use crate::connections::Connection;
 use crate::connections::chatroom::{ChatroomConnection, Subscription};
 use crate::connections::registry::TooManyUnsigned;
@@ -190,7 +189,7 @@ fn may_connect(request: &HttpRequest, state: &State) -> Result<(), Problem> {
     if !state.drain.takes_sockets() {
         return Err(Problem::new(Code::Draining, "This instance is shutting down; connect again."));
     }
-    origin::check(request, &state.rules.allowed_origins)
+    state.rules.origins.check(request)
 }
 
 fn refused(refused: Refused) -> Problem {

@@ -5,6 +5,7 @@
 
 mod convert;
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -58,6 +59,7 @@ macro_rules! codes {
 
 codes! {
     Malformed = "malformed", 400, No, "The request cannot be read";
+    UnknownKey = "unknown_key", 400, No, "The body has a key that the operation does not know";
     TokenMissing = "token_missing", 401, SignIn, "A token is needed";
     TokenInvalid = "token_invalid", 401, SignIn, "The token is not valid";
     TokenExpired = "token_expired", 401, SignIn, "The token has expired";
@@ -92,7 +94,7 @@ pub struct Problem {
     /// What went wrong and what to do, in one or two sentences; never echoes secrets or contents.
     pub detail: String,
     /// The field that breaks the rule.
-    pub field: Option<&'static str>,
+    pub field: Option<Cow<'static, str>>,
     /// The room that already exists.
     pub chatroom_id: Option<ChatroomId>,
     /// Seconds to wait; sent as `Retry-After`.
@@ -125,7 +127,14 @@ impl Problem {
 
     /// A field that breaks a rule: 422.
     pub fn invalid(field: &'static str, detail: impl Into<String>) -> Self {
-        Self { field: Some(field), ..Self::new(Code::Invalid, detail) }
+        Self::new(Code::Invalid, detail).in_field(field)
+    }
+
+    /// The same refusal, with the field that it is about.
+    #[must_use]
+    pub fn in_field(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(field.into());
+        self
     }
 
     /// The database (or another part that recovers by itself) does not answer: 503.
@@ -204,6 +213,30 @@ impl Problem {
         Self { cause: None, ..self.clone() }
     }
 
+    /// The body of an HTTP answer, with the id of the request.
+    #[must_use]
+    pub fn body(&self, request_id: Option<&str>) -> Vec<u8> {
+        serde_json::to_vec(&Identified(self, request_id)).unwrap_or_default()
+    }
+
+    fn entries<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("type", &format_args!("urn:hyper-chat:problem:{}", self.code.as_str()).to_string())?;
+        map.serialize_entry("title", self.code.title())?;
+        map.serialize_entry("status", &self.code.status())?;
+        map.serialize_entry("detail", &self.detail)?;
+        map.serialize_entry("code", self.code.as_str())?;
+        if let Some(field) = &self.field {
+            map.serialize_entry("field", field)?;
+        }
+        if let Some(id) = self.chatroom_id {
+            map.serialize_entry("chatroom_id", &id)?;
+        }
+        if let Some(s) = self.retry_after_s {
+            map.serialize_entry("retry_after_s", &s)?;
+        }
+        Ok(())
+    }
+
     /// Logs the error behind the refusal with all its sources, if there is one. The part that answers the client calls
     /// this once.
     pub fn log_cause(&self) {
@@ -232,19 +265,20 @@ impl Error for Problem {
 impl Serialize for Problem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("type", &format_args!("urn:hyper-chat:problem:{}", self.code.as_str()).to_string())?;
-        map.serialize_entry("title", self.code.title())?;
-        map.serialize_entry("status", &self.code.status())?;
-        map.serialize_entry("detail", &self.detail)?;
-        map.serialize_entry("code", self.code.as_str())?;
-        if let Some(field) = self.field {
-            map.serialize_entry("field", field)?;
-        }
-        if let Some(id) = self.chatroom_id {
-            map.serialize_entry("chatroom_id", &id)?;
-        }
-        if let Some(s) = self.retry_after_s {
-            map.serialize_entry("retry_after_s", &s)?;
+        self.entries(&mut map)?;
+        map.end()
+    }
+}
+
+/// A refusal of the request with this id.
+struct Identified<'a>(&'a Problem, Option<&'a str>);
+
+impl Serialize for Identified<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.0.entries(&mut map)?;
+        if let Some(id) = self.1 {
+            map.serialize_entry("request_id", id)?;
         }
         map.end()
     }

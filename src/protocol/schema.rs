@@ -40,9 +40,13 @@ impl PartialSchema for Problem {
             .property("status", number("The HTTP status that goes with the code."))
             .property("detail", text("What went wrong here, and what to do about it."))
             .property("code", Ref::from_schema_name("ProblemCode"))
-            .property("field", text("The field that breaks a rule; with `invalid`."))
+            .property(
+                "field",
+                text("The field that breaks a rule or has a wrong type; with `invalid` and `malformed`."),
+            )
             .property("chatroom_id", number("The room that exists already; with `chatroom_exists`."))
-            .property("retry_after_s", number("Seconds to wait before the next try; over HTTP also as `Retry-After`."));
+            .property("retry_after_s", number("Seconds to wait before the next try; over HTTP also as `Retry-After`."))
+            .property("request_id", text("The id of the refused request, over HTTP only; also as `X-Request-Id`."));
         for key in ["type", "title", "status", "detail", "code"] {
             schema = schema.required(key);
         }

@@ -27,7 +27,7 @@ pub(super) const TOKEN: u64 =
     STORE | of(&[Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked]);
 /// The refusals of an operation that reads a JSON body.
 pub(super) const BODY: u64 =
-    of(&[Code::Malformed, Code::Timeout, Code::TooLarge, Code::UnsupportedMediaType, Code::Draining]);
+    of(&[Code::Malformed, Code::UnknownKey, Code::Timeout, Code::TooLarge, Code::UnsupportedMediaType, Code::Draining]);
 
 /// A set of codes, one bit each, so that it can be the parameter of [`Refusals`].
 #[must_use]
@@ -174,7 +174,7 @@ fn tags() -> Value {
 fn example(code: Code) -> Value {
     let mut problem = Problem::new(code, what_to_do(code));
     match code {
-        Code::Invalid => problem.field = Some("content"),
+        Code::Invalid => problem = problem.in_field("content"),
         Code::ChatroomExists => problem.chatroom_id = Some(7.into()),
         _ => {}
     }
@@ -197,6 +197,7 @@ fn entry(code: Code) -> Value {
 fn what_to_do(code: Code) -> &'static str {
     match code {
         Code::Malformed => "Fix the request: `detail` says what cannot be read.",
+        Code::UnknownKey => "Leave out the keys that `detail` names, or do not ask for strict handling.",
         Code::TokenMissing => "Send the header `Authorization: Bearer TOKEN`.",
         Code::TokenInvalid | Code::TokenExpired | Code::TokenRevoked => "Sign in at `POST /api/auth`, then try again.",
         Code::CredentialsWrong => "Ask the person for username and password again.",

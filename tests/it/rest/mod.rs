@@ -7,6 +7,7 @@ mod chat_retries;
 mod chats;
 mod cors;
 mod history;
+mod http_rules;
 mod refusals;
 mod rooms;
 mod search;
