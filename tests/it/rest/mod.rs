@@ -10,4 +10,5 @@ mod history;
 mod refusals;
 mod rooms;
 mod search;
+mod sign_in_races;
 mod tokens;
