@@ -11,6 +11,7 @@ use super::extract::{Viewer, id};
 use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging;
 use super::paging::STREAM_PAGE;
+use super::sign_in::{VERIFICATIONS_MAX, password_is_changing};
 use crate::domain::ChatterId;
 use crate::domain::chatter::{fcm_reg_id, nickname, password, username_key};
 use crate::problem::{Code, Problem};
@@ -19,6 +20,7 @@ use crate::protocol::requests::{ChangeChatter, whole_number};
 use crate::protocol::rest::ChatterBody;
 use crate::protocol::rest::Message;
 use crate::store::chatters::{ChatterUpdate, TokenUpdate};
+use crate::store::passwords::NewPassword;
 use crate::store::sign_ins::SignInUpdate;
 
 /// The parameters of the directory.
@@ -141,25 +143,36 @@ pub(super) async fn change(
     viewer: Viewer,
     Json(body): Json<ChangeChatter>,
 ) -> Result<HttpResponse, Problem> {
+    for _ in 0..VERIFICATIONS_MAX {
+        let update = update(&state, viewer, &body).await?;
+        if state.service.change_account(viewer.chatter_id, viewer.sign_in_id, update).await? {
+            return Ok(HttpResponse::Ok().json(state.service.own_account(viewer.chatter_id).await?));
+        }
+        // The account or the sign-in has ended, or the password was replaced while it was verified.
+        state.store.standing(viewer.chatter_id, viewer.sign_in_id).await??;
+    }
+    Err(password_is_changing())
+}
+
+/// The change that a body asks for. A new password is hashed only after the current one was verified.
+async fn update(state: &State, viewer: Viewer, body: &ChangeChatter) -> Result<ChatterUpdate, Problem> {
     let nickname = body.nickname.as_deref().map(nickname).transpose()?.map(str::to_owned);
     let fcm_reg_id = match body.fcm_reg_id.as_deref().map(fcm_reg_id).transpose()? {
         None => TokenUpdate::Keep,
         Some(None) => TokenUpdate::Remove,
         Some(Some(token)) => TokenUpdate::Set(token.to_owned()),
     };
-    let password_hash = match body.password {
-        Some(new) => Some(new_password(&state, viewer.chatter_id, new, body.current_password).await?),
+    let password = match &body.password {
+        Some(new) => Some(new_password(state, viewer.chatter_id, new, body.current_password.as_deref()).await?),
         None => None,
     };
     let sign_ins = match viewer.sign_in_id {
-        _ if password_hash.is_none() => SignInUpdate::Keep,
+        _ if password.is_none() => SignInUpdate::Keep,
         Some(own) => SignInUpdate::EndOthers(own),
         None => SignInUpdate::EndAll,
     };
-    let (show_last_seen, show_receipts) = (body.show_last_seen, body.show_receipts);
-    let update = ChatterUpdate { nickname, fcm_reg_id, password_hash, sign_ins, show_last_seen, show_receipts };
-    state.service.change_account(viewer.chatter_id, viewer.sign_in_id, update).await?;
-    Ok(HttpResponse::Ok().json(state.service.own_account(viewer.chatter_id).await?))
+    let (by, show_last_seen, show_receipts) = (viewer.sign_in_id, body.show_last_seen, body.show_receipts);
+    Ok(ChatterUpdate { nickname, fcm_reg_id, password, by, sign_ins, show_last_seen, show_receipts })
 }
 
 /// Delete the viewer's own account
@@ -188,18 +201,20 @@ pub(super) async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<Ht
 async fn new_password(
     state: &State,
     chatter_id: ChatterId,
-    new: String,
-    current: Option<String>,
-) -> Result<String, Problem> {
-    password(&new)?;
+    new: &str,
+    current: Option<&str>,
+) -> Result<NewPassword, Problem> {
+    password(new)?;
     let Some(current) = current else {
         return Err(Problem::invalid("current_password", "Send the current password along with the new one."));
     };
-    let hash = state.store.password_hash(chatter_id).await?;
-    if !state.passwords.verify(SecretString::from(current), hash).await?.matches {
-        return Err(Problem::invalid("current_password", "It is not the current password."));
+    let wrong = || Problem::invalid("current_password", "It is not the current password.");
+    let stored = state.store.password_hash(chatter_id).await?;
+    if !state.passwords.verify(SecretString::from(current), stored.clone()).await?.matches {
+        return Err(wrong());
     }
-    Ok(state.passwords.hash(SecretString::from(new)).await?)
+    let hash = state.passwords.hash(SecretString::from(new)).await?;
+    Ok(NewPassword { verified_hash: stored.ok_or_else(wrong)?, hash })
 }
 
 /// The viewer, where the request has a token; a token that is not valid is refused.

@@ -10,10 +10,14 @@ use super::extract::address;
 use super::openapi::{BODY, Refusals, STORE, of};
 use crate::auth::password::PasswordCheck;
 use crate::domain::chatter::{Username, fcm_reg_id, nickname, password};
+use crate::domain::{ChatterId, SignInId};
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{SignIn, SignUp};
 use crate::protocol::rest::{ChatterBody, SignedIn};
-use crate::store::chatters::{ChatterUpdate, NewChatter};
+use crate::store::chatters::NewChatter;
+
+/// How often a request verifies a password whose stored hash changes meanwhile.
+pub(super) const VERIFICATIONS_MAX: usize = 3;
 
 /// Sign in
 ///
@@ -38,25 +42,50 @@ pub(super) async fn sign_in(
 ) -> Result<HttpResponse, Problem> {
     let from = address(&request, state.rules.proxy_hops);
     state.limits.sign_in(from, &body.username).map_err(|wait| too_many("sign-ins").retry_after(wait))?;
-    // A name that breaks the rules is unknown like any other, and its refusal takes the same time.
-    let known = match Username::parse(&body.username) {
-        Ok(username) => state.store.credentials(&username.key()).await?,
-        Err(_) => None,
-    };
-    let (chatter_id, hash) = known.unzip();
-    let given = SecretString::from(body.password);
-    let PasswordCheck { matches, needs_rehash } = state.passwords.verify(given.clone(), hash).await?;
-    let (true, Some(chatter_id)) = (matches, chatter_id) else {
-        return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
-    };
-    if needs_rehash {
-        let password_hash = Some(state.passwords.hash(given).await?);
-        state.store.change_chatter(chatter_id, ChatterUpdate { password_hash, ..ChatterUpdate::default() }).await?;
-    }
-    let sign_in_id = state.store.open_sign_in(chatter_id, state.rules.token_ttl).await?;
+    let (chatter_id, sign_in_id) = open(&state, &body.username, &SecretString::from(body.password)).await?;
     let (token, expires_at) = state.tokens.issue(chatter_id, sign_in_id)?;
     let chatter = state.service.own_account(chatter_id).await?;
     Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, chatter }))
+}
+
+/// Verifies the password and opens a sign-in. Verifying takes a while: where the stored hash changes meanwhile, the
+/// password is verified anew, so that one that was replaced opens nothing.
+async fn open(state: &State, username: &str, given: &SecretString) -> Result<(ChatterId, SignInId), Problem> {
+    for _ in 0..VERIFICATIONS_MAX {
+        // A name that breaks the rules is unknown like any other, and its refusal takes the same time.
+        let known = match Username::parse(username) {
+            Ok(username) => state.store.credentials(&username.key()).await?,
+            Err(_) => None,
+        };
+        let stored = known.as_ref().map(|(_, hash)| hash.clone());
+        let PasswordCheck { matches, needs_rehash } = state.passwords.verify(given.clone(), stored).await?;
+        let (true, Some((chatter_id, hash))) = (matches, known) else {
+            return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
+        };
+        if let Some(sign_in_id) = state.store.open_sign_in(chatter_id, &hash, state.rules.token_ttl).await? {
+            if needs_rehash {
+                rehash(state, chatter_id, &hash, given).await;
+            }
+            return Ok((chatter_id, sign_in_id));
+        }
+    }
+    Err(password_is_changing())
+}
+
+/// Stores the hash of a password anew, with the configured parameters. If that fails, the next sign-in does it.
+async fn rehash(state: &State, chatter_id: ChatterId, verified_hash: &str, password: &SecretString) {
+    let replaced = async {
+        let hash = state.passwords.hash(password.clone()).await?;
+        state.store.rehash(chatter_id, verified_hash, hash).await.map_err(Problem::from)
+    };
+    if let Err(problem) = replaced.await {
+        problem.log_cause();
+    }
+}
+
+/// The password was replaced again and again while it was verified: 503.
+pub(super) fn password_is_changing() -> Problem {
+    Problem::new(Code::Busy, "The password is being changed. Try again in a moment.")
 }
 
 /// Sign up

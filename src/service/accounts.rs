@@ -54,21 +54,21 @@ impl Service {
     }
 
     /// Changes an account. A new password closes the sockets of all other sign-ins; a changed `show_last_seen` reaches
-    /// the chatters who share a room.
+    /// the chatters who share a room. `false`: the store refused the change and nothing happened.
     pub async fn change_account(
         &self,
         chatter: ChatterId,
         sign_in: Option<SignInId>,
         change: ChatterUpdate,
-    ) -> Result<(), Problem> {
-        let (show_last_seen, new_password) = (change.show_last_seen, change.password_hash.is_some());
+    ) -> Result<bool, Problem> {
+        let (show_last_seen, new_password) = (change.show_last_seen, change.password.is_some());
         // Read before the change: afterwards the database no longer gives the chatters who saw the presence.
         let watchers = match show_last_seen {
             Some(false) => self.store.watchers_of(&[chatter]).await?,
             Some(true) | None => Vec::new(),
         };
         if self.store.change_chatter(chatter, change).await?.is_none() {
-            return Err(Problem::not_found("chatter"));
+            return Ok(false);
         }
         if !watchers.is_empty() {
             let frame = text_frame(&ServerFrame::Presence { chatter_id: chatter, online: false, last_seen: None });
@@ -80,7 +80,7 @@ impl Service {
         if new_password {
             self.broadcaster.end_sign_ins(chatter, sign_in);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes an account: its sockets are closed, and rooms that are deleted with it disappear from the other devices.

@@ -13,13 +13,14 @@ use sha2::{Digest, Sha256};
 use super::change_feed::Ending;
 use super::chatrooms::{Room, room_of};
 use super::error::is_duplicate;
+use super::passwords::NewPassword;
 use super::rows::chatter_of;
 use super::sign_ins::SignInUpdate;
 use super::transaction::begin;
 use super::{Store, StoreError};
 use crate::domain::chatter::{Chatter, DELETED_NICKNAME, Username, deleted_username};
 use crate::domain::clock::Micros;
-use crate::domain::{ChatroomId, ChatterId};
+use crate::domain::{ChatroomId, ChatterId, SignInId};
 
 /// A new account.
 pub struct NewChatter {
@@ -40,8 +41,10 @@ pub struct ChatterUpdate {
     pub nickname: Option<String>,
     /// What happens to the account's push token.
     pub fcm_reg_id: TokenUpdate,
-    /// The argon2id hash of the new password, in PHC format.
-    pub password_hash: Option<String>,
+    /// The new password.
+    pub password: Option<NewPassword>,
+    /// The sign-in that asks for the change, which must still be open; none in a token of a team's own backend.
+    pub by: Option<SignInId>,
     /// The sign-ins that end in the same transaction.
     pub sign_ins: SignInUpdate,
     /// Whether those who share a room see `online` and `last_seen`.
@@ -106,21 +109,6 @@ impl Store {
         Ok(created.map(|id| Chatter::new(id, username.as_str().to_owned(), nickname)))
     }
 
-    /// The id and the password's hash of the account with this name.
-    pub async fn credentials(&self, username_key: &str) -> Result<Option<(ChatterId, String)>, StoreError> {
-        let found = self
-            .reads
-            .run(async |db| Entity::find().filter(Column::UsernameKey.eq(username_key)).one(db).await)
-            .await?;
-        Ok(found.and_then(|row| row.password_hash.map(|hash| (row.id.into(), hash))))
-    }
-
-    /// A chatter's password hash, to verify the current password before it is changed.
-    pub async fn password_hash(&self, id: ChatterId) -> Result<Option<String>, StoreError> {
-        let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
-        Ok(row.and_then(|row| row.password_hash))
-    }
-
     /// One account, also a deleted one.
     pub async fn chatter(&self, id: ChatterId) -> Result<Option<Chatter>, StoreError> {
         let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
@@ -158,8 +146,10 @@ impl Store {
         Ok(row.map(|row| row.token))
     }
 
-    /// Changes an account and returns it; `None` if it was deleted.
+    /// Changes an account and returns it; `None` if it was deleted, the sign-in that asks has ended, or the password
+    /// is no longer the one that was verified.
     pub async fn change_chatter(&self, id: ChatterId, update: ChatterUpdate) -> Result<Option<Chatter>, StoreError> {
+        let (verified, hash) = update.password.map(|new| (new.verified_hash, new.hash)).unzip();
         let row = self
             .writes
             .run(async |db| {
@@ -167,16 +157,18 @@ impl Store {
                 let set = "UPDATE chatters SET nickname = coalesce($2, nickname),
                              password_hash = coalesce($3, password_hash),
                              show_last_seen = coalesce($4, show_last_seen), show_receipts = coalesce($5, show_receipts)
-                           WHERE id = $1 AND delete_time IS NULL";
-                let values: [Value; 5] = [
+                           WHERE id = $1 AND delete_time IS NULL AND ($6 IS NULL OR password_hash = $6)";
+                let values: [Value; 6] = [
                     id.into(),
                     update.nickname.clone().into(),
-                    update.password_hash.clone().into(),
+                    hash.into(),
                     update.show_last_seen.into(),
                     update.show_receipts.into(),
+                    verified.into(),
                 ];
                 let updated = tx.execute_raw(self.sql(set, values)).await?;
-                if updated.rows_affected() == 0 {
+                // The sign-in is read behind the lock of the account, under which a new password ends it.
+                if updated.rows_affected() == 0 || !self.is_open(&tx, id, update.by).await? {
                     return Ok(None);
                 }
                 match &update.fcm_reg_id {

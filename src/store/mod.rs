@@ -14,6 +14,7 @@ mod expiry;
 mod file_lock;
 mod options;
 pub mod outbox;
+pub mod passwords;
 mod pool;
 pub mod presence;
 mod rows;

@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use ::entity::sign_in::{ActiveModel, Column, Entity};
+use ::entity::sign_in::{Column, Entity};
 use ::entity::{chatroom, chatter};
-use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, Set};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
+    Value,
+};
 
 use super::change_feed::Ending;
 use super::rows::chatroom_of;
@@ -40,16 +43,27 @@ pub enum SignInUpdate {
 }
 
 impl Store {
-    /// Opens a sign-in that expires with its token; returns its id.
-    pub async fn open_sign_in(&self, chatter: ChatterId, ttl: Duration) -> Result<SignInId, StoreError> {
+    /// Opens a sign-in that expires with its token, where the account still has the password hash that was verified;
+    /// returns its id. `None` where the hash has changed since, or the account was deleted.
+    pub async fn open_sign_in(
+        &self,
+        chatter: ChatterId,
+        verified_hash: &str,
+        ttl: Duration,
+    ) -> Result<Option<SignInId>, StoreError> {
         let now = Micros::now();
-        let row = ActiveModel {
-            chatter_id: Set(chatter.get()),
-            create_time: Set(now.0),
-            expire_time: Set(now.plus(ttl).0),
-            ..Default::default()
-        };
-        self.writes.run(async |db| Ok(Entity::insert(row).exec(db).await?.last_insert_id.into())).await
+        // The lock waits for a change of the password that has not committed yet, and makes a later one wait, so that
+        // the change finds this sign-in and ends it.
+        let lock = if self.backend == DbBackend::Postgres { "FOR NO KEY UPDATE" } else { "" };
+        let sql = format!(
+            "INSERT INTO sign_ins (chatter_id, create_time, expire_time)
+             SELECT id, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM chatters
+             WHERE id = $1 AND password_hash = $2 AND delete_time IS NULL {lock} RETURNING id"
+        );
+        let values: [Value; 4] = [chatter.into(), verified_hash.into(), now.0.into(), now.plus(ttl).0.into()];
+        let insert = self.sql(&sql, values);
+        let row = self.writes.run(async |db| db.query_one_raw(insert).await).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
     }
 
     /// Whether a token with these claims is still valid. Every request and every new socket calls it.
@@ -106,6 +120,18 @@ impl Store {
             _ => Ok(()),
         };
         Ok(tokens.iter().map(|token| (*token, standing(*token))).collect())
+    }
+
+    /// Whether a sign-in is open within a transaction; a token without one always counts as open.
+    pub(super) async fn is_open(
+        &self,
+        tx: &DatabaseTransaction,
+        chatter: ChatterId,
+        sign_in: Option<SignInId>,
+    ) -> Result<bool, DbErr> {
+        let Some(id) = sign_in else { return Ok(true) };
+        let found = Entity::find_by_id(id.get()).filter(Column::ChatterId.eq(chatter)).one(tx).await?;
+        Ok(found.is_some())
     }
 
     /// Ends sign-ins of the chatter within a transaction.

@@ -11,4 +11,5 @@ mod http_rules;
 mod refusals;
 mod rooms;
 mod search;
+mod sign_in_races;
 mod tokens;
