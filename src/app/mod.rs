@@ -143,6 +143,7 @@ impl Application {
             sessions,
             delivery_metrics: metrics,
             limits,
+            places: Arc::default(),
             passwords: Passwords::new(&config.auth)?,
             tokens,
             rules: settings::http(config),

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use crate::auth::token::Tokens;
 use crate::broker::Broker;
 use crate::cluster::presence;
@@ -23,6 +21,7 @@ use crate::rooms::host::RoomParts;
 use crate::rooms::registry::Registry;
 use crate::service::Service;
 use crate::sessions;
+use crate::sessions::turns::Turns;
 use crate::store::Store;
 use crate::websocket::framing::Close;
 
@@ -104,7 +103,7 @@ impl Sockets {
             tokens: tokens.clone(),
             drain: self.drain.clone(),
             // The other half of the connections to the database is left to rooms and REST.
-            turns: Semaphore::new((config.database.connections_max as usize / 2).max(2)),
+            turns: Arc::new(Turns::new((config.database.connections_max as usize / 2).max(2))),
         })
     }
 }

@@ -3,7 +3,7 @@
 use super::clock::Micros;
 use super::{ChatroomId, ChatterId, Seq, Version};
 
-/// A room's own row. What its viewer sees besides is `store::chatrooms::RoomView`.
+/// A room's own row. What its viewer sees besides is `store::room_views::RoomView`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chatroom {
     /// What clients know as `chatroom_id`.

@@ -10,7 +10,7 @@ use super::extract::{Viewer, id};
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging;
-use super::paging::STREAM_PAGE;
+use super::paging::Reader;
 use super::sign_in::{VERIFICATIONS_MAX, password_is_changing};
 use crate::domain::ChatterId;
 use crate::domain::chatter::{fcm_reg_id, nickname, password, username_key};
@@ -22,6 +22,10 @@ use crate::protocol::rest::Message;
 use crate::store::chatters::{ChatterUpdate, TokenUpdate};
 use crate::store::passwords::NewPassword;
 use crate::store::sign_ins::SignInUpdate;
+
+/// Chatters of one query while the whole directory is streamed. The longest nicknames make it no longer than a page may
+/// be.
+const DIRECTORY_PAGE: u64 = 250;
 
 /// The parameters of the directory.
 #[derive(Deserialize)]
@@ -51,7 +55,7 @@ pub(super) struct DirectoryQuery {
             Refusals<{
                 STORE
                     | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked])
-                    | of(&[Code::Malformed, Code::DirectoryClosed, Code::Invalid])
+                    | of(&[Code::Malformed, Code::DirectoryClosed, Code::Invalid, Code::RateLimited, Code::Busy])
             }>
         )
     )
@@ -69,6 +73,7 @@ pub(super) async fn directory(
         return Err(Problem::invalid("query", "It must not have a NUL character."));
     }
     let prefix = query.query.as_deref().map(username_key);
+    let reader = Reader::new(&request, &state, viewer);
     if query.limit.is_some() || query.after.is_some() {
         let limit = paging::limit(query.limit)?;
         let found = state.store.directory(prefix.as_deref(), query.after, limit).await?;
@@ -76,13 +81,13 @@ pub(super) async fn directory(
         let prefix_again = query.query.as_deref().map(|q| format!("&query={}", escape(q))).unwrap_or_default();
         let next = found.last().filter(|_| full).map(|last| format!("after={}{prefix_again}", last.id));
         let bodies = state.service.accounts(viewer, &found).await?;
-        return Ok(paging::page(&request, &bodies, limit, next));
+        return paging::page(&reader, &request, &bodies, limit, next);
     }
-    paging::everything(None, move |after| {
+    paging::everything(reader, None, move |after| {
         let (state, prefix) = (state.clone(), prefix.clone());
         async move {
-            let found = state.store.directory(prefix.as_deref(), after, STREAM_PAGE).await?;
-            let next = found.last().filter(|_| found.len() as u64 == STREAM_PAGE).map(|last| Some(last.id));
+            let found = state.store.directory(prefix.as_deref(), after, DIRECTORY_PAGE).await?;
+            let next = found.last().filter(|_| found.len() as u64 == DIRECTORY_PAGE).map(|last| Some(last.id));
             Ok((state.service.accounts(viewer, &found).await?.iter().map(paging::encode).collect(), next))
         }
     })

@@ -9,7 +9,7 @@ use super::extract::{Viewer, id};
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;
-use super::paging::STREAM_PAGE;
+use super::paging::{Reader, STREAM_PAGE};
 use crate::domain::ChatroomId;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
@@ -18,7 +18,7 @@ use crate::protocol::requests::{CreateChatroom, Receipt, whole_number};
 use crate::protocol::rest::{ChatroomBody, Message};
 use crate::rooms::command::Command;
 use crate::service::chatrooms::ShownChatroom;
-use crate::store::chatrooms::RoomCursor;
+use crate::store::room_views::RoomCursor;
 use crate::store::writer::WatermarkUpdate;
 
 /// Create the room with another chatter, or one for notes
@@ -56,14 +56,15 @@ pub(super) struct RoomsQuery {
 
 /// List the viewer's rooms, newest chat first
 ///
-/// Without `limit` and `after` the whole list is streamed; with one of them it is a page.
+/// Without `limit` and `after` the whole list is streamed; with one of them it is a page. A page has fewer rooms than
+/// `limit` where their last chats are large: the list goes on while there is a `Link` to the next page.
 #[cfg_attr(
     test,
     utoipa::path(
         get, path = "/api/chatrooms", operation_id = "list_chatrooms", tag = "Rooms", params(RoomsQuery),
         responses(
             (status = 200, description = "The rooms.", body = Vec<ChatroomBody>, headers(("Link" = String))),
-            Refusals<{ TOKEN | of(&[Code::Malformed]) }>
+            Refusals<{ TOKEN | of(&[Code::Malformed, Code::RateLimited, Code::Busy]) }>
         )
     )
 )]
@@ -73,29 +74,22 @@ pub(super) async fn list(
     viewer: Viewer,
     query: web::Query<RoomsQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let me = viewer.chatter_id;
+    let (me, reader) = (viewer.chatter_id, Reader::chatter(&request, &state, viewer));
     if query.limit.is_some() || query.after.is_some() {
         let limit = paging::limit(query.limit)?;
         let after = query.after.as_deref().map(cursor).transpose()?;
-        let views = state.store.rooms_of(me, after, limit).await?;
-        let full = views.len() as u64 == limit;
-        let next =
-            views.last().filter(|_| full).map(|view| format!("after={}-{}", view.room.last_chat_time.0, view.room.id));
-        let views = state.service.chatrooms(me, views).await?;
+        let page = state.store.rooms_of(me, after, limit).await?;
+        let next = page.next.map(|last| format!("after={}-{}", last.last_chat_time.0, last.id));
+        let views = state.service.chatrooms(me, page.rooms).await?;
         let bodies: Vec<ChatroomBody<'_>> = views.iter().map(ShownChatroom::body).collect();
-        return Ok(paging::page(&request, &bodies, limit, next));
+        return paging::page(&reader, &request, &bodies, limit, next);
     }
-    paging::everything(None, move |after| {
+    paging::everything(reader, None, move |after| {
         let state = state.clone();
         async move {
-            let views = state.store.rooms_of(me, after, STREAM_PAGE).await?;
-            let full = views.len() as u64 == STREAM_PAGE;
-            let last = views
-                .last()
-                .filter(|_| full)
-                .map(|v| RoomCursor { last_chat_time: v.room.last_chat_time, id: v.room.id });
-            let views = state.service.chatrooms(me, views).await?;
-            Ok((views.iter().map(|view| paging::encode(&view.body())).collect(), last.map(Some)))
+            let page = state.store.rooms_of(me, after, STREAM_PAGE).await?;
+            let views = state.service.chatrooms(me, page.rooms).await?;
+            Ok((views.iter().map(|view| paging::encode(&view.body())).collect(), page.next.map(Some)))
         }
     })
     .await

@@ -10,7 +10,7 @@ use super::extract::Viewer;
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;
-use super::paging::STREAM_PAGE;
+use super::paging::{Reader, STREAM_PAGE};
 use crate::domain::chat::{Chat, fold};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::{Seq, Version};
@@ -18,7 +18,7 @@ use crate::problem::{Code, Problem};
 use crate::protocol::requests::{Search, whole_number};
 use crate::protocol::rest::{ChangeBody, ChangesBody, ChatBody};
 use crate::rooms::command::Command;
-use crate::store::chats::Page;
+use crate::store::chats::{History, Page};
 use crate::store::writer::WatermarkUpdate;
 
 /// The longest search, in bytes.
@@ -45,7 +45,8 @@ pub(super) struct HistoryQuery {
 /// Read the history, ascending by `seq`
 ///
 /// Without parameters the whole history is streamed; otherwise it is a page. `before`, `after` and `around` exclude
-/// each other. A history that includes the newest chat marks all chats as received.
+/// each other. A page has fewer chats than `limit` where they are large: the list goes on while there is a `Link` to
+/// the next page. A history that includes the newest chat marks all chats as received.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -53,7 +54,7 @@ pub(super) struct HistoryQuery {
         params(("id" = i64, Path, description = "The room's id."), HistoryQuery),
         responses(
             (status = 200, description = "The chats.", body = Vec<ChatBody>, headers(("Link" = String))),
-            Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound]) }>
+            Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound, Code::RateLimited, Code::Busy]) }>
         )
     )
 )]
@@ -72,27 +73,28 @@ pub(super) async fn history(
         (None, None, Some(seq)) => Some(Page::Around(seq)),
         _ => return Err(Problem::new(Code::Malformed, "before, after and around exclude each other.")),
     };
-    let Some(page) = page else { return whole_history(state, viewer, room).await };
+    let reader = Reader::chatter(&request, &state, viewer);
+    let Some(page) = page else { return whole_history(reader, state, viewer, room).await };
     let limit = paging::limit(query.limit)?;
-    let chats = state.store.history(&room, page, limit).await?;
+    let History { chats, next } = state.store.history(&room, page, limit).await?;
     if chats.last().is_some_and(|chat| chat.seq >= room.last_seq) {
         received(&state, viewer, &room, room.last_seq);
     }
-    let full = chats.len() as u64 == limit;
-    let next = match page {
-        Page::Before(_) => chats.first().map(|first| format!("before={}", first.seq)),
-        Page::After(_) | Page::Around(_) => chats.last().map(|last| format!("after={}", last.seq)),
-    };
+    let side = if matches!(page, Page::Before(_)) { "before" } else { "after" };
     let bodies: Vec<ChatBody<'_>> = chats.iter().map(ChatBody::new).collect();
-    Ok(paging::page(&request, &bodies, limit, next.filter(|_| full)))
+    paging::page(&reader, &request, &bodies, limit, next.map(|seq| format!("{side}={seq}")))
 }
 
-async fn whole_history(state: web::Data<State>, viewer: Viewer, room: Chatroom) -> Result<HttpResponse, Problem> {
-    paging::everything(Seq::ZERO, move |after| {
+async fn whole_history(
+    reader: Reader,
+    state: web::Data<State>,
+    viewer: Viewer,
+    room: Chatroom,
+) -> Result<HttpResponse, Problem> {
+    paging::everything(reader, Seq::ZERO, move |after| {
         let (state, room) = (state.clone(), room.clone());
         async move {
-            let chats = state.store.history(&room, Page::After(after), STREAM_PAGE).await?;
-            let next = chats.last().filter(|_| chats.len() as u64 == STREAM_PAGE).map(|last| last.seq);
+            let History { chats, next } = state.store.history(&room, Page::After(after), STREAM_PAGE).await?;
             if next.is_none() {
                 received(&state, viewer, &room, room.last_seq);
             }
@@ -131,7 +133,7 @@ pub(super) struct SearchQuery {
         request_body = Search, params(("id" = i64, Path, description = "The room's id."), SearchQuery),
         responses(
             (status = 200, description = "The chats.", body = Vec<ChatBody>, headers(("Link" = String))),
-            Refusals<{ TOKEN | BODY | of(&[Code::NotFound, Code::Invalid]) }>
+            Refusals<{ TOKEN | BODY | of(&[Code::NotFound, Code::Invalid, Code::RateLimited, Code::Busy]) }>
         )
     )
 )]
@@ -148,13 +150,14 @@ pub(super) async fn search(
         return Err(Problem::invalid("query", "It must have 1 to 1024 bytes and no NUL character."));
     }
     let folded = fold(&body.query).into_owned();
+    let reader = Reader::chatter(&request, &state, viewer);
     if query.limit.is_some() || query.before.is_some() {
         let limit = paging::limit(query.limit)?;
         let (chats, next) = search_page(&state, &room, &folded, query.before, limit).await?;
         let bodies: Vec<ChatBody<'_>> = chats.iter().map(ChatBody::new).collect();
-        return Ok(paging::page(&request, &bodies, limit, next.map(|before| format!("before={before}"))));
+        return paging::page(&reader, &request, &bodies, limit, next.map(|before| format!("before={before}")));
     }
-    paging::everything(None, move |before| {
+    paging::everything(reader, None, move |before| {
         let (state, room, folded) = (state.clone(), room.clone(), folded.clone());
         async move {
             let found = state.store.search(&room, &folded, before, STREAM_PAGE).await?;
@@ -199,8 +202,8 @@ pub(super) struct ChangesQuery {
 
 /// List the chats that are new, edited or deleted above a version
 ///
-/// Ordered by version. While `has_more` is true, repeat the request with the `version` of the answer. Versions have
-/// gaps, since an edited chat leaves its older version.
+/// Ordered by version. While `has_more` is true, repeat the request with the `version` of the answer; a page has fewer
+/// changes than `limit` where they are large. Versions have gaps, since an edited chat leaves its older version.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -208,11 +211,12 @@ pub(super) struct ChangesQuery {
         params(("id" = i64, Path, description = "The room's id."), ChangesQuery),
         responses(
             (status = 200, description = "The changes.", body = ChangesBody),
-            Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound]) }>
+            Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound, Code::RateLimited, Code::Busy]) }>
         )
     )
 )]
 pub(super) async fn changes(
+    request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
@@ -226,5 +230,6 @@ pub(super) async fn changes(
     let found = state.store.changes(&room, since, paging::limit(query.limit)?).await?;
     let found = found.ok_or_else(|| Problem::not_found("chatroom"))?;
     let changes = found.chats.iter().map(ChangeBody::new).collect();
-    Ok(HttpResponse::Ok().json(ChangesBody { changes, version: found.version, has_more: found.has_more }))
+    let body = ChangesBody { changes, version: found.version, has_more: found.has_more };
+    Reader::chatter(&request, &state, viewer).answer(HttpResponse::Ok(), paging::encode(&body))
 }

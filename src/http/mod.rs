@@ -18,6 +18,7 @@ mod metrics;
 mod openapi;
 pub mod origin;
 mod paging;
+pub mod places;
 mod refusal;
 pub mod routes;
 mod sign_in;
@@ -77,6 +78,8 @@ pub struct State {
     pub service: Arc<Service>,
     /// The rate limits, which count on this instance alone.
     pub limits: Arc<Limits>,
+    /// The large answers that are being read.
+    pub places: Arc<places::Places>,
     /// Computes and verifies password hashes on threads of its own.
     pub passwords: Passwords,
     /// Issues tokens at sign-in and verifies those of requests.

@@ -1,20 +1,28 @@
 //! Lists: a page with `Link: rel="next"`, or the whole list, streamed as short keyset pages one after another.
 
 use std::future::Future;
+use std::net::IpAddr;
 
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::http::header::ContentType;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 
+use super::State;
+use super::extract::{Viewer, address};
+use super::places::{LargeBody, Place, SMALL_BYTES, next_piece};
+use crate::domain::ChatterId;
+use crate::limits::{Sender, network};
 use crate::problem::{Code, Problem};
+use crate::sessions::turns::Turn;
 
 /// The most items on one page.
 const LIMIT_MAX: u64 = 200;
 /// The items on a page without `limit` but with another paging parameter.
 const LIMIT_DEFAULT: u64 = 50;
-/// Rows of one query while a whole list is streamed.
+/// Rows of one query while a whole list is streamed; the store bounds their bytes.
 pub(super) const STREAM_PAGE: u64 = 500;
 
 /// Checks a `limit`: at least 1; more than 200 is 200.
@@ -28,18 +36,63 @@ pub(super) fn limit(given: Option<i64>) -> Result<u64, Problem> {
     }
 }
 
+/// Who reads a list, for the share of places.
+#[derive(Clone)]
+pub(super) struct Reader {
+    state: web::Data<State>,
+    chatter: Option<ChatterId>,
+    address: IpAddr,
+}
+
+impl Reader {
+    /// The client of this request, with a token of this chatter or without one.
+    pub(super) fn new(request: &HttpRequest, state: &web::Data<State>, chatter: Option<ChatterId>) -> Self {
+        Self { state: state.clone(), chatter, address: address(request, state.rules.proxy_hops) }
+    }
+
+    /// A client with a token.
+    pub(super) fn chatter(request: &HttpRequest, state: &web::Data<State>, viewer: Viewer) -> Self {
+        Self::new(request, state, Some(viewer.chatter_id))
+    }
+
+    fn place(&self) -> Result<Place, Problem> {
+        self.state.places.take(self.chatter, self.address)
+    }
+
+    /// A turn at the database for the next page of a whole list.
+    async fn turn(&self) -> Turn {
+        let sender = self.chatter.map_or_else(|| Sender::Address(network(self.address)), Sender::Chatter);
+        self.state.sessions.turns.take(sender).await
+    }
+
+    /// An answer with this JSON. Where it is large, it holds a place until the client has read it.
+    pub(super) fn answer(&self, mut response: HttpResponseBuilder, json: Vec<u8>) -> Result<HttpResponse, Problem> {
+        response.content_type(ContentType::json());
+        if json.len() <= SMALL_BYTES {
+            return Ok(response.body(json));
+        }
+        Ok(response.body(LargeBody::new(json, self.place()?)))
+    }
+}
+
 /// A page; `next` is the query of the following one, without `limit`.
-pub(super) fn page(request: &HttpRequest, items: &impl Serialize, limit: u64, next: Option<String>) -> HttpResponse {
+pub(super) fn page(
+    reader: &Reader,
+    request: &HttpRequest,
+    items: &impl Serialize,
+    limit: u64,
+    next: Option<String>,
+) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     if let Some(next) = next {
         response.insert_header((header::LINK, format!("<{}?limit={limit}&{next}>; rel=\"next\"", request.path())));
     }
-    response.json(items)
+    reader.answer(response, encode(items))
 }
 
 /// The whole list: `fetch` gives the encoded items after a cursor, and the next cursor while there may be more. It runs
 /// after the client has taken the page before, and no statement stays open meanwhile.
-pub(super) async fn everything<C, F, Fut>(first: C, fetch: F) -> Result<HttpResponse, Problem>
+pub(super) async fn everything<C, F, Fut>(reader: Reader, first: C, fetch: F) -> Result<HttpResponse, Problem>
 where
     C: 'static,
     F: Fn(C) -> Fut + 'static,
@@ -49,46 +102,68 @@ where
     let (items, next) = fetch(first).await?;
     let mut head = vec![b'['];
     let mut any = false;
-    join(&mut head, &items, &mut any);
+    join(&mut head, items, &mut any);
     if next.is_none() {
         head.push(b']');
-        return Ok(HttpResponse::Ok().content_type("application/json").body(head));
+        return reader.answer(HttpResponse::Ok(), head);
     }
-    let rest = stream::unfold((Some(Bytes::from(head)), next, fetch, any), |(head, next, fetch, mut any)| async move {
-        if let Some(head) = head {
-            return Some((Ok::<Bytes, Problem>(head), (None, next, fetch, any)));
+    let whole = Whole { fetch, next, any, rest: Bytes::from(head) };
+    let pieces = stream::unfold((whole, reader.place()?), move |(mut whole, place)| {
+        let reader = reader.clone();
+        async move {
+            let piece = whole.next_piece(|| reader.turn()).await.transpose()?;
+            Some((piece, (whole, place)))
         }
-        let mut next = next;
-        let mut chunk = Vec::new();
-        // An empty chunk would end the body, so empty pages are skipped.
-        while chunk.is_empty() {
-            match fetch(next?).await {
-                Ok((items, following)) => {
-                    join(&mut chunk, &items, &mut any);
-                    next = following;
-                }
-                // The list breaks off without its closing bracket, so that the client sees that it is incomplete.
-                Err(problem) => {
-                    problem.log_cause();
-                    return Some((Err(problem), (None, None, fetch, any)));
-                }
-            }
-            if next.is_none() {
-                chunk.push(b']');
-            }
-        }
-        Some((Ok(Bytes::from(chunk)), (None, next, fetch, any)))
     });
-    Ok(HttpResponse::Ok().content_type("application/json").streaming(rest))
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).streaming(pieces))
 }
 
-fn join(out: &mut Vec<u8>, items: &[Vec<u8>], any: &mut bool) {
+/// A whole list that is being written.
+struct Whole<C, F> {
+    fetch: F,
+    /// Where the next page begins.
+    next: Option<C>,
+    /// Whether any item was written.
+    any: bool,
+    /// The page that is being written.
+    rest: Bytes,
+}
+
+impl<C, F, Fut> Whole<C, F>
+where
+    F: Fn(C) -> Fut,
+    Fut: Future<Output = Result<(Vec<Vec<u8>>, Option<C>), Problem>>,
+{
+    /// The next piece of the list; a page is read in a turn. After an error the list breaks off without its closing
+    /// bracket, so that the client sees that it is incomplete.
+    async fn next_piece<T>(&mut self, turn: impl AsyncFn() -> T) -> Result<Option<Bytes>, Problem> {
+        // An empty chunk would end the body, so empty pages are skipped.
+        while self.rest.is_empty() {
+            let Some(next) = self.next.take() else { return Ok(None) };
+            let page = {
+                let _turn = turn().await;
+                (self.fetch)(next).await
+            };
+            let (items, following) = page.inspect_err(Problem::log_cause)?;
+            let mut page = Vec::with_capacity(items.iter().map(|item| item.len() + 1).sum::<usize>() + 1);
+            join(&mut page, items, &mut self.any);
+            if following.is_none() {
+                page.push(b']');
+            }
+            self.next = following;
+            self.rest = Bytes::from(page);
+        }
+        Ok(next_piece(&mut self.rest))
+    }
+}
+
+fn join(out: &mut Vec<u8>, items: Vec<Vec<u8>>, any: &mut bool) {
     for item in items {
         if *any {
             out.push(b',');
         }
         *any = true;
-        out.extend_from_slice(item);
+        out.extend_from_slice(&item);
     }
 }
 
@@ -100,7 +175,6 @@ pub(super) fn encode(item: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::body::to_bytes;
 
     #[test]
     fn a_limit_is_clamped_above_and_refused_below() {
@@ -109,15 +183,31 @@ mod tests {
         assert!(limit(Some(0)).is_err() && limit(Some(-1)).is_err());
     }
 
-    #[actix_web::test]
-    async fn everything_is_one_list_however_many_pages_it_takes_and_some_of_them_empty() {
-        for (pages, expected) in [(0, "[]"), (1, "[0]"), (2, "[0]"), (4, "[0,2]")] {
+    #[tokio::test]
+    async fn a_whole_list_is_one_list_however_many_pages_it_takes_and_some_of_them_empty() {
+        for (pages, expected) in [(1, "[0]"), (2, "[0]"), (4, "[0,2]")] {
             let fetch = move |at: i32| async move {
                 let items = if at < pages && at % 2 == 0 { vec![encode(&at)] } else { vec![] };
                 Ok((items, (at + 1 < pages).then_some(at + 1)))
             };
-            let response = everything(0, fetch).await.unwrap();
-            assert_eq!(to_bytes(response.into_body()).await.unwrap(), expected);
+            let mut whole = Whole { fetch, next: Some(0), any: false, rest: Bytes::from("[") };
+            let mut text = Vec::new();
+            while let Some(piece) = whole.next_piece(async || ()).await.unwrap() {
+                text.extend_from_slice(&piece);
+            }
+            assert_eq!(text, expected.as_bytes());
         }
+    }
+
+    #[tokio::test]
+    async fn a_page_is_written_in_small_pieces() {
+        let fetch = |at: i32| async move { Ok((vec![vec![b' '; 100_000]], (at < 2).then_some(at + 1))) };
+        let mut whole = Whole { fetch, next: Some(1), any: false, rest: Bytes::from("[") };
+        let mut bytes = 0;
+        while let Some(piece) = whole.next_piece(async || ()).await.unwrap() {
+            assert!(piece.len() <= SMALL_BYTES);
+            bytes += piece.len();
+        }
+        assert_eq!(bytes, 200_003);
     }
 }

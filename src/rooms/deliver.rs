@@ -14,10 +14,11 @@ use super::{broadcast, publish};
 use crate::broker::{Changes, State};
 use crate::delivery::event::{Batch, Event};
 use crate::domain::Version;
-use crate::domain::chat::{ChangeKind, Chat};
+use crate::domain::chat::ChangeKind;
 use crate::domain::chatroom::Chatroom;
 use crate::problem::Problem;
 use crate::push::notifier::messages::PushHint;
+use crate::store::chats::Changes as StoredChanges;
 use crate::store::writer::Outcome;
 use crate::store::{Store, StoreError};
 
@@ -142,11 +143,15 @@ impl Room {
         ctx.spawn(wrap_future::<_, Self>(fill).map(|filled, room, ctx| room.filled(filled, ctx)));
     }
 
-    fn filled(&mut self, filled: Result<Option<(Vec<Chat>, Version)>, StoreError>, ctx: &mut Context<Self>) {
+    fn filled(&mut self, filled: Result<Option<StoredChanges>, StoreError>, ctx: &mut Context<Self>) {
         let Stage::Open { order, .. } = &mut self.stage else { return };
         match filled {
-            Ok(Some((rows, version))) => {
-                for batch in order.filled(rows, version).map(Arc::new) {
+            Ok(Some(StoredChanges { chats, version, has_more })) => {
+                let batches = order.filled(chats, version);
+                if has_more {
+                    order.require_requery();
+                }
+                for batch in batches.map(Arc::new) {
                     self.deliver(&batch);
                 }
                 self.mark_delivered();
@@ -159,21 +164,16 @@ impl Room {
     }
 }
 
-/// The chats that changed above a version, and the version up to which they were read. None if the room is deleted.
-async fn read_changes(
-    store: &Store,
-    chatroom: &Chatroom,
-    since: Version,
-) -> Result<Option<(Vec<Chat>, Version)>, StoreError> {
-    let mut rows = Vec::new();
-    let mut version = since;
+/// The chats that changed above a version, as many as one fill reads. None if the room is deleted.
+async fn read_changes(store: &Store, chatroom: &Chatroom, since: Version) -> Result<Option<StoredChanges>, StoreError> {
+    let mut read = StoredChanges { chats: Vec::new(), version: since, has_more: true };
     for _ in 0..FILL_PAGES_MAX {
-        let Some(page) = store.changes(chatroom, version, FILL_PAGE).await? else { return Ok(None) };
-        rows.extend(page.chats);
-        version = page.version;
-        if !page.has_more {
+        let Some(page) = store.changes(chatroom, read.version, FILL_PAGE).await? else { return Ok(None) };
+        read.chats.extend(page.chats);
+        (read.version, read.has_more) = (page.version, page.has_more);
+        if !read.has_more {
             break;
         }
     }
-    Ok(Some((rows, version)))
+    Ok(Some(read))
 }

@@ -122,7 +122,8 @@ export class Api {
     const page = room.beginRequest(kind);
     try {
       const path = `/api/chatrooms/${room.id}/chats?limit=${HISTORY_PAGE}${query}`;
-      room.applyPage(page, await this.rest("GET", path), HISTORY_PAGE);
+      const { json: chats, next } = await this.#request("GET", path);
+      room.applyPage(page, chats, next !== null);
     } finally {
       room.endRequest();
     }

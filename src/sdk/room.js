@@ -212,10 +212,10 @@ export class ChatRoom {
    * Applies a page of history.
    * @param {PageRequest} request
    * @param {Chat[]} chats
-   * @param {number} limit How many chats were asked for.
+   * @param {boolean} hasMore Whether the history goes on behind the page.
    */
-  applyPage(request, chats, limit) {
-    if (!this.#window.page(request, chats, limit, this.lastSeq)) return;
+  applyPage(request, chats, hasMore) {
+    if (!this.#window.page(request, chats, hasMore, this.lastSeq)) return;
     const newest = this.chats.at(-1);
     if (!this.hasNewer && newest) this.#setLast(newest);
     for (const { seq } of chats) this.received = Math.max(this.received, seq);

@@ -33,8 +33,7 @@ export function restoreRoom(id, me, kept) {
   const room = new ChatRoom(id, me);
   Object.assign(room, { version, owner, opponent, lastSeq, lastChat, lastChatTime, received });
   if (chats.length) {
-    const isWhole = chats[0].seq <= 1;
-    room.applyPage(room.beginRequest("newest"), chats, isWhole ? Infinity : chats.length);
+    room.applyPage(room.beginRequest("newest"), chats, chats[0].seq > 1);
     room.endRequest();
   }
   return room;

@@ -52,16 +52,15 @@ export class ChatWindow {
    * page that was requested for a window that has been replaced since.
    * @param {PageRequest} request
    * @param {Chat[]} chats
-   * @param {number} limit How many chats were asked for.
+   * @param {boolean} hasMore Whether the history goes on behind the page. A page of large chats may be short.
    * @param {number} lastSeq The last seq of the room.
    */
-  page({ kind, replacements }, chats, limit, lastSeq) {
+  page({ kind, replacements }, chats, hasMore, lastSeq) {
     if (replacements !== this.#replacements) return false;
-    const full = chats.length >= limit;
-    if (kind === "newest") this.replace(chats, full, false);
+    if (kind === "newest") this.replace(chats, hasMore, false);
     if (kind === "around") this.replace(chats, (chats[0]?.seq ?? 1) > 1, (chats.at(-1)?.seq ?? 0) < lastSeq);
-    if (kind === "older") this.#prepend(chats, full);
-    if (kind === "newer") this.#append(chats, full);
+    if (kind === "older") this.#prepend(chats, hasMore);
+    if (kind === "newer") this.#append(chats, hasMore);
     // A change that came while the page was on its way may be newer than the page.
     for (const change of this.#changed.values()) {
       if (change.deleted) this.remove(change.seq);
@@ -124,24 +123,24 @@ export class ChatWindow {
 
   /**
    * @param {Chat[]} chats
-   * @param {boolean} full
+   * @param {boolean} hasMore
    */
-  #prepend(chats, full) {
+  #prepend(chats, hasMore) {
     const oldest = this.chats[0]?.seq ?? Infinity;
     this.chats = [...chats.filter(({ seq }) => seq < oldest), ...this.chats];
-    this.hasOlder = full;
+    this.hasOlder = hasMore;
     if (this.chats.length > CHATS_MAX) this.hasNewer = true;
     this.chats.length = Math.min(this.chats.length, CHATS_MAX);
   }
 
   /**
    * @param {Chat[]} chats
-   * @param {boolean} full
+   * @param {boolean} hasMore
    */
-  #append(chats, full) {
+  #append(chats, hasMore) {
     const newest = this.chats.at(-1)?.seq ?? 0;
     this.chats.push(...chats.filter(({ seq }) => seq > newest));
-    this.hasNewer = full;
+    this.hasNewer = hasMore;
     this.#trimOlder();
   }
 

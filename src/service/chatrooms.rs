@@ -13,7 +13,8 @@ use crate::problem::Problem;
 use crate::protocol::device::server::ServerFrame;
 use crate::protocol::rest::{ChatroomBody, ChatterBody};
 use crate::rooms::command::Command;
-use crate::store::chatrooms::{Created, RoomView};
+use crate::store::chatrooms::Created;
+use crate::store::room_views::RoomView;
 use crate::websocket::framing::text_frame;
 
 /// A room with its two chatters as one viewer sees it. The other chatter's view is never the same.

@@ -24,10 +24,11 @@ use crate::store::{Store, StoreError};
 use crate::websocket::framing::Close;
 use crate::websocket::ping_proof::Proven;
 
-/// Rows per query when a gap is read.
+/// Rows per query when a gap is read; large chats are fewer a query.
 const READ_PAGE: u64 = 500;
-/// The most queries for one gap; a socket that is further behind is closed and reconnects.
-const READ_PAGES_MAX: usize = 8;
+/// The most queries and chats for one gap; a socket that is further behind is closed and reconnects.
+const READ_PAGES_MAX: usize = 16;
+const READ_CHATS_MAX: usize = 4_000;
 
 /// The state of a chatroom socket.
 pub(super) struct Chatroom {
@@ -69,7 +70,7 @@ impl Chatroom {
         self.socket().metrics().socket_gap_reads.add(1);
         let (parts, connection) = (self.parts.clone(), self.connection.clone());
         let read = async move {
-            let _turn = parts.turns.acquire().await;
+            let _turn = parts.turn(connection.chatter_id).await;
             read_room(&parts.store, connection.chatter_id, connection.chatroom_id, connection.head()).await
         };
         ctx.spawn(wrap_future::<_, Session>(read).map(|read, session, ctx| {
@@ -151,6 +152,9 @@ async fn read_room(store: &Store, chatter: ChatterId, room: ChatroomId, head: He
         if !page.has_more {
             let (events, _) = in_order(rows, head.seq);
             return Ok(Read::Changes(Arc::new(Batch::new(room.id, head.version, version, events, Source::Rows))));
+        }
+        if rows.len() >= READ_CHATS_MAX {
+            break;
         }
     }
     Ok(Read::TooMany)

@@ -8,6 +8,7 @@ mod chatroom;
 mod device;
 mod parts;
 mod refusals;
+pub mod turns;
 mod unsigned;
 
 use std::net::IpAddr;

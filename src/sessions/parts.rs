@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::auth::token::{Claims, Tokens};
 use crate::connections::admission::Admission;
 use crate::connections::drain_flag::DrainFlag;
@@ -14,7 +12,8 @@ use crate::limits::{Limits, Sender};
 use crate::problem::{Code, Problem};
 use crate::rooms::command::{Command, Post, Reply};
 use crate::rooms::registry::Registry;
-use crate::store::{Store, StoreError};
+use crate::sessions::turns::{Turn, Turns};
+use crate::store::Store;
 
 /// One for all sessions of the instance.
 pub struct Parts {
@@ -33,20 +32,18 @@ pub struct Parts {
     /// Read before each chat, edit or deletion: a draining instance refuses them with `draining`.
     pub drain: Arc<DrainFlag>,
     /// Turns at reading the database for sockets that sign in or catch up.
-    pub turns: Semaphore,
+    pub turns: Arc<Turns>,
 }
 
 impl Parts {
-    /// Reads the database in turn: when all sockets of an instance reconnect at once, they wait for each other here,
-    /// and not for a database connection, for which everything else waits too and where the deadlines run.
-    pub(super) async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let _turn = self.turns.acquire().await;
-        query.await
+    /// A turn at reading the database for a socket of this chatter.
+    pub(super) async fn turn(&self, chatter: ChatterId) -> Turn {
+        self.turns.take(Sender::Chatter(chatter)).await
     }
 
-    /// Whether the account and the sign-in of this token still exist.
+    /// Whether the account and the sign-in of this token still exist. The caller has a turn.
     pub(super) async fn check_standing(&self, claims: &Claims) -> Result<(), Problem> {
-        Ok(self.read(self.store.standing(claims.chatter_id, claims.sign_in_id)).await??)
+        Ok(self.store.standing(claims.chatter_id, claims.sign_in_id).await??)
     }
 
     /// Hands a new chat to its room, if this chatter may send now.

@@ -110,6 +110,7 @@ impl Unsigned {
         self.is_checking = true;
         let parts = self.parts.clone();
         let check = async move {
+            let _turn = parts.turn(claims.chatter_id).await;
             let standing = parts.check_standing(&claims).await;
             (claims, standing)
         };

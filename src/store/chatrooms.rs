@@ -1,6 +1,4 @@
-//! Rooms: creating, finding, listing and deleting them, and what each shows to its viewer.
-
-use std::collections::HashMap;
+//! Rooms: creating, finding and deleting them.
 
 use ::entity::chatroom::{Column, Entity, Model};
 use sea_orm::{
@@ -10,14 +8,11 @@ use sea_orm::{
 
 use super::change_feed::Ending;
 use super::error::is_duplicate;
-use super::rows::{chat_in, chatroom_of};
+use super::rows::chatroom_of;
 use super::sql::{IDS_MAX, columns, id_list};
-use super::transaction::{begin, begin_snapshot};
-use super::unread::unread_counts;
+use super::transaction::begin;
 use super::{Store, StoreError};
-use crate::domain::chat::Chat;
-use crate::domain::chatroom::{Chatroom, Watermarks};
-use crate::domain::clock::Micros;
+use crate::domain::chatroom::Chatroom;
 use crate::domain::{ChatroomId, ChatterId};
 
 /// The result of [`Store::create_chatroom`].
@@ -29,28 +24,6 @@ pub enum Created {
     Exists(ChatroomId),
     /// One of the two accounts does not exist or was deleted.
     NoOpponent,
-}
-
-/// A room as its viewer sees it.
-#[derive(Clone, Debug)]
-pub struct RoomView {
-    /// What is the same for both participants.
-    pub room: Chatroom,
-    /// The newest chat that is not deleted.
-    pub last_chat: Option<Chat>,
-    /// Chats of the other person above the viewer's `read_seq`, counted up to 1,000.
-    pub unread_count: i64,
-    /// Without the other person's if they hide their receipts.
-    pub receipts: HashMap<ChatterId, Watermarks>,
-}
-
-/// A page of rooms, newest chat first, begins behind this room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoomCursor {
-    /// When the room's newest chat was stored, or the room created if it has none.
-    pub last_chat_time: Micros,
-    /// Tells rooms of the same time apart; the higher id comes first.
-    pub id: ChatroomId,
 }
 
 impl Store {
@@ -100,31 +73,6 @@ impl Store {
         row.map_or_else(|| Err(StoreError::Unavailable(None)), |row| Ok(Created::Exists(row.id.into())))
     }
 
-    /// One room as its viewer sees it; `None` if it was deleted.
-    pub async fn room_view(&self, viewer: ChatterId, id: ChatroomId) -> Result<Option<RoomView>, StoreError> {
-        let sql = format!("SELECT {} FROM chatrooms r WHERE r.id = $1", columns::<Entity>("r"));
-        let statement = self.sql(&sql, [id.into()]);
-        Ok(self.room_views(viewer, statement).await?.pop())
-    }
-
-    /// One page of the viewer's rooms, newest chat first.
-    pub async fn rooms_of(
-        &self,
-        viewer: ChatterId,
-        after: Option<RoomCursor>,
-        limit: u64,
-    ) -> Result<Vec<RoomView>, StoreError> {
-        let after = after.unwrap_or(RoomCursor { last_chat_time: Micros(i64::MAX), id: ChatroomId::new(i64::MAX) });
-        let sql = format!(
-            "SELECT {} FROM chatrooms r JOIN members m ON m.chatroom_id = r.id AND m.chatter_id = $1
-             WHERE (r.last_chat_time, r.id) < ($2, $3) ORDER BY r.last_chat_time DESC, r.id DESC LIMIT $4",
-            columns::<Entity>("r")
-        );
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values: [Value; 4] = [viewer.into(), after.last_chat_time.0.into(), after.id.into(), limit.into()];
-        self.room_views(viewer, self.sql(&sql, values)).await
-    }
-
     /// The rooms among these ids that exist and that the viewer is in.
     pub async fn rooms_among(&self, viewer: ChatterId, ids: &[ChatroomId]) -> Result<Vec<Chatroom>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());
@@ -141,30 +89,6 @@ impl Store {
             }
         }
         Ok(found)
-    }
-
-    /// The rooms that a statement selects as the viewer sees them, all from one snapshot.
-    async fn room_views(&self, viewer: ChatterId, rooms: Statement) -> Result<Vec<RoomView>, StoreError> {
-        self.reads
-            .run(async |db| {
-                let snapshot = begin_snapshot(db).await?;
-                let rows = snapshot.query_all_raw(rooms).await?;
-                let rows = rows.iter().map(|row| Model::from_query_result(row, "")).collect::<Result<Vec<_>, _>>()?;
-                let ids: Vec<ChatroomId> = rows.iter().map(|row| row.id.into()).collect();
-                let mut last = last_chats(&snapshot, &ids).await?;
-                let mut receipts = watermarks(&snapshot, viewer, &ids).await?;
-                let mut unread = unread_counts(&snapshot, viewer, &ids).await?;
-                snapshot.commit().await?;
-                let view = |row: Model| {
-                    let room = chatroom_of(row);
-                    let last_chat = last.remove(&room.id).map(|chat| chat_in(&room, chat));
-                    let unread_count = unread.remove(&room.id).unwrap_or(0);
-                    let receipts = receipts.remove(&room.id).unwrap_or_default();
-                    RoomView { room, last_chat, unread_count, receipts }
-                };
-                Ok(rows.into_iter().map(view).collect())
-            })
-            .await
     }
 
     /// Deletes a room and everything in it; false if it did not exist.
@@ -221,45 +145,4 @@ async fn both_exist(tx: &DatabaseTransaction, low: ChatterId, high: ChatterId) -
     let sql = format!("SELECT id FROM chatters WHERE id IN ($1, $2) AND delete_time IS NULL ORDER BY id {lock}");
     let rows = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, [low.into(), high.into()])).await?;
     Ok(rows.len() == if low == high { 1 } else { 2 })
-}
-
-/// The newest chat of each room that is not deleted.
-async fn last_chats(
-    db: &impl ConnectionTrait,
-    ids: &[ChatroomId],
-) -> Result<HashMap<ChatroomId, ::entity::chat::Model>, DbErr> {
-    let (places, values) = id_list(ids, 0);
-    let sql = format!(
-        "SELECT {} FROM chats l WHERE l.id IN (
-           SELECT (SELECT c.id FROM chats c WHERE c.chatroom_id = r.id AND c.delete_time IS NULL
-                   ORDER BY c.seq DESC LIMIT 1)
-           FROM chatrooms r WHERE r.id IN ({places}))",
-        columns::<::entity::chat::Entity>("l")
-    );
-    let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
-    rows.iter()
-        .map(|row| ::entity::chat::Model::from_query_result(row, "").map(|chat| (chat.chatroom_id.into(), chat)))
-        .collect()
-}
-
-/// The watermarks of both chatters of each room, without those of a chatter who hides them.
-async fn watermarks(
-    db: &impl ConnectionTrait,
-    viewer: ChatterId,
-    ids: &[ChatroomId],
-) -> Result<HashMap<ChatroomId, HashMap<ChatterId, Watermarks>>, DbErr> {
-    let (places, of_ids) = id_list(ids, 1);
-    let sql = format!(
-        "SELECT m.chatroom_id, m.chatter_id, m.delivered_seq, m.read_seq
-         FROM members m WHERE m.chatroom_id IN ({places})
-         AND (m.chatter_id = $1 OR (SELECT c.show_receipts FROM chatters c WHERE c.id = m.chatter_id))"
-    );
-    let values = std::iter::once(viewer.into()).chain(of_ids);
-    let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
-    let mut rooms: HashMap<ChatroomId, HashMap<ChatterId, Watermarks>> = HashMap::new();
-    for row in rows {
-        let marks = Watermarks { delivered_seq: row.try_get_by_index(2)?, read_seq: row.try_get_by_index(3)? };
-        rooms.entry(row.try_get_by_index(0)?).or_default().insert(row.try_get_by_index(1)?, marks);
-    }
-    Ok(rooms)
 }

@@ -3,6 +3,7 @@
 //! Reads go to a pool of their own; chats, edits and watermarks go through [`writer`]; every other write is a short
 //! transaction on the write pool. A query that misses [`DEADLINE`] is an error.
 
+mod bytes;
 pub mod change_feed;
 pub mod chatrooms;
 pub mod chats;
@@ -17,6 +18,7 @@ pub mod outbox;
 pub mod passwords;
 mod pool;
 pub mod presence;
+pub mod room_views;
 mod rows;
 mod schema;
 pub mod sign_ins;

@@ -44,7 +44,7 @@ function opened(seq = 3, unread = 0, read = seq) {
   room.applyPage(
     place,
     Array.from({ length: seq }, (_, at) => chat(at + 1)),
-    50,
+    false,
   );
   room.endRequest();
   return room;
@@ -165,7 +165,7 @@ test("changes that come while a page is requested apply on top of it", () => {
   live(room, chat(2));
   room.applyEvent({ type: "chat_edited", chat: chat(1, 3, BOB, "edited") });
   room.applyEvent(deleted(2, 4));
-  room.applyPage(place, [chat(1), chat(2)], 50);
+  room.applyPage(place, [chat(1), chat(2)], false);
   room.endRequest();
   assert.deepEqual(
     room.chats.map(({ content }) => content),
@@ -181,7 +181,7 @@ test("pages lengthen the window at both ends; live chats stay out while it does 
     room.applyPage(
       place,
       Array.from({ length: to - from + 1 }, (_, at) => chat(from + at)),
-      limit,
+      to - from + 1 === limit,
     );
     room.endRequest();
   };
@@ -207,7 +207,7 @@ test("a window stays bounded, and hasOlder and hasNewer say where it was cut", (
   room.applyPage(
     place,
     Array.from({ length: 50 }, (_, at) => chat(at + 1)),
-    50,
+    false,
   );
   room.endRequest();
   assert.deepEqual([room.chats[0].seq, room.chats.at(-1).seq, room.hasNewer], [1, 400, true]);
@@ -217,7 +217,7 @@ test("a page that was requested for a replaced window is dropped", () => {
   const room = opened(3);
   const place = room.beginRequest("older");
   room.applyReset({ chats: [chat(2000, 2100)], version: 2100 });
-  room.applyPage(place, [chat(1)], 50);
+  room.applyPage(place, [chat(1)], false);
   assert.deepEqual(seqs(room), [2000]);
 });
 

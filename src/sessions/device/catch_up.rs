@@ -16,6 +16,7 @@ use crate::problem::Problem;
 use crate::protocol::device::client::RESUME_ROOMS_MAX;
 use crate::protocol::device::server::{RoomBody, ServerFrame};
 use crate::protocol::rest::{ChatBody, ChatterBody};
+use crate::sessions::turns::Turn;
 use crate::sessions::{HEARTBEAT, Parts};
 use crate::store::StoreError;
 use crate::store::unread::RoomState;
@@ -48,15 +49,28 @@ impl CatchUp {
         self.connection.push(frame);
     }
 
-    /// Sends `ready` and the `chatrooms` that follow it.
-    pub(super) async fn list_rooms(&self) -> Result<(), Problem> {
+    /// Reads the database when it is a turn of the chatter.
+    async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let _turn = self.parts.turn(self.connection.chatter_id).await;
+        query.await
+    }
+
+    /// Sends `ready` and the `chatrooms` that follow it. Everything in `ready` is read in one turn, so that of many
+    /// sockets of one chatter the first is ready first.
+    pub(super) async fn list_rooms(&self, turn: Turn) -> Result<(), Problem> {
         let (viewer, store) = (self.connection.chatter_id, &self.parts.store);
-        let chatter = self.parts.read(store.chatter(viewer)).await?.ok_or_else(Problem::account_deleted)?;
-        let chatter = ChatterBody::own(&chatter, self.parts.read(store.account_token(viewer)).await?);
-        let unread_total = self.parts.read(store.unread_total(viewer)).await?;
-        let (mut after, mut is_first) = (None, true);
+        let chatter = store.chatter(viewer).await?.ok_or_else(Problem::account_deleted)?;
+        let chatter = ChatterBody::own(&chatter, store.account_token(viewer).await?);
+        let unread_total = store.unread_total(viewer).await?;
+        let (mut after, mut is_first, mut first_turn) = (None, true, Some(turn));
         loop {
-            let mut rooms = self.parts.read(store.room_states(viewer, after, ROOMS_A_FRAME as u64 + 1)).await?;
+            let mut rooms = {
+                let _turn = match first_turn.take() {
+                    Some(turn) => turn,
+                    None => self.parts.turn(viewer).await,
+                };
+                store.room_states(viewer, after, ROOMS_A_FRAME as u64 + 1).await?
+            };
             let has_more = rooms.len() > ROOMS_A_FRAME;
             rooms.truncate(ROOMS_A_FRAME);
             after = rooms.last().map_or(after, |room| Some(room.id));
@@ -116,7 +130,7 @@ impl CatchUp {
         let (viewer, store) = (self.connection.chatter_id, &self.parts.store);
         for id in self.connection.cursors(|cursors| cursors.unannounced(UNANNOUNCED_MAX)) {
             let before = Some(ChatroomId::new(id.get() - 1));
-            let found = self.parts.read(store.room_states(viewer, before, 1)).await?;
+            let found = self.read(store.room_states(viewer, before, 1)).await?;
             match found.into_iter().find(|found| found.id == id) {
                 Some(room) => {
                     let version = room.version;
@@ -136,7 +150,7 @@ impl CatchUp {
     async fn read_rooms(&self, rooms: &[(ChatroomId, Version)]) -> Result<(), StoreError> {
         let ids: Vec<ChatroomId> = rooms.iter().map(|(room, _)| *room).collect();
         self.connection.cursors(|cursors| ids.iter().for_each(|room| cursors.buffer_if_known(*room)));
-        let found = self.parts.read(self.parts.store.rooms_among(self.connection.chatter_id, &ids)).await?;
+        let found = self.read(self.parts.store.rooms_among(self.connection.chatter_id, &ids)).await?;
         let found: HashMap<ChatroomId, Chatroom> = found.into_iter().map(|room| (room.id, room)).collect();
         for (id, since) in rooms {
             match found.get(id) {
@@ -163,7 +177,7 @@ impl CatchUp {
         loop {
             self.connection.cursors(|cursors| cursors.buffer(room.id));
             let query = self.parts.store.changes(room, since, CHANGES_A_QUERY);
-            let Some(read) = self.parts.read(query).await? else {
+            let Some(read) = self.read(query).await? else {
                 self.connection.room_deleted(room.id);
                 return Ok(());
             };
@@ -190,7 +204,7 @@ impl CatchUp {
             return Ok(());
         }
         self.connection.cursors(|cursors| cursors.buffer(room.id));
-        let Some((chats, version)) = self.parts.read(self.parts.store.newest(room, RESET_CHATS)).await? else {
+        let Some((chats, version)) = self.read(self.parts.store.newest(room, RESET_CHATS)).await? else {
             self.connection.room_deleted(room.id);
             return Ok(());
         };

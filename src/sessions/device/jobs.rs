@@ -142,8 +142,9 @@ async fn run(job: Job, catch_up: CatchUp, parts: Arc<Parts>) -> JobResult {
             // Checked again now that the socket is found by its chatter: a sign-out since the first check has missed
             // it.
             let listed = async {
+                let turn = parts.turn(claims.chatter_id).await;
                 parts.check_standing(&claims).await?;
-                catch_up.list_rooms().await
+                catch_up.list_rooms(turn).await
             };
             listed.await.map_or_else(closed, |()| JobResult::Finished)
         }

@@ -8,6 +8,7 @@ mod chats;
 mod cors;
 mod history;
 mod http_rules;
+mod large_answers;
 mod refusals;
 mod rooms;
 mod search;
