@@ -94,9 +94,9 @@ export class ChatRoom {
      * Applies a page of history.
      * @param {PageRequest} request
      * @param {Chat[]} chats
-     * @param {number} limit How many chats were asked for.
+     * @param {boolean} hasMore Whether the history goes on behind the page.
      */
-    applyPage(request: PageRequest, chats: Chat[], limit: number): void;
+    applyPage(request: PageRequest, chats: Chat[], hasMore: boolean): void;
     /** Ends a request, answered or not. */
     endRequest(): void;
     #private;

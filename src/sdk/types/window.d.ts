@@ -23,10 +23,10 @@ export class ChatWindow {
      * page that was requested for a window that has been replaced since.
      * @param {PageRequest} request
      * @param {Chat[]} chats
-     * @param {number} limit How many chats were asked for.
+     * @param {boolean} hasMore Whether the history goes on behind the page. A page of large chats may be short.
      * @param {number} lastSeq The last seq of the room.
      */
-    page({ kind, replacements }: PageRequest, chats: Chat[], limit: number, lastSeq: number): boolean;
+    page({ kind, replacements }: PageRequest, chats: Chat[], hasMore: boolean, lastSeq: number): boolean;
     /** Ends a request, answered or not. */
     endRequest(): void;
     /**
