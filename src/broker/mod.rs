@@ -102,7 +102,20 @@ pub enum State {
     Away {
         /// When it was lost.
         since: Instant,
+        /// Why, as far as an operator can do something about it.
+        why: Why,
     },
+}
+
+/// Why Redis cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It does not answer, or cannot be reached.
+    Unreachable,
+    /// It refuses the name or the password of its URL.
+    Refused,
+    /// The server is a replica, such as an old primary after a failover.
+    Replica,
 }
 
 /// Chatters of an instance that died, claimed by this one.

@@ -42,6 +42,9 @@ const RANGES: [(&str, i64, i64); 24] = [
 const CHOICES: [(&str, &[&str]); 2] =
     [("accounts.deletion", &["anonymise", "cascade"]), ("log.format", &["text", "json"])];
 
+const REDIS_SCHEMES: [&str; 6] =
+    ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "redis+cluster://", "rediss+cluster://"];
+
 /// Ranges and choices of what was given; before the values become typed.
 pub(super) fn check_values(layers: &mut Layers) {
     for (key, min, max) in RANGES {
@@ -88,9 +91,12 @@ fn check_urls(config: &Config, layers: &mut Layers) {
         layers.problem("database.url", "must name a file, as in sqlite://hyper_chat.db?mode=rwc");
     }
     if let Some(url) = &config.redis.url
-        && !has_scheme(url.expose_secret(), &["redis://", "rediss://"])
+        && !has_scheme(url.expose_secret(), &REDIS_SCHEMES)
     {
-        layers.problem("redis.url", "must begin with redis:// or rediss://");
+        layers.problem(
+            "redis.url",
+            "must begin with redis:// or rediss://, or with redis+sentinel:// or redis+cluster://",
+        );
     } else if config.redis.url.is_some() && config.database.kind() != DatabaseKind::Postgres {
         layers.problem(
             "redis.url",

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use super::State;
-use crate::broker::State as Broker;
+use crate::broker::{State as Broker, Why};
 
 /// Check that the process is alive
 #[cfg_attr(
@@ -46,11 +46,20 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
     match state.store.ping().await {
         Ok(()) => HttpResponse::Ok().json(match state.broker.state() {
             Broker::Single => json!({"status": "ready", "database": "up"}),
+            Broker::Up if !state.broker.directory_is_up() => {
+                let reason = "Redis takes no writes of this instance: others do not see who is connected to it.";
+                json!({"status": "degraded", "database": "up", "redis": "up", "reasons": [reason]})
+            }
             Broker::Up => json!({"status": "ready", "database": "up", "redis": "up"}),
             // Only events from other instances are late, by a second.
-            Broker::Away { since } => {
+            Broker::Away { since, why } => {
                 let away_s = since.elapsed().as_secs();
-                let reason = format!("Redis has been away for {away_s} s: events from other instances arrive late.");
+                let reason = match why {
+                    Why::Unreachable => format!("Redis has been away for {away_s} s"),
+                    Why::Refused => "Redis refuses the name or the password in redis.url".to_owned(),
+                    Why::Replica => format!("The server of redis.url has been a replica for {away_s} s"),
+                };
+                let reason = format!("{reason}: events from other instances arrive late.");
                 json!({"status": "degraded", "database": "up", "redis": "away", "reasons": [reason]})
             }
         }),

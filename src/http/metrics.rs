@@ -187,7 +187,7 @@ fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
     let (none, up, away) = match broker.state() {
         Broker::Single => (1, 0, None),
         Broker::Up => (0, 1, None),
-        Broker::Away { since } => (0, 0, Some(Instant::now().duration_since(since))),
+        Broker::Away { since, .. } => (0, 0, Some(Instant::now().duration_since(since))),
     };
     let states = [("none", none), ("up", up), ("away", usize::from(away.is_some()))];
     all.gauges(
@@ -207,10 +207,11 @@ fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
         ("dropped", metrics.messages_dropped.get()),
         ("heard", metrics.messages_received.get()),
         ("forged", metrics.messages_forged.get()),
+        ("stale", metrics.messages_stale.get()),
         ("unknown_format", metrics.messages_unknown_format.get()),
         ("garbled", metrics.messages_garbled.get()),
     ];
-    let help = "Messages between instances; dropped: not sent; forged, unknown_format and garbled: refused";
+    let help = "Messages between instances; dropped: not sent; forged, stale, unknown_format and garbled: refused";
     all.counters("relay_messages", help, "outcome", messages);
 }
 

@@ -13,6 +13,8 @@ pub struct BrokerMetrics {
     pub messages_received: Count,
     /// Refused: not signed with our key, or addressed to another chatter than the channel's.
     pub messages_forged: Count,
+    /// Refused: sealed more than 30 s ago or in the future.
+    pub messages_stale: Count,
     /// Refused: of a format that this version does not know.
     pub messages_unknown_format: Count,
     /// Refused: not a message of ours, over 1 MiB, or signed and yet not readable.

@@ -22,6 +22,8 @@ pub mod proxy;
 pub mod reaper;
 #[path = "../it/support/redis.rs"]
 pub mod redis;
+#[path = "../it/support/redis_groups.rs"]
+pub mod redis_groups;
 #[path = "../it/support/schemas.rs"]
 pub mod schemas;
 #[path = "../it/support/secrets.rs"]

@@ -1,11 +1,13 @@
 //! The encoding of a message between instances: format, origin, number, signature, JSON.
 //!
-//! `HC`, one byte of format, 8 bytes of origin, 8 of number, 32 of HMAC-SHA256 over all the rest; then a JSON value.
+//! `HC`, one byte of format, 8 bytes of origin, 8 of number (4 of time in seconds, 4 that count), 32 of HMAC-SHA256 over all the rest; then a JSON value.
 //! The text of a frame follows its value as it is.
 
 mod payload;
+pub(super) mod replay;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -31,7 +33,7 @@ const HEAD: usize = SIGNED_HEAD + MAC;
 pub(super) struct Envelope {
     key: Hmac<Sha256>,
     origin: u64,
-    next: AtomicU64,
+    next: AtomicU32,
 }
 
 /// Which instance sealed a message, and which of its messages this is: the same for each copy, never for two messages.
@@ -41,11 +43,31 @@ pub(super) struct MessageId {
     pub number: u64,
 }
 
+impl MessageId {
+    /// The part of the number that counts the messages of its instance.
+    fn counter(self) -> u32 {
+        self.number as u32
+    }
+
+    /// Whether the message was sealed long ago, or in the future. Releases before 0.2 wrote no time.
+    fn is_stale(self, now_s: u64) -> bool {
+        let sealed_s = self.number >> 32;
+        sealed_s != 0 && sealed_s.abs_diff(now_s) > replay::AGE_MAX.as_secs()
+    }
+}
+
+/// Seconds since 1970, by this instance's clock.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Why a message is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rejected {
     /// Not signed with our key, or addressed to another chatter.
     Forged,
+    /// Sealed more than 30 s ago, or more than 30 s in the future: a replay, or the clocks of two instances differ.
+    Stale,
     /// Written by another version.
     UnknownFormat,
     /// Not a message of ours, too long, or not readable.
@@ -57,12 +79,12 @@ impl Envelope {
     pub(crate) fn new(secret: &[u8], purpose: &str) -> Result<Self, InvalidLength> {
         let derive = Hmac::<Sha256>::new_from_slice(secret)?.chain_update(b"hyper-chat relay\0").chain_update(purpose);
         let key = Hmac::new_from_slice(&derive.finalize().into_bytes())?;
-        Ok(Self { key, origin: rand::random(), next: AtomicU64::new(0) })
+        Ok(Self { key, origin: rand::random(), next: AtomicU32::new(0) })
     }
 
     /// The bytes to publish.
     pub(crate) fn seal(&self, message: &ClusterMessage) -> Vec<u8> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = (now_s() << 32) | u64::from(self.next.fetch_add(1, Ordering::Relaxed));
         let mut sealed = Vec::with_capacity(512);
         sealed.extend_from_slice(&MAGIC);
         sealed.push(FORMAT);
@@ -103,6 +125,9 @@ impl Envelope {
     pub(crate) fn open(&self, message: &Bytes) -> Result<ClusterMessage, Rejected> {
         let signature = message.get(SIGNED_HEAD..HEAD).ok_or(Rejected::Garbled)?;
         self.mac(message).verify_slice(signature).map_err(|_| Rejected::Forged)?;
+        if Self::message_id(message)?.is_stale(now_s()) {
+            return Err(Rejected::Stale);
+        }
         let body = message.slice(HEAD..);
         let mut values = serde_json::Deserializer::from_slice(&body).into_iter::<Payload<'_>>();
         let Some(Ok(payload)) = values.next() else { return Err(Rejected::Garbled) };
@@ -154,6 +179,16 @@ mod tests {
             let other = Envelope::new(secret, purpose).expect("any bytes are a key");
             assert_eq!(open(&other, &sealed), Err(Rejected::Forged));
         }
+    }
+
+    #[test]
+    fn b12_a_message_is_stale_half_a_minute_before_and_after_it_was_sealed() {
+        let id = |sealed_s: u64| MessageId { origin: 1, number: (sealed_s << 32) | 7 };
+        assert!(!id(1_000).is_stale(1_030) && !id(1_030).is_stale(1_000) && !id(0).is_stale(1_000));
+        assert!(id(1_000).is_stale(1_031) && id(1_031).is_stale(1_000));
+        let envelope = envelope();
+        let sealed = envelope.seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
+        assert!(now_s() - (Envelope::message_id(&sealed).expect("ours").number >> 32) <= 1);
     }
 
     #[test]

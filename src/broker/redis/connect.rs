@@ -1,41 +1,51 @@
 //! One connection to Redis: opening it, noticing its end, waiting for its answers.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisError, RedisResult,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline, ProtocolVersion, PushInfo,
+    RedisResult, Value,
 };
-use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::failure::Failure;
 use super::settings::{Settings, SettingsError};
+use super::topology::Topology;
+
+/// How often the sentinels are asked whether a connection's server is still the primary.
+const ASK_SENTINELS_EVERY: Duration = Duration::from_secs(3);
 
 /// Makes connections.
 pub(super) struct Connector {
-    client: Client,
+    topology: Topology,
+    insecure_tls: bool,
     within: Duration,
 }
 
 /// One connection; closed when dropped.
 pub(super) struct Connection {
     pub redis: MultiplexedConnection,
+    server: ConnectionAddr,
+    /// When the sentinels last named this server.
+    named: Instant,
     /// Resolves when the connection has ended.
     end: oneshot::Receiver<()>,
 }
 
 impl Connector {
     pub(crate) fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        let refused = |error: RedisError| SettingsError::Url(error.category().to_owned());
-        let info = settings.url.expose_secret().into_connection_info().map_err(refused)?;
-        let client = Client::open(configured(info, settings.insecure_tls)).map_err(refused)?;
-        Ok(Self { client, within: settings.connect_timeout })
+        let (topology, insecure_tls) = (Topology::of(settings)?, settings.insecure_tls);
+        Ok(Self { topology, insecure_tls, within: settings.connect_timeout })
+    }
+
+    async fn primary(&self) -> Result<ConnectionInfo, Failure> {
+        self.topology.primary(|server| configured(server, self.insecure_tls), self.within).await
     }
 
     /// Each push of the server goes to `on_push`, which must not wait: the connection is not read meanwhile.
@@ -55,9 +65,13 @@ impl Connector {
             .set_connection_timeout(Some(self.within))
             // Each request has a timeout of its own.
             .set_response_timeout(None);
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        let primary = self.primary().await?;
+        let (server, client) = (primary.addr().clone(), Client::open(primary)?);
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let redis = timeout(self.within, connecting).await.map_err(|_| Failure::Silent)??;
-        Ok(Connection { redis, end })
+        let connection = Connection { redis, server, named: Instant::now(), end };
+        in_time(self.within, connection.role(self)).await?.check()?;
+        Ok(connection)
     }
 }
 
@@ -81,9 +95,52 @@ impl Connection {
         Failure::Ended
     }
 
-    /// Checks that Redis answers.
-    pub(crate) async fn ping(&mut self, within: Duration) -> Result<(), Failure> {
-        in_time(within, redis::cmd("PING").exec_async(&mut self.redis)).await
+    /// Checks that the server answers and is still the one to talk to.
+    pub(crate) async fn ping(&mut self, connector: &Connector, within: Duration) -> Result<(), Failure> {
+        in_time(within, self.role(connector)).await?.check()?;
+        self.check_sentinels(connector).await
+    }
+
+    /// Asks the server for its role. `HELLO` (Redis 6) tells it to every client, unlike `ROLE`, which needs a permission.
+    /// A node of a cluster answers with an error where it does not own the slot.
+    pub(crate) fn role(&self, connector: &Connector) -> impl Future<Output = RedisResult<Replication>> + use<> {
+        let mut redis = self.redis.clone();
+        let mut query = Pipeline::new();
+        query.cmd("HELLO");
+        if let Some(key) = connector.topology.key() {
+            query.cmd("EXISTS").arg(key).ignore();
+        }
+        async move {
+            let (mut hello,): (HashMap<String, Value>,) = query.query_async(&mut redis).await?;
+            let role = hello.remove("role").map(String::from_redis_value).transpose()?;
+            Ok(if role.is_some_and(|role| role != "master") { Replication::Replica } else { Replication::Primary })
+        }
+    }
+
+    /// An old primary that is cut off from the sentinels still counts itself as one.
+    pub(crate) async fn check_sentinels(&mut self, connector: &Connector) -> Result<(), Failure> {
+        if !connector.topology.is_named_by_sentinels() || self.named.elapsed() < ASK_SENTINELS_EVERY {
+            return Ok(());
+        }
+        self.named = Instant::now();
+        match connector.primary().await {
+            Ok(primary) if primary.addr() != &self.server => Err(Failure::Demoted),
+            // The server itself has answered; the sentinels may be away.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a server takes writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replication {
+    Primary,
+    Replica,
+}
+
+impl Replication {
+    pub(crate) fn check(self) -> Result<(), Failure> {
+        if self == Self::Primary { Ok(()) } else { Err(Failure::Replica) }
     }
 }
 
@@ -101,6 +158,8 @@ pub(super) async fn in_time<T>(within: Duration, request: impl Future<Output = R
 
 #[cfg(test)]
 mod tests {
+    use redis::IntoConnectionInfo;
+
     use super::*;
 
     #[test]

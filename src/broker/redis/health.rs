@@ -6,7 +6,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::failure::Failure;
-use crate::broker::State;
+use crate::broker::{State, Why};
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,13 +32,13 @@ struct Inner {
 
 struct Away {
     since: Instant,
-    /// Not before the first attempt to connect has failed.
-    logged: bool,
+    /// The reason that was logged last; none before the first attempt to connect has failed.
+    logged: Option<Why>,
 }
 
 impl Health {
     pub(crate) fn starting() -> Self {
-        let away = Some(Away { since: Instant::now(), logged: false });
+        let away = Some(Away { since: Instant::now(), logged: None });
         Self {
             inner: Mutex::new(Inner { publishing: false, subscribed: false, away }),
             can_publish: AtomicBool::new(false),
@@ -51,7 +51,11 @@ impl Health {
     }
 
     pub(crate) fn state(&self) -> State {
-        self.inner.lock().away.as_ref().map_or(State::Up, |away| State::Away { since: away.since })
+        self.inner
+            .lock()
+            .away
+            .as_ref()
+            .map_or(State::Up, |away| State::Away { since: away.since, why: away.logged.unwrap_or(Why::Unreachable) })
     }
 
     /// A connection is ready for use.
@@ -75,10 +79,16 @@ impl Health {
         }
         let mut inner = self.inner.lock();
         self.set(&mut inner, role, false);
-        let away = inner.away.get_or_insert_with(|| Away { since: Instant::now(), logged: false });
-        if !away.logged {
-            away.logged = true;
-            tracing::warn!(%why, "Redis is away: instances learn of each other's changes by polling the database");
+        let away = inner.away.get_or_insert_with(|| Away { since: Instant::now(), logged: None });
+        let reason = why.why();
+        // What an operator has to mend is logged also where Redis was unreachable before.
+        if away.logged.is_none_or(|logged| logged != reason && reason != Why::Unreachable) {
+            away.logged = Some(reason);
+            if reason == Why::Refused {
+                tracing::error!(%why, "Redis cannot be used: check the name and the password in redis.url");
+            } else {
+                tracing::warn!(%why, "Redis is away: instances learn of each other's changes by polling the database");
+            }
         }
     }
 

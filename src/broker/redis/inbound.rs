@@ -10,12 +10,10 @@ use parking_lot::Mutex;
 use redis::{PushInfo, PushKind, Value};
 
 use super::shared::Shared;
-use crate::broker::envelope::{Envelope, MessageId, Rejected};
+use crate::broker::envelope::replay::Received;
+use crate::broker::envelope::{Envelope, Rejected};
 use crate::broker::{BrokerEventHandler, ClusterMessage};
 use crate::domain::ChatterId;
-
-/// How many messages for two chatters are remembered, so that their copies are recognised.
-const REMEMBERED: usize = 1_024;
 
 /// The receiver of one connection's pushes.
 pub(super) struct Inbound {
@@ -23,21 +21,25 @@ pub(super) struct Inbound {
     handler: Arc<dyn BrokerEventHandler>,
     /// Grows with each push: a connection with much traffic is alive, even if its answers are late.
     traffic: Arc<AtomicU64>,
-    /// Received messages for two chatters. The copy on the other chatter's channel is ignored.
-    received: Mutex<Box<[Option<MessageId>]>>,
+    /// The messages that were received, on this connection or an earlier one.
+    received: Arc<Mutex<Received>>,
     logged_rejection: AtomicBool,
 }
 
 impl Inbound {
-    pub(crate) fn new(shared: Arc<Shared>, handler: Arc<dyn BrokerEventHandler>, traffic: Arc<AtomicU64>) -> Self {
-        let received = Mutex::new(vec![None; REMEMBERED].into_boxed_slice());
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        handler: Arc<dyn BrokerEventHandler>,
+        traffic: Arc<AtomicU64>,
+        received: Arc<Mutex<Received>>,
+    ) -> Self {
         Self { shared, handler, traffic, received, logged_rejection: AtomicBool::new(false) }
     }
 
     /// A push of the server, of any kind.
     pub(crate) fn on_push(&self, push: PushInfo) {
         self.traffic.fetch_add(1, Ordering::Relaxed);
-        if push.kind != PushKind::Message {
+        if !matches!(push.kind, PushKind::Message | PushKind::SMessage) {
             return;
         }
         let Ok([Value::BulkString(channel), Value::BulkString(message)]) = <[Value; 2]>::try_from(push.data) else {
@@ -61,19 +63,18 @@ impl Inbound {
         }
     }
 
-    /// The opened message; none if it is our own or a copy of one that was received on another channel.
+    /// The opened message; none if it is our own, or was received before: on the other chatter's channel, or as a
+    /// replay.
     fn open(&self, chatter: ChatterId, message: &Bytes) -> Result<Option<ClusterMessage>, Rejected> {
         let id = Envelope::message_id(message)?;
-        if self.shared.envelope.is_own(id) || self.received.lock()[place(id)] == Some(id) {
+        if self.shared.envelope.is_own(id) || self.received.lock().has(id) {
             return Ok(None);
         }
         let message = self.shared.envelope.open(message)?;
         if !message.is_for(chatter) {
             return Err(Rejected::Forged);
         }
-        if message.recipients().1.is_some() {
-            self.received.lock()[place(id)] = Some(id);
-        }
+        self.received.lock().add(id);
         Ok(Some(message))
     }
 
@@ -81,6 +82,11 @@ impl Inbound {
         let metrics = &self.shared.metrics;
         match rejected {
             Rejected::Forged => metrics.messages_forged.add(1),
+            Rejected::Stale => {
+                metrics.messages_stale.add(1);
+                // This instance may have been frozen, so the messages behind it are lost too.
+                self.handler.on_reconnected();
+            }
             Rejected::UnknownFormat => metrics.messages_unknown_format.add(1),
             Rejected::Garbled => metrics.messages_garbled.add(1),
         }
@@ -91,9 +97,4 @@ impl Inbound {
             );
         }
     }
-}
-
-/// Numbers follow each other, so messages of one origin share a place only after that many others.
-fn place(id: MessageId) -> usize {
-    (id.origin ^ id.number) as usize % REMEMBERED
 }

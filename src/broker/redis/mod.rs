@@ -15,6 +15,7 @@ mod settings;
 mod shared;
 mod subscribe;
 mod subscriptions;
+mod topology;
 
 use std::collections::HashSet;
 use std::future::ready;

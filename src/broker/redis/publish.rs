@@ -105,7 +105,7 @@ async fn publish(
         let first = tokio::select! {
             first = queue.recv() => first,
             _ = ticks.tick() => {
-                connection.ping(settings.answer_timeout).await?;
+                connection.ping(&shared.connector, settings.answer_timeout).await?;
                 continue;
             }
             failure = connection.ended() => return Err(failure),
@@ -126,6 +126,7 @@ async fn publish(
 /// A pipeline of this message and those that wait behind it, and their number.
 fn gather(shared: &Shared, first: Outgoing, queue: &mut mpsc::Receiver<Outgoing>) -> (Pipeline, usize) {
     let (mut pipeline, mut messages, mut bytes) = (Pipeline::new(), 0, 0);
+    let publish = if shared.settings.is_cluster() { "SPUBLISH" } else { "PUBLISH" };
     let mut next = Some(first);
     while let Some(outgoing) = next {
         dequeued(shared, &outgoing);
@@ -133,7 +134,7 @@ fn gather(shared: &Shared, first: Outgoing, queue: &mut mpsc::Receiver<Outgoing>
         bytes += outgoing.sealed.len();
         let (first, second) = outgoing.recipients;
         for chatter in [Some(first), second].into_iter().flatten() {
-            pipeline.cmd("PUBLISH").arg(shared.channel(chatter)).arg(&outgoing.sealed[..]);
+            pipeline.cmd(publish).arg(shared.channel(chatter)).arg(&outgoing.sealed[..]);
         }
         next = if messages < PIPELINE && bytes < PIPELINE_BYTES { queue.try_recv().ok() } else { None };
     }

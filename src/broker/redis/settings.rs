@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::digest::InvalidLength;
 
 /// The Redis section of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `redis://…` or `rediss://…`.
+    /// `redis://…`, `redis+sentinel://…` or `redis+cluster://…`; each with `rediss` for TLS.
     pub url: SecretString,
     /// Accepts any certificate of a `rediss://` server, as self-signed ones of hosted Redis need.
     pub insecure_tls: bool,
@@ -46,6 +46,21 @@ impl Settings {
             ping_interval: Duration::from_secs(1),
             backoff: (Duration::from_millis(50), Duration::from_secs(1)),
         }
+    }
+}
+
+impl Settings {
+    /// Whether the URL is that of a cluster, which carries a channel's messages on one node alone.
+    pub(super) fn is_cluster(&self) -> bool {
+        let url = self.url.expose_secret();
+        url.starts_with("redis+cluster://") || url.starts_with("rediss+cluster://")
+    }
+
+    /// The beginning of all keys and channels. In a cluster it is their hash tag, so that all are on one node: a script
+    /// may only touch keys of one slot.
+    pub(super) fn key_prefix(&self) -> String {
+        let has_tag = self.prefix.contains('{');
+        if self.is_cluster() && !has_tag { format!("{{{}}}", self.prefix) } else { self.prefix.clone() }
     }
 }
 

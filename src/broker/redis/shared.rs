@@ -36,7 +36,7 @@ impl Shared {
             subscriptions: Subscriptions::default(),
             directory: PresenceDirectory::new(settings),
             queued_bytes: AtomicUsize::new(0),
-            channel_prefix: format!("{}:{FORMAT}:c:", settings.prefix),
+            channel_prefix: format!("{}:{FORMAT}:c:", settings.key_prefix()),
             settings: settings.clone(),
         })
     }

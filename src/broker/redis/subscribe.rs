@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redis::RedisResult;
+use parking_lot::Mutex;
+use redis::{Pipeline, RedisResult};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::connect::{Connection, in_time};
@@ -17,15 +18,17 @@ use super::reconnect::Reconnector;
 use super::shared::Shared;
 use super::subscriptions::{Request, SUBSCRIBED_AT_ONCE};
 use crate::broker::BrokerEventHandler;
+use crate::broker::envelope::replay::Received;
 use crate::domain::ChatterId;
 
 /// Keeps the subscriptions established, for ever.
 pub(super) async fn run(shared: &Arc<Shared>, handler: &Arc<dyn BrokerEventHandler>) {
     let mut reconnector = Reconnector::new(Role::Subscribed, shared.settings.backoff);
     let traffic = Arc::new(AtomicU64::new(0));
+    let received = Arc::new(Mutex::new(Received::default()));
     loop {
         let receiver = || {
-            let inbound = Inbound::new(shared.clone(), handler.clone(), traffic.clone());
+            let inbound = Inbound::new(shared.clone(), handler.clone(), traffic.clone(), received.clone());
             move |push| inbound.on_push(push)
         };
         let connection = reconnector.connection(shared, receiver).await;
@@ -65,8 +68,8 @@ impl Subscriber<'_> {
             tokio::select! {
                 () = self.shared.subscriptions.changed() => {}
                 _ = ticks.tick() => {
-                    let mut redis = self.connection.redis.clone();
-                    self.answered(redis::cmd("PING").exec_async(&mut redis)).await?;
+                    self.answered(self.connection.role(&self.shared.connector)).await?.check()?;
+                    self.connection.check_sentinels(&self.shared.connector).await?;
                 }
                 failure = self.connection.ended() => return Err(failure),
             }
@@ -75,18 +78,33 @@ impl Subscriber<'_> {
 
     /// Sends the next request and waits for its answer; false where there was nothing to request.
     async fn send_next_request(&self) -> Result<bool, Failure> {
-        let mut redis = self.connection.redis.clone();
-        match self.shared.subscriptions.next_request() {
-            None => return Ok(false),
-            Some(Request::Subscribe(chatters)) => {
-                self.answered(redis.subscribe(self.channels(&chatters))).await?;
-                self.shared.subscriptions.confirmed(&chatters);
-            }
-            Some(Request::Unsubscribe(chatters)) => {
-                self.answered(redis.unsubscribe(self.channels(&chatters))).await?;
-            }
+        let Some(request) = self.shared.subscriptions.next_request() else { return Ok(false) };
+        self.answered(self.send(&request)).await?;
+        if let Request::Subscribe(chatters) = &request {
+            self.shared.subscriptions.confirmed(chatters);
         }
         Ok(true)
+    }
+
+    async fn send(&self, request: &Request) -> RedisResult<()> {
+        let mut redis = self.connection.redis.clone();
+        let (sharded, chatters) = match request {
+            Request::Subscribe(chatters) => ("SSUBSCRIBE", chatters),
+            Request::Unsubscribe(chatters) => ("SUNSUBSCRIBE", chatters),
+        };
+        let channels = self.channels(chatters);
+        if self.shared.settings.is_cluster() {
+            // The client library expects one confirmation for a command of its own that it does not know.
+            let mut pipeline = Pipeline::new();
+            for channel in channels {
+                pipeline.cmd(sharded).arg(channel).ignore();
+            }
+            return pipeline.exec_async(&mut redis).await;
+        }
+        match request {
+            Request::Subscribe(_) => redis.subscribe(channels).await,
+            Request::Unsubscribe(_) => redis.unsubscribe(channels).await,
+        }
     }
 
     fn channels(&self, chatters: &[ChatterId]) -> Vec<String> {
@@ -94,7 +112,7 @@ impl Subscriber<'_> {
     }
 
     /// Waits as long as messages arrive: behind a flood of them an answer may be late.
-    async fn answered(&self, request: impl Future<Output = RedisResult<()>>) -> Result<(), Failure> {
+    async fn answered<T>(&self, request: impl Future<Output = RedisResult<T>>) -> Result<T, Failure> {
         let mut request = pin!(request);
         loop {
             let before = self.traffic.load(Ordering::Relaxed);

@@ -21,6 +21,7 @@ use hyper_chat::domain::{ChatId, Version};
 use parking_lot::Mutex;
 
 use self::memory::Hub;
+use crate::support::redis_groups::OwnRedis;
 use crate::support::secrets::JWT_SECRET;
 use crate::support::wait::s;
 use crate::support::{Redis, eventually, until};
@@ -32,7 +33,7 @@ macro_rules! on_both_brokers {
             $(#[tokio::test] async fn $name() { super::$name(crate::broker::Place::memory()).await; })*
         }
         mod redis {
-            $(#[tokio::test] async fn $name() { super::$name(crate::broker::Place::redis()).await; })*
+            $(#[tokio::test] async fn $name() { super::$name(crate::broker::Place::redis().await).await; })*
         }
     };
 }
@@ -44,7 +45,7 @@ pub const LEASE: Duration = s(3);
 /// Where instances meet.
 pub enum Place {
     Memory(Hub),
-    Redis(Redis),
+    Redis(OwnRedis),
 }
 
 /// Keeps the received messages and counts the events.
@@ -108,8 +109,8 @@ impl Place {
         Self::Memory(Hub::default())
     }
 
-    pub fn redis() -> Self {
-        Self::Redis(Redis::start())
+    pub async fn redis() -> Self {
+        Self::Redis(OwnRedis::start().await)
     }
 
     pub async fn instance(&self) -> Instance {
@@ -118,7 +119,7 @@ impl Place {
                 let events = Arc::new(Events::default());
                 Instance { broker: hub.join(events.clone()), events }
             }
-            Self::Redis(redis) => Instance::of(redis).await,
+            Self::Redis(redis) => Instance::at(redis.url()).await,
         }
     }
 }
@@ -134,12 +135,17 @@ impl Instance {
 
     /// A connected instance with long timeouts, for a machine that is busy with other tests.
     pub async fn of(redis: &Redis) -> Self {
+        Self::at(redis.url()).await
+    }
+
+    /// The same at this URL.
+    pub async fn at(url: String) -> Self {
         let patient = Settings {
             publish_timeout: s(10),
             answer_timeout: s(10),
             subscribe_timeout: s(10),
             lease: LEASE,
-            ..Settings::new(redis.url().into())
+            ..Settings::new(url.into())
         };
         let instance = Self::with(&patient, JWT_SECRET);
         instance.wait_until_up().await;

@@ -161,8 +161,8 @@ async fn a_wrong_password_is_being_away_and_a_right_one_is_not() {
     right.wait_until_up().await;
     nothing_waits(&wrong).await;
     assert!(wrong.is_away());
-    until("it is logged", s(3), || log.lines("WARN").len() == 1).await;
-    assert!(log.lines("WARN")[0].contains("WRONGPASS"), "{}", log.text());
+    until("it is logged", s(3), || log.lines("ERROR").len() == 1).await;
+    assert!(log.lines("ERROR")[0].contains("refuses the name or the password"), "{}", log.text());
     assert!(!log.text().contains("of-redis"), "{}", log.text());
 }
 

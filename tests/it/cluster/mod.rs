@@ -11,6 +11,7 @@ mod presence_faults;
 mod push_grace;
 mod races;
 mod receipts;
+mod redis_failover;
 mod redis_faults;
 mod rolling_restart;
 mod traffic;

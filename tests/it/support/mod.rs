@@ -42,6 +42,7 @@ pub mod raw_socket;
 pub mod reaper;
 #[allow(dead_code, reason = "tests/contract uses the rest")]
 pub mod redis;
+pub mod redis_groups;
 pub mod rest;
 pub mod scene;
 pub mod schemas;

@@ -12,9 +12,20 @@ use super::processes::signal;
 use super::reaper;
 use super::wait::s;
 
+/// What the program runs as.
+#[derive(Clone, Copy)]
+enum Kind {
+    Server,
+    Sentinel,
+}
+
+/// The file that a sentinel reads and writes.
+const SENTINEL_CONF: &str = "sentinel.conf";
+
 /// One Redis server without anything on the disk; ended when dropped or when the binary ends.
 pub struct Redis {
     pub port: u16,
+    kind: Kind,
     options: Vec<String>,
     folder: TempDir,
     server: Mutex<Option<Child>>,
@@ -33,7 +44,7 @@ impl Redis {
         let options = options.iter().map(ToString::to_string).collect();
         let folder = tempfile::Builder::new().prefix("hyper-chat-redis-").tempdir().expect("a temp folder");
         reaper::remove_at_exit(folder.path());
-        Self { port: free_port(), options, folder, server: Mutex::new(None) }
+        Self { port: free_port(), kind: Kind::Server, options, folder, server: Mutex::new(None) }
     }
 
     /// A server that speaks TLS only, with a self-signed certificate; it is not started yet.
@@ -52,6 +63,20 @@ impl Redis {
         redis
     }
 
+    /// A sentinel that watches the server at this port under the name `main`; two sentinels have to agree. It is not
+    /// started yet.
+    pub fn sentinel(port: u16) -> Self {
+        let mut redis = Self::absent(&[]);
+        redis.kind = Kind::Sentinel;
+        let conf = format!(
+            "port {}\nbind 127.0.0.1\nlogfile log\nsentinel monitor main 127.0.0.1 {port} 2\n\
+             sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\n",
+            redis.port
+        );
+        std::fs::write(redis.folder.path().join(SENTINEL_CONF), conf).expect("own folder");
+        redis
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -60,10 +85,15 @@ impl Redis {
     pub fn up(&self) {
         let mut slot = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(slot.is_none(), "it runs already");
-        let child = Command::new("redis-server")
+        let port = self.port.to_string();
+        let server = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let mut command = Command::new("redis-server");
+        match self.kind {
+            Kind::Server => command.args(server).args(["--maxclients", "200", "--logfile", "log"]),
+            Kind::Sentinel => command.args([SENTINEL_CONF, "--sentinel"]),
+        };
+        let child = command
             .current_dir(self.folder.path())
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(["--maxclients", "200", "--logfile", "log"])
             .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -90,6 +120,12 @@ impl Redis {
             child.wait().expect("own child");
             reaper::forget(child.id());
         }
+    }
+
+    /// The port of a cluster's bus.
+    pub fn bus_port(&self) -> String {
+        let at = self.options.iter().position(|option| option == "--cluster-port").expect("a node of a cluster");
+        self.options[at + 1].clone()
     }
 
     fn signal(&self, name: &str) {

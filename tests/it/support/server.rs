@@ -10,7 +10,7 @@ use super::database::{Db, Dump};
 use super::dice::Dice;
 use super::instance::{Instance, READY_WAIT};
 use super::instance_ports::InstancePorts;
-use super::redis::Redis;
+use super::redis_groups::OwnRedis;
 use super::rest::Api;
 use super::secrets::Secrets;
 use super::server_builder::ServerBuilder;
@@ -27,7 +27,7 @@ pub struct TestServer {
     pub port: u16,
     pub folder: TempDir,
     pub(super) instances: Vec<Instance>,
-    pub(super) redis: Option<Redis>,
+    pub(super) redis: Option<OwnRedis>,
     pub(super) seed: u64,
     pub(super) dice: Arc<Mutex<Dice>>,
     pub(super) secrets: Secrets,

@@ -11,7 +11,7 @@ use super::fcm::FcmStandIn;
 use super::instance::{Instance, READY_WAIT};
 use super::postgres::fresh_database;
 use super::reaper;
-use super::redis::Redis;
+use super::redis_groups::OwnRedis;
 use super::secrets::{JWT_SECRET, Secrets};
 use super::server::TestServer;
 
@@ -148,7 +148,10 @@ impl ServerBuilder {
             (None, Db::Sqlite) => sqlite_url(&folder.path().join("hyper_chat.db")),
             (None, Db::Postgres | Db::Cluster) => fresh_database().await,
         };
-        let own = (self.db == Db::Cluster && self.redis_urls.is_none()).then(Redis::start);
+        let own = match self.db == Db::Cluster && self.redis_urls.is_none() {
+            true => Some(OwnRedis::start().await),
+            false => None,
+        };
         let redis_urls = match (&own, self.redis_urls) {
             (Some(redis), _) => vec![redis.url(); CLUSTER],
             (None, urls) => urls.unwrap_or_default(),

@@ -97,7 +97,7 @@ impl Heartbeat<'_> {
     /// Renews the lease when it is time, otherwise only pings.
     async fn tick(&mut self) -> Result<(), Failure> {
         if self.directory.session.lock().last_heartbeat.elapsed() < self.directory.heartbeat_interval() {
-            self.connection.ping(self.shared.settings.answer_timeout).await?;
+            self.connection.ping(&self.shared.connector, self.shared.settings.answer_timeout).await?;
             // A read that timed out may have removed it.
             self.directory.session.lock().redis = Some(self.connection.redis.clone());
             return Ok(());

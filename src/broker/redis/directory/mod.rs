@@ -60,7 +60,7 @@ struct Registration {
 
 impl PresenceDirectory {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let key = |part| format!("{}:{FORMAT}:{part}", settings.prefix);
+        let key = |part| format!("{}:{FORMAT}:{part}", settings.key_prefix());
         let keys =
             Keys { leases: key("leases"), since: key("since"), chatters_of: key("at:"), claim_of: key("claim:") };
         let now = Instant::now();
