@@ -216,7 +216,7 @@ mod tests {
         let url = "rediss+sentinel://app:s%40fe@one,two:1234,[::1]/main/3?sentinel_password=s%2Fs";
         let Topology::Sentinel { sentinels, name, server } = topology(url) else { panic!("not Sentinel") };
         assert_eq!(name, "main");
-        assert_eq!(addresses(&sentinels), ["one:26379", "two:1234", "[::1]:26379"]);
+        assert_eq!(addresses(&sentinels), ["one:26379", "two:1234", "::1:26379"]);
         assert_eq!(sentinels[0].redis_settings().password(), Some("s/s"));
         let settings = server.redis_settings();
         assert_eq!((settings.username(), settings.password(), settings.db()), (Some("app"), Some("s@fe"), 3));

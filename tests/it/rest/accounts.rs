@@ -55,7 +55,9 @@ async fn a_wrong_password_and_an_unknown_name_are_refused_alike(db: Db) {
     let mut wrong = server.api().sign_in("ann", "wrong-horse-4711").await.problem(401, "credentials_wrong");
     let mut unknown = server.api().sign_in("nobody", PASSWORD).await.problem(401, "credentials_wrong");
     // Each request has an id of its own.
-    [&mut wrong, &mut unknown].map(|answer| answer["request_id"].take());
+    for answer in [&mut wrong, &mut unknown] {
+        answer["request_id"].take();
+    }
     assert_eq!(wrong, unknown, "neither tells whether the name exists");
 }
 
