@@ -147,7 +147,8 @@ impl Drop for TestServer {
                 continue;
             }
             let found = self.secrets.found_in(&log);
-            assert!(found.is_empty(), "I9: the server's log holds {found:?}");
+            let panics: Vec<_> = log.lines().skip_while(|line| !line.contains("panicked at")).take(3).collect();
+            assert!(found.is_empty(), "I9: the server's log holds {found:?}\n{}", panics.join("\n"));
         }
     }
 }
