@@ -38,14 +38,25 @@ pub fn start(config: &Log) -> Result<(), TelemetryError> {
 /// that the text already ends with is left out.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = without_source_line(error.to_string());
     let mut source = error.source();
     while let Some(deeper) = source {
-        let deeper_text = deeper.to_string();
+        let deeper_text = without_source_line(deeper.to_string());
         if !text.ends_with(&deeper_text) {
             text = format!("{text}: {deeper_text}");
         }
         source = deeper.source();
+    }
+    text
+}
+
+/// sqlx ends an error of PostgreSQL with a line of PostgreSQL's own source, which reads as one of the query's.
+fn without_source_line(mut text: String) -> String {
+    if let Some((head, line)) = text.rsplit_once(" at line ")
+        && text.contains("returned from database")
+        && line.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        text.truncate(head.len());
     }
     text
 }
@@ -62,6 +73,16 @@ mod tests {
         let inner = || std::io::Error::other("no such disk");
         assert_eq!(chain(&Outer(inner())), "the file cannot be read: no such disk");
         assert_eq!(chain(&inner()), "no such disk");
+    }
+
+    #[test]
+    fn e21_an_error_of_postgresql_is_shown_without_the_line_of_its_source() {
+        let error = |text: &str| chain(&std::io::Error::other(text.to_owned()));
+        assert_eq!(
+            error("error returned from database: no role \"x\" at line 768"),
+            "error returned from database: no role \"x\""
+        );
+        assert_eq!(error("expected a key at line 3"), "expected a key at line 3");
     }
 
     #[test]

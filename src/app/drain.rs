@@ -84,24 +84,27 @@ async fn wait_until(holds: impl Fn() -> bool, until: Instant) {
     }
 }
 
-/// SIGTERM and SIGINT. A signal that arrives before [`Stop::requested`] is awaited is not lost.
-pub(super) struct Stop(Option<[Signal; 2]>);
+/// SIGTERM, SIGINT and SIGHUP, which a closed terminal sends. A signal that arrives before [`Stop::requested`] is awaited
+/// is not lost.
+pub(super) struct Stop(Option<[Signal; 3]>);
 
 impl Stop {
     /// Registers the handlers; signals count from now on.
     pub(super) fn listen() -> Self {
-        let signals = signal(SignalKind::terminate()).and_then(|term| Ok([term, signal(SignalKind::interrupt())?]));
-        Self(
-            signals
-                .inspect_err(|error| tracing::error!(%error, "no handler for SIGTERM and SIGINT could be registered"))
-                .ok(),
-        )
+        let signals =
+            || Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?]);
+        let signals: std::io::Result<_> = signals();
+        Self(signals.inspect_err(|error| tracing::error!(%error, "no handler for SIGTERM could be registered")).ok())
     }
 
     /// Waits for the first of the signals.
     pub(super) async fn requested(&mut self) {
         match &mut self.0 {
-            Some([term, int]) => tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} },
+            Some([term, int, hup]) => tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+                _ = hup.recv() => {}
+            },
             None => std::future::pending().await,
         }
     }

@@ -1,5 +1,6 @@
 //! The HTTP server: its address, its workers, and the options of its TCP sockets.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -44,6 +45,18 @@ pub(super) fn bind(config: &Config) -> Result<TcpListener, RunError> {
         Ok(listener)
     });
     listener.map_err(|source| RunError::Listen { address, source })
+}
+
+/// What to do about an address that cannot be bound.
+pub(super) fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "another program listens there: end it, or set PORT",
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 need a permission (CAP_NET_BIND_SERVICE): set PORT to a higher one"
+        }
+        // The name of a host that does not resolve has no kind of its own.
+        _ => "this machine has no such address: set HYPER_CHAT__SERVER__HOST (server.host)",
+    }
 }
 
 /// Starts the workers, each of which is a thread for rooms too.

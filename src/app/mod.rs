@@ -54,7 +54,7 @@ pub enum RunError {
     #[error("the password hasher cannot start")]
     Passwords(#[from] PasswordError),
     /// The address cannot be bound.
-    #[error("cannot listen on {address}; is something else there? Set PORT or HYPER_CHAT__SERVER__HOST")]
+    #[error("cannot listen on {address}; {}", listen::hint(source))]
     Listen {
         /// `server.host` and `server.port`, as `HOST:PORT`.
         address: String,
@@ -72,7 +72,7 @@ pub enum RunError {
     Http(#[source] std::io::Error),
 }
 
-/// `hyper-chat serve`: runs until SIGTERM or SIGINT, then drains. Blocks the thread, on which it starts an actix
+/// `hyper-chat serve`: runs until SIGTERM, SIGINT or SIGHUP, then drains. Blocks the thread, on which it starts an actix
 /// system.
 pub fn serve(config: Config) -> Result<(), RunError> {
     System::new().block_on(async {
@@ -165,7 +165,7 @@ impl Application {
         Ok(Self { state, notifier, presence, receipts, cluster, server, drain_max, clean_up_every })
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains and ends.
+    /// Serves until SIGTERM, SIGINT or SIGHUP, then drains and ends.
     async fn run_until(self, mut stop: drain::Stop) -> Result<(), RunError> {
         let Self { state, notifier, presence, receipts, cluster, server, drain_max, clean_up_every } = self;
         let mut tasks = Tasks::default();

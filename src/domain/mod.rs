@@ -13,7 +13,7 @@ pub use ids::{ChatId, ChatroomId, ChatterId, Seq, SignInId, Version};
 
 /// A value that breaks a rule: which field, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {rule}")]
+#[error("The {field} {rule}.")]
 pub struct Broken {
     /// The key of the value, as clients write it.
     pub field: &'static str,

@@ -11,7 +11,7 @@ use crate::store::writer::{Full, Refusal};
 
 impl From<Broken> for Problem {
     fn from(broken: Broken) -> Self {
-        Self::invalid(broken.field, format!("It {}.", broken.rule))
+        Self::invalid(broken.field, broken.to_string())
     }
 }
 

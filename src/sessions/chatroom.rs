@@ -116,7 +116,8 @@ impl Chatroom {
 
     fn post(&self, frame: ClientFrame) -> Result<(), Problem> {
         let invalid = |e: Broken| {
-            Problem::invalid(if e.field == "content" { "message" } else { e.field }, format!("It {}.", e.rule))
+            let field = if e.field == "content" { "message" } else { e.field };
+            Problem::invalid(field, Broken { field, ..e }.to_string())
         };
         let content = Content::parse(frame.message).map_err(invalid)?;
         let client_id = frame.client_id.map(ClientId::parse).transpose().map_err(invalid)?;

@@ -8,6 +8,7 @@ use reqwest::Method;
 use crate::support::burst::Burst;
 use crate::support::checker::Checker;
 use crate::support::metrics::Metrics;
+use crate::support::processes::signal;
 use crate::support::wait::{SLACK, s};
 use crate::support::{Db, TestServer, alone, eventually, on_both};
 
@@ -84,5 +85,15 @@ async fn few_sockets_drain_at_once() {
     for socket in &mut sockets {
         assert_eq!(socket.expect_close(s(5)).await, 1001);
     }
+    assert_eq!(server.wait_end(s(5)).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn e12_a_hangup_drains_as_a_termination_does() {
+    let mut server = TestServer::with(Db::Sqlite).set("SERVER__DRAIN_MS", 20_000).start().await;
+    let (ann, _, room) = server.api().pair().await;
+    let mut socket = ann.joins(room).await;
+    signal("HUP", &[server.pid()]);
+    assert_eq!(socket.expect_close(s(5)).await, 1001);
     assert_eq!(server.wait_end(s(5)).await.code(), Some(0));
 }

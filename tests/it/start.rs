@@ -102,3 +102,17 @@ async fn errors_that_waiting_cannot_fix_end_the_start_with_a_clear_text() {
     let log = refusal(&url).await;
     assert!(log.contains("full_page_writes is off") && log.contains("UNSAFE_DURABILITY"), "{log}");
 }
+
+#[tokio::test]
+async fn e12_an_address_that_cannot_be_bound_is_refused_with_a_hint_by_its_cause() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port();
+    let cases =
+        [("127.0.0.1", port, "another program listens there"), ("192.0.2.1", 1, "this machine has no such address")];
+    for (host, port, hint) in cases {
+        let server = TestServer::with(Db::Sqlite).env("PORT", port).set("SERVER__HOST", host);
+        let (status, _, log) = server.run(&["serve"]).await;
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains(hint) && log.contains(&format!("{host}:{port}")), "{log}");
+    }
+}
