@@ -146,9 +146,8 @@ impl Chatroom {
 
 /// The content of a frame, if it breaks no rule.
 fn checked(frame: ClientFrame) -> Result<(Content, Option<ClientId>), Problem> {
-    let invalid = |e: Broken| {
-        Problem::invalid(if e.field == "content" { "message" } else { e.field }, format!("It {}.", e.rule))
-    };
+    let invalid =
+        |e: Broken| Problem::invalid(if e.field == "content" { "message" } else { e.field }, format!("It {}.", e.rule));
     let content = Content::parse(frame.message).map_err(invalid)?;
     let client_id = frame.client_id.map(ClientId::parse).transpose().map_err(invalid)?;
     Ok((content, client_id))

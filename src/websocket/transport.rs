@@ -61,7 +61,8 @@ pub fn offered(request: &HttpRequest) -> impl Iterator<Item = &str> {
 /// Frames that may be decoded without a message before other sockets of the worker have their turn.
 const FRAMES_A_TURN: usize = 64;
 
-/// The messages of one socket. Ends after the first error, or when the connection ends.
+/// The messages of one socket. Ends after the first error, or when the connection ends; after a flood the session has
+/// to end it.
 ///
 /// A frame is decoded when the session asks for the next message, so the bytes that were read are all that it keeps.
 pub struct Incoming<S> {
@@ -73,7 +74,15 @@ pub struct Incoming<S> {
     frame_bytes_max: usize,
     /// The deadline of the unfinished message that the session knows.
     deadline: Option<Instant>,
-    over: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The peer floods: nothing more is read of it, so that it has to stop, until the session ends.
+    Flooded,
+    Over,
 }
 
 impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Incoming<S> {
@@ -87,7 +96,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Incoming<S> {
             pace: Pace::new(),
             frame_bytes_max: bytes_max,
             deadline: None,
-            over: false,
+            state: State::Open,
         }
     }
 
@@ -121,7 +130,8 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Incoming<S> {
                     return Step::NeedsBytes;
                 }
                 Err(close) => {
-                    self.over = true;
+                    self.state = if close == Close::TOO_FAST { State::Flooded } else { State::Over };
+                    self.buffer = BytesMut::new();
                     return Step::Event(Received::Broken(close));
                 }
             }
@@ -164,8 +174,10 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Incoming<
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Received>> {
         let this = &mut *self;
         loop {
-            if this.over {
-                return Poll::Ready(None);
+            match this.state {
+                State::Open => {}
+                State::Flooded => return Poll::Pending,
+                State::Over => return Poll::Ready(None),
             }
             match this.next_of_buffer() {
                 Step::Event(received) => return Poll::Ready(Some(received)),
@@ -178,7 +190,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Incoming<
             match Pin::new(&mut this.bytes).poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Ok(chunk))) => this.buffer.extend_from_slice(&chunk),
-                Poll::Ready(Some(Err(_)) | None) => this.over = true,
+                Poll::Ready(Some(Err(_)) | None) => this.state = State::Over,
             }
         }
     }
@@ -256,7 +268,8 @@ mod tests {
             }
             let (_, body) = super::super::out_queue::OutQueue::new(1_000);
             let answer = accept(&request.to_http_request(), &["ours", "older"], body).expect("an upgrade");
-            let chosen: Vec<_> = answer.headers().get_all(SEC_WEBSOCKET_PROTOCOL).map(|v| v.to_str().unwrap()).collect();
+            let chosen: Vec<_> =
+                answer.headers().get_all(SEC_WEBSOCKET_PROTOCOL).map(|v| v.to_str().unwrap()).collect();
             chosen.join("+")
         };
         for (lines, expected) in [
@@ -279,8 +292,15 @@ mod tests {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert_eq!(Pin::new(&mut incoming).poll_next(&mut cx), Poll::Pending, "it holds the worker for one turn");
         let chunks = (0..100).map(|_| masked(0x00, b"").repeat(100));
-        let events = received([masked(0x01, b"x")].into_iter().chain(chunks).collect());
-        assert_eq!(events.last(), Some(&Received::Broken(Close::TOO_FAST)));
+        let bytes = [masked(0x01, b"x")].into_iter().chain(chunks).map(|chunk| Ok(Bytes::from(chunk)));
+        let mut incoming = Incoming::new(stream::iter(bytes), 1_000);
+        let mut events = Vec::new();
+        while events.last() != Some(&Received::Broken(Close::TOO_FAST)) {
+            if let Poll::Ready(event) = Pin::new(&mut incoming).poll_next(&mut cx) {
+                events.push(event.expect("it is open"));
+            }
+        }
         assert_eq!(events.len(), 2, "{events:?}");
+        assert_eq!(Pin::new(&mut incoming).poll_next(&mut cx), Poll::Pending, "nothing more is read");
     }
 }

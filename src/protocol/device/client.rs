@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Ref;
-use crate::protocol::recover::value_of;
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
+use crate::protocol::recover::value_of;
 
 /// The most rooms that one `resume` names.
 pub const RESUME_ROOMS_MAX: usize = 500;
