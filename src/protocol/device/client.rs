@@ -13,8 +13,6 @@ use crate::protocol::recover::value_of;
 
 /// The most rooms that one `resume` names.
 pub const RESUME_ROOMS_MAX: usize = 500;
-/// The longest text `ref`, in characters.
-const REF_CHARS_MAX: usize = 64;
 
 /// One frame of a client.
 pub struct ClientFrame {
@@ -141,18 +139,6 @@ impl ClientFrame {
             Ok(body) => Ok(Self { reference, body }),
             Err(detail) => Err(Unreadable { reference, foreign: false, detail }),
         }
-    }
-}
-
-impl Ref {
-    /// Reads a whole number, or a text of the length that is allowed.
-    fn parse(json: &str) -> Option<Self> {
-        if let Ok(number) = serde_json::from_str(json) {
-            return Some(Self::Number(number));
-        }
-        let text = serde_json::from_str::<String>(json).ok();
-        let fits = |text: &String| (1..=REF_CHARS_MAX).contains(&text.chars().count());
-        text.filter(fits).map(|text| Self::Text(text.into()))
     }
 }
 
