@@ -6,8 +6,8 @@ use std::time::Duration;
 use ::entity::sign_in::{Column, Entity};
 use ::entity::{chatroom, chatter};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect,
-    Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
+    QuerySelect, Value,
 };
 
 use super::change_feed::Ending;
