@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::broker::redis::{RedisBroker, RedisWorker, Settings};
 use crate::cluster;
 use crate::cluster::Cluster;
+use crate::cluster::access::AccessCheck;
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
 use crate::config::Config;
@@ -28,6 +29,7 @@ pub(super) fn cluster(
     state: &web::Data<State>,
     receipts: &Arc<Receipts>,
     presence: &Arc<Presence>,
+    access: &Arc<AccessCheck>,
 ) -> Arc<Cluster> {
     Cluster::new(cluster::Parts {
         store: state.store.clone(),
@@ -37,6 +39,7 @@ pub(super) fn cluster(
         presence_changes: state.presence_changes.clone(),
         receipts: receipts.clone(),
         presence: presence.clone(),
+        access: access.clone(),
         service: state.service.clone(),
         poll_every: Duration::from_millis(config.redis.look_ms),
     })

@@ -22,6 +22,9 @@ use crate::http::{State, routes};
 use crate::rooms::registry::Threads;
 use crate::store::writer::WriterTask;
 
+/// What the kernel keeps of one connection until it is read: a peer that floods is read in turns of this size, and the
+/// other connections of the worker come between them.
+const RECEIVE_BUFFER: usize = 64 << 10;
 /// The kernel cuts a connection whose peer stopped reading after this time; nothing above TCP can free its socket.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that a request's head has to arrive.
@@ -42,6 +45,8 @@ pub(super) fn bind(config: &Config) -> Result<TcpListener, RunError> {
     let listener = TcpListener::bind(&address).and_then(|listener| {
         // The second `listen` only widens the queue of connections that wait.
         SockRef::from(&listener).listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
+        // Accepted sockets inherit it.
+        SockRef::from(&listener).set_recv_buffer_size(RECEIVE_BUFFER)?;
         Ok(listener)
     });
     listener.map_err(|source| RunError::Listen { address, source })

@@ -20,6 +20,7 @@ use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
 use crate::broker;
 use crate::cluster::Cluster;
+use crate::cluster::access::AccessCheck;
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
 use crate::config::{Config, ConfigError};
@@ -103,6 +104,7 @@ struct Application {
     notifier: Arc<NotifierSupervisor>,
     presence: Arc<Presence>,
     receipts: Arc<Receipts>,
+    access: Arc<AccessCheck>,
     /// Only where there are other instances.
     cluster: Option<(Arc<Cluster>, broker::redis::RedisWorker, FeedPosition)>,
     server: actix_web::dev::Server,
@@ -150,10 +152,11 @@ impl Application {
             refused: Counts::new(Code::ALL.len()),
             notifier: notifier.clone(),
         });
+        let access = Arc::new(AccessCheck::new(state.store.clone(), state.connections.clone()));
         let cluster = match inbound {
             // The feed begins before the first socket, so that no socket misses a change.
             Some(inbound) => Some((
-                cluster::cluster(config, &state, &receipts, &presence),
+                cluster::cluster(config, &state, &receipts, &presence, &access),
                 inbound,
                 cluster::feed_position(&state).await,
             )),
@@ -162,12 +165,12 @@ impl Application {
         let server = listen::listen(config, listener, state.clone(), threads, writer)?;
         let drain_max = Duration::from_millis(config.server.drain_ms);
         let clean_up_every = Duration::from_secs(config.cleanup.interval_s);
-        Ok(Self { state, notifier, presence, receipts, cluster, server, drain_max, clean_up_every })
+        Ok(Self { state, notifier, presence, receipts, access, cluster, server, drain_max, clean_up_every })
     }
 
     /// Serves until SIGTERM, SIGINT or SIGHUP, then drains and ends.
     async fn run_until(self, mut stop: drain::Stop) -> Result<(), RunError> {
-        let Self { state, notifier, presence, receipts, cluster, server, drain_max, clean_up_every } = self;
+        let Self { state, notifier, presence, receipts, access, cluster, server, drain_max, clean_up_every } = self;
         let mut tasks = Tasks::default();
         tasks.spawn("clean-up", clean_up(state.clone(), clean_up_every));
         tasks.spawn("notifier supervisor", supervise(notifier.clone()));
@@ -175,6 +178,7 @@ impl Application {
         tasks.spawn("push hints", async move { hints.run().await });
         tasks.spawn("presence", presence.clone().run());
         tasks.spawn("receipts", receipts.run());
+        tasks.spawn("access", async move { access.run().await });
         if let Some((cluster, inbound, position)) = cluster {
             tasks.spawn("cluster", async move { cluster.run(inbound, position).await });
         }

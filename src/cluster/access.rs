@@ -1,6 +1,8 @@
-//! Re-checks the tokens of open connections when a chatter's access may have been revoked elsewhere.
+//! Re-checks the tokens of open connections: when a chatter's access may have been revoked elsewhere, and in rounds,
+//! since rows that are changed by hand leave no other trace.
 //!
-//! A message of another instance closes no connection by itself: only the database decides.
+//! A message of another instance closes no connection by itself: only the database decides. While it does not answer,
+//! connections stay.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,9 +21,15 @@ use crate::websocket::framing::Close;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The most tokens that are checked with one query.
 const TOKENS_AT_ONCE: usize = 500;
+/// The most chatters in a piece of a round; most have one token.
+const CHATTERS_AT_ONCE: usize = 400;
+/// The longest round. A connection that opens just behind the round waits for two of them: less than 30 s.
+const ROUND: Duration = Duration::from_secs(14);
+/// The shortest round, as a part of the longest: instances that start together do not stay in step.
+const ROUND_MIN_PART: f64 = 0.8;
 
 /// The connections whose tokens have to be checked, and the task that checks them.
-pub(super) struct AccessCheck {
+pub struct AccessCheck {
     store: Arc<Store>,
     connections: Arc<ConnectionRegistry>,
     needs_recheck: Mutex<HashSet<ChatterId>>,
@@ -29,7 +37,9 @@ pub(super) struct AccessCheck {
 }
 
 impl AccessCheck {
-    pub(super) fn new(store: Arc<Store>, connections: Arc<ConnectionRegistry>) -> Self {
+    /// Checks the tokens of these connections in this database, once it runs.
+    #[must_use]
+    pub fn new(store: Arc<Store>, connections: Arc<ConnectionRegistry>) -> Self {
         Self { store, connections, needs_recheck: Mutex::default(), added: Notify::new() }
     }
 
@@ -48,7 +58,28 @@ impl AccessCheck {
     }
 
     /// Checks for as long as the instance runs.
-    pub(super) async fn run(&self) {
+    pub async fn run(&self) {
+        tokio::join!(self.check_requested(), self.request_rounds());
+    }
+
+    /// Has the tokens of all connections checked in each round, in pieces that are spread over it.
+    async fn request_rounds(&self) {
+        loop {
+            let round = ROUND.mul_f64(rand::random_range(ROUND_MIN_PART..1.0));
+            let chatters = self.connections.chatters();
+            if chatters.is_empty() {
+                sleep(round).await;
+            }
+            let pieces = chatters.len().div_ceil(CHATTERS_AT_ONCE);
+            for some in chatters.chunks(CHATTERS_AT_ONCE) {
+                sleep(round.div_f64(pieces as f64)).await;
+                self.needs_recheck.lock().extend(some);
+                self.added.notify_one();
+            }
+        }
+    }
+
+    async fn check_requested(&self) {
         loop {
             self.added.notified().await;
             let chatters = std::mem::take(&mut *self.needs_recheck.lock());
@@ -72,7 +103,9 @@ impl AccessCheck {
         for some in tokens.chunks(TOKENS_AT_ONCE) {
             for (token, standing) in self.store.standings(some).await? {
                 if standing.is_err() {
-                    let revoked = by_token.remove(&token).unwrap_or_default();
+                    let mut revoked = by_token.remove(&token).unwrap_or_default();
+                    // A token that was replaced meanwhile is another one.
+                    revoked.retain(|connection| connection.sign_in_id() == token.1);
                     revoked.iter().for_each(|connection| connection.close(Close::TOKEN_REFUSED));
                 }
             }

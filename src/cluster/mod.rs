@@ -1,7 +1,7 @@
 //! Keeps this instance in step with the others: takes their messages to its rooms and connections, and polls the
 //! database for whatever messages did not bring.
 
-mod access;
+pub mod access;
 mod poll;
 pub mod presence;
 pub mod receipts;
@@ -42,7 +42,7 @@ pub struct Cluster {
 
 /// The parts of the instance that it keeps in step with the others.
 pub struct Parts {
-    /// Polled for changes, and queried for whether the tokens of open sockets are still valid.
+    /// Polled for changes.
     pub store: Arc<Store>,
     /// Passes relayed changes to their rooms.
     pub registry: Arc<Registry>,
@@ -56,6 +56,8 @@ pub struct Parts {
     pub receipts: Arc<Receipts>,
     /// Repeats recent presence that other instances may have missed.
     pub presence: Arc<Presence>,
+    /// Checks the tokens of chatters whose access ended elsewhere.
+    pub access: Arc<AccessCheck>,
     /// Announces rooms that were created elsewhere, and closes those that were deleted.
     pub service: Arc<Service>,
     /// The pause between two polls of the database that scan few chats.
@@ -66,9 +68,8 @@ impl Cluster {
     /// Keeps these parts in step, once it runs.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, registry: rooms, connections, receipts, presence, service, poll_every, .. } = parts;
+        let Parts { store, registry: rooms, connections, receipts, presence, access, service, poll_every, .. } = parts;
         let (broker, presence_changes) = (parts.broker, parts.presence_changes);
-        let access = Arc::new(AccessCheck::new(store.clone(), connections.clone()));
         let room_changes = Arc::new(RoomChanges::new(service));
         let poller = Poller::new(poll::Parts {
             store,
@@ -98,13 +99,7 @@ impl Cluster {
     pub async fn run(self: Arc<Self>, inbound: RedisWorker, position: FeedPosition) {
         // The subscription counts from the call on; its confirmation needs no action.
         let subscribed = self.broker.subscribe(EVERY_INSTANCE);
-        tokio::join!(
-            subscribed,
-            inbound.run(self.clone()),
-            self.poller.run(position),
-            self.access.run(),
-            self.room_changes.run()
-        );
+        tokio::join!(subscribed, inbound.run(self.clone()), self.poller.run(position), self.room_changes.run());
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix::{Actor, StreamHandler};
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
@@ -19,7 +18,7 @@ use crate::delivery::order::Head;
 use crate::problem::{Code, Problem};
 use crate::sessions::Session;
 use crate::websocket::out_queue::OutQueue;
-use crate::websocket::transport::{Incoming, Refused, accept};
+use crate::websocket::transport::{Incoming, Refused, accept, offered};
 
 /// The parameters of the socket of one room.
 #[derive(Deserialize)]
@@ -133,11 +132,11 @@ pub(super) async fn device(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     may_connect(&request, &state)?;
-    let offered = Offered::of(&request);
-    if offered.protocols && !offered.ours {
+    let offers = Offered::of(&request);
+    if offers.protocols && !offers.ours {
         return Err(Problem::new(Code::Malformed, format!("Offer the subprotocol {SUBPROTOCOL}, or none.")));
     }
-    let claims = match bearer(&request)?.or(offered.token).or_else(|| query.jwt.clone()) {
+    let claims = match bearer(&request)?.or(offers.token).or_else(|| query.jwt.clone()) {
         Some(token) => Some(Viewer::of_token(&state, &token).await?.claims()),
         None => None,
     };
@@ -160,7 +159,7 @@ pub(super) async fn device(
     Ok(response)
 }
 
-/// The subprotocols that the request offers (RFC 6455 section 11.3.4).
+/// What the subprotocols that the request offers mean to this server.
 #[derive(Default)]
 struct Offered {
     protocols: bool,
@@ -170,18 +169,15 @@ struct Offered {
 
 impl Offered {
     fn of(request: &HttpRequest) -> Self {
-        let mut offered = Self::default();
-        for value in request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-            // A value that is not text names no subprotocol of this server.
-            offered.protocols = true;
-            for protocol in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-                offered.ours |= protocol == SUBPROTOCOL;
-                if let Some(token) = protocol.strip_prefix(BEARER) {
-                    offered.token = Some(token.to_owned());
-                }
+        let mut found = Self::default();
+        for protocol in offered(request) {
+            found.protocols = true;
+            found.ours |= protocol == SUBPROTOCOL;
+            if let Some(token) = protocol.strip_prefix(BEARER) {
+                found.token = Some(token.to_owned());
             }
         }
-        offered
+        found
     }
 }
 

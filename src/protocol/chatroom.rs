@@ -12,6 +12,7 @@ use crate::domain::chat::Chat;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 use crate::problem::Problem;
+use crate::protocol::recover::value_of;
 
 /// A new chat from a client. Unknown keys are ignored; of a repeated key the last value counts.
 #[cfg_attr(test, derive(ToSchema))]
@@ -24,6 +25,23 @@ pub struct ClientFrame {
     /// Makes the chat safe to send again: a name that the sender chooses and never uses for another chat.
     #[cfg_attr(test, schema(min_length = 1, max_length = 64))]
     pub client_id: Option<String>,
+}
+
+/// The text is no frame that could be read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The `client_id` that the text names, if it can be found.
+    pub client_id: Option<String>,
+}
+
+impl ClientFrame {
+    /// Reads one text frame.
+    pub fn parse(text: &[u8]) -> Result<Self, Unreadable> {
+        serde_json::from_slice(text).map_err(|_| {
+            let named = std::str::from_utf8(text).ok().and_then(|text| value_of(text, "client_id"));
+            Unreadable { client_id: named.and_then(|json| serde_json::from_str(json).ok()) }
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for ClientFrame {
@@ -209,5 +227,19 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+    #[test]
+    fn c7_a_frame_that_cannot_be_read_is_refused_with_its_client_id() {
+        for bad in [
+            r#"{"client_id":"c7","message":"\ud800"}"#,
+            r#"{"client_id":"c7","message":7}"#,
+            r#"{"client_id":"c7"}"#,
+            r#"{"message":tru,"client_id":"c7"}"#,
+            r#"{"message":"a","client_id":"c7",}"#,
+            r#"{"client_id":"c7","message":"the end is missing"#,
+        ] {
+            assert_eq!(ClientFrame::parse(bad.as_bytes()).unwrap_err().client_id.as_deref(), Some("c7"), "{bad}");
+        }
+        assert_eq!(ClientFrame::parse(br#"{"message":"a","client_id":7}"#), Err(Unreadable { client_id: None }));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod chatroom;
 pub mod device;
+mod recover;
 pub mod requests;
 pub mod rest;
 #[cfg(test)]

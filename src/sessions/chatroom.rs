@@ -1,11 +1,13 @@
 //! A chatroom socket: its frames are chats for its one room.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 use bytes::Bytes;
 
+use super::refusals::BadFrames;
 use super::{Next, Parts, RETRY_AFTER, Session, State};
 use crate::connections::Connection;
 use crate::connections::chatroom::ChatroomConnection;
@@ -16,8 +18,9 @@ use crate::domain::Broken;
 use crate::domain::chat::{ClientId, Content};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
+use crate::limits::Sender;
 use crate::problem::{Code, Problem};
-use crate::protocol::chatroom::ClientFrame;
+use crate::protocol::chatroom::{ClientFrame, Unreadable};
 use crate::rooms::command::{Command, Reply};
 use crate::store::writer::WatermarkUpdate;
 use crate::store::{Store, StoreError};
@@ -35,13 +38,15 @@ pub(super) struct Chatroom {
     parts: Arc<Parts>,
     connection: Arc<ChatroomConnection>,
     expires_at: Micros,
+    bad_frames: BadFrames,
     /// The room is being read.
     is_reading: bool,
 }
 
 impl Chatroom {
     pub(super) fn new(connection: Arc<ChatroomConnection>, parts: Arc<Parts>, expires_at: Micros) -> Self {
-        Self { parts, connection, expires_at, is_reading: false }
+        let bad_frames = BadFrames::new(Instant::now());
+        Self { parts, connection, expires_at, bad_frames, is_reading: false }
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -50,10 +55,6 @@ impl Chatroom {
 
     pub(super) fn expires_at(&self) -> Micros {
         self.expires_at
-    }
-
-    pub(super) fn push(&self, frame: Bytes) {
-        self.connection.push(frame);
     }
 
     /// Takes the socket out of the registry.
@@ -102,25 +103,33 @@ impl Chatroom {
         }
     }
 
-    pub(super) fn on_text(&self, text: &Bytes) -> Next {
-        let Ok(frame) = serde_json::from_slice::<ClientFrame>(text) else {
-            let detail = "Send {\"message\": \"text\"}, optionally with a \"client_id\".";
-            self.connection.refuse(&Problem::new(Code::Malformed, detail), None);
-            return Next::Continue;
-        };
-        let client_id = frame.client_id.clone();
-        let Err(problem) = self.post(frame) else { return Next::Continue };
-        self.connection.refuse(&problem, client_id.as_deref());
+    pub(super) fn on_text(&mut self, text: &Bytes) -> Next {
+        match ClientFrame::parse(text) {
+            Ok(frame) => {
+                let client_id = frame.client_id.clone();
+                self.post(frame).map_or_else(|problem| self.refuse(&problem, client_id), |()| Next::Continue)
+            }
+            Err(Unreadable { client_id }) => {
+                let detail = "Send {\"message\": \"text\"}, optionally with a \"client_id\".";
+                let problem = self.refusal(Problem::new(Code::Malformed, detail));
+                self.refuse(&problem, client_id)
+            }
+        }
+    }
+
+    fn refuse(&self, problem: &Problem, client_id: Option<String>) -> Next {
+        self.connection.refuse(problem, client_id.as_deref());
         if problem.code == Code::RateLimited { Next::CountRefusal } else { Next::Continue }
     }
 
-    fn post(&self, frame: ClientFrame) -> Result<(), Problem> {
-        let invalid = |e: Broken| {
-            let field = if e.field == "content" { "message" } else { e.field };
-            Problem::invalid(field, Broken { field, ..e }.to_string())
-        };
-        let content = Content::parse(frame.message).map_err(invalid)?;
-        let client_id = frame.client_id.map(ClientId::parse).transpose().map_err(invalid)?;
+    /// The refusal of an invalid frame: this problem, or `rate_limited` where there are too many.
+    fn refusal(&mut self, problem: Problem) -> Problem {
+        let problem = self.bad_frames.refusal(problem);
+        self.parts.count_frame(Sender::Chatter(self.connection.chatter_id)).err().unwrap_or(problem)
+    }
+
+    fn post(&mut self, frame: ClientFrame) -> Result<(), Problem> {
+        let (content, client_id) = checked(frame).map_err(|invalid| self.refusal(invalid))?;
         let connection = &self.connection;
         let reply = Reply::Chatroom(connection.clone(), client_id.as_ref().map(|id| id.as_str().into()));
         self.parts.post(connection.chatroom_id, connection.chatter_id, content, client_id, reply)
@@ -133,6 +142,17 @@ impl Chatroom {
         // If the room is too busy, this proof is lost; the next one covers it.
         let _ = self.parts.rooms.send(chatroom_id, Command::Watermark { chatter_id, steps, reply_to: None });
     }
+}
+
+/// The content of a frame, if it breaks no rule.
+fn checked(frame: ClientFrame) -> Result<(Content, Option<ClientId>), Problem> {
+    let invalid = |e: Broken| {
+        let field = if e.field == "content" { "message" } else { e.field };
+        Problem::invalid(field, Broken { field, ..e }.to_string())
+    };
+    let content = Content::parse(frame.message).map_err(invalid)?;
+    let client_id = frame.client_id.map(ClientId::parse).transpose().map_err(invalid)?;
+    Ok((content, client_id))
 }
 
 /// The changes of a room that its socket lacks.

@@ -23,7 +23,7 @@ use crate::connections::chatroom::ChatroomConnection;
 use crate::connections::registry::TooManyUnsigned;
 use crate::connections::socket::{Socket, Wake};
 use crate::domain::clock::Micros;
-use crate::websocket::framing::{Close, Message, pong_frame};
+use crate::websocket::framing::{Close, Message};
 use crate::websocket::out_queue::ProofPing;
 use crate::websocket::ping_proof::PING_PAUSE;
 use crate::websocket::transport::Received;
@@ -181,7 +181,7 @@ impl Session {
             _ if self.socket().out().is_closing() => {}
             Message::Text(text) => self.on_text(&text, ctx),
             Message::Binary(_) => self.close(Close::UNSUPPORTED, ctx),
-            Message::Ping(payload) => self.push(pong_frame(&payload)),
+            Message::Ping(payload) => self.socket().out().push_pong(&payload),
             Message::Pong(payload) => self.on_pong(&payload, ctx),
         }
     }
@@ -193,14 +193,6 @@ impl Session {
             State::Chatroom(chatroom) => chatroom.on_text(text),
         };
         self.follow(next, ctx);
-    }
-
-    fn push(&self, frame: Bytes) {
-        match &self.state {
-            State::Unsigned(unsigned) => unsigned.push(frame),
-            State::Device(device) => device.push(frame),
-            State::Chatroom(chatroom) => chatroom.push(frame),
-        }
     }
 
     fn on_pong(&self, payload: &[u8], ctx: &mut Context<Self>) {

@@ -9,7 +9,7 @@ use actix::{AsyncContext, Context};
 use bytes::Bytes;
 
 use super::device::Device;
-use super::refusals::{ForeignFrames, close_for};
+use super::refusals::{BadFrames, close_for};
 use super::{Next, Parts, Session, State};
 use crate::auth::token::Claims;
 use crate::connections::registry::TooManyUnsigned;
@@ -30,7 +30,7 @@ pub(super) struct Unsigned {
     connection: Arc<UnsignedConnection>,
     /// The address whose limits apply.
     address: IpAddr,
-    foreign_frames: ForeignFrames,
+    bad_frames: BadFrames,
     /// The database is being asked for the standing of a token.
     is_checking: bool,
 }
@@ -39,8 +39,8 @@ impl Unsigned {
     pub(super) fn new(socket: Socket, parts: Arc<Parts>, address: IpAddr) -> Result<Self, TooManyUnsigned> {
         let connection = Arc::new(UnsignedConnection::new(socket));
         parts.connections.add_unsigned(address, connection.clone())?;
-        let foreign_frames = ForeignFrames::new(Instant::now());
-        Ok(Self { parts, connection, address, foreign_frames, is_checking: false })
+        let bad_frames = BadFrames::new(Instant::now());
+        Ok(Self { parts, connection, address, bad_frames, is_checking: false })
     }
 
     /// Starts the time that the client has to send its token.
@@ -54,10 +54,6 @@ impl Unsigned {
 
     pub(super) fn socket(&self) -> &Socket {
         self.connection.socket()
-    }
-
-    pub(super) fn push(&self, frame: Bytes) {
-        self.connection.push(frame);
     }
 
     /// Takes the socket out of the registry.
@@ -74,13 +70,13 @@ impl Unsigned {
             Ok(ClientFrame { reference, .. }) => {
                 let unsigned =
                     Problem::new(Code::TokenMissing, "Sign in first: {\"type\": \"auth\", \"token\": \"…\"}.");
-                (reference, self.count_frame().err().unwrap_or(unsigned))
+                (reference, self.refusal(unsigned))
             }
             Err(Unreadable { reference, foreign, detail }) => {
-                if foreign && self.foreign_frames.count_is_too_high() {
+                if foreign && self.bad_frames.foreign_is_too_high() {
                     return Next::Close(Close::BROKEN);
                 }
-                (reference, self.count_frame().err().unwrap_or_else(|| Problem::new(Code::Malformed, detail)))
+                (reference, self.refusal(Problem::new(Code::Malformed, detail)))
             }
         };
         self.refuse(reference, &problem)
@@ -89,6 +85,12 @@ impl Unsigned {
     fn refuse(&self, reference: Option<Ref>, problem: &Problem) -> Next {
         self.connection.refuse(reference, problem);
         if problem.code == Code::RateLimited { Next::CountRefusal } else { Next::Continue }
+    }
+
+    /// The refusal of an invalid frame: this problem, or `rate_limited` where there are too many.
+    fn refusal(&mut self, problem: Problem) -> Problem {
+        let problem = self.bad_frames.refusal(problem);
+        self.count_frame().err().unwrap_or(problem)
     }
 
     fn count_frame(&self) -> Result<(), Problem> {
@@ -134,8 +136,8 @@ impl Session {
     fn sign_in(&mut self, claims: Claims, ctx: &mut Context<Self>) {
         let State::Unsigned(unsigned) = &mut self.state else { return };
         let connection = unsigned.connection.sign_in(claims.chatter_id, claims.sign_in_id);
-        let foreign_frames = std::mem::replace(&mut unsigned.foreign_frames, ForeignFrames::new(Instant::now()));
-        let mut device = Box::new(Device::signed_in(connection, unsigned.parts.clone(), claims, foreign_frames));
+        let bad_frames = std::mem::replace(&mut unsigned.bad_frames, BadFrames::new(Instant::now()));
+        let mut device = Box::new(Device::signed_in(connection, unsigned.parts.clone(), claims, bad_frames));
         device.socket().attach(ctx.address().recipient());
         device.start(ctx);
         // Only now, so that the socket is in the registry all the time.

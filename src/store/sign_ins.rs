@@ -7,7 +7,7 @@ use ::entity::sign_in::{Column, Entity};
 use ::entity::{chatroom, chatter};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
-    Value,
+    QuerySelect, Value,
 };
 
 use super::change_feed::Ending;
@@ -106,14 +106,17 @@ impl Store {
             .reads
             .run(async |db| {
                 let found = chatter::Entity::find().filter(chatter::Column::Id.is_in(chatters.iter().copied()));
-                let found = found.filter(chatter::Column::DeleteTime.is_null()).all(db).await?;
-                let open = Entity::find().filter(Column::Id.is_in(sign_ins.iter().copied())).all(db).await?;
+                let found = found.filter(chatter::Column::DeleteTime.is_null()).select_only();
+                let found: Vec<i64> = found.column(chatter::Column::Id).into_tuple().all(db).await?;
+                let open = Entity::find().filter(Column::Id.is_in(sign_ins.iter().copied())).select_only();
+                let open = open.column(Column::Id).column(Column::ChatterId);
+                let open: Vec<(i64, i64)> = open.into_tuple().all(db).await?;
                 Ok((found, open))
             })
             .await?;
-        let found: HashSet<ChatterId> = chatters.into_iter().map(|row| row.id.into()).collect();
+        let found: HashSet<ChatterId> = chatters.into_iter().map(ChatterId::from).collect();
         let open: HashSet<(SignInId, ChatterId)> =
-            sign_ins.into_iter().map(|row| (row.id.into(), row.chatter_id.into())).collect();
+            sign_ins.into_iter().map(|(id, chatter)| (id.into(), chatter.into())).collect();
         let standing = |(chatter, sign_in): (ChatterId, Option<SignInId>)| match sign_in {
             _ if !found.contains(&chatter) => Err(Ended::NoChatter),
             Some(id) if !open.contains(&(id, chatter)) => Err(Ended::SignedOut),

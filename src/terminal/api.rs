@@ -52,6 +52,11 @@ impl Refusal {
         refusal
     }
 
+    /// Whether the server failed at this request, and not for being busy.
+    pub(super) fn is_failure(&self) -> bool {
+        self.status >= 500 && self.status != 503
+    }
+
     /// How long to wait before the same request may succeed; `None` if it never will.
     pub(super) fn retry_in(&self) -> Option<Duration> {
         let later = matches!(self.status, 408 | 429) || self.status >= 500;

@@ -140,6 +140,9 @@ impl Conversation {
                 break;
             }
         }
+        if self.outbox.has_failed_too_often() {
+            self.give_up("the connection broke each time").map_err(|e| Broken::For(e.into()))?;
+        }
         self.outbox.send_again(Instant::now());
         Ok(socket)
     }
@@ -243,18 +246,24 @@ impl Conversation {
     }
 
     fn take_refusal(&mut self, refusal: &Refusal) -> std::io::Result<()> {
-        if let Some(wait) = refusal.retry_in() {
+        let is_over = refusal.is_failure() && self.outbox.has_failed_too_often();
+        if let Some(wait) = refusal.retry_in().filter(|_| !is_over) {
             self.outbox.send_again(Instant::now() + wait);
             if !std::mem::replace(&mut self.delay_noted, true) {
                 self.screen.note(&format!("Waiting: {refusal}"))?;
             }
             return Ok(());
         }
+        self.give_up(&refusal.to_string())
+    }
+
+    /// Drops the line on its way, if there is one.
+    fn give_up(&mut self, why: &str) -> std::io::Result<()> {
         if self.outbox.give_up() {
             self.refused += 1;
             self.closing = self.closing.map(|_| Instant::now());
         }
-        self.screen.note(&format!("Not sent: {refusal}"))
+        self.screen.note(&format!("Not sent: {why}"))
     }
 
     /// Shows chats of the history.

@@ -13,9 +13,14 @@ const WAITING_MAX: usize = 16;
 const SEND_EVERY: Duration = Duration::from_millis(125);
 const SEND_BURST: u32 = 20;
 
+/// How often the server may fail at a line, or lose the connection over it, before the lines behind it have their turn.
+const TRIES_MAX: u32 = 6;
+
 struct Line {
     client_id: String,
     content: String,
+    /// How often it was sent in vain.
+    tries: u32,
 }
 
 /// Lines that no echo has confirmed yet, in their order.
@@ -35,7 +40,7 @@ impl Outbox {
 
     pub(super) fn push(&mut self, content: String) {
         let client_id = format!("{:032x}", rand::random::<u128>());
-        self.lines.push_back(Line { client_id, content });
+        self.lines.push_back(Line { client_id, content, tries: 0 });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,6 +80,16 @@ impl Outbox {
     pub(super) fn send_again(&mut self, not_before: Instant) {
         self.not_before = self.not_before.max(not_before);
         self.in_flight = false;
+    }
+
+    /// The line on its way has failed for a reason of its own; true if it has had all its tries, so that it has to be
+    /// given up.
+    pub(super) fn has_failed_too_often(&mut self) -> bool {
+        let failed = self.lines.front_mut().filter(|_| self.in_flight);
+        failed.is_some_and(|line| {
+            line.tries += 1;
+            line.tries >= TRIES_MAX
+        })
     }
 
     /// Gives up the line on its way, if there is one.
@@ -132,5 +147,22 @@ mod tests {
         outbox.next_frame(now).unwrap();
         assert!(outbox.give_up() && !outbox.give_up());
         assert_eq!(outbox.len(), 1);
+    }
+
+    #[test]
+    fn c9_a_line_that_fails_again_and_again_has_six_tries() {
+        let now = Instant::now();
+        let mut outbox = Outbox::new(now);
+        outbox.push("poison".to_owned());
+        outbox.push("later".to_owned());
+        assert!(!outbox.has_failed_too_often(), "none is on its way");
+        for _ in 1..TRIES_MAX {
+            outbox.next_frame(now).unwrap();
+            assert!(!outbox.has_failed_too_often());
+            outbox.send_again(now);
+        }
+        outbox.next_frame(now).unwrap();
+        assert!(outbox.has_failed_too_often() && outbox.give_up());
+        assert!(outbox.next_frame(now).unwrap().contains("later"));
     }
 }

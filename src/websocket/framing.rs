@@ -52,7 +52,7 @@ closes! {
     ROOM_GONE = 4404, "the room was deleted";
     SILENT = 4408, "nothing was heard for too long";
     REPLACED = 4409, "replaced by newer sockets of the same chatter";
-    TOO_FAST = 4429, "too many frames after rate_limited: come back later";
+    TOO_FAST = 4429, "too many frames: come back later, and send fewer";
     UNAVAILABLE = 4503, "the database does not answer: come back";
     TOO_SLOW = 4508, "the receiver reads too slowly: come back and resume";
 }
@@ -109,21 +109,27 @@ pub fn close_frame(close: Option<(u16, &str)>) -> Bytes {
 }
 
 fn frame(opcode: u8, payload: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(payload.len() + 10);
-    out.extend_from_slice(&[0x80 | opcode]);
+    let header = match payload.len() {
+        0..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => 10,
+    };
+    // Of exactly this size: spare capacity would cost one more allocation for as long as the frame lives.
+    let mut out = Vec::with_capacity(header + payload.len());
+    out.push(0x80 | opcode);
     match payload.len() {
-        short @ 0..=125 => out.extend_from_slice(&[short as u8]),
+        short @ 0..=125 => out.push(short as u8),
         medium @ 126..=0xFFFF => {
-            out.extend_from_slice(&[126]);
+            out.push(126);
             out.extend_from_slice(&(medium as u16).to_be_bytes());
         }
         long => {
-            out.extend_from_slice(&[127]);
+            out.push(127);
             out.extend_from_slice(&(long as u64).to_be_bytes());
         }
     }
     out.extend_from_slice(payload);
-    out.freeze()
+    out.into()
 }
 
 /// A whole message from the client.

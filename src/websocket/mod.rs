@@ -3,5 +3,6 @@
 
 pub mod framing;
 pub mod out_queue;
+pub mod pace;
 pub mod ping_proof;
 pub mod transport;

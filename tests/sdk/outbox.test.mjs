@@ -82,7 +82,7 @@ test("garbled chats in the storage are removed", () => {
   assert.equal(storage.length, 1);
 });
 
-test("a refusal that says not to retry fails the chat at once, and the next one is sent", async (t) => {
+test("c9: a refusal that says not to retry fails the chat at once, and the next one is sent", async (t) => {
   const { server, client, room, failed } = await online(t);
   server.answer = (frame, socket) => frame.content === "bad" && server.refuse(frame, socket, "invalid", 422);
   client.send(room, "bad");
@@ -93,7 +93,7 @@ test("a refusal that says not to retry fails the chat at once, and the next one 
   assert.deepEqual([entry.state, entry.problem], ["failed", { code: "invalid", detail: "invalid!" }]);
 });
 
-test("a chat that the server answers 500 for ever is given up, and later chats of the room get through", async (t) => {
+test("c9: a chat that the server answers 500 for ever is given up, and later chats of the room get through", async (t) => {
   const { server, client, room, failed } = await online(t);
   let tries = 0;
   server.answer = (frame, socket) => {
@@ -118,7 +118,7 @@ test("a chat that the server answers 500 for ever is given up, and later chats o
   assert.deepEqual([server.stored, client.pending(room)], [["later", "poison"], []]);
 });
 
-test("a failed chat can be discarded", async (t) => {
+test("c9: a failed chat can be discarded", async (t) => {
   const storage = new MemoryStorage();
   const { server, client, room } = await online(t, { storage, giveUp: { tries: 1 } });
   server.answer = (frame, socket) => frame.type === "send" && server.refuse(frame, socket, "internal", 500);
@@ -148,7 +148,7 @@ test("a busy server does not use up the tries; the time is bounded instead", asy
   assert.deepEqual(failed, [[7, "too long", "unavailable"]]);
 });
 
-test("a chat that breaks the connection each time is given up", async (t) => {
+test("c9: a chat that breaks the connection each time is given up", async (t) => {
   const { server, client, room, failed } = await online(t);
   server.answer = (frame, socket) => {
     if (frame.content !== "poison") return false;

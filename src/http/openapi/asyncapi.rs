@@ -222,7 +222,9 @@ fn what_to_do(code: u16) -> &'static str {
         4401 => "Sign in, and come back with the new token.",
         4404 => "Do not reconnect, and forget the room.",
         4409 => "Do not reconnect: newer sockets of the same chatter took the place.",
-        4429 => "Come back after a minute, and wait after each `rate_limited` from then on.",
+        4429 => {
+            "Come back after a minute. From then on wait after each `rate_limited`, and send fewer pings and fragments."
+        }
         4503 => "Come back, each time after a longer delay.",
         4508 => "Come back, resume, and read faster.",
         _ => "Come back and resume.",

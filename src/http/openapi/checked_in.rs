@@ -65,7 +65,7 @@ fn inline_objects(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn every_object_of_the_documents_is_a_schema_with_a_name() {
+fn e8_every_object_of_the_documents_is_a_schema_with_a_name() {
     for document in [document(), asyncapi::document()] {
         let mut found = Vec::new();
         inline_objects(&document, "", &mut found);
@@ -78,7 +78,7 @@ fn every_object_of_the_documents_is_a_schema_with_a_name() {
 }
 
 #[test]
-fn a_tombstone_differs_from_a_chat_by_a_constant() {
+fn e8_a_tombstone_differs_from_a_chat_by_a_constant() {
     let schemas = &document()["components"]["schemas"];
     assert_eq!(schemas["DeletedChat"]["properties"]["deleted"]["const"], true);
     assert!(schemas["DeletedChat"]["required"].as_array().unwrap().contains(&Value::from("deleted")));

@@ -9,11 +9,10 @@ use serde_json::value::RawValue;
 
 use super::Ref;
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
+use crate::protocol::recover::value_of;
 
 /// The most rooms that one `resume` names.
 pub const RESUME_ROOMS_MAX: usize = 500;
-/// The longest text `ref`, in characters.
-const REF_CHARS_MAX: usize = 64;
 
 /// One frame of a client.
 pub struct ClientFrame {
@@ -123,14 +122,17 @@ pub struct Unreadable {
 impl ClientFrame {
     /// Reads one text frame.
     pub fn parse(text: &[u8]) -> Result<Self, Unreadable> {
-        let foreign = || Unreadable {
-            reference: None,
+        let foreign = |reference| Unreadable {
+            reference,
             foreign: true,
             detail: "Send a JSON object with a \"type\", as GET /docs/socket shows.".into(),
         };
-        let keys: Keys<'_> = serde_json::from_slice(text).map_err(|_| foreign())?;
-        let kind: Cow<'_, str> =
-            keys.kind.and_then(|raw| serde_json::from_str::<Text<'_>>(raw.get()).ok()).ok_or_else(foreign)?.0;
+        let Ok(keys) = serde_json::from_slice::<Keys<'_>>(text) else {
+            let named = std::str::from_utf8(text).ok().and_then(|text| value_of(text, "ref"));
+            return Err(foreign(named.and_then(Ref::parse)));
+        };
+        let kind = keys.kind.and_then(|raw| serde_json::from_str::<Text<'_>>(raw.get()).ok());
+        let Some(Text(kind)) = kind else { return Err(foreign(keys.reference().ok().flatten())) };
         let reference = keys.reference()?;
         let known = Type::parse(&kind).ok_or("There is no such type; GET /docs/socket lists them.".into());
         match known.and_then(|kind| keys.body(kind)) {
@@ -189,12 +191,7 @@ impl<'a> Keys<'a> {
 
     fn reference(&self) -> Result<Option<Ref>, Unreadable> {
         let Some(raw) = self.reference.filter(|raw| raw.get() != "null") else { return Ok(None) };
-        if let Ok(number) = serde_json::from_str(raw.get()) {
-            return Ok(Some(Ref::Number(number)));
-        }
-        let text = serde_json::from_str::<String>(raw.get()).ok();
-        let fits = |text: &String| (1..=REF_CHARS_MAX).contains(&text.chars().count());
-        text.filter(fits).map(|text| Some(Ref::Text(text.into()))).ok_or(Unreadable {
+        Ref::parse(raw.get()).map(Some).ok_or(Unreadable {
             reference: None,
             foreign: false,
             detail: "ref must be an integer or a text of 1 to 64 characters.".into(),
@@ -334,6 +331,29 @@ mod tests {
             assert!(refusal(bad).foreign, "{bad}");
         }
         assert!(ClientFrame::parse(format!(r#"{{"type":"ping","x":{deep}}}"#).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn c7_a_frame_that_cannot_be_read_is_refused_with_its_ref() {
+        let send = |rest: &str| format!(r#"{{"type":"send","ref":"r7","chatroom_id":1,"client_id":"a",{rest}}}"#);
+        for bad in [
+            send(r#""content":"\ud800""#),
+            send(r#""content":"\udc00x""#),
+            send(r#""content":["a"]"#),
+            send(r#""content":"\x""#),
+            send(r#""content":tru"#),
+            send(r#""\ud800":1,"content":"a""#),
+            send("\"content\":\"a line\nbreak\""),
+            send(r#""content":"a","#),
+            send(r#""content":"the end is missing"#),
+            r#"{"type":"\ud800","ref":"r7"}"#.to_owned(),
+            r#"{"type":5,"ref":"r7"}"#.to_owned(),
+            r#"{"typ":"send","ref":"r7"}"#.to_owned(),
+            r#"{"type":"dance","ref":"r7"}"#.to_owned(),
+            r#"{"content":"\ud800","x":tru,"type":"send","ref":"r7"}"#.to_owned(),
+        ] {
+            assert_eq!(refusal(&bad).reference, Some(Ref::Text("r7".into())), "{bad}");
+        }
     }
 
     #[test]

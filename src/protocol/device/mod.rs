@@ -7,6 +7,9 @@ use serde::Serialize;
 #[cfg(test)]
 use utoipa::ToSchema;
 
+/// The longest text `ref`, in characters.
+const REF_CHARS_MAX: usize = 64;
+
 /// A client's name for its frame; the answer repeats it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(ToSchema))]
@@ -16,4 +19,16 @@ pub enum Ref {
     Number(i64),
     /// A text of 1 to 64 characters.
     Text(Box<str>),
+}
+
+impl Ref {
+    /// Reads a whole number, or a text of the length that is allowed.
+    fn parse(json: &str) -> Option<Self> {
+        if let Ok(number) = serde_json::from_str(json) {
+            return Some(Self::Number(number));
+        }
+        let text = serde_json::from_str::<String>(json).ok();
+        let fits = |text: &String| (1..=REF_CHARS_MAX).contains(&text.chars().count());
+        text.filter(fits).map(|text| Self::Text(text.into()))
+    }
 }

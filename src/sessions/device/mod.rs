@@ -14,7 +14,7 @@ use actix::fut::{ActorFutureExt, wrap_future};
 use actix::{AsyncContext, Context};
 use bytes::Bytes;
 
-use super::refusals::ForeignFrames;
+use super::refusals::BadFrames;
 use super::{Next, Parts, Session, State};
 use crate::auth::token::Claims;
 use crate::connections::Connection;
@@ -44,7 +44,7 @@ pub(super) struct Device {
     expires_at: Micros,
     /// The claims of a socket that was not admitted to the registry yet.
     admission: Option<Claims>,
-    foreign_frames: ForeignFrames,
+    bad_frames: BadFrames,
     /// Reads of the database that wait for the one under way.
     jobs: VecDeque<Job>,
     is_working: bool,
@@ -59,7 +59,7 @@ impl Device {
     /// The state of a socket whose valid token came with the upgrade.
     pub(super) fn new(socket: Socket, parts: Arc<Parts>, claims: Claims) -> Self {
         let connection = DeviceConnection::new(claims.chatter_id, claims.sign_in_id, socket);
-        Self::signed_in(connection, parts, claims, ForeignFrames::new(Instant::now()))
+        Self::signed_in(connection, parts, claims, BadFrames::new(Instant::now()))
     }
 
     /// The state of a socket whose token came with its first frame.
@@ -67,14 +67,14 @@ impl Device {
         connection: DeviceConnection,
         parts: Arc<Parts>,
         claims: Claims,
-        foreign_frames: ForeignFrames,
+        bad_frames: BadFrames,
     ) -> Self {
         Self {
             parts,
             connection: Arc::new(connection),
             expires_at: claims.expires_at,
             admission: Some(claims),
-            foreign_frames,
+            bad_frames,
             jobs: VecDeque::new(),
             is_working: false,
             is_retry_due: false,
@@ -114,16 +114,16 @@ impl Device {
                 let reply_to = ReplyTo { connection: self.connection.clone(), reference };
                 let result = match DeviceRequest::parse(body) {
                     Ok(request) => self.carry_out(request, &reply_to, ctx),
-                    Err(invalid) => Err(self.count_frame().err().unwrap_or(invalid)),
+                    Err(invalid) => Err(self.refusal(invalid)),
                 };
                 result.map_or_else(|problem| self.refuse(reply_to.reference, &problem), |()| Next::Continue)
             }
             Err(Unreadable { reference, foreign, detail }) => {
-                if foreign && self.foreign_frames.count_is_too_high() {
+                if foreign && self.bad_frames.foreign_is_too_high() {
                     return Next::Close(Close::BROKEN);
                 }
-                let too_fast = self.count_frame().err();
-                self.refuse(reference, &too_fast.unwrap_or_else(|| Problem::new(Code::Malformed, detail)))
+                let problem = self.refusal(Problem::new(Code::Malformed, detail));
+                self.refuse(reference, &problem)
             }
         }
     }
@@ -225,6 +225,12 @@ impl Device {
         let (chatter_id, reply_to) = (self.connection.chatter_id, Some(reply_to.clone()));
         let steps = [delivered.map(WatermarkUpdate::Delivered), read.map(WatermarkUpdate::Read)];
         self.parts.rooms.send(room, Command::Watermark { chatter_id, steps, reply_to })
+    }
+
+    /// The refusal of an invalid frame: this problem, or `rate_limited` where there are too many.
+    fn refusal(&mut self, problem: Problem) -> Problem {
+        let problem = self.bad_frames.refusal(problem);
+        self.count_frame().err().unwrap_or(problem)
     }
 
     fn count_frame(&self) -> Result<(), Problem> {

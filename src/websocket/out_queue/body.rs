@@ -22,8 +22,7 @@ impl Stream for OutBody {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut shared = self.shared.lock();
-        if let Some(chunk) = shared.chunks.pop_front() {
-            shared.bytes -= chunk.len();
+        if let Some(chunk) = shared.pop() {
             if shared.bytes <= self.bytes_max {
                 shared.overfull = None;
             }
@@ -53,8 +52,7 @@ impl Drop for OutBody {
     fn drop(&mut self) {
         let mut shared = self.shared.lock();
         shared.state = State::Ended;
-        shared.chunks = VecDeque::new();
-        shared.bytes = 0;
+        shared.clear();
         let producer = shared.producer.take();
         drop(shared);
         if let Some(producer) = producer {

@@ -3,30 +3,29 @@
 //!
 //! The response body of the upgraded connection reads this queue, and no actor waits for it: a peer that stops reading
 //! fills its queue and is closed, and blocks no other part. A burst is not slowness: the queue may hold more than its
-//! limit for a short time, if the peer then reads it.
+//! limit for a short time, if the peer then reads it. The limit is about memory, so each frame counts with what the queue
+//! and the allocator need for it besides its bytes; a frame that sockets share counts in full on each of them.
 
 mod body;
+mod shared;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::task::Poll;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub use body::OutBody;
+use shared::{Shared, State};
 
-use super::framing::{Close, close_frame, ping_frame};
-use super::ping_proof::{Next, PingProof, Proven};
+use super::framing::{Close, close_frame, ping_frame, pong_frame};
+use super::ping_proof::{PingProof, Proven};
 use crate::domain::Seq;
 
-/// A queue is roomy up to this fraction of its limit.
-const ROOMY_PART: usize = 4;
-/// A queue may be above its limit for so long.
-const OVERFULL_MAX: Duration = Duration::from_secs(2);
-/// A queue may hold at most so many times its limit.
-const OVERFULL_TIMES: usize = 16;
+/// The memory of a frame besides its bytes: its place in a queue that grows by doubling, the count of its owners, and
+/// what the allocator adds.
+pub const FRAME_OVERHEAD: usize = 128;
 
 /// The result of adding frames to a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,34 +63,13 @@ pub struct OutQueue {
     bytes_max: usize,
 }
 
-struct Shared {
-    chunks: VecDeque<Bytes>,
-    bytes: usize,
-    /// Since when the queue has been above its limit.
-    overfull: Option<Instant>,
-    state: State,
-    /// The connection, while it waits for frames.
-    reader: Option<Waker>,
-    /// A producer, while it waits for the peer to read.
-    producer: Option<Waker>,
-    proof: PingProof,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// The close frame is queued; the connection stays open for the peer's close frame.
-    Closing,
-    /// The connection ends when the queue is empty.
-    Ended,
-}
-
 impl OutQueue {
     /// A queue with this limit in bytes, and the body that empties it.
     #[must_use]
     pub fn new(bytes_max: usize) -> (Self, OutBody) {
         let shared = Shared {
             chunks: VecDeque::new(),
+            pong: None,
             bytes: 0,
             overfull: None,
             state: State::Open,
@@ -176,6 +154,19 @@ impl OutQueue {
         pushed
     }
 
+    /// Answers the peer's ping, behind the frames that wait already. A pong that was not written yet is replaced, so that
+    /// a peer that does not read has one at most.
+    pub fn push_pong(&self, payload: &[u8]) {
+        let mut shared = self.shared.lock();
+        if shared.state != State::Open {
+            return;
+        }
+        if shared.pong.replace(pong_frame(payload)).is_none() {
+            shared.append(Bytes::new());
+        }
+        wake(shared);
+    }
+
     /// Takes a pong: gives the range of frames whose receipt it proves.
     #[must_use]
     pub fn pong(&self, payload: &[u8]) -> Option<Proven> {
@@ -214,57 +205,6 @@ impl OutQueue {
     }
 }
 
-impl Shared {
-    fn push(&mut self, frames: impl IntoIterator<Item = Bytes>, bytes_max: usize) -> Pushed {
-        if self.state != State::Open {
-            return Pushed::Closed;
-        }
-        for frame in frames {
-            self.append(frame);
-            if self.bytes > bytes_max && self.is_jammed(bytes_max) {
-                self.overflow();
-                return Pushed::Overflowed;
-            }
-        }
-        Pushed::Queued
-    }
-
-    fn ask_for_proof(&mut self, bytes_max: usize) -> PushedForProof {
-        match self.proof.ask() {
-            Next::Ping(nonce) => {
-                PushedForProof { pushed: self.push([ping_frame(&nonce)], bytes_max), ping: ProofPing::Handled }
-            }
-            Next::Later => PushedForProof { pushed: Pushed::Queued, ping: ProofPing::AfterPause },
-            Next::Nothing => PushedForProof { pushed: Pushed::Queued, ping: ProofPing::Handled },
-        }
-    }
-
-    /// Whether most of the queue is free.
-    fn is_roomy(&self, bytes_max: usize) -> bool {
-        self.bytes <= bytes_max / ROOMY_PART
-    }
-
-    /// Whether a queue above its limit has been so for too long, or is far above it.
-    fn is_jammed(&mut self, bytes_max: usize) -> bool {
-        let now = Instant::now();
-        let since = *self.overfull.get_or_insert(now);
-        self.bytes > bytes_max.saturating_mul(OVERFULL_TIMES) || now.duration_since(since) >= OVERFULL_MAX
-    }
-
-    fn append(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.chunks.push_back(frame);
-    }
-
-    /// Drops the frames, which a peer that does not read would not get anyway; it reconnects and resumes.
-    fn overflow(&mut self) {
-        self.chunks = VecDeque::new();
-        self.bytes = 0;
-        self.append(close_frame(Some((Close::TOO_SLOW.code, Close::TOO_SLOW.reason))));
-        self.state = State::Ended;
-    }
-}
-
 /// Releases the lock and then wakes the connection, which would otherwise wait for the lock.
 fn wake(mut shared: parking_lot::MutexGuard<'_, Shared>) {
     let reader = if shared.chunks.is_empty() && shared.state != State::Ended { None } else { shared.reader.take() };
@@ -278,10 +218,12 @@ fn wake(mut shared: parking_lot::MutexGuard<'_, Shared>) {
 #[cfg(test)]
 mod tests {
     use std::pin::Pin;
-    use std::task::Context;
+    use std::task::{Context, Waker};
+    use std::time::Instant;
 
     use futures_util::Stream;
 
+    use super::shared::{OVERFULL_MAX, OVERFULL_TIMES};
     use super::*;
 
     fn next(body: &mut OutBody) -> Poll<Option<Bytes>> {
@@ -291,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_stays_full_is_dropped_and_ends_with_the_close_code() {
-        let (queue, mut body) = OutQueue::new(10);
+        let (queue, mut body) = OutQueue::new(2 * FRAME_OVERHEAD + 10);
         assert_eq!(queue.push([Bytes::from_static(b"12345678")]), Pushed::Queued);
         assert_eq!(queue.push([Bytes::from_static(b"901")]), Pushed::Queued);
         queue.shared.lock().overfull = Instant::now().checked_sub(OVERFULL_MAX);
@@ -304,11 +246,12 @@ mod tests {
 
     #[test]
     fn a_burst_may_exceed_the_limit_but_not_by_far() {
-        let (queue, mut body) = OutQueue::new(10);
+        let (queue, mut body) = OutQueue::new(20);
         assert_eq!(queue.push([Bytes::from_static(&[b'x'; 100])]), Pushed::Queued);
         assert!(matches!(next(&mut body), Poll::Ready(Some(_))));
         assert!(queue.shared.lock().overfull.is_none());
-        assert_eq!(queue.push([Bytes::from_static(&[b'x'; 161])]), Pushed::Overflowed);
+        assert_eq!(queue.push([Bytes::from_static(&[b'x'; 320 - FRAME_OVERHEAD])]), Pushed::Queued);
+        assert_eq!(queue.push([Bytes::from_static(b"x")]), Pushed::Overflowed);
     }
 
     #[test]
@@ -328,5 +271,31 @@ mod tests {
         let (queue, body) = OutQueue::new(100);
         drop(body);
         assert_eq!(queue.push([Bytes::from_static(b"x")]), Pushed::Closed);
+    }
+    #[test]
+    fn a4_many_small_frames_count_with_their_memory() {
+        let (queue, _body) = OutQueue::new(1 << 18);
+        let mut queued = 0;
+        while queue.push([Bytes::from_static(b"xx")]) == Pushed::Queued {
+            queued += 1;
+        }
+        assert_eq!(queued, OVERFULL_TIMES * (1 << 18) / (FRAME_OVERHEAD + 2));
+    }
+
+    #[test]
+    fn a4_a_peer_that_does_not_read_has_one_pong_at_the_place_of_the_first() {
+        let (queue, mut body) = OutQueue::new(1 << 10);
+        queue.push([Bytes::from_static(b"before")]);
+        for n in 0..100_000_u32 {
+            queue.push_pong(&n.to_be_bytes());
+        }
+        queue.push([Bytes::from_static(b"behind")]);
+        assert!(queue.shared.lock().bytes <= 3 * (FRAME_OVERHEAD + 6));
+        assert_eq!(next(&mut body), Poll::Ready(Some(Bytes::from_static(b"before"))));
+        assert_eq!(next(&mut body), Poll::Ready(Some(pong_frame(&99_999_u32.to_be_bytes()))));
+        assert_eq!(next(&mut body), Poll::Ready(Some(Bytes::from_static(b"behind"))));
+        queue.push_pong(b"again");
+        assert_eq!(next(&mut body), Poll::Ready(Some(pong_frame(b"again"))));
+        assert_eq!(next(&mut body), Poll::Pending);
     }
 }

@@ -150,6 +150,23 @@ async fn the_eleventh_malformed_frame_closes_4400() {
 }
 
 #[tokio::test]
+async fn c7_a_frame_that_cannot_be_read_is_refused_with_the_name_that_it_has() {
+    let server = TestServer::spawn(Db::Sqlite).await;
+    let (ann, _, room) = server.api().pair().await;
+    let (mut device, mut room_socket) = (ann.device().await, ann.joins(room).await);
+    for content in [r#""\ud800""#, r#""\udc00 x""#, "7", "nul", "\"two\nlines\"", r#""a","#, r#""no end"#] {
+        device.send_text(&format!(r#"{{"type":"send","ref":"r7","client_id":"c7","content":{content}}}"#));
+        let error = device.expect("error").await;
+        assert_eq!((&error["ref"], &error["problem"]["code"]), (&json!("r7"), &json!("malformed")), "{content}");
+        room_socket.send_text(&format!(r#"{{"client_id":"c7","message":{content}}}"#));
+        let error = room_socket.next(s(5)).await.expect("open");
+        assert_eq!((&error["client_id"], &error["error"]["code"]), (&json!("c7"), &json!("malformed")), "{content}");
+    }
+    device.says(room, "c7", "as the name says").await;
+    room_socket.expect_message("as the name says").await;
+}
+
+#[tokio::test]
 async fn a_binary_frame_closes_1003_and_an_oversized_one_1009() {
     let server = TestServer::spawn(Db::Sqlite).await;
     let (ann, _, _) = server.api().pair().await;

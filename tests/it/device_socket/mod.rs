@@ -1,5 +1,6 @@
 //! The device socket `/ws`: signing in, chats, receipts, presence, rooms, resuming, and what its frames may be.
 
+mod access;
 mod chat_retries;
 mod chats;
 mod closing;

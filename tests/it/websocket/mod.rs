@@ -1,6 +1,7 @@
 //! RFC 6455 as a hostile client sees it: frames, pings, closing, upgrades, and clients that never read.
 
 mod closing;
+mod floods;
 mod frames;
 mod slow_readers;
 mod upgrades;

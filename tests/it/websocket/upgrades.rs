@@ -51,6 +51,23 @@ async fn a_malformed_upgrade_is_refused() {
 }
 
 #[tokio::test]
+async fn c6_subprotocols_in_several_header_lines_are_one_list() {
+    let room = Room::new().await;
+    let (ours, bearer) = ("hyper-chat.v1".to_owned(), format!("bearer.{}", room.ann.token));
+    for lines in [[&ours, &bearer, "other"], [&bearer, &ours, "other"], ["other", &bearer, &ours]] {
+        let headers: String = lines.iter().map(|line| format!("Sec-WebSocket-Protocol: {line}\r\n")).collect();
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+        );
+        let answer = crate::support::http::send_bytes(room.server.port, request.as_bytes(), s(10)).await;
+        assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some(&*ours)), "{}", lines[0].len());
+        let mut socket = RawSocket::open(room.server.port, "/ws", &headers).await.expect("a socket");
+        assert_eq!(socket.expect_text().await["type"], "ready", "the token is found in any line");
+    }
+}
+
+#[tokio::test]
 async fn a_foreign_origin_is_refused_and_a_missing_one_is_not() {
     let room = Room::new().await;
     let port = room.server.port;
