@@ -16,7 +16,7 @@ const RANGES: [(&str, i64, i64); 24] = [
     ("server.proxy_hops", 0, 16),
     ("server.drain_ms", 0, 600_000),
     ("database.migration_wait_s", 0, 86_400),
-    ("database.connections_max", 1, 1_000),
+    ("database.connections_max", 5, 1_000),
     ("redis.look_ms", 100, 60_000),
     ("auth.token_ttl_s", 1, 31_536_000),
     ("auth.argon2_memory_kib", 8, 4_194_304),

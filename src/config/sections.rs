@@ -33,7 +33,7 @@ pub struct Database {
     pub migrate_on_start: bool,
     /// Seconds that a start waits for the migration of another instance: 0 to 86,400.
     pub migration_wait_s: u64,
-    /// Connections for reading and writing, 1 to 1,000, at least three together; one more stores chats.
+    /// Connections to PostgreSQL for reading and writing, 5 to 1,000; one more stores chats.
     pub connections_max: u32,
     /// Starts even if the database may lose what it acknowledged, as PostgreSQL does without `fsync`.
     pub unsafe_durability: bool,

@@ -62,7 +62,7 @@ pub struct Found {
 impl Store {
     /// A chat and its room, tombstones included. The caller checks whether the viewer may see it.
     pub async fn chat(&self, id: ChatId) -> Result<Option<(Chat, Chatroom)>, StoreError> {
-        self.reads
+        self.lookups
             .run(async |db| {
                 let Some(row) = Entity::find_by_id(id.get()).one(db).await? else { return Ok(None) };
                 let room = ::entity::chatroom::Entity::find_by_id(row.chatroom_id).one(db).await?;

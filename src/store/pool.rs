@@ -1,15 +1,17 @@
 //! A connection pool that answers within a deadline or not at all.
 //!
 //! A PostgreSQL server that froze, or whose network went silent, leaves its connections neither alive nor closed. So a
-//! statement that misses the deadline costs the whole pool: a fresh one replaces it, and no restart is needed.
+//! statement that misses the deadline while the database answers no younger one costs the whole pool: a fresh one
+//! replaces it, and no restart is needed. A statement that is only slow costs nobody else anything: PostgreSQL cancels
+//! it by itself before the deadline, and its connection goes on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
 
-use super::error::StoreError;
+use super::error::{StoreError, is_answer};
 
 /// How long the database may take to answer before it counts as unavailable.
 pub const DEADLINE: Duration = Duration::from_millis(2_500);
@@ -26,13 +28,15 @@ struct Shared {
     current: RwLock<DatabaseConnection>,
     /// How to open a new pool; none for SQLite, which lives in this process.
     options: Option<ConnectOptions>,
-    replaced_at: RwLock<Instant>,
+    replaced_at: Mutex<Instant>,
+    /// When the youngest query began that the database has answered.
+    answered: Mutex<Option<Instant>>,
 }
 
 impl Pool {
     pub(super) fn new(current: DatabaseConnection, options: Option<ConnectOptions>) -> Self {
-        let replaced_at = RwLock::new(Instant::now());
-        Self { shared: Arc::new(Shared { current: RwLock::new(current), options, replaced_at }) }
+        let (replaced_at, answered) = (Mutex::new(Instant::now()), Mutex::new(None));
+        Self { shared: Arc::new(Shared { current: RwLock::new(current), options, replaced_at, answered }) }
     }
 
     /// The current connections.
@@ -49,7 +53,13 @@ impl Pool {
         let begun = Instant::now();
         let db = self.db();
         match tokio::time::timeout(DEADLINE, query(&db)).await {
-            Ok(answer) => answer.map_err(StoreError::from),
+            Ok(answer) => {
+                if answer.as_ref().err().is_none_or(is_answer) {
+                    let mut answered = self.shared.answered.lock();
+                    *answered = (*answered).max(Some(begun));
+                }
+                answer.map_err(StoreError::from)
+            }
             Err(_) => {
                 self.replace(begun).await;
                 Err(StoreError::Unavailable(None))
@@ -57,12 +67,14 @@ impl Pool {
         }
     }
 
-    /// Replaces a pool that did not answer a query begun at this time; once, however many queries missed the deadline.
+    /// Replaces a pool that did not answer a query begun at this time; once, however many queries missed the deadline,
+    /// and not at all while the pool answers younger queries.
     pub(super) async fn replace(&self, begun: Instant) {
         let Some(options) = &self.shared.options else { return };
         {
-            let mut replaced_at = self.shared.replaced_at.write();
-            if *replaced_at > begun || replaced_at.elapsed() < REPLACE_PAUSE {
+            let mut replaced_at = self.shared.replaced_at.lock();
+            let is_answering = self.shared.answered.lock().is_some_and(|answered| answered > begun);
+            if is_answering || *replaced_at > begun || replaced_at.elapsed() < REPLACE_PAUSE {
                 return;
             }
             *replaced_at = Instant::now();
