@@ -109,6 +109,8 @@ pub struct Limits {
     pub sign_in_per_min: u32,
     /// New accounts per minute and address.
     pub sign_up_per_min: u32,
+    /// Searches per minute and chatter.
+    pub searches_per_min: u32,
     /// Open sockets per chatter on this instance; one more closes the oldest.
     pub sockets_per_chatter: usize,
     /// Bytes that may wait for a slow socket, 262,144 to 67,108,864; a burst may be more for two seconds.

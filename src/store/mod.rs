@@ -21,6 +21,7 @@ pub mod presence;
 pub mod room_views;
 mod rows;
 mod schema;
+pub mod search;
 pub mod sign_ins;
 mod sql;
 mod transaction;
@@ -29,11 +30,11 @@ pub mod writer;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
+use connect::Pools;
 pub use error::{OpenError, StoreError};
 pub use options::{Options, Shares};
 use outbox::Outbox;
 pub use pool::DEADLINE;
-use connect::Pools;
 use pool::Pool;
 use writer::{WriterHandle, WriterTask};
 
