@@ -13,4 +13,5 @@ mod refusals;
 mod rooms;
 mod search;
 mod sign_in_races;
+mod search_load;
 mod tokens;
