@@ -4,7 +4,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::State;
-use super::body::Json;
 use super::chatrooms::room_of;
 use super::extract::Viewer;
 #[cfg(test)]

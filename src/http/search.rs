@@ -8,8 +8,9 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::State;
+use super::body::Json;
 use super::chatrooms::room_of;
-use super::extract::{Json, Viewer};
+use super::extract::Viewer;
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;
