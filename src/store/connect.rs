@@ -10,7 +10,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend};
 use super::error::OpenError;
 use super::file_lock::lock_file;
 use super::options::{Options, Shares};
-use super::pool::Pool;
+use super::pool::{Breaks, Pool};
 use super::{durability, schema};
 use crate::config::DatabaseKind;
 
@@ -86,9 +86,9 @@ async fn open_sqlite(options: &Options, file: Option<PathBuf>) -> Result<Opened,
     if file.is_some() && !options.unsafe_durability {
         durability::check_sqlite(&db).await?;
     }
-    let writes = Pool::new(db, None);
+    let writes = Pool::new(db, None, Breaks::default());
     let open = async |connections| match &file {
-        Some(_) => Ok(Pool::new(connect(connections).await.map_err(OpenError::Connect)?, None)),
+        Some(_) => Ok(Pool::new(connect(connections).await.map_err(OpenError::Connect)?, None, Breaks::default())),
         // A second pool would open a second, empty database.
         None => Ok::<_, OpenError>(writes.clone()),
     };
@@ -113,21 +113,28 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
     }
     first.close().await.map_err(OpenError::Connect)?;
     let shares = Shares::of(options.connections_max);
-    let reads = lazy_pool(options, shares.reads, READ_TIMEOUT).await?;
-    let lookups = lazy_pool(options, shares.lookups, READ_TIMEOUT).await?;
-    let search = lazy_pool(options, shares.search, READ_TIMEOUT).await?;
-    let writes = lazy_pool(options, shares.writes, WRITE_TIMEOUT).await?;
+    let breaks = Breaks::default();
+    let open = async |connections, timeout| lazy_pool(options, connections, timeout, breaks.clone()).await;
+    let reads = open(shares.reads, READ_TIMEOUT).await?;
+    let lookups = open(shares.lookups, READ_TIMEOUT).await?;
+    let search = open(shares.search, READ_TIMEOUT).await?;
+    let writes = open(shares.writes, WRITE_TIMEOUT).await?;
     let sign_ins = lookups.clone();
     let pools = Pools { reads, lookups, search, writes, sign_ins };
     Ok(Opened { backend: DbBackend::Postgres, pools, lock: None })
 }
 
 /// A pool that connects when it is first used, and can be replaced.
-async fn lazy_pool(options: &Options, connections: u32, timeout: &'static str) -> Result<Pool, OpenError> {
+async fn lazy_pool(
+    options: &Options,
+    connections: u32,
+    timeout: &'static str,
+    breaks: Breaks,
+) -> Result<Pool, OpenError> {
     let mut connect = postgres_options(options, connections, timeout);
     connect.connect_lazy(true);
     let db = Database::connect(connect.clone()).await.map_err(OpenError::Connect)?;
-    Ok(Pool::new(db, Some(connect)))
+    Ok(Pool::new(db, Some(connect), breaks))
 }
 
 fn sqlite_options(options: &Options, file: Option<&PathBuf>, connections: u32) -> ConnectOptions {

@@ -138,6 +138,16 @@ pub(in crate::store) fn is_answer(error: &DbErr) -> bool {
     }
 }
 
+/// Whether a connection broke under a statement.
+pub(in crate::store) fn is_broken(error: &DbErr) -> bool {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => {
+            matches!(**e, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+        }
+        _ => false,
+    }
+}
+
 /// Whether the server speaks no TLS or shows an untrusted certificate; waiting does not change that.
 fn is_refused_tls(error: &DbErr) -> bool {
     matches!(error, DbErr::Conn(RuntimeErr::SqlxError(e)) if matches!(**e, sqlx::Error::Tls(_)))
