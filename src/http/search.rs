@@ -14,7 +14,7 @@ use super::extract::Viewer;
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;
-use super::paging::STREAM_PAGE;
+use super::paging::{Reader, STREAM_PAGE};
 use super::search_turns::Search as Turn;
 use crate::domain::Seq;
 use crate::domain::fold::Needle;
@@ -26,6 +26,9 @@ use crate::store::search::{Examined, RoomSearch};
 /// The bytes of contents that one page of an answer may examine, and the places in the room.
 const WORK_BYTES: u64 = 4 * 1024 * 1024;
 const WORK_PLACES: u64 = 50_000;
+
+/// The bytes of contents at which a page of an answer is full.
+const FOUND_BYTES: usize = 256 * 1024;
 
 /// What a page of an answer has examined.
 #[derive(Default)]
@@ -89,10 +92,11 @@ pub(super) async fn search(
     };
     state.limits.search(viewer.chatter_id).map_err(too_many)?;
     let turn = state.search_turns.begin(viewer.chatter_id).await?;
+    let reader = Reader::chatter(&request, &state, viewer);
     let search = RoomSearch::new(room, needle, query.before);
     match limit {
-        Some(limit) => page(&request, &state, &turn, search, limit).await,
-        None => everything(state, turn, search, viewer).await,
+        Some(limit) => page(&reader, &request, &state, &turn, search, limit).await,
+        None => everything(reader, state, turn, search, viewer).await,
     }
 }
 
@@ -102,35 +106,40 @@ fn too_many(wait: std::time::Duration) -> Problem {
 
 /// Examines the room until the page is full or has been work enough.
 async fn page(
+    reader: &Reader,
     request: &HttpRequest,
     state: &State,
     turn: &Turn,
     mut search: RoomSearch,
     limit: u64,
 ) -> Result<HttpResponse, Problem> {
-    let (mut chats, mut work) = (Vec::new(), Work::default());
+    let (mut chats, mut work, mut found_bytes) = (Vec::new(), Work::default(), 0);
     let before = loop {
         let examined = examine(state, turn, &mut search, limit as usize - chats.len()).await?;
         work.add(&examined);
+        found_bytes += examined.chats.iter().map(|chat| chat.content.len()).sum::<usize>();
         chats.extend(examined.chats);
-        if examined.before.is_none() || chats.len() as u64 >= limit || work.is_enough() {
+        let is_full = chats.len() as u64 >= limit || found_bytes >= FOUND_BYTES;
+        if examined.before.is_none() || is_full || work.is_enough() {
             break examined.before;
         }
     };
     let bodies: Vec<ChatBody<'_>> = chats.iter().map(ChatBody::new).collect();
-    Ok(paging::page(request, &bodies, limit, before.map(|before| format!("before={before}"))))
+    paging::page(reader, request, &bodies, limit, before.map(|before| format!("before={before}")))
 }
 
 /// Streams all matches. A stream that examines more than a page of an answer counts as another search, and waits where
 /// that one would be refused. It ends between two pages when the client has gone.
 async fn everything(
+    reader: Reader,
     state: web::Data<State>,
     turn: Turn,
     search: RoomSearch,
     viewer: Viewer,
 ) -> Result<HttpResponse, Problem> {
     let running = Arc::new(Mutex::new((turn, search, Work::default())));
-    paging::everything((), move |()| {
+    // Pages of searches take turns with each other, and a stream that waits for its rate keeps nobody's turn.
+    paging::everything(reader.without_turns(), (), move |()| {
         let (state, running) = (state.clone(), running.clone());
         async move {
             let (turn, search, work) = &mut *running.lock().await;

@@ -130,7 +130,8 @@ impl Store {
             let (mut rows, mut has_more) = (Vec::new(), lengths.len() > fit);
             if !ids.is_empty() {
                 let (places, values) = id_list(&ids, 0);
-                let sql = format!("SELECT {} FROM chats WHERE id IN ({places}) ORDER BY version", columns::<Entity>("chats"));
+                let sql =
+                    format!("SELECT {} FROM chats WHERE id IN ({places}) ORDER BY version", columns::<Entity>("chats"));
                 rows = chats_of(&snapshot, self.sql(&sql, values)).await?;
             }
             has_more |= shorten(&mut rows, &lengths[..fit], PAGE_BYTES, End::Last);

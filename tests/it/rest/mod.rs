@@ -12,6 +12,6 @@ mod large_answers;
 mod refusals;
 mod rooms;
 mod search;
-mod sign_in_races;
 mod search_load;
+mod sign_in_races;
 mod tokens;
