@@ -59,6 +59,7 @@ pub struct Limits<C: Clock = DefaultClock> {
     sign_in_name: Rate<u64, C>,
     sign_up: Rate<IpAddr, C>,
     frame: Rate<Sender, C>,
+    search: Rate<ChatterId, C>,
     /// Keyed at random for each process, so that names cannot be chosen to collide.
     name_hash: RandomState,
 }
@@ -87,6 +88,7 @@ impl<C: Clock + Clone> Limits<C> {
             sign_in_name: Rate::new(per_minute(per_name), &clock),
             sign_up: Rate::new(per_minute(config.sign_up_per_min), &clock),
             frame: Rate::new(frame, &clock),
+            search: Rate::new(per_minute(config.searches_per_min), &clock),
             name_hash: RandomState::new(),
             clock,
         }
@@ -95,6 +97,11 @@ impl<C: Clock + Clone> Limits<C> {
     /// One chat, edit or deletion of this chatter.
     pub fn send(&self, chatter: ChatterId) -> Result<(), Duration> {
         self.send.check(&chatter, &self.clock)
+    }
+
+    /// One search of this chatter.
+    pub fn search(&self, chatter: ChatterId) -> Result<(), Duration> {
+        self.search.check(&chatter, &self.clock)
     }
 
     /// One frame other than a chat, on any device socket of this chatter or, before sign-in, of this address.
@@ -122,6 +129,7 @@ impl<C: Clock + Clone> Limits<C> {
     pub fn forget_idle(&self) {
         self.send.forget_idle();
         self.frame.forget_idle();
+        self.search.forget_idle();
         self.sign_in_address.forget_idle();
         self.sign_in_name.forget_idle();
         self.sign_up.forget_idle();

@@ -2,7 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-/// A row of `chats`: a stored chat, or its tombstone once `delete_time` is set.
+/// A row of `chats`: a stored chat, or its tombstone once `delete_time` is set. Rows of former releases also have
+/// `folded`, which nothing reads.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "chats")]
 pub struct Model {
@@ -19,8 +20,6 @@ pub struct Model {
     pub sender_id: i64,
     /// Empty once the chat is deleted.
     pub content: String,
-    /// The content as search compares it; none where that is the content itself.
-    pub folded: Option<String>,
     /// The sender's own name for the chat; none for a chat that was sent without one.
     pub client_id: Option<String>,
     /// First 16 bytes of SHA-256 over sender and `client_id`.

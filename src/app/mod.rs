@@ -26,6 +26,7 @@ use crate::cluster::receipts::Receipts;
 use crate::config::{Config, ConfigError};
 use crate::http::State;
 pub use crate::http::documents::{ASYNCAPI_TEXT, OPENAPI_TEXT};
+use crate::http::search_turns::SearchTurns;
 use crate::limits::Limits;
 use crate::metrics::{Counts, PushMetrics};
 use crate::problem::Code;
@@ -35,7 +36,7 @@ use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::pusher::Pusher;
 use crate::rooms::registry::{Registry, Threads};
 use crate::store::change_feed::FeedPosition;
-use crate::store::{OpenError, Store};
+use crate::store::{OpenError, Shares, Store};
 use sockets::Sockets;
 use tasks::Tasks;
 
@@ -146,6 +147,7 @@ impl Application {
             delivery_metrics: metrics,
             limits,
             places: Arc::default(),
+            search_turns: SearchTurns::new(Shares::of(config.database.connections_max).search),
             passwords: Passwords::new(&config.auth)?,
             tokens,
             rules: settings::http(config),

@@ -22,7 +22,7 @@ use crate::rooms::registry::Registry;
 use crate::service::Service;
 use crate::sessions;
 use crate::sessions::turns::Turns;
-use crate::store::Store;
+use crate::store::{Shares, Store};
 use crate::websocket::framing::Close;
 
 /// A room without commands for this long stops and frees its memory.
@@ -93,7 +93,7 @@ impl Sockets {
         limits: &Arc<Limits>,
         tokens: &Arc<Tokens>,
     ) -> Arc<sessions::Parts> {
-        let connections = self.connections.clone();
+        let (connections, shares) = (self.connections.clone(), Shares::of(config.database.connections_max));
         Arc::new(sessions::Parts {
             store: store.clone(),
             rooms: rooms.clone(),
@@ -102,8 +102,8 @@ impl Sockets {
             limits: limits.clone(),
             tokens: tokens.clone(),
             drain: self.drain.clone(),
-            // The other half of the connections to the database is left to rooms and REST.
-            turns: Arc::new(Turns::new((config.database.connections_max as usize / 2).max(2))),
+            // One connection that reads is left to REST.
+            turns: Arc::new(Turns::new((shares.reads as usize - 1).max(1))),
         })
     }
 }

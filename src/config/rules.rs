@@ -10,13 +10,13 @@ use super::{Config, DatabaseKind};
 const SECRET_BYTES_MIN: usize = 32;
 
 /// Every whole number and the range it may have; the unit is in the name.
-const RANGES: [(&str, i64, i64); 24] = [
+const RANGES: [(&str, i64, i64); 25] = [
     ("server.port", 0, 65_535),
     ("server.workers", 0, 1_024),
     ("server.proxy_hops", 0, 16),
     ("server.drain_ms", 0, 600_000),
     ("database.migration_wait_s", 0, 86_400),
-    ("database.connections_max", 3, 1_000),
+    ("database.connections_max", 5, 1_000),
     ("redis.look_ms", 100, 60_000),
     ("auth.token_ttl_s", 1, 31_536_000),
     ("auth.argon2_memory_kib", 8, 4_194_304),
@@ -27,6 +27,7 @@ const RANGES: [(&str, i64, i64); 24] = [
     ("limits.send_per_s", 0, 1_000_000),
     ("limits.sign_in_per_min", 0, 1_000_000),
     ("limits.sign_up_per_min", 0, 1_000_000),
+    ("limits.searches_per_min", 0, 1_000_000),
     ("limits.sockets_per_chatter", 0, 100_000),
     // A page of changes, a page of rooms and what is held behind them fit into the least.
     ("limits.socket_queue_bytes", 262_144, 67_108_864),

@@ -33,7 +33,7 @@ pub struct Database {
     pub migrate_on_start: bool,
     /// Seconds that a start waits for the migration of another instance: 0 to 86,400.
     pub migration_wait_s: u64,
-    /// Connections for reading and writing, 1 to 1,000, at least three together; one more stores chats.
+    /// Connections to PostgreSQL for reading and writing, 5 to 1,000; one more stores chats.
     pub connections_max: u32,
     /// Starts even if the database may lose what it acknowledged, as PostgreSQL does without `fsync`.
     pub unsafe_durability: bool,
@@ -109,6 +109,8 @@ pub struct Limits {
     pub sign_in_per_min: u32,
     /// New accounts per minute and address.
     pub sign_up_per_min: u32,
+    /// Searches per minute and chatter.
+    pub searches_per_min: u32,
     /// Open sockets per chatter on this instance; one more closes the oldest.
     pub sockets_per_chatter: usize,
     /// Bytes that may wait for a slow socket, 262,144 to 67,108,864; a burst may be more for two seconds.

@@ -1,4 +1,4 @@
-//! One message in a room: what its content and its `client_id` may be, and how search compares it.
+//! One message in a room: what its content and its `client_id` may be.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::clock::Micros;
+use super::unicode::is_blank;
 use super::{Broken, ChatId, ChatroomId, ChatterId, Seq, Version};
 
 /// The most characters a chat may have, counted after NFC.
@@ -57,7 +58,7 @@ impl fmt::Debug for Chat {
     }
 }
 
-/// The text of a chat: 1 to 8,000 characters, at least one not blank, no NUL; stored as sent.
+/// The text of a chat: 1 to 8,000 characters, at least one of them visible, no NUL; stored as sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Content(String);
 
@@ -74,15 +75,15 @@ impl Content {
     /// use hyper_chat::domain::chat::Content;
     ///
     /// assert!(Content::parse("Hello".to_owned()).is_ok());
-    /// assert!(Content::parse(" \n".to_owned()).is_err(), "at least one character must not be blank");
+    /// assert!(Content::parse(" \n".to_owned()).is_err(), "at least one character must be visible");
     /// assert!(Content::parse("x".repeat(8_001)).is_err());
     /// ```
     pub fn parse(text: String) -> Result<Self, Broken> {
         if text.contains('\0') {
             return Err(Broken::new("content", "must not have a NUL character"));
         }
-        if text.trim().is_empty() {
-            return Err(Broken::new("content", "must have at least one character that is not blank"));
+        if is_blank(&text) {
+            return Err(Broken::new("content", "must have at least one character that can be seen"));
         }
         // NFC never lengthens a text beyond three times its characters, so short texts need no count.
         if text.len() > CONTENT_CHARS_MAX && nfc(&text).chars().count() > CONTENT_CHARS_MAX {
@@ -102,36 +103,6 @@ impl Content {
     pub fn into_string(self) -> String {
         self.0
     }
-
-    /// The text that search compares, where it differs from the content.
-    #[must_use]
-    pub fn folded(&self) -> Option<String> {
-        match fold(&self.0) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(folded) => Some(folded),
-        }
-    }
-}
-
-/// Normalised (NFC) and without case, in any script: what search compares.
-///
-/// Down, up and down again per character, so that ß meets ẞ and SS, and a final ς meets Σ.
-#[must_use]
-pub fn fold(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() {
-        if text.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Cow::Owned(text.to_ascii_lowercase());
-        }
-        return Cow::Borrowed(text);
-    }
-    let folded: String = nfc(text)
-        .chars()
-        .flat_map(char::to_lowercase)
-        .flat_map(char::to_uppercase)
-        .flat_map(char::to_lowercase)
-        .nfc()
-        .collect();
-    if folded == text { Cow::Borrowed(text) } else { Cow::Owned(folded) }
 }
 
 fn nfc(text: &str) -> Cow<'_, str> {
@@ -208,9 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn a_content_needs_one_character_that_is_not_blank() {
-        assert!(content("").is_err());
-        assert!(content(" \n\t\u{3000}").is_err());
+    fn c1_a_content_needs_one_character_that_can_be_seen() {
+        for blank in ["", " \n\t\u{3000}", "\u{200b}", "\u{2060}", "\u{3164}", "\u{2800}", "\u{ad} \u{202e}"] {
+            assert!(content(blank).is_err(), "{blank:?}");
+        }
+        assert!(content("\u{202e}a").is_ok() && content("👨\u{200d}👩").is_ok());
         assert!(content(" a ").is_ok());
         assert!(content("a\0b").is_err());
     }
@@ -221,28 +194,6 @@ mod tests {
         assert!(content(&"가".repeat(8_001)).is_err());
         let decomposed = "\u{1100}\u{1161}".repeat(8_000);
         assert_eq!(content(&decomposed).map(Content::into_string), Ok(decomposed), "stored as sent");
-    }
-
-    #[test]
-    fn folding_meets_in_any_script() {
-        for (a, b) in [
-            ("Straße", "STRASSE"),
-            ("Straße", "STRAẞE"),
-            ("ΟΔΟΣ", "οδος"),
-            ("É", "e\u{301}"),
-            ("ПРИВЕТ", "привет"),
-            ("ＡＢ", "ａｂ"),
-        ] {
-            assert_eq!(fold(a), fold(b), "{a} {b}");
-        }
-        assert_eq!(fold("회의"), "회의");
-        assert_eq!(fold("\u{1112}\u{116c}"), "회");
-    }
-
-    #[test]
-    fn only_a_text_that_differs_is_stored_folded() {
-        assert_eq!(content("plain text, 회의 👋").ok().and_then(|c| c.folded()), None);
-        assert_eq!(content("Hello").ok().and_then(|c| c.folded()), Some("hello".to_owned()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What an account may be called, and which passwords and push tokens it may have.
 
 use super::clock::Micros;
+use super::unicode::{is_blank, is_deceptive};
 use super::{Broken, ChatterId};
 
 /// How the usernames of deleted accounts begin; sign-up refuses such a name.
@@ -93,13 +94,16 @@ pub fn deleted_username(id: ChatterId) -> String {
 /// The nickname that the row of a deleted account shows.
 pub const DELETED_NICKNAME: &str = "(deleted)";
 
-/// Checks a nickname: 1 to 100 characters, not all blank, none that controls the terminal.
+/// Checks a nickname: 1 to 100 characters, at least one visible, none that controls the terminal or hides what is there.
 pub fn nickname(text: &str) -> Result<&str, Broken> {
-    if text.chars().count() > 100 || text.trim().is_empty() {
-        return Err(Broken::new("nickname", "must have 1 to 100 characters, at least one not blank"));
+    if text.chars().count() > 100 || is_blank(text) {
+        return Err(Broken::new("nickname", "must have 1 to 100 characters, at least one that can be seen"));
     }
     if text.chars().any(char::is_control) {
         return Err(Broken::new("nickname", "must not have control characters"));
+    }
+    if is_deceptive(text) {
+        return Err(Broken::new("nickname", "must not have invisible characters, line breaks or marks of direction"));
     }
     Ok(text)
 }
@@ -143,6 +147,17 @@ mod tests {
     #[test]
     fn usernames_are_compared_without_case() {
         assert_eq!(Username::parse("Alice").map(|n| n.key()), Ok("alice".to_owned()));
+    }
+
+    #[test]
+    fn c2_a_nickname_shows_what_it_is() {
+        for good in ["Ann", "Ann  B.", "앨리스", "👨\u{200d}👩\u{200d}👧", "می\u{200c}خواهم", "❤\u{fe0f}"]
+        {
+            assert_eq!(nickname(good), Ok(good));
+        }
+        for bad in ["\u{3164}", "\u{2800}", "a\u{202e}b", "a\u{2066}b", "a\u{2028}b", "a\u{ad}b", "a\u{200d}", "a\nb"] {
+            assert!(nickname(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -6,8 +6,10 @@ pub mod chat;
 pub mod chatroom;
 pub mod chatter;
 pub mod clock;
+pub mod fold;
 pub mod ids;
 pub mod json;
+mod unicode;
 
 pub use ids::{ChatId, ChatroomId, ChatterId, Seq, SignInId, Version};
 

@@ -1,28 +1,23 @@
-//! The chats of a room: its history, search, and the changes above a version.
+//! The chats of a room: its history, and the changes above a version.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::State;
-use super::body::Json;
 use super::chatrooms::room_of;
 use super::extract::Viewer;
 #[cfg(test)]
-use super::openapi::{BODY, Refusals, TOKEN, of};
+use super::openapi::{Refusals, TOKEN, of};
 use super::paging;
 use super::paging::{Reader, STREAM_PAGE};
-use crate::domain::chat::{Chat, fold};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::{Seq, Version};
 use crate::problem::{Code, Problem};
-use crate::protocol::requests::{Search, whole_number};
+use crate::protocol::requests::whole_number;
 use crate::protocol::rest::{ChangeBody, ChangesBody, ChatBody};
 use crate::rooms::command::Command;
 use crate::store::chats::{History, Page};
 use crate::store::writer::WatermarkUpdate;
-
-/// The longest search, in bytes.
-const QUERY_BYTES_MAX: usize = 1_024;
 
 /// The parameters of the history.
 #[derive(Deserialize)]
@@ -108,84 +103,6 @@ async fn whole_history(
 fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
     let (chatter_id, steps) = (viewer.chatter_id, [Some(WatermarkUpdate::Delivered(seq)), None]);
     let _ = state.registry.send(room.id, Command::Watermark { chatter_id, steps, reply_to: None });
-}
-
-/// The parameters of a search.
-#[derive(Deserialize)]
-#[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
-pub(super) struct SearchQuery {
-    /// Chats on a page; more than 200 gives 200.
-    #[serde(default, deserialize_with = "whole_number")]
-    limit: Option<i64>,
-    /// Only chats before this `seq`, as `Link` gives it.
-    #[serde(default, deserialize_with = "whole_number")]
-    before: Option<Seq>,
-}
-
-/// Search the room, newest first
-///
-/// Finds a part of a chat, in any script and case; `%` and `_` have no special meaning. Without `limit` and `before`
-/// all matches are streamed; with one of them it is a page.
-#[cfg_attr(
-    test,
-    utoipa::path(
-        post, path = "/api/chatrooms/{id}/chats/search", operation_id = "search_chats", tag = "Chats",
-        request_body = Search, params(("id" = i64, Path, description = "The room's id."), SearchQuery),
-        responses(
-            (status = 200, description = "The chats.", body = Vec<ChatBody>, headers(("Link" = String))),
-            Refusals<{ TOKEN | BODY | of(&[Code::NotFound, Code::Invalid, Code::RateLimited, Code::Busy]) }>
-        )
-    )
-)]
-pub(super) async fn search(
-    request: HttpRequest,
-    state: web::Data<State>,
-    viewer: Viewer,
-    path: web::Path<String>,
-    query: web::Query<SearchQuery>,
-    Json(body): Json<Search>,
-) -> Result<HttpResponse, Problem> {
-    let room = room_of(&state, viewer, &path).await?;
-    if body.query.is_empty() || body.query.len() > QUERY_BYTES_MAX || body.query.contains('\0') {
-        return Err(Problem::invalid("query", "It must have 1 to 1024 bytes and no NUL character."));
-    }
-    let folded = fold(&body.query).into_owned();
-    let reader = Reader::chatter(&request, &state, viewer);
-    if query.limit.is_some() || query.before.is_some() {
-        let limit = paging::limit(query.limit)?;
-        let (chats, next) = search_page(&state, &room, &folded, query.before, limit).await?;
-        let bodies: Vec<ChatBody<'_>> = chats.iter().map(ChatBody::new).collect();
-        return paging::page(&reader, &request, &bodies, limit, next.map(|before| format!("before={before}")));
-    }
-    paging::everything(reader, None, move |before| {
-        let (state, room, folded) = (state.clone(), room.clone(), folded.clone());
-        async move {
-            let found = state.store.search(&room, &folded, before, STREAM_PAGE).await?;
-            let items = found.chats.iter().map(|chat| paging::encode(&ChatBody::new(chat))).collect();
-            Ok((items, found.before.map(Some)))
-        }
-    })
-    .await
-}
-
-/// Runs one bounded query after another until the page is full or the whole room is searched.
-async fn search_page(
-    state: &State,
-    room: &Chatroom,
-    folded: &str,
-    before: Option<Seq>,
-    limit: u64,
-) -> Result<(Vec<Chat>, Option<Seq>), Problem> {
-    let mut chats = Vec::new();
-    let mut next = before;
-    loop {
-        let found = state.store.search(room, folded, next, limit - chats.len() as u64).await?;
-        chats.extend(found.chats);
-        next = found.before;
-        if next.is_none() || chats.len() as u64 >= limit {
-            return Ok((chats, next));
-        }
-    }
 }
 
 /// The parameters of the changes.

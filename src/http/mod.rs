@@ -21,6 +21,8 @@ mod paging;
 pub mod places;
 mod refusal;
 pub mod routes;
+mod search;
+pub mod search_turns;
 mod sign_in;
 mod socket;
 mod static_text;
@@ -44,6 +46,7 @@ use crate::service::Service;
 use crate::service::accounts::Deletion;
 use crate::sessions;
 use crate::store::Store;
+use search_turns::SearchTurns;
 
 /// The configured rules of the handlers.
 #[derive(Clone, Debug)]
@@ -80,6 +83,8 @@ pub struct State {
     pub limits: Arc<Limits>,
     /// The large answers that are being read.
     pub places: Arc<places::Places>,
+    /// Searches one after the other.
+    pub search_turns: Arc<SearchTurns>,
     /// Computes and verifies password hashes on threads of its own.
     pub passwords: Passwords,
     /// Issues tokens at sign-in and verifies those of requests.

@@ -42,12 +42,14 @@ pub(super) struct Reader {
     state: web::Data<State>,
     chatter: Option<ChatterId>,
     address: IpAddr,
+    /// Whether the pages of a whole list are read in turn with those of other lists and of sockets.
+    takes_turns: bool,
 }
 
 impl Reader {
     /// The client of this request, with a token of this chatter or without one.
     pub(super) fn new(request: &HttpRequest, state: &web::Data<State>, chatter: Option<ChatterId>) -> Self {
-        Self { state: state.clone(), chatter, address: address(request, state.rules.proxy_hops) }
+        Self { state: state.clone(), chatter, address: address(request, state.rules.proxy_hops), takes_turns: true }
     }
 
     /// A client with a token.
@@ -55,14 +57,22 @@ impl Reader {
         Self::new(request, state, Some(viewer.chatter_id))
     }
 
+    /// The same client, for a list whose pages have turns of their own.
+    pub(super) fn without_turns(self) -> Self {
+        Self { takes_turns: false, ..self }
+    }
+
     fn place(&self) -> Result<Place, Problem> {
         self.state.places.take(self.chatter, self.address)
     }
 
     /// A turn at the database for the next page of a whole list.
-    async fn turn(&self) -> Turn {
+    async fn turn(&self) -> Option<Turn> {
+        if !self.takes_turns {
+            return None;
+        }
         let sender = self.chatter.map_or_else(|| Sender::Address(network(self.address)), Sender::Chatter);
-        self.state.sessions.turns.take(sender).await
+        Some(self.state.sessions.turns.take(sender).await)
     }
 
     /// An answer with this JSON. Where it is large, it holds a place until the client has read it.
@@ -137,7 +147,6 @@ where
     /// The next piece of the list; a page is read in a turn. After an error the list breaks off without its closing
     /// bracket, so that the client sees that it is incomplete.
     async fn next_piece<T>(&mut self, turn: impl AsyncFn() -> T) -> Result<Option<Bytes>, Problem> {
-        // An empty chunk would end the body, so empty pages are skipped.
         while self.rest.is_empty() {
             let Some(next) = self.next.take() else { return Ok(None) };
             let page = {
@@ -147,8 +156,11 @@ where
             let (items, following) = page.inspect_err(Problem::log_cause)?;
             let mut page = Vec::with_capacity(items.iter().map(|item| item.len() + 1).sum::<usize>() + 1);
             join(&mut page, items, &mut self.any);
-            if following.is_none() {
-                page.push(b']');
+            match following {
+                None => page.push(b']'),
+                // A blank is written for an empty page: that fails when the client has gone.
+                Some(_) if page.is_empty() => page.push(b' '),
+                Some(_) => {}
             }
             self.next = following;
             self.rest = Bytes::from(page);
@@ -185,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_whole_list_is_one_list_however_many_pages_it_takes_and_some_of_them_empty() {
-        for (pages, expected) in [(1, "[0]"), (2, "[0]"), (4, "[0,2]")] {
+        for (pages, expected) in [(1, "[0]"), (2, "[0]"), (4, "[0 ,2]")] {
             let fetch = move |at: i32| async move {
                 let items = if at < pages && at % 2 == 0 { vec![encode(&at)] } else { vec![] };
                 Ok((items, (at + 1 < pages).then_some(at + 1)))

@@ -4,7 +4,7 @@ use actix_web::http::{Method, header};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route, guard};
 
-use super::{accounts, chatrooms, chats, demo, documents, health, history, metrics, sign_in, socket};
+use super::{accounts, chatrooms, chats, demo, documents, health, history, metrics, search, sign_in, socket};
 use crate::problem::{Code, Problem};
 
 pub use super::access_log::log as access_log;
@@ -38,7 +38,7 @@ table! {
     "/api/chatrooms/{id}" => { GET chatrooms::show, DELETE chatrooms::delete }
     "/api/chatrooms/{id}/receipt" => { PUT chatrooms::receipt }
     "/api/chatrooms/{id}/chats" => { POST chats::post, GET history::history }
-    "/api/chatrooms/{id}/chats/search" => { POST history::search }
+    "/api/chatrooms/{id}/chats/search" => { POST search::search }
     "/api/chatrooms/{id}/changes" => { GET history::changes }
     "/api/chats/{id}" => { GET chats::show, PUT chats::edit, DELETE chats::delete }
     "/ws" => { GET socket::device }

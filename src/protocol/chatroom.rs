@@ -19,7 +19,7 @@ use crate::protocol::recover::value_of;
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 #[cfg_attr(test, schema(as = RoomMessage))]
 pub struct ClientFrame {
-    /// The text of the chat, stored as sent; at least one character that is not blank, no NUL.
+    /// The text of the chat, stored as sent; at least one character that can be seen, no NUL.
     #[cfg_attr(test, schema(min_length = 1, max_length = 8000))]
     pub message: String,
     /// Makes the chat safe to send again: a name that the sender chooses and never uses for another chat.

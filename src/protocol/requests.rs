@@ -29,7 +29,8 @@ pub struct SignUp {
     /// Kept exactly as given; no NUL.
     #[cfg_attr(test, schema(min_length = 8, max_length = 128))]
     pub password: String,
-    /// The name shown to others; not all blank, no control characters.
+    /// The name shown to others: at least one character that can be seen, no control characters, line separators, marks of
+    /// direction, or invisible characters but joiners within words and emoji.
     #[cfg_attr(test, schema(min_length = 1, max_length = 100))]
     pub nickname: String,
     /// The device's registration token of Firebase Cloud Messaging, for pushes.
@@ -41,7 +42,8 @@ pub struct SignUp {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ToSchema))]
 pub struct ChangeChatter {
-    /// The name shown to others; not all blank, no control characters.
+    /// The name shown to others: at least one character that can be seen, no control characters, line separators, marks of
+    /// direction, or invisible characters but joiners within words and emoji.
     #[cfg_attr(test, schema(min_length = 1, max_length = 100))]
     #[serde(default)]
     pub nickname: Option<String>,
@@ -78,7 +80,7 @@ pub struct PostChat {
     /// Optional; if it is sent, it must be the other person of the room.
     #[serde(default)]
     pub receiver_id: Option<ChatterId>,
-    /// Stored as sent; at least one character that is not blank, no NUL.
+    /// Stored as sent; at least one character that can be seen, no NUL.
     #[cfg_attr(test, schema(min_length = 1, max_length = 8000))]
     pub content: String,
     /// Makes the chat safe to send again: a name that the sender chooses and never uses for another chat. Printable
@@ -92,7 +94,7 @@ pub struct PostChat {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ToSchema))]
 pub struct EditChat {
-    /// Replaces the text; at least one character that is not blank, no NUL.
+    /// Replaces the text; at least one character that can be seen, no NUL.
     #[cfg_attr(test, schema(min_length = 1, max_length = 8000))]
     pub content: String,
 }
@@ -101,7 +103,7 @@ pub struct EditChat {
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ToSchema))]
 pub struct Search {
-    /// 1 to 1,024 bytes.
+    /// 1 to 1,024 bytes; at least one character that is neither an accent nor invisible.
     #[cfg_attr(test, schema(min_length = 1, max_length = 1024))]
     pub query: String,
 }

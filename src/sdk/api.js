@@ -13,6 +13,8 @@ import { Problem, request } from "./rest.js";
 
 const HISTORY_PAGE = 50;
 const ROOM_PAGES_MAX = 500;
+const SEARCH_PAGE = 50;
+const SEARCH_PAGES_MAX = 20;
 
 export class Api {
   #options;
@@ -87,6 +89,25 @@ export class Api {
       for (const body of answer.json) this.#rooms.apply(body);
       next = answer.next;
     }
+  }
+
+  /**
+   * Searches a room until a page of chats is found. The server examines a part of a long room with each request.
+   * @param {ChatRoom} room
+   * @param {string} query
+   * @returns {Promise<Chat[]>}
+   */
+  async search(room, query) {
+    /** @type {Chat[]} */
+    const found = [];
+    /** @type {string | null} */
+    let next = `/api/chatrooms/${room.id}/chats/search?limit=${SEARCH_PAGE}`;
+    for (let page = 0; next && found.length < SEARCH_PAGE && page < SEARCH_PAGES_MAX; page += 1) {
+      const answer = await this.#request("POST", next, { query });
+      found.push(...answer.json);
+      next = answer.next;
+    }
+    return found.slice(0, SEARCH_PAGE);
   }
 
   /** @param {number} id */

@@ -232,7 +232,7 @@ export class ChatClient extends ClientEventTarget {
    * @returns {Promise<Chat[]>}
    */
   search(room, query) {
-    return this.rest("POST", `/api/chatrooms/${room.id}/chats/search?limit=50`, { query });
+    return this.#core.api.search(room, query);
   }
 
   // ---- Rooms and people ----

@@ -29,7 +29,7 @@ pub enum Created {
 impl Store {
     /// One room.
     pub async fn chatroom(&self, id: ChatroomId) -> Result<Option<Chatroom>, StoreError> {
-        let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
+        let row = self.lookups.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
         Ok(row.map(chatroom_of))
     }
 

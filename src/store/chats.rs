@@ -1,23 +1,20 @@
-//! Reading chats: one by id, the history in pages, search, and the changes above a version.
+//! Reading chats: one by id, the history in pages, and the changes above a version.
 //!
 //! Every list is a keyset page, bounded in rows and in bytes: a short query by `seq` or `version`, never an open cursor.
 
 use ::entity::chat::{Entity, Model};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Statement, Value};
 
 use super::bytes::{
     CHAT_BYTES, CONTENT_BYTES, Length, PAGE_BYTES, chat_json_bytes, fitting, lengths_of, may_grow_beyond,
 };
 use super::rows::{chat_in, chatroom_of};
-use super::sql::{columns, id_list, shown_columns};
+use super::sql::{columns, id_list};
 use super::transaction::begin_snapshot;
 use super::{Store, StoreError};
 use crate::domain::chat::Chat;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
-
-/// How many chats one search query scans.
-const SEARCH_WINDOW: i64 = 20_000;
 
 /// Which part of a room's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,19 +47,10 @@ pub struct Changes {
     pub has_more: bool,
 }
 
-/// The result of one search query.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// Newest first.
-    pub chats: Vec<Chat>,
-    /// The next query searches below this seq; none when the whole room has been searched.
-    pub before: Option<Seq>,
-}
-
 impl Store {
     /// A chat and its room, tombstones included. The caller checks whether the viewer may see it.
     pub async fn chat(&self, id: ChatId) -> Result<Option<(Chat, Chatroom)>, StoreError> {
-        self.reads
+        self.lookups
             .run(async |db| {
                 let Some(row) = Entity::find_by_id(id.get()).one(db).await? else { return Ok(None) };
                 let room = ::entity::chatroom::Entity::find_by_id(row.chatroom_id).one(db).await?;
@@ -113,36 +101,6 @@ impl Store {
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
     }
 
-    /// Chats whose folded text contains `folded`, newest first; scans a bounded number of rows below `before`.
-    pub async fn search(
-        &self,
-        room: &Chatroom,
-        folded: &str,
-        before: Option<Seq>,
-        limit: u64,
-    ) -> Result<Found, StoreError> {
-        let before = before.unwrap_or(room.last_seq.next()).min(room.last_seq.next());
-        let floor = (before - SEARCH_WINDOW).max(Seq::FIRST);
-        let position = if self.backend == DbBackend::Postgres { "strpos" } else { "instr" };
-        let sql = format!(
-            "SELECT {} FROM chats WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
-             AND {position}(coalesce(folded, content), $4) > 0 ORDER BY seq DESC LIMIT $5",
-            columns::<Entity>("chats")
-        );
-        let values: [Value; 5] = [
-            room.id.into(),
-            before.into(),
-            floor.into(),
-            folded.into(),
-            i64::try_from(limit).unwrap_or(i64::MAX).into(),
-        ];
-        let statement = self.sql(&sql, values);
-        let rows = self.reads.run(async move |db| Entity::find().from_raw_sql(statement).all(db).await).await?;
-        let full = rows.len() as u64 >= limit;
-        let next = if full { rows.last().map(|row| Seq::new(row.seq)) } else { (floor > Seq::FIRST).then_some(floor) };
-        Ok(Found { chats: rows.into_iter().map(|row| chat_in(room, row)).collect(), before: next })
-    }
-
     /// The changes above `since`; none if the room has been deleted.
     pub async fn changes(&self, room: &Chatroom, since: Version, limit: u64) -> Result<Option<Changes>, StoreError> {
         let answer = self.reads.run(async |db| {
@@ -172,7 +130,8 @@ impl Store {
             let (mut rows, mut has_more) = (Vec::new(), lengths.len() > fit);
             if !ids.is_empty() {
                 let (places, values) = id_list(&ids, 0);
-                let sql = format!("SELECT {} FROM chats WHERE id IN ({places}) ORDER BY version", shown_columns());
+                let sql =
+                    format!("SELECT {} FROM chats WHERE id IN ({places}) ORDER BY version", columns::<Entity>("chats"));
                 rows = chats_of(&snapshot, self.sql(&sql, values)).await?;
             }
             has_more |= shorten(&mut rows, &lengths[..fit], PAGE_BYTES, End::Last);
@@ -221,7 +180,7 @@ async fn span(
     let lengths = lengths_of(&db.query_all_raw(statement(&sql, limit_value(limit))).await?)?;
     let fit = fitting(bytes_max, lengths.iter().map(|row| row.bytes + CHAT_BYTES));
     let Some(last) = fit.checked_sub(1).map(|last| lengths[last].key) else { return Ok((Vec::new(), None)) };
-    let sql = format!("SELECT {} {of_room} AND seq {up_to} $3 ORDER BY seq", shown_columns());
+    let sql = format!("SELECT {} {of_room} AND seq {up_to} $3 ORDER BY seq", columns::<Entity>("chats"));
     let mut rows = chats_of(db, statement(&sql, last.into())).await?;
     if shorten(&mut rows, &lengths[..fit], bytes_max, end) {
         let last = if end == End::First { rows.first() } else { rows.last() };

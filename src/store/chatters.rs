@@ -111,7 +111,7 @@ impl Store {
 
     /// One account, also a deleted one.
     pub async fn chatter(&self, id: ChatterId) -> Result<Option<Chatter>, StoreError> {
-        let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
+        let row = self.lookups.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
         Ok(row.map(chatter_of))
     }
 
@@ -142,7 +142,7 @@ impl Store {
     pub async fn account_token(&self, id: ChatterId) -> Result<Option<String>, StoreError> {
         let find =
             device::Entity::find().filter(device::Column::ChatterId.eq(id)).filter(device::Column::SignInId.is_null());
-        let row = self.reads.run(async |db| find.one(db).await).await?;
+        let row = self.lookups.run(async |db| find.one(db).await).await?;
         Ok(row.map(|row| row.token))
     }
 

@@ -9,21 +9,43 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend};
 
 use super::error::OpenError;
 use super::file_lock::lock_file;
-use super::options::Options;
-use super::pool::Pool;
+use super::options::{Options, Shares};
+use super::pool::{Breaks, Pool};
 use super::{durability, schema};
 use crate::config::DatabaseKind;
 
 /// Connections that read on SQLite; more would only queue for the same two cores.
 const SQLITE_READERS: u32 = 4;
+/// Connections that look rows up by their key on SQLite.
+const SQLITE_LOOKUPS: u32 = 2;
 /// How long a connection may take to open, so that a refusal still fits within three seconds.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long PostgreSQL works on a statement that reads before it cancels it by itself: the answer, that it was cancelled,
+/// still comes within the store's deadline, so the connection is known to be alive.
+const READ_TIMEOUT: &str = "2300ms";
+/// The same for migrations and for statements that write.
+const WRITE_TIMEOUT: &str = "5s";
+
+/// The connections by what they are for. What clients can make slow shares none with what signs in, checks tokens or
+/// tells readiness.
+pub(super) struct Pools {
+    /// What clients read.
+    pub(super) reads: Pool,
+    /// Rows by their key, each as cheap as the other.
+    pub(super) lookups: Pool,
+    /// Pages of rooms that a search examines.
+    pub(super) search: Pool,
+    /// Short transactions, and on SQLite the writer.
+    pub(super) writes: Pool,
+    /// New sign-ins. SQLite has one connection that writes.
+    pub(super) sign_ins: Pool,
+}
 
 /// An open database.
 pub(super) struct Opened {
     pub(super) backend: DbBackend,
-    pub(super) reads: Pool,
-    pub(super) writes: Pool,
+    pub(super) pools: Pools,
     pub(super) lock: Option<File>,
 }
 
@@ -41,7 +63,7 @@ pub(super) async fn migrate(options: &Options) -> Result<(), OpenError> {
     let options = &Options { migrate: true, ..options.clone() };
     let kind = DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)?;
     let (connect, file) = match kind {
-        DatabaseKind::Postgres => (postgres_options(options, 1), None),
+        DatabaseKind::Postgres => (postgres_options(options, 1, WRITE_TIMEOUT), None),
         DatabaseKind::Sqlite(file) => (sqlite_options(options, Some(&file), 1), Some(file)),
         DatabaseKind::SqliteInMemory => (sqlite_options(options, None, 1), None),
     };
@@ -64,18 +86,21 @@ async fn open_sqlite(options: &Options, file: Option<PathBuf>) -> Result<Opened,
     if file.is_some() && !options.unsafe_durability {
         durability::check_sqlite(&db).await?;
     }
-    let writes = Pool::new(db, None);
-    let reads = match &file {
-        Some(_) => Pool::new(connect(SQLITE_READERS).await.map_err(OpenError::Connect)?, None),
+    let writes = Pool::new(db, None, Breaks::default());
+    let open = async |connections| match &file {
+        Some(_) => Ok(Pool::new(connect(connections).await.map_err(OpenError::Connect)?, None, Breaks::default())),
         // A second pool would open a second, empty database.
-        None => writes.clone(),
+        None => Ok::<_, OpenError>(writes.clone()),
     };
-    Ok(Opened { backend: DbBackend::Sqlite, reads, writes, lock })
+    let (reads, lookups, search) = (open(SQLITE_READERS).await?, open(SQLITE_LOOKUPS).await?, open(1).await?);
+    let sign_ins = writes.clone();
+    let pools = Pools { reads, lookups, search, writes, sign_ins };
+    Ok(Opened { backend: DbBackend::Sqlite, pools, lock })
 }
 
 async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
     // A single connection: its locks end when it is closed or dies.
-    let first = Database::connect(postgres_options(options, 1)).await.map_err(OpenError::Connect)?;
+    let first = Database::connect(postgres_options(options, 1, WRITE_TIMEOUT)).await.map_err(OpenError::Connect)?;
     if !options.unsafe_durability {
         durability::check_postgres(&first).await?;
     }
@@ -87,18 +112,29 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
         );
     }
     first.close().await.map_err(OpenError::Connect)?;
-    let writers = (options.connections_max / 2).max(2);
-    let readers = options.connections_max.saturating_sub(writers).max(1);
-    let (reads, writes) = (lazy_pool(options, readers).await?, lazy_pool(options, writers).await?);
-    Ok(Opened { backend: DbBackend::Postgres, reads, writes, lock: None })
+    let shares = Shares::of(options.connections_max);
+    let breaks = Breaks::default();
+    let open = async |connections, timeout| lazy_pool(options, connections, timeout, breaks.clone()).await;
+    let reads = open(shares.reads, READ_TIMEOUT).await?;
+    let lookups = open(shares.lookups, READ_TIMEOUT).await?;
+    let search = open(shares.search, READ_TIMEOUT).await?;
+    let writes = open(shares.writes, WRITE_TIMEOUT).await?;
+    let sign_ins = lookups.clone();
+    let pools = Pools { reads, lookups, search, writes, sign_ins };
+    Ok(Opened { backend: DbBackend::Postgres, pools, lock: None })
 }
 
 /// A pool that connects when it is first used, and can be replaced.
-async fn lazy_pool(options: &Options, connections: u32) -> Result<Pool, OpenError> {
-    let mut connect = postgres_options(options, connections);
+async fn lazy_pool(
+    options: &Options,
+    connections: u32,
+    timeout: &'static str,
+    breaks: Breaks,
+) -> Result<Pool, OpenError> {
+    let mut connect = postgres_options(options, connections, timeout);
     connect.connect_lazy(true);
     let db = Database::connect(connect.clone()).await.map_err(OpenError::Connect)?;
-    Ok(Pool::new(db, Some(connect)))
+    Ok(Pool::new(db, Some(connect), breaks))
 }
 
 fn sqlite_options(options: &Options, file: Option<&PathBuf>, connections: u32) -> ConnectOptions {
@@ -129,7 +165,7 @@ fn sqlite_options(options: &Options, file: Option<&PathBuf>, connections: u32) -
     connect
 }
 
-fn postgres_options(options: &Options, connections: u32) -> ConnectOptions {
+fn postgres_options(options: &Options, connections: u32, statement_timeout: &'static str) -> ConnectOptions {
     let mut connect = ConnectOptions::new(&options.url);
     connect
         .max_connections(connections)
@@ -138,10 +174,10 @@ fn postgres_options(options: &Options, connections: u32) -> ConnectOptions {
         // A test before each use would cost a round trip a query; a dead connection shows at once anyway.
         .test_before_acquire(false)
         .sqlx_logging(false)
-        .map_sqlx_postgres_opts(|postgres| {
+        .map_sqlx_postgres_opts(move |postgres| {
             postgres.application_name("hyper-chat").options([
                 ("synchronous_commit", "on"),
-                ("statement_timeout", "5s"),
+                ("statement_timeout", statement_timeout),
                 ("lock_timeout", "1s"),
                 ("idle_in_transaction_session_timeout", "1s"),
                 ("tcp_user_timeout", "10s"),

@@ -128,6 +128,26 @@ fn is_outage_code(code: &str) -> bool {
     code.parse::<u32>().is_ok_and(|n| matches!(n & 0xff, 5 | 6 | 7 | 8 | 10 | 13 | 14 | 15))
 }
 
+/// Whether the database itself gave this error, so that its connection is alive.
+pub(in crate::store) fn is_answer(error: &DbErr) -> bool {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(e))
+        | DbErr::Exec(RuntimeErr::SqlxError(e))
+        | DbErr::Query(RuntimeErr::SqlxError(e)) => matches!(**e, sqlx::Error::Database(_)),
+        _ => false,
+    }
+}
+
+/// Whether a connection broke under a statement.
+pub(in crate::store) fn is_broken(error: &DbErr) -> bool {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => {
+            matches!(**e, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+        }
+        _ => false,
+    }
+}
+
 /// Whether the server speaks no TLS or shows an untrusted certificate; waiting does not change that.
 fn is_refused_tls(error: &DbErr) -> bool {
     matches!(error, DbErr::Conn(RuntimeErr::SqlxError(e)) if matches!(**e, sqlx::Error::Tls(_)))

@@ -1,7 +1,7 @@
 //! All SQL, and the one writer that stores chats. The rest of the program sees `domain` types only.
 //!
-//! Reads go to a pool of their own; chats, edits and watermarks go through [`writer`]; every other write is a short
-//! transaction on the write pool. A query that misses [`DEADLINE`] is an error.
+//! Chats, edits and watermarks go through [`writer`]; every other write is a short transaction on the write pool. What
+//! clients read, rows by their key, and searches have pools of their own. A query that misses [`DEADLINE`] is an error.
 
 mod bytes;
 pub mod change_feed;
@@ -21,6 +21,7 @@ pub mod presence;
 pub mod room_views;
 mod rows;
 mod schema;
+pub mod search;
 pub mod sign_ins;
 mod sql;
 mod transaction;
@@ -29,18 +30,26 @@ pub mod writer;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
+use connect::Pools;
 pub use error::{OpenError, StoreError};
-pub use options::Options;
+pub use options::{Options, Shares};
 use outbox::Outbox;
 pub use pool::DEADLINE;
 use pool::Pool;
 use writer::{WriterHandle, WriterTask};
 
-/// The database of one server: a read pool, a write pool and the writer.
+/// The database of one server: its pools, one for each use, and the writer.
 pub struct Store {
     backend: DbBackend,
+    /// What clients read.
     reads: Pool,
+    /// Rows by their key.
+    lookups: Pool,
+    /// Pages of a room that a search examines.
+    search: Pool,
     writes: Pool,
+    /// New sign-ins.
+    sign_ins: Pool,
     writer: WriterHandle,
     /// Keeps a second server from opening the same SQLite file while this process lives.
     _lock: Option<std::fs::File>,
@@ -52,9 +61,11 @@ impl Store {
     /// `start_writer` gets the writer's task, to run it on a thread of the rooms, which saves a wake-up per chat.
     pub async fn open(options: &Options, start_writer: impl FnOnce(WriterTask)) -> Result<Self, OpenError> {
         let opened = connect::open(options).await?;
-        let (writer, task) = writer::new(opened.backend, &opened.writes, options.push_grace);
+        let Pools { reads, lookups, search, writes, sign_ins } = opened.pools;
+        let (writer, task) = writer::new(opened.backend, &writes, options.push_grace);
         start_writer(task);
-        Ok(Self { backend: opened.backend, reads: opened.reads, writes: opened.writes, writer, _lock: opened.lock })
+        let backend = opened.backend;
+        Ok(Self { backend, reads, lookups, search, writes, sign_ins, writer, _lock: opened.lock })
     }
 
     /// Runs the missing migrations and closes the database again.
@@ -76,7 +87,7 @@ impl Store {
 
     /// Whether the database answers; for `/readyz` and `/metrics`.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.reads.run(async |db| db.execute_unprepared("SELECT 1").await).await?;
+        self.lookups.run(async |db| db.execute_unprepared("SELECT 1").await).await?;
         Ok(())
     }
 
@@ -90,9 +101,9 @@ impl Store {
         self.reads.run(async |db| db.query_all_raw(statement).await).await
     }
 
-    /// The first row that a statement reads.
+    /// The row that a statement finds by its key.
     async fn row(&self, statement: Statement) -> Result<Option<QueryResult>, StoreError> {
-        self.reads.run(async |db| db.query_one_raw(statement).await).await
+        self.lookups.run(async |db| db.query_one_raw(statement).await).await
     }
 
     /// A statement with `$1`-style parameters, which both databases read.

@@ -18,7 +18,7 @@ impl Store {
     /// The id and the password's hash of the account with this name.
     pub async fn credentials(&self, username_key: &str) -> Result<Option<(ChatterId, String)>, StoreError> {
         let found = self
-            .reads
+            .lookups
             .run(async |db| Entity::find().filter(Column::UsernameKey.eq(username_key)).one(db).await)
             .await?;
         Ok(found.and_then(|row| row.password_hash.map(|hash| (row.id.into(), hash))))
@@ -26,7 +26,7 @@ impl Store {
 
     /// A chatter's password hash, to verify the current password before it is changed.
     pub async fn password_hash(&self, id: ChatterId) -> Result<Option<String>, StoreError> {
-        let row = self.reads.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
+        let row = self.lookups.run(async |db| Entity::find_by_id(id.get()).one(db).await).await?;
         Ok(row.and_then(|row| row.password_hash))
     }
 

@@ -1,15 +1,18 @@
 //! A connection pool that answers within a deadline or not at all.
 //!
 //! A PostgreSQL server that froze, or whose network went silent, leaves its connections neither alive nor closed. So a
-//! statement that misses the deadline costs the whole pool: a fresh one replaces it, and no restart is needed.
+//! statement that misses the deadline while the database answers no younger one costs the whole pool: a fresh one
+//! replaces it, and no restart is needed. A statement that is only slow costs nobody else anything: PostgreSQL cancels
+//! it by itself before the deadline, and its connection goes on. A connection that breaks costs all pools theirs, since
+//! whatever broke it has most likely broken those too that lie idle; otherwise each would cost a request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
 
-use super::error::StoreError;
+use super::error::{StoreError, is_answer, is_broken};
 
 /// How long the database may take to answer before it counts as unavailable.
 pub const DEADLINE: Duration = Duration::from_millis(2_500);
@@ -22,17 +25,24 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
 }
 
+/// When a connection to the database broke last, as any of its pools saw it.
+#[derive(Clone, Default)]
+pub(super) struct Breaks(Arc<Mutex<Option<Instant>>>);
+
 struct Shared {
+    breaks: Breaks,
     current: RwLock<DatabaseConnection>,
     /// How to open a new pool; none for SQLite, which lives in this process.
     options: Option<ConnectOptions>,
-    replaced_at: RwLock<Instant>,
+    replaced_at: Mutex<Instant>,
+    /// When the youngest query began that the database has answered.
+    answered: Mutex<Option<Instant>>,
 }
 
 impl Pool {
-    pub(super) fn new(current: DatabaseConnection, options: Option<ConnectOptions>) -> Self {
-        let replaced_at = RwLock::new(Instant::now());
-        Self { shared: Arc::new(Shared { current: RwLock::new(current), options, replaced_at }) }
+    pub(super) fn new(current: DatabaseConnection, options: Option<ConnectOptions>, breaks: Breaks) -> Self {
+        let (replaced_at, answered) = (Mutex::new(Instant::now()), Mutex::new(None));
+        Self { shared: Arc::new(Shared { breaks, current: RwLock::new(current), options, replaced_at, answered }) }
     }
 
     /// The current connections.
@@ -47,9 +57,13 @@ impl Pool {
         query: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>,
     ) -> Result<T, StoreError> {
         let begun = Instant::now();
+        self.replace_if_broken().await;
         let db = self.db();
         match tokio::time::timeout(DEADLINE, query(&db)).await {
-            Ok(answer) => answer.map_err(StoreError::from),
+            Ok(answer) => {
+                self.note(begun, answer.as_ref().err());
+                answer.map_err(StoreError::from)
+            }
             Err(_) => {
                 self.replace(begun).await;
                 Err(StoreError::Unavailable(None))
@@ -57,19 +71,49 @@ impl Pool {
         }
     }
 
-    /// Replaces a pool that did not answer a query begun at this time; once, however many queries missed the deadline.
-    pub(super) async fn replace(&self, begun: Instant) {
-        let Some(options) = &self.shared.options else { return };
+    /// Notes what the end of a query that began at this time says about the connections.
+    fn note(&self, begun: Instant, error: Option<&DbErr>) {
+        if error.is_none_or(is_answer) {
+            let mut answered = self.shared.answered.lock();
+            *answered = (*answered).max(Some(begun));
+        } else if error.is_some_and(is_broken) {
+            *self.shared.breaks.0.lock() = Some(Instant::now());
+        }
+    }
+
+    /// Replaces a pool whose connections are older than the last break.
+    async fn replace_if_broken(&self) {
+        let Some(broken_at) = *self.shared.breaks.0.lock() else { return };
+        let is_old = |replaced_at: Instant| replaced_at < broken_at && replaced_at.elapsed() >= REPLACE_PAUSE;
         {
-            let mut replaced_at = self.shared.replaced_at.write();
-            if *replaced_at > begun || replaced_at.elapsed() < REPLACE_PAUSE {
+            let mut replaced_at = self.shared.replaced_at.lock();
+            if !is_old(*replaced_at) {
                 return;
             }
             *replaced_at = Instant::now();
         }
+        self.open_anew("a connection to the database broke: those of a pool are replaced").await;
+    }
+
+    /// Replaces a pool that did not answer a query begun at this time; once, however many queries missed the deadline,
+    /// and not at all while the pool answers younger queries.
+    pub(super) async fn replace(&self, begun: Instant) {
+        {
+            let mut replaced_at = self.shared.replaced_at.lock();
+            let is_answering = self.shared.answered.lock().is_some_and(|answered| answered > begun);
+            if is_answering || *replaced_at > begun || replaced_at.elapsed() < REPLACE_PAUSE {
+                return;
+            }
+            *replaced_at = Instant::now();
+        }
+        self.open_anew("the database stopped answering: its connections are replaced").await;
+    }
+
+    async fn open_anew(&self, why: &'static str) {
+        let Some(options) = &self.shared.options else { return };
         // The options are lazy: this opens no connection, so it neither waits nor fails.
         if let Ok(fresh) = Database::connect(options.clone()).await {
-            tracing::warn!("the database stopped answering: its connections are replaced");
+            tracing::warn!("{why}");
             *self.shared.current.write() = fresh;
         }
     }

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, Statement, Value};
 use super::bytes::{CONTENT_BYTES, Length, PAGE_BYTES, fitting, lengths_of};
 use super::chats::chats_of;
 use super::rows::{chat_in, chatroom_of};
-use super::sql::{columns, id_list, shown_columns};
+use super::sql::{columns, id_list, select_chats};
 use super::transaction::begin_snapshot;
 use super::unread::unread_counts;
 use super::{Store, StoreError};
@@ -138,7 +138,7 @@ async fn last_chats(db: &impl ConnectionTrait, ids: &[ChatroomId]) -> Result<Las
         return Ok(LastChats { fit, chats: HashMap::new() });
     }
     let (places, values) = id_list(&chat_ids, 0);
-    let rows = chats_of(db, statement(format!("SELECT {} FROM chats WHERE id IN ({places})", shown_columns()), values));
+    let rows = chats_of(db, statement(select_chats(&format!("id IN ({places})")), values));
     let chats = rows.await?.into_iter().map(|chat| (chat.chatroom_id.into(), chat)).collect();
     Ok(LastChats { fit, chats })
 }

@@ -62,7 +62,7 @@ impl Store {
         );
         let values: [Value; 4] = [chatter.into(), verified_hash.into(), now.0.into(), now.plus(ttl).0.into()];
         let insert = self.sql(&sql, values);
-        let row = self.writes.run(async |db| db.query_one_raw(insert).await).await?;
+        let row = self.sign_ins.run(async |db| db.query_one_raw(insert).await).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
     }
 
@@ -103,7 +103,7 @@ impl Store {
         let chatters: Vec<ChatterId> = tokens.iter().map(|(chatter, _)| *chatter).collect();
         let sign_ins: Vec<SignInId> = tokens.iter().filter_map(|(_, sign_in)| *sign_in).collect();
         let (chatters, sign_ins) = self
-            .reads
+            .lookups
             .run(async |db| {
                 let found = chatter::Entity::find().filter(chatter::Column::Id.is_in(chatters.iter().copied()));
                 let found = found.filter(chatter::Column::DeleteTime.is_null()).select_only();

@@ -27,11 +27,6 @@ pub(super) fn columns<E: EntityTrait>(table: &str) -> String {
     E::Column::iter().map(|column| format!("{table}.{}", column.as_str())).collect::<Vec<_>>().join(", ")
 }
 
-/// The columns of `chats` without the text that only search reads, which is as long as the content.
-pub(super) fn shown_columns() -> String {
-    columns::<::entity::chat::Entity>("chats").replace("chats.folded", "CAST(NULL AS TEXT) AS folded")
-}
-
 /// Selects whole chats by this condition.
 pub(super) fn select_chats(condition: &str) -> String {
     format!("SELECT {} FROM chats WHERE {condition}", columns::<::entity::chat::Entity>("chats"))

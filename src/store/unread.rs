@@ -74,7 +74,7 @@ impl Store {
 
     /// The number of unread chats in all the viewer's rooms.
     pub async fn unread_total(&self, viewer: ChatterId) -> Result<i64, StoreError> {
-        let row = self.row(self.sql(&format!("SELECT {}", total_sql()), [viewer.into()])).await?;
+        let row = self.rows(self.sql(&format!("SELECT {}", total_sql()), [viewer.into()])).await?.pop();
         let missing = || DbErr::RecordNotFound("the sum of unread chats".to_owned());
         Ok(row.ok_or_else(missing)?.try_get_by_index(0)?)
     }

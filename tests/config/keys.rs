@@ -69,6 +69,7 @@ pub fn shown(config: &Config, key: &str) -> String {
         "limits.send_per_s" => limits.send_per_s.to_string(),
         "limits.sign_in_per_min" => limits.sign_in_per_min.to_string(),
         "limits.sign_up_per_min" => limits.sign_up_per_min.to_string(),
+        "limits.searches_per_min" => limits.searches_per_min.to_string(),
         "limits.sockets_per_chatter" => limits.sockets_per_chatter.to_string(),
         "limits.socket_queue_bytes" => limits.socket_queue_bytes.to_string(),
         "limits.frame_bytes" => limits.frame_bytes.to_string(),

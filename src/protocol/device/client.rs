@@ -67,7 +67,7 @@ pub enum Body {
         chatroom_id: ChatroomId,
         /// The sender's own name for the chat, never used for another one: 1 to 64 printable ASCII characters.
         client_id: String,
-        /// The text: 1 to 8,000 characters, at least one not blank, no NUL.
+        /// The text: 1 to 8,000 characters, at least one of them visible, no NUL.
         content: String,
     },
     /// Edit a chat that this chatter sent.

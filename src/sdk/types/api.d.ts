@@ -41,6 +41,13 @@ export class Api {
     newer(room: ChatRoom): Promise<void>;
     /** Reads all rooms with their people, who is online, and their last chats. */
     readRooms(): Promise<void>;
+    /**
+     * Searches a room until a page of chats is found. The server examines a part of a long room with each request.
+     * @param {ChatRoom} room
+     * @param {string} query
+     * @returns {Promise<Chat[]>}
+     */
+    search(room: ChatRoom, query: string): Promise<Chat[]>;
     /** @param {number} id */
     readRoom(id: number): Promise<ChatRoom>;
     /** @param {number} chatterId */
@@ -48,5 +55,6 @@ export class Api {
     #private;
 }
 import type { ChatRoom } from "./room.js";
+import type { Chat } from "./protocol.js";
 import type { TokenSource } from "./token.js";
 import type { Rooms } from "./rooms.js";

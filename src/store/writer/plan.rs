@@ -33,7 +33,6 @@ pub(super) struct Fresh<'a> {
     pub(super) append: &'a Append,
     pub(super) key: Option<ClientKey>,
     pub(super) first_hash: Option<i64>,
-    pub(super) folded: Option<String>,
     /// Its room's index in [`Plan::rooms`].
     pub(super) room: usize,
     /// Its place among the room's chats in this plan: 1, 2, 3 …
@@ -148,7 +147,7 @@ fn sort<'a>(
             }
             first.insert(key, fresh.len());
         }
-        fresh.push(Fresh { append, key, first_hash, folded: append.content.folded(), room: 0, place: 0 });
+        fresh.push(Fresh { append, key, first_hash, room: 0, place: 0 });
         Fate::Insert(fresh.len() - 1)
     };
     let fates = appends.iter().zip(keys).map(|(append, key)| fate(append, *key)).collect();

@@ -9,6 +9,7 @@ use crate::support::{Db, TestServer, on_all};
 on_all![
     usernames_are_validated,
     nicknames_are_validated,
+    c2_a_nickname_hides_nothing,
     passwords_are_validated_and_kept_exactly,
     of_fifty_sign_ups_for_one_name_exactly_one_succeeds,
     a_new_password_needs_the_current_one,
@@ -40,6 +41,36 @@ async fn nicknames_are_validated(db: Db) {
         assert_eq!(ann.put("/api/chatters", &json!({"nickname": good})).await.expect(200)["nickname"], good);
     }
     for bad in ["", "  ", "a\u{0}b", &"가".repeat(101)] {
+        ann.put("/api/chatters", &json!({"nickname": bad})).await.invalid("nickname");
+        let body = json!({"username": "other", "password": PASSWORD, "nickname": bad});
+        server.api().post("/api/chatters", &body).await.invalid("nickname");
+    }
+}
+
+async fn c2_a_nickname_hides_nothing(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let ann = server.api().person("ann").await;
+    for good in ["می\u{200c}خواهم", "👩🏽\u{200d}🚒 Ann", "❤\u{fe0f}", "ශ\u{dca}\u{200d}රී", "Zoë O’Neill"]
+    {
+        assert_eq!(ann.put("/api/chatters", &json!({"nickname": good})).await.expect(200)["nickname"], good);
+    }
+    let bad = [
+        "\u{200b}",
+        "\u{3164}",
+        "\u{2800}",
+        "\u{ad}",
+        "\u{202e}nnA",
+        "A\u{2066}nn",
+        "A\u{200f}",
+        "A\u{2028}B",
+        "A\u{2029}B",
+        "A\u{200b}nn",
+        "Ann\u{200d}",
+        "A\u{feff}nn",
+        "Ann\u{3164}",
+        "A\u{e0041}",
+    ];
+    for bad in bad {
         ann.put("/api/chatters", &json!({"nickname": bad})).await.invalid("nickname");
         let body = json!({"username": "other", "password": PASSWORD, "nickname": bad});
         server.api().post("/api/chatters", &body).await.invalid("nickname");

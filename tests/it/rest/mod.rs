@@ -12,5 +12,6 @@ mod large_answers;
 mod refusals;
 mod rooms;
 mod search;
+mod search_load;
 mod sign_in_races;
 mod tokens;

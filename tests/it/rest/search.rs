@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::chats::chat_path;
 use crate::support::account::{contents, list, numbers};
 use crate::support::rest::next_link;
 use crate::support::{Db, Person, TestServer, on_all};
@@ -15,6 +16,8 @@ on_all![
     a_search_stays_in_its_room,
     a_search_is_paged,
     queries_are_validated,
+    c3_readers_find_what_looks_the_same,
+    c3_a_chat_of_a_former_release_is_found_and_forgotten_alike,
 ];
 
 async fn says_all(person: &Person, room: i64, texts: &[&str]) {
@@ -124,6 +127,52 @@ async fn a_search_is_paged(db: Db) {
         seen.extend(numbers(&found, "seq"));
     }
     assert_eq!(seen, (0..9).rev().map(|n| n * 2 + 1).collect::<Vec<_>>());
+}
+
+async fn c3_readers_find_what_looks_the_same(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, _, room) = server.api().pair().await;
+    for (query, text) in [
+        ("istanbul", "İstanbul"),
+        ("işik", "IŞIK"),
+        ("resume", "résumé"),
+        ("tieng viet", "Tiếng Việt"),
+        ("duong", "đường"),
+        ("محمد", "مُحَمَّد"),
+        ("שלום", "שָׁלוֹם"),
+        ("wide 12", "ＷＩＤＥ　１２"),
+        ("ガム", "ｶﾞﾑ"),
+        ("❤ it", "❤\u{fe0f} it"),
+        ("cooperate", "co\u{ad}operate"),
+        ("10 km", "10\u{a0}km"),
+        ("don't", "don’t"),
+    ] {
+        ann.says(room, text).await;
+        assert_eq!(ann.finds(room, query).await, [text], "{query}");
+        assert_eq!(ann.finds(room, text).await, [text], "by itself");
+    }
+    ann.says(room, "한국어").await;
+    for no in ["하", "국\u{1100}", "カ"] {
+        assert!(ann.finds(room, no).await.is_empty(), "{no}: a part of a syllable is none");
+    }
+    for nothing in ["\u{301}", "\u{200b}", "\u{3164}"] {
+        ann.search(room, nothing).await.invalid("query");
+    }
+}
+
+async fn c3_a_chat_of_a_former_release_is_found_and_forgotten_alike(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, _, room) = server.api().pair().await;
+    let chat = ann.says(room, "İstanbul, café").await;
+    let kept = ann.says(room, "Cafés").await;
+    let dump = server.dump().await;
+    dump.run("UPDATE chats SET folded = 'i\u{307}stanbul, café'").await;
+    assert_eq!(ann.finds(room, "CAFE").await, ["Cafés", "İstanbul, café"]);
+    assert_eq!(ann.finds(room, "istanbul").await, ["İstanbul, café"]);
+    ann.delete(&chat_path(&chat)).await.expect(200);
+    ann.put(&chat_path(&kept), &json!({"content": "another"})).await.expect(200);
+    assert!(ann.finds(room, "cafe").await.is_empty());
+    assert_eq!(dump.number("SELECT count(*) FROM chats WHERE folded IS NOT NULL").await, 0);
 }
 
 async fn queries_are_validated(db: Db) {

@@ -188,7 +188,6 @@ mod tests {
             version: seq,
             sender_id: 5,
             content: content.to_owned(),
-            folded: None,
             client_id: client_id.map(str::to_owned),
             client_key: None,
             first_hash: None,

@@ -118,6 +118,17 @@ impl Dump {
         self.run(&format!("UPDATE chatrooms SET last_seq = {last}, version = {last} WHERE id = {room}")).await;
     }
 
+    /// So many chats of this content in a room without chats.
+    pub async fn add_copies(&self, room: i64, sender: i64, count: i64, content: &str) {
+        self.run(&format!(
+            "INSERT INTO chats (chatroom_id, seq, version, sender_id, content, create_time)
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             SELECT {room}, i, i, {sender}, '{content}', i FROM n"
+        ))
+        .await;
+        self.run(&format!("UPDATE chatrooms SET last_seq = {count}, version = {count} WHERE id = {room}")).await;
+    }
+
     /// The number that this query returns.
     pub async fn number(&self, sql: &str) -> i64 {
         self.one(sql).await.try_get_by_index(0).expect("a number")

@@ -162,7 +162,6 @@ mod tests {
             version,
             sender_id: 2,
             content: if deleted { String::new() } else { "a".to_owned() },
-            folded: None,
             client_id: None,
             client_key: None,
             first_hash: None,

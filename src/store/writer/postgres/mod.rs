@@ -193,7 +193,7 @@ async fn insert(db: &mut PgConnection, plan: &Plan<'_>, grace_us: i64) -> Result
     };
     let offsets: Vec<i64> = plan.rooms.iter().map(|room| before(room.count)).collect();
     let fresh = &plan.fresh;
-    let plain = fresh.iter().all(|f| f.key.is_none() && f.folded.is_none());
+    let plain = fresh.iter().all(|f| f.key.is_none());
     let mut query = sqlx::query(if plain { APPEND_PLAIN } else { APPEND_FULL })
         .bind(plan.rooms.iter().map(|room| room.id.get()).collect::<Vec<i64>>())
         .bind(plan.rooms.iter().map(|room| room.count).collect::<Vec<i64>>())
@@ -208,7 +208,6 @@ async fn insert(db: &mut PgConnection, plan: &Plan<'_>, grace_us: i64) -> Result
         .bind(fresh.iter().map(|f| f.append.content.as_str()).collect::<Vec<&str>>());
     if !plain {
         query = query
-            .bind(fresh.iter().map(|f| f.folded.as_deref()).collect::<Vec<Option<&str>>>())
             .bind(
                 fresh.iter().map(|f| f.append.client_id.as_ref().map(|id| id.as_str())).collect::<Vec<Option<&str>>>(),
             )
@@ -248,16 +247,15 @@ async fn why_missing(db: &mut PgConnection, chatroom_id: ChatroomId) -> Result<R
 }
 
 async fn mutate(db: &mut PgConnection, mutate: &Mutate) -> Result<Attempt, sqlx::Error> {
-    let (content, folded, stored): (_, _, fn(Chat) -> Stored) = match &mutate.mutation {
-        Mutation::Edit(content) => (content.as_str(), content.folded(), Stored::Edited),
-        Mutation::Delete => ("", None, Stored::Deleted),
+    let (content, stored): (_, fn(Chat) -> Stored) = match &mutate.mutation {
+        Mutation::Edit(content) => (content.as_str(), Stored::Edited),
+        Mutation::Delete => ("", Stored::Deleted),
     };
     let query = sqlx::query(MUTATE.as_str())
         .bind(mutate.chatroom_id.get())
         .bind(mutate.chat_id.get())
         .bind(mutate.by.get())
         .bind(content)
-        .bind(folded)
         .bind(matches!(mutate.mutation, Mutation::Delete));
     let Some(row) = query.fetch_optional(&mut *db).await? else { return why_unchanged(db, mutate).await };
     Ok(Attempt::Done(Ok(stored(chat_of(chat_row(row)?, mutate.receiver_id)))))

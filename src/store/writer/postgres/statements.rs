@@ -61,13 +61,14 @@ SELECT id, seq + 1 AS first_seq, version + 1 AS first_version, t AS create_time,
 
 pub(super) const APPEND_PLAIN: &str = append_sql!("", "", "");
 pub(super) const APPEND_FULL: &str = append_sql!(
-    ", folded, client_id, client_key, first_hash",
-    ", x.folded, x.client_id, x.client_key, x.first_hash",
-    ", $12::text[], $13::text[], $14::bytea[], $15::bigint[]"
+    ", client_id, client_key, first_hash",
+    ", x.client_id, x.client_key, x.first_hash",
+    ", $12::text[], $13::bytea[], $14::bigint[]"
 );
 
-/// Edits or deletes a chat: $1 room, $2 chat, $3 its sender, $4 content, $5 folded, $6 whether it is deleted. The room
-/// is locked before the chat, and its version grows only if there is such a chat.
+/// Edits or deletes a chat: $1 room, $2 chat, $3 its sender, $4 content, $5 whether it is deleted. The room is locked
+/// before the chat, and its version grows only if there is such a chat. `folded` is a copy of the content in rows of
+/// former releases.
 pub(super) static MUTATE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH r AS MATERIALIZED (
@@ -79,8 +80,8 @@ pub(super) static MUTATE: LazyLock<String> = LazyLock::new(|| {
   UPDATE chatrooms SET version = version + 1 FROM c WHERE chatrooms.id = $1
   RETURNING version, {} AS now
 )
-UPDATE chats SET content = $4, folded = $5, version = v.version,
-  edit_time = CASE WHEN $6 THEN chats.edit_time ELSE v.now END, delete_time = CASE WHEN $6 THEN v.now END
+UPDATE chats SET content = $4, folded = NULL, version = v.version,
+  edit_time = CASE WHEN $5 THEN chats.edit_time ELSE v.now END, delete_time = CASE WHEN $5 THEN v.now END
 FROM v WHERE chats.id = $2
 RETURNING {}",
         postgres_clock!(),

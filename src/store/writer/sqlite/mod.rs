@@ -202,26 +202,28 @@ async fn mutate(db: &mut SqliteConnection, mutate: &Mutate) -> Result<Outcome, s
     let now = Micros::now();
     let mut chat = chat_of(row, mutate.receiver_id);
     chat.version = Version::new(version.try_get(0)?);
-    let (content, folded) = match &mutate.mutation {
+    let content = match &mutate.mutation {
         Mutation::Edit(content) => {
             chat.edit_time = Some(now);
-            (content.as_str(), content.folded())
+            content.as_str()
         }
         Mutation::Delete => {
             chat.delete_time = Some(now);
-            ("", None)
+            ""
         }
     };
     content.clone_into(&mut chat.content);
-    sqlx::query("UPDATE chats SET content = ?, folded = ?, version = ?, edit_time = ?, delete_time = ? WHERE id = ?")
-        .bind(content)
-        .bind(folded)
-        .bind(chat.version.get())
-        .bind(chat.edit_time.map(|time| time.0))
-        .bind(chat.delete_time.map(|time| time.0))
-        .bind(mutate.chat_id.get())
-        .execute(db)
-        .await?;
+    // `folded` is a copy of the content in rows of former releases.
+    sqlx::query(
+        "UPDATE chats SET content = ?, folded = NULL, version = ?, edit_time = ?, delete_time = ? WHERE id = ?",
+    )
+    .bind(content)
+    .bind(chat.version.get())
+    .bind(chat.edit_time.map(|time| time.0))
+    .bind(chat.delete_time.map(|time| time.0))
+    .bind(mutate.chat_id.get())
+    .execute(db)
+    .await?;
     Ok(Ok(match mutate.mutation {
         Mutation::Edit(_) => Stored::Edited(chat),
         Mutation::Delete => Stored::Deleted(chat),

@@ -115,14 +115,13 @@ impl Arguments {
 
     fn add_chat(&mut self, chat: Option<(&Fresh<'_>, i64)>) -> Result<(), sqlx::Error> {
         let Some((fresh, after)) = chat else {
-            return (0..8).try_for_each(|_| self.add(0_i64));
+            return (0..7).try_for_each(|_| self.add(0_i64));
         };
         let append = fresh.append;
         self.add(append.chatroom_id.get())?;
         self.add(after)?;
         self.add(append.sender_id.get())?;
         self.add(append.content.as_str().to_owned())?;
-        self.add(fresh.folded.clone())?;
         self.add(append.client_id.as_ref().map(|id| id.as_str().to_owned()))?;
         self.add(fresh.key.map(|key| key.to_vec()))?;
         self.add(fresh.first_hash)

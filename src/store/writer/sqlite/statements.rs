@@ -107,17 +107,16 @@ RETURNING chatrooms.id, last_seq, version, last_chat_time",
     )
 }
 
-/// Parameters: per chat its room, how many chats follow it there, sender, content, folded, client_id, client_key and
+/// Parameters: per chat its room, how many chats follow it there, sender, content, client_id, client_key and
 /// first_hash. CROSS JOIN keeps their order, so that ids grow with seq.
 fn insert_chats(rows: usize) -> String {
     format!(
-        "WITH c(room, after, sender, content, folded, client_id, client_key, first_hash) AS (VALUES {})
-INSERT INTO chats (chatroom_id, seq, version, sender_id, content, create_time, folded, client_id, client_key,
-  first_hash)
-SELECT r.id, r.last_seq - c.after, r.version - c.after, c.sender, c.content, r.last_chat_time, c.folded, c.client_id,
+        "WITH c(room, after, sender, content, client_id, client_key, first_hash) AS (VALUES {})
+INSERT INTO chats (chatroom_id, seq, version, sender_id, content, create_time, client_id, client_key, first_hash)
+SELECT r.id, r.last_seq - c.after, r.version - c.after, c.sender, c.content, r.last_chat_time, c.client_id,
   c.client_key, c.first_hash
 FROM c CROSS JOIN chatrooms r WHERE r.id = c.room AND r.closed_time IS NULL",
-        places(rows, 8)
+        places(rows, 7)
     )
 }
 
