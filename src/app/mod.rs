@@ -173,6 +173,8 @@ impl Application {
         let Self { state, notifier, presence, receipts, access, cluster, server, drain_max, clean_up_every } = self;
         let mut tasks = Tasks::default();
         tasks.spawn("clean-up", clean_up(state.clone(), clean_up_every));
+        let service = state.service.clone();
+        tasks.spawn("deletions", async move { service.delete_in_background().await });
         tasks.spawn("notifier supervisor", supervise(notifier.clone()));
         let hints = notifier.clone();
         tasks.spawn("push hints", async move { hints.run().await });

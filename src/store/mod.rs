@@ -9,6 +9,7 @@ pub mod chatrooms;
 pub mod chats;
 pub mod chatters;
 mod connect;
+pub mod deletions;
 mod durability;
 mod error;
 mod expiry;
@@ -29,6 +30,7 @@ pub mod writer;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
+use deletions::Deletions;
 pub use error::{OpenError, StoreError};
 pub use options::Options;
 use outbox::Outbox;
@@ -42,6 +44,7 @@ pub struct Store {
     reads: Pool,
     writes: Pool,
     writer: WriterHandle,
+    deletions: Deletions,
     /// Keeps a second server from opening the same SQLite file while this process lives.
     _lock: Option<std::fs::File>,
 }
@@ -54,7 +57,14 @@ impl Store {
         let opened = connect::open(options).await?;
         let (writer, task) = writer::new(opened.backend, &opened.writes, options.push_grace);
         start_writer(task);
-        Ok(Self { backend: opened.backend, reads: opened.reads, writes: opened.writes, writer, _lock: opened.lock })
+        Ok(Self {
+            backend: opened.backend,
+            reads: opened.reads,
+            writes: opened.writes,
+            writer,
+            deletions: Deletions::default(),
+            _lock: opened.lock,
+        })
     }
 
     /// Runs the missing migrations and closes the database again.
