@@ -4,6 +4,7 @@
 //! transaction on the write pool. A query that misses [`DEADLINE`] is an error.
 
 mod bytes;
+mod backup;
 pub mod change_feed;
 pub mod chatrooms;
 pub mod chats;
@@ -28,8 +29,11 @@ mod transaction;
 pub mod unread;
 pub mod writer;
 
+use std::path::Path;
+
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
+pub use backup::BackupError;
 use deletions::Deletions;
 pub use error::{OpenError, StoreError};
 pub use options::Options;
@@ -45,8 +49,6 @@ pub struct Store {
     writes: Pool,
     writer: WriterHandle,
     deletions: Deletions,
-    /// Keeps a second server from opening the same SQLite file while this process lives.
-    _lock: Option<std::fs::File>,
 }
 
 impl Store {
@@ -55,6 +57,9 @@ impl Store {
     /// `start_writer` gets the writer's task, to run it on a thread of the rooms, which saves a wake-up per chat.
     pub async fn open(options: &Options, start_writer: impl FnOnce(WriterTask)) -> Result<Self, OpenError> {
         let opened = connect::open(options).await?;
+        if let Some(lock) = opened.lock {
+            lock.keep();
+        }
         let (writer, task) = writer::new(opened.backend, &opened.writes, options.push_grace);
         start_writer(task);
         Ok(Self {
@@ -63,13 +68,17 @@ impl Store {
             writes: opened.writes,
             writer,
             deletions: Deletions::default(),
-            _lock: opened.lock,
         })
     }
 
     /// Runs the missing migrations and closes the database again.
     pub async fn migrate(options: &Options) -> Result<(), OpenError> {
         connect::migrate(options).await
+    }
+
+    /// Copies a SQLite database into a new file, beside a server that runs on it; returns the size of the copy.
+    pub async fn back_up(options: &Options, to: &Path) -> Result<u64, BackupError> {
+        backup::back_up(&options.url, to).await
     }
 
     /// Where rooms submit chats, edits and watermarks.
