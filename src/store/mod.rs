@@ -3,13 +3,15 @@
 //! Reads go to a pool of their own; chats, edits and watermarks go through [`writer`]; every other write is a short
 //! transaction on the write pool. A query that misses [`DEADLINE`] is an error.
 
-mod bytes;
+mod account_deletion;
 mod backup;
+mod bytes;
 pub mod change_feed;
 pub mod chatrooms;
 pub mod chats;
 pub mod chatters;
 mod connect;
+mod deletion_jobs;
 pub mod deletions;
 mod durability;
 mod error;
@@ -20,6 +22,7 @@ pub mod outbox;
 pub mod passwords;
 mod pool;
 pub mod presence;
+mod room_deletion;
 pub mod room_views;
 mod rows;
 mod schema;
@@ -33,6 +36,7 @@ use std::path::Path;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
+pub use account_deletion::DeletedAccount;
 pub use backup::BackupError;
 use deletions::Deletions;
 pub use error::{OpenError, StoreError};

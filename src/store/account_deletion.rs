@@ -6,17 +6,17 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, Value,
 };
 
-use super::PendingDeletion;
-use super::jobs::{Job, Kind};
-use super::rooms::Room;
+use super::change_feed::Ending;
+use super::chatters::retired_key;
+use super::deletion_jobs::{Job, Kind};
+use super::deletions::PendingDeletion;
+use super::room_deletion::Room;
+use super::sql::id_list;
+use super::transaction::begin;
+use super::{Store, StoreError};
 use crate::domain::chatter::{DELETED_NICKNAME, deleted_username};
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId};
-use crate::store::change_feed::Ending;
-use crate::store::chatters::retired_key;
-use crate::store::sql::id_list;
-use crate::store::transaction::begin;
-use crate::store::{Store, StoreError};
 
 /// How many rooms of an account one transaction deletes or closes.
 const ROOMS_PER_PIECE: i64 = 100;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Value};
 
-use super::PendingDeletion;
-use crate::store::Store;
-use crate::store::sql::id_list;
+use super::Store;
+use super::deletions::PendingDeletion;
+use super::sql::id_list;
 
 /// How many chats one statement deletes: few enough that the longest chats do not take long.
 const CHATS_PER_STATEMENT: i64 = 50;

@@ -5,18 +5,12 @@
 //! The worker calls [`Store::delete_piece`] until nothing is pending. A lease in the database sees to it that one
 //! instance at a time works; it is extended in the transaction of each piece and expires when its instance dies.
 
-mod accounts;
-mod jobs;
-mod rooms;
-
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 use tokio::sync::Notify;
 
-pub use accounts::DeletedAccount;
-use jobs::{Job, Kind};
-
+use super::deletion_jobs::{Job, Kind};
 use super::transaction::begin;
 use super::{Store, StoreError};
 use crate::domain::clock::micros;
@@ -32,13 +26,13 @@ const COUNTED_MAX: i64 = 10_000;
 #[derive(Default)]
 pub(super) struct Deletions {
     /// A transaction has left a pending deletion.
-    added: Notify,
-    metrics: DeletionMetrics,
+    pub(super) added: Notify,
+    pub(super) metrics: DeletionMetrics,
 }
 
 /// A deletion that is carried out in the background, by its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PendingDeletion(i64);
+pub struct PendingDeletion(pub(super) i64);
 
 /// The right to delete the next piece; the time at which it ends tells it from any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
-use super::jobs::Kind;
+use super::change_feed::Ending;
+use super::deletion_jobs::Kind;
+use super::sql::{IDS_MAX, id_list};
+use super::transaction::begin;
+use super::{Store, StoreError};
 use crate::domain::{ChatroomId, ChatterId};
-use crate::store::change_feed::Ending;
-use crate::store::sql::{IDS_MAX, id_list};
-use crate::store::transaction::begin;
-use crate::store::{Store, StoreError};
 
 /// A room's id and its two chatters.
 pub(super) type Room = (ChatroomId, [ChatterId; 2]);
