@@ -10,7 +10,7 @@ use crate::store::rows::chat_of;
 
 /// Whether the room of a chat exists; NULL where it was deleted. The chats of a deleted room stay for a while, and their
 /// client_ids count no more. A scalar subquery keeps PostgreSQL's planner from hashing all rooms.
-pub(super) const ROOM_EXISTS: &str = "(SELECT TRUE FROM chatrooms r WHERE r.id = chats.chatroom_id)";
+pub(super) const HAS_ROOM: &str = "(SELECT TRUE FROM chatrooms r WHERE r.id = chats.chatroom_id)";
 
 /// The key of a client_id in its unique index.
 pub(super) type ClientKey = [u8; 16];
