@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +31,11 @@ enum Command {
     Serve,
     /// Bring the database's tables up to date, then end.
     Migrate,
+    /// Copy the SQLite database into a new file, also while the server runs, then end.
+    Backup {
+        /// The file of the copy, which must not exist.
+        file: PathBuf,
+    },
     /// Print the OpenAPI document of the REST interface, then end.
     Openapi,
     /// Print the AsyncAPI document of the sockets, then end.
@@ -50,10 +56,11 @@ fn main() -> ExitCode {
         Some(Command::Openapi) => print(app::OPENAPI_TEXT),
         Some(Command::Asyncapi) => print(app::ASYNCAPI_TEXT),
         Some(Command::Config) => print(DEFAULTS),
-        command => match configured() {
-            Err(problem) => fail(&problem, 2),
-            Ok(config) if matches!(command, Some(Command::Migrate)) => finish(app::migrate(config)),
-            Ok(config) => finish(app::serve(config)),
+        command => match (configured(), command) {
+            (Err(problem), _) => fail(&problem, 2),
+            (Ok(config), Some(Command::Migrate)) => finish(app::migrate(config)),
+            (Ok(config), Some(Command::Backup { file })) => finish(app::backup(config, &file)),
+            (Ok(config), _) => finish(app::serve(config)),
         },
     }
 }

@@ -10,6 +10,7 @@ mod sockets;
 mod tasks;
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::pusher::Pusher;
 use crate::rooms::registry::{Registry, Threads};
 use crate::store::change_feed::FeedPosition;
-use crate::store::{OpenError, Shares, Store};
+use crate::store::{BackupError, OpenError, Shares, Store};
 use sockets::Sockets;
 use tasks::Tasks;
 
@@ -52,6 +53,9 @@ pub enum RunError {
     /// The database cannot be opened, or its schema does not fit this program.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// There is no backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Argon2id (RFC 9106) refuses its configured parameters.
     #[error("the password hasher cannot start")]
     Passwords(#[from] PasswordError),
@@ -99,6 +103,15 @@ pub fn migrate(config: Config) -> Result<(), RunError> {
     })
 }
 
+/// `hyper-chat backup FILE`. Blocks the thread.
+pub fn backup(config: Config, to: &Path) -> Result<(), RunError> {
+    System::new().block_on(async {
+        let bytes = Store::back_up(&settings::store(&config), to).await?;
+        tracing::info!(file = %to.display(), bytes, "the backup is complete");
+        Ok(())
+    })
+}
+
 /// A server that listens and does not run yet.
 struct Application {
     state: web::Data<State>,
@@ -120,6 +133,7 @@ impl Application {
         let secret = config.jwt_secret()?;
         let writer = listen::Writer::default();
         let store = Arc::new(open::open(config, &listener, &writer).await?);
+        process::warn_of_readable_files(config);
         let (broker, inbound) = cluster::open_broker(config, &secret)?;
         let sockets = Sockets::new(config, broker);
         let notifier = start_notifier(config, &store, &sockets);
@@ -175,6 +189,8 @@ impl Application {
         let Self { state, notifier, presence, receipts, access, cluster, server, drain_max, clean_up_every } = self;
         let mut tasks = Tasks::default();
         tasks.spawn("clean-up", clean_up(state.clone(), clean_up_every));
+        let service = state.service.clone();
+        tasks.spawn("deletions", async move { service.delete_in_background().await });
         tasks.spawn("notifier supervisor", supervise(notifier.clone()));
         let hints = notifier.clone();
         tasks.spawn("push hints", async move { hints.run().await });

@@ -1,4 +1,8 @@
-//! The limits of the process: open files and file sizes; and a warning about disks that do not last.
+//! The limits of the process: open files and file sizes; and warnings about disks that do not last and files that others
+//! can read.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -6,6 +10,8 @@ use crate::config::{Config, DatabaseKind};
 
 /// The limit of open files that a server sets if it may; each socket is one.
 const OPEN_FILES: u64 = 1_048_576;
+/// The permissions of a file's group and of everybody else.
+const OTHERS: u32 = 0o077;
 /// SIGXFSZ on Linux and the BSDs.
 const FILE_SIZE_EXCEEDED: i32 = 25;
 
@@ -36,5 +42,16 @@ pub(super) fn warn_of_lost_disk(config: &Config) {
         tracing::warn!(
             "the database is a file on a disk that this platform throws away at every restart: set DATABASE_URL to PostgreSQL"
         );
+    }
+}
+
+/// Warns of files with secrets or chats that others on this machine can read.
+pub(super) fn warn_of_readable_files(config: &Config) {
+    let is_open = |file: &PathBuf| std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & OTHERS != 0);
+    let open: Vec<String> =
+        config.private_files().iter().filter(|file| is_open(file)).map(|file| file.display().to_string()).collect();
+    if !open.is_empty() {
+        let files = open.join(", ");
+        tracing::warn!(files, "others can read or change files with secrets or chats: run `chmod 600` on them");
     }
 }

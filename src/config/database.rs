@@ -1,6 +1,6 @@
 //! Which database a URL names: the one reading of it, for the file, its lock, its secret and the driver alike.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
@@ -40,6 +40,22 @@ impl Database {
     pub fn kind(&self) -> DatabaseKind {
         DatabaseKind::of_url(self.url.expose_secret()).unwrap_or(DatabaseKind::Postgres)
     }
+}
+
+/// The one path of a file that has several names, by symbolic links, as far as its parts exist.
+pub(super) fn real_path(file: &Path) -> PathBuf {
+    let in_real_folder = || {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(folder.canonicalize().ok()?.join(file.file_name()?))
+    };
+    file.canonicalize().ok().or_else(in_real_folder).unwrap_or_else(|| file.to_owned())
+}
+
+/// A file of this name with more behind it, as SQLite's own files are called.
+pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// Decodes `%20` and its like, so that a file name may contain `?` and `#`.

@@ -23,6 +23,8 @@ pub(super) struct Layers {
     /// Keys whose winner is the environment.
     overrides: Vec<String>,
     shorts: BTreeMap<&'static str, String>,
+    /// The file has a secret in it.
+    has_secret_in_file: bool,
     problems: Vec<String>,
 }
 
@@ -38,6 +40,7 @@ impl Layers {
             settings: BTreeMap::new(),
             overrides: Vec::new(),
             shorts: BTreeMap::new(),
+            has_secret_in_file: false,
             problems: Vec::new(),
         };
         if let Some(file) = file {
@@ -67,6 +70,7 @@ impl Layers {
             Some(default) => match wrong_kind(default, &value) {
                 Some(rule) => self.problems.push(format!("{written}: {rule}")),
                 None => {
+                    self.has_secret_in_file |= is_secret(&key, &value);
                     self.settings.insert(key, Setting { value, written });
                 }
             },
@@ -108,6 +112,11 @@ impl Layers {
     /// A short name's value, if it is set and not empty.
     pub(super) fn short(&self, name: &str) -> Option<&str> {
         self.shorts.get(name).map(String::as_str)
+    }
+
+    /// Whether the file has a secret in it, in force or not.
+    pub(super) fn has_secret_in_file(&self) -> bool {
+        self.has_secret_in_file
     }
 
     /// Notes that a key's value cannot be used, with what to do.
@@ -160,6 +169,16 @@ pub(super) fn variable(key: &str) -> String {
 
 fn key_of(variable: &str) -> String {
     variable.strip_prefix(PREFIX).unwrap_or(variable).to_ascii_lowercase().replace("__", ".")
+}
+
+/// Whether a setting is a secret, or a URL with a password.
+fn is_secret(key: &str, value: &ValueKind) -> bool {
+    let ValueKind::String(text) = value else { return false };
+    match key {
+        "auth.jwt_secret" => !text.is_empty(),
+        "database.url" | "redis.url" => text.contains('@'),
+        _ => false,
+    }
 }
 
 fn source(text: &str) -> config::File<config::FileSourceString, FileFormat> {

@@ -56,6 +56,9 @@ pub struct Config {
     pub log: Log,
     /// `[cleanup]`: how often expired rows are removed.
     pub cleanup: Cleanup,
+    /// The file that was read, if it has a secret in it.
+    #[serde(skip)]
+    file_with_secret: Option<PathBuf>,
 }
 
 /// Why the configuration cannot be used: every problem found, each naming its key and what to do.
@@ -106,6 +109,7 @@ impl Config {
         layers.refuse()?;
         let mut config: Self = layers.merge(file)?;
         config.fill(&layers);
+        config.file_with_secret = file.filter(|_| layers.has_secret_in_file()).map(|file| PathBuf::from(file.name));
         rules::check_together(&config, &mut layers);
         layers.refuse()?;
         Ok(config)
@@ -120,6 +124,20 @@ impl Config {
             self.fcm.service_account = layers.short("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from);
         }
         self.fcm.base_url.truncate(self.fcm.base_url.trim_end_matches('/').len());
+    }
+
+    /// The files that hold secrets or chats, some of which need not exist: nobody but the server's user should read
+    /// them.
+    #[must_use]
+    pub fn private_files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> =
+            [&self.file_with_secret, &self.fcm.service_account].into_iter().flatten().cloned().collect();
+        if let DatabaseKind::Sqlite(database) = self.database.kind() {
+            let real = database::real_path(&database);
+            files.extend(["", "-wal", "-shm"].map(|suffix| database::beside(&real, suffix)));
+            files.extend(self.auth.jwt_secret.is_none().then(|| secret_file::path(&database)));
+        }
+        files
     }
 
     /// The secret that signs tokens: the configured one, else the one kept beside the SQLite file (made now if

@@ -8,8 +8,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::database::{beside, real_path};
 use super::rules::is_long_enough;
 
+/// What the file's name has behind the database's.
+const SUFFIX: &str = ".secret";
 /// No secret is longer; bounds what is read when the file is something else.
 const FILE_BYTES_MAX: u64 = 4096;
 
@@ -19,12 +22,17 @@ pub(super) fn random() -> SecretString {
     SecretString::from(STANDARD_NO_PAD.encode(bytes))
 }
 
-/// Reads `<database>.secret`, or makes it. Two processes that start at once agree on one secret. An error names
-/// the file and what to do.
+/// The file of the secret: `<database>.secret` beside the file itself, or, where a release before made it, beside the link
+/// by which the database is named.
+pub(super) fn path(database: &Path) -> PathBuf {
+    let (real, named) = (beside(&real_path(database), SUFFIX), beside(database, SUFFIX));
+    if named.exists() && !real.exists() { named } else { real }
+}
+
+/// Reads the secret, or makes it. Two processes that start at once agree on one secret. An error names the file and what
+/// to do.
 pub(super) fn read_or_create(database: &Path) -> Result<SecretString, String> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".secret");
-    let file = PathBuf::from(name);
+    let file = path(database);
     let secret = match read(&file) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => create(&file).and_then(|()| read(&file)),
         result => result,
@@ -54,9 +62,7 @@ fn read(file: &Path) -> io::Result<SecretString> {
 /// Writes the whole secret under another name and then links it, so that no process reads half a secret, and none
 /// replaces one that exists.
 fn create(file: &Path) -> io::Result<()> {
-    let mut draft = file.as_os_str().to_owned();
-    draft.push(format!(".{:016x}", rand::random::<u64>()));
-    let draft = PathBuf::from(draft);
+    let draft = beside(file, &format!(".{:016x}", rand::random::<u64>()));
     let written = write_new(&draft, random().expose_secret()).and_then(|()| match std::fs::hard_link(&draft, file) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         linked => linked,

@@ -183,6 +183,14 @@ fn chats(all: &mut Gathered, state: &State) {
 
 fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
     all.gauge("database_up", "1 if the database answered while this page was read", f64::from(database));
+    let deletions = state.store.deletion_metrics();
+    let help = "Deletions that still have rows, in the whole database: rooms' chats, and accounts' rooms";
+    all.gauge("deletions_pending", help, deletions.pending.get() as f64);
+    let help = "How long the oldest pending deletion has been waiting";
+    all.gauge("deletions_oldest_seconds", help, deletions.oldest_s.get() as f64);
+    let help = "Short transactions in which this instance has deleted a part of a pending deletion";
+    all.counter("deletion_pieces", help, deletions.pieces.get());
+    all.counter("deletion_chats", "Chats of deleted rooms that this instance has deleted", deletions.chats.get());
     let broker = &state.broker;
     let (none, up, away) = match broker.state() {
         Broker::Single => (1, 0, None),

@@ -1,6 +1,7 @@
 //! Counters of the parts: atomics that cost next to nothing to raise, read when `/metrics` is requested.
 
 mod broker;
+mod deletions;
 mod delivery;
 mod push;
 mod writer;
@@ -8,6 +9,7 @@ mod writer;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 pub use broker::BrokerMetrics;
+pub use deletions::DeletionMetrics;
 pub use delivery::DeliveryMetrics;
 pub use push::PushMetrics;
 pub use writer::WriterMetrics;

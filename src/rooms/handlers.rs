@@ -205,7 +205,10 @@ impl Room {
         }
         let (store, id) = (self.parts.store.clone(), self.id);
         let delete = async move { store.delete_chatroom(id).await };
+        // A room that nobody else uses would retire before the database answers, and the answer with it.
+        self.is_deleting = true;
         ctx.spawn(wrap_future::<_, Self>(delete).map(move |deleted, room, ctx| {
+            room.is_deleting = false;
             let answer = match deleted {
                 Ok(true) => {
                     room.deleted(ctx);

@@ -39,6 +39,8 @@ pub(crate) struct Room {
     /// The last activity of a participant or of the store; none while only others sent commands.
     pub(super) active_at: Option<Instant>,
     pub(super) typists: Typists,
+    /// The room's rows are being deleted.
+    pub(super) is_deleting: bool,
     /// A timer runs, after which the room stops waiting for the events that others overtook.
     pub(super) gap_timer_runs: bool,
 }
@@ -70,6 +72,7 @@ impl Room {
             outcome_sink: None,
             active_at: None,
             typists: Typists::default(),
+            is_deleting: false,
             gap_timer_runs: false,
         }
     }
@@ -127,6 +130,7 @@ impl Room {
         match &self.stage {
             Stage::Open { order, .. } => {
                 order.is_quiet()
+                    && !self.is_deleting
                     && self.typists.is_empty()
                     && self.active_at.is_none_or(|at| at.elapsed() >= self.parts.idle)
             }

@@ -84,6 +84,7 @@ impl Service {
     }
 
     /// Deletes an account: its sockets are closed, and rooms that are deleted with it disappear from the other devices.
+    /// An account with very many rooms may lose the last of them after the answer.
     pub async fn delete_account(&self, chatter: ChatterId, deletion: Deletion) -> Result<(), Problem> {
         let deleted = match deletion {
             Deletion::Anonymise => self.store.anonymise_chatter(chatter).await?,
@@ -92,6 +93,9 @@ impl Service {
         let deleted = deleted.ok_or_else(|| Problem::not_found("chatter"))?;
         self.broadcaster.end_account(chatter);
         deleted.deleted_rooms.into_iter().for_each(|(room, pair)| self.chatroom_deleted(room, pair));
+        if let Some(pending) = deleted.pending {
+            self.wait_for_deletion(pending).await;
+        }
         Ok(())
     }
 }

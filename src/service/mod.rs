@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod chatrooms;
+mod deletions;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,12 +1,11 @@
-//! Rooms: creating, finding and deleting them.
+//! Rooms: creating and finding them.
 
 use ::entity::chatroom::{Column, Entity, Model};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
-    QueryResult, Statement, Value,
+    Statement, Value,
 };
 
-use super::change_feed::Ending;
 use super::error::is_duplicate;
 use super::rows::chatroom_of;
 use super::sql::{IDS_MAX, columns, id_list};
@@ -90,52 +89,6 @@ impl Store {
         }
         Ok(found)
     }
-
-    /// Deletes a room and everything in it; false if it did not exist.
-    pub async fn delete_chatroom(&self, id: ChatroomId) -> Result<bool, StoreError> {
-        self.writes
-            .run(async |db| {
-                let tx = begin(db).await?;
-                let deleted = self.delete_rows(&tx, &[id]).await?;
-                tx.commit().await?;
-                Ok(!deleted.is_empty())
-            })
-            .await
-    }
-
-    /// Deletes these rooms, their own rows first: that waits for a transaction of the writer and makes it refuse the
-    /// next chat. A caller that deletes several rooms has locked them in id order. Returns the rooms that existed.
-    pub(super) async fn delete_rows(&self, tx: &DatabaseTransaction, ids: &[ChatroomId]) -> Result<Vec<Room>, DbErr> {
-        let mut deleted = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(IDS_MAX) {
-            let (places, values) = id_list(ids, 0);
-            let rooms = format!("DELETE FROM chatrooms WHERE id IN ({places}) RETURNING id, pair_low, pair_high");
-            for row in tx.query_all_raw(self.sql(&rooms, values.clone())).await? {
-                deleted.push(room_of(&row)?);
-            }
-            if self.backend == DbBackend::Postgres {
-                // The writer updates watermarks of several rooms in one statement, in this order.
-                let lock = format!(
-                    "SELECT 1 FROM members WHERE chatroom_id IN ({places}) ORDER BY chatroom_id, chatter_id FOR UPDATE"
-                );
-                tx.execute_raw(self.sql(&lock, values.clone())).await?;
-            }
-            for table in ["members", "chats", "push_outbox"] {
-                let of_rooms = format!("DELETE FROM {table} WHERE chatroom_id IN ({places})");
-                tx.execute_raw(self.sql(&of_rooms, values.clone())).await?;
-            }
-        }
-        let endings: Vec<Ending> = deleted.iter().map(|(room, pair)| Ending::Room(*room, *pair)).collect();
-        self.record_endings(tx, &endings).await?;
-        Ok(deleted)
-    }
-}
-
-/// A room's id and its two chatters, as the first three columns of a row.
-pub(super) type Room = (ChatroomId, [ChatterId; 2]);
-
-pub(super) fn room_of(row: &QueryResult) -> Result<Room, DbErr> {
-    Ok((row.try_get_by_index(0)?, [row.try_get_by_index(1)?, row.try_get_by_index(2)?]))
 }
 
 /// Whether both accounts exist; they are locked until the end of the transaction.

@@ -9,7 +9,7 @@ use super::bytes::{
     CHAT_BYTES, CONTENT_BYTES, Length, PAGE_BYTES, chat_json_bytes, fitting, lengths_of, may_grow_beyond,
 };
 use super::rows::{chat_in, chatroom_of};
-use super::sql::{columns, id_list};
+use super::sql::{ROOM_EXISTS, columns, id_list};
 use super::transaction::begin_snapshot;
 use super::{Store, StoreError};
 use crate::domain::chat::Chat;
@@ -95,9 +95,10 @@ impl Store {
         Ok(Some((rows.into_iter().map(|row| chat_in(room, row)).collect(), version)))
     }
 
-    /// The room that a chat is in, tombstones included.
+    /// The room that a chat is in, tombstones included; none if the room was deleted.
     pub async fn chatroom_of_chat(&self, chat: ChatId) -> Result<Option<ChatroomId>, StoreError> {
-        let row = self.row(self.sql("SELECT chatroom_id FROM chats WHERE id = $1", [chat.into()])).await?;
+        let sql = "SELECT r.id FROM chats c JOIN chatrooms r ON r.id = c.chatroom_id WHERE c.id = $1";
+        let row = self.row(self.sql(sql, [chat.into()])).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
     }
 
@@ -171,7 +172,8 @@ async fn span(
         Direction::Up(seq) => (seq, ">", "ASC", "<=", End::Last),
         Direction::Down(seq) => (seq, "<", "DESC", ">=", End::First),
     };
-    let of_room = format!("FROM chats WHERE chatroom_id = $1 AND seq {compared} $2 AND delete_time IS NULL");
+    let of_room =
+        format!("FROM chats WHERE chatroom_id = $1 AND seq {compared} $2 AND delete_time IS NULL AND {ROOM_EXISTS}");
     let sql = format!("SELECT seq, {CONTENT_BYTES} {of_room} ORDER BY seq {order} LIMIT $3");
     let statement = |sql: &str, third: Value| {
         let values: [Value; 3] = [room.id.into(), seq.into(), third];

@@ -1,26 +1,24 @@
-//! Accounts: creating, finding, changing and deleting them, and the one push token that an account may have.
+//! Accounts: creating, finding and changing them, and the one push token that an account may have.
 
 use std::collections::HashMap;
 
-use ::entity::chatter::{ActiveModel, Column, Entity, Model};
+use ::entity::chatter::{ActiveModel, Column, Entity};
 use ::entity::device;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, Set, Statement, Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    Value,
 };
 use sha2::{Digest, Sha256};
 
-use super::change_feed::Ending;
-use super::chatrooms::{Room, room_of};
 use super::error::is_duplicate;
 use super::passwords::NewPassword;
 use super::rows::chatter_of;
 use super::sign_ins::SignInUpdate;
 use super::transaction::begin;
 use super::{Store, StoreError};
-use crate::domain::chatter::{Chatter, DELETED_NICKNAME, Username, deleted_username};
+use crate::domain::chatter::{Chatter, Username};
 use crate::domain::clock::Micros;
-use crate::domain::{ChatroomId, ChatterId, SignInId};
+use crate::domain::{ChatterId, SignInId};
 
 /// A new account.
 pub struct NewChatter {
@@ -63,13 +61,6 @@ pub enum TokenUpdate {
     Remove,
     /// Replaces the token, and takes the new one from the account that had it.
     Set(String),
-}
-
-/// The rooms that were deleted with an account, so that their sockets can be closed.
-#[derive(Debug, Default)]
-pub struct DeletedAccount {
-    /// Each with its two chatters.
-    pub deleted_rooms: Vec<(ChatroomId, [ChatterId; 2])>,
 }
 
 impl Store {
@@ -184,87 +175,13 @@ impl Store {
             .await?;
         Ok(row.map(chatter_of))
     }
-
-    /// Deletes an account but keeps its row as `deleted-N`, so that the other person keeps the conversation.
-    pub async fn anonymise_chatter(&self, id: ChatterId) -> Result<Option<DeletedAccount>, StoreError> {
-        self.writes
-            .run(async |db| {
-                let tx = begin(db).await?;
-                let Some((row, rooms)) = lock_with_rooms(&tx, id).await? else { return Ok(None) };
-                let now = Micros::now().0;
-                let close = "UPDATE chatrooms SET closed_time = $2
-                             WHERE (pair_low = $1 OR pair_high = $1) AND closed_time IS NULL";
-                tx.execute_raw(self.sql(close, [id.into(), now.into()])).await?;
-                let anonymise = "UPDATE chatters SET username = $2, username_key = $3, nickname = $4,
-                                   password_hash = NULL, delete_time = $5, last_seen = NULL
-                                 WHERE id = $1 AND delete_time IS NULL";
-                let values: [Value; 5] = [
-                    id.into(),
-                    deleted_username(id).into(),
-                    retired_key(&row.username_key).into(),
-                    DELETED_NICKNAME.into(),
-                    now.into(),
-                ];
-                if tx.execute_raw(self.sql(anonymise, values)).await?.rows_affected() == 0 {
-                    return Ok(None);
-                }
-                let notes: Vec<_> =
-                    rooms.iter().filter(|(_, [low, high])| low == high).map(|(room, _)| *room).collect();
-                let deleted_rooms = self.delete_rows(&tx, &notes).await?;
-                let pushes = "DELETE FROM push_outbox WHERE receiver_id = $1 OR chatroom_id IN
-                              (SELECT id FROM chatrooms WHERE pair_low = $1 OR pair_high = $1)";
-                tx.execute_raw(self.sql(pushes, [id.into()])).await?;
-                self.delete_access(&tx, id).await?;
-                tx.commit().await?;
-                Ok(Some(DeletedAccount { deleted_rooms }))
-            })
-            .await
-    }
-
-    /// Deletes an account, its rooms and every chat in them.
-    pub async fn cascade_chatter(&self, id: ChatterId) -> Result<Option<DeletedAccount>, StoreError> {
-        self.writes
-            .run(async |db| {
-                let tx = begin(db).await?;
-                let Some((row, rooms)) = lock_with_rooms(&tx, id).await? else { return Ok(None) };
-                let ids: Vec<_> = rooms.iter().map(|(room, _)| *room).collect();
-                let deleted_rooms = self.delete_rows(&tx, &ids).await?;
-                self.delete_access(&tx, id).await?;
-                Entity::delete_by_id(row.id).exec(&tx).await?;
-                tx.commit().await?;
-                Ok(Some(DeletedAccount { deleted_rooms }))
-            })
-            .await
-    }
-
-    /// Deletes an account's sign-ins and devices.
-    async fn delete_access(&self, tx: &DatabaseTransaction, id: ChatterId) -> Result<(), DbErr> {
-        tx.execute_raw(self.sql("DELETE FROM sign_ins WHERE chatter_id = $1", [id.into()])).await?;
-        tx.execute_raw(self.sql("DELETE FROM devices WHERE chatter_id = $1", [id.into()])).await?;
-        self.record_endings(tx, &[Ending::Access(id)]).await
-    }
 }
 
 /// The key that keeps a deleted account's name from being taken again: a hash, because the name itself must not stay.
-fn retired_key(username_key: &str) -> String {
+pub(super) fn retired_key(username_key: &str) -> String {
     let digest = Sha256::digest(username_key);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("retired:{hex}")
-}
-
-/// Locks an account, so that no new room includes it, and its rooms in id order, as every statement that locks rooms
-/// does. None if the account was deleted.
-async fn lock_with_rooms(tx: &DatabaseTransaction, id: ChatterId) -> Result<Option<(Model, Vec<Room>)>, DbErr> {
-    let account = Entity::find_by_id(id.get()).filter(Column::DeleteTime.is_null()).lock_exclusive();
-    let Some(account) = account.one(tx).await? else { return Ok(None) };
-    let backend = tx.get_database_backend();
-    let lock = if backend == DbBackend::Postgres { "FOR UPDATE" } else { "" };
-    let sql = format!(
-        "SELECT id, pair_low, pair_high FROM chatrooms WHERE pair_low = $1 OR pair_high = $1 ORDER BY id {lock}"
-    );
-    let rows = tx.query_all_raw(Statement::from_sql_and_values(backend, sql, [id.into()])).await?;
-    let rooms = rows.iter().map(room_of).collect::<Result<_, _>>()?;
-    Ok(Some((account, rooms)))
 }
 
 /// Sets the account's push token. A token has one row, so a device that changed hands leaves its former owner.

@@ -1,6 +1,5 @@
 //! Opening the database: its pools, their options, and what is checked before they serve.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend};
 
 use super::error::OpenError;
-use super::file_lock::lock_file;
+use super::file_lock::{DatabaseFile, FileLock};
 use super::options::{Options, Shares};
 use super::pool::{Breaks, Pool};
 use super::{durability, schema};
@@ -46,7 +45,7 @@ pub(super) struct Pools {
 pub(super) struct Opened {
     pub(super) backend: DbBackend,
     pub(super) pools: Pools,
-    pub(super) lock: Option<File>,
+    pub(super) lock: Option<FileLock>,
 }
 
 /// Opens the database and brings its schema up to date, or refuses it.
@@ -62,24 +61,24 @@ pub(super) async fn open(options: &Options) -> Result<Opened, OpenError> {
 pub(super) async fn migrate(options: &Options) -> Result<(), OpenError> {
     let options = &Options { migrate: true, ..options.clone() };
     let kind = DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)?;
-    let (connect, file) = match kind {
-        DatabaseKind::Postgres => (postgres_options(options, 1, WRITE_TIMEOUT), None),
-        DatabaseKind::Sqlite(file) => (sqlite_options(options, Some(&file), 1), Some(file)),
-        DatabaseKind::SqliteInMemory => (sqlite_options(options, None, 1), None),
+    let opened = database_file(options, &kind)?;
+    let connect = match kind {
+        DatabaseKind::Postgres => postgres_options(options, 1, WRITE_TIMEOUT),
+        DatabaseKind::Sqlite(file) => sqlite_options(options, Some(&file), 1),
+        DatabaseKind::SqliteInMemory => sqlite_options(options, None, 1),
     };
     let db = Database::connect(connect).await.map_err(OpenError::Connect)?;
     // A server may run on a file whose schema is current.
-    let _lock = match file {
-        Some(file) if !schema::is_current(&db).await? => Some(lock_file(&file)?),
-        _ => None,
-    };
+    let is_current = schema::is_current(&db).await?;
+    let (_file, _lock) = if is_current { (opened, None) } else { (None, opened.map(DatabaseFile::lock).transpose()?) };
     schema::prepare(&db, options).await?;
     db.close().await.map_err(OpenError::Connect)
 }
 
 /// `file` is none for a database in memory.
 async fn open_sqlite(options: &Options, file: Option<PathBuf>) -> Result<Opened, OpenError> {
-    let lock = file.as_deref().map(lock_file).transpose()?;
+    let kind = file.clone().map_or(DatabaseKind::SqliteInMemory, DatabaseKind::Sqlite);
+    let lock = database_file(options, &kind)?.map(DatabaseFile::lock).transpose()?;
     let connect = |connections| Database::connect(sqlite_options(options, file.as_ref(), connections));
     let db = connect(1).await.map_err(OpenError::Connect)?;
     schema::prepare(&db, options).await?;
@@ -137,8 +136,26 @@ async fn lazy_pool(
     Ok(Pool::new(db, Some(connect), breaks))
 }
 
+/// The SQLite file, open; none for another kind of database.
+fn database_file(options: &Options, kind: &DatabaseKind) -> Result<Option<DatabaseFile>, OpenError> {
+    match kind {
+        DatabaseKind::Sqlite(file) => DatabaseFile::open(file, may_create(&options.url)).map(Some),
+        DatabaseKind::SqliteInMemory | DatabaseKind::Postgres => Ok(None),
+    }
+}
+
+/// Whether the URL lets a missing SQLite file be created.
+fn may_create(url: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair == "mode=rwc"))
+}
+
 fn sqlite_options(options: &Options, file: Option<&PathBuf>, connections: u32) -> ConnectOptions {
-    let mut connect = ConnectOptions::new(&options.url);
+    let url = match file {
+        // The driver reads the parameters alone, and gets the name below: it takes no URL with a blank in its name.
+        Some(_) => format!("sqlite://file?{}", options.url.split_once('?').map_or("", |(_, query)| query)),
+        None => options.url.clone(),
+    };
+    let mut connect = ConnectOptions::new(url);
     let file = file.cloned();
     connect
         .min_connections(connections)

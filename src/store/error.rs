@@ -35,12 +35,12 @@ pub enum OpenError {
     /// The URL names neither SQLite nor PostgreSQL.
     #[error("DATABASE_URL must begin with sqlite: or postgres://")]
     Scheme,
-    /// Another process holds the lock on the file at this path.
+    /// Another process has locked the file at this path.
     #[error(
-        "another hyper-chat serves this SQLite file (its lock is {0}); stop it first, or use PostgreSQL to run several"
+        "another hyper-chat serves this SQLite file ({0} is locked); stop it first, or use PostgreSQL to run several"
     )]
     Locked(PathBuf),
-    /// The lock file at this path could not be created, or the system refused the lock.
+    /// The file at this path could not be opened or created, or the system refused the lock.
     #[error("cannot create or lock {0}: is the folder there and writable?")]
     Lock(PathBuf, #[source] std::io::Error),
     /// The database refused the connection or a query at the start, or cannot be reached.

@@ -3,12 +3,16 @@
 //! Chats, edits and watermarks go through [`writer`]; every other write is a short transaction on the write pool. What
 //! clients read, rows by their key, and searches have pools of their own. A query that misses [`DEADLINE`] is an error.
 
+mod account_deletion;
+mod backup;
 mod bytes;
 pub mod change_feed;
 pub mod chatrooms;
 pub mod chats;
 pub mod chatters;
 mod connect;
+mod deletion_jobs;
+pub mod deletions;
 mod durability;
 mod error;
 mod expiry;
@@ -18,6 +22,7 @@ pub mod outbox;
 pub mod passwords;
 mod pool;
 pub mod presence;
+mod room_deletion;
 pub mod room_views;
 mod rows;
 mod schema;
@@ -28,9 +33,14 @@ mod transaction;
 pub mod unread;
 pub mod writer;
 
+use std::path::Path;
+
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
+pub use account_deletion::DeletedAccount;
+pub use backup::BackupError;
 use connect::Pools;
+use deletions::Deletions;
 pub use error::{OpenError, StoreError};
 pub use options::{Options, Shares};
 use outbox::Outbox;
@@ -51,8 +61,7 @@ pub struct Store {
     /// New sign-ins.
     sign_ins: Pool,
     writer: WriterHandle,
-    /// Keeps a second server from opening the same SQLite file while this process lives.
-    _lock: Option<std::fs::File>,
+    deletions: Deletions,
 }
 
 impl Store {
@@ -62,15 +71,23 @@ impl Store {
     pub async fn open(options: &Options, start_writer: impl FnOnce(WriterTask)) -> Result<Self, OpenError> {
         let opened = connect::open(options).await?;
         let Pools { reads, lookups, search, writes, sign_ins } = opened.pools;
+        if let Some(lock) = opened.lock {
+            lock.keep();
+        }
         let (writer, task) = writer::new(opened.backend, &writes, options.push_grace);
         start_writer(task);
-        let backend = opened.backend;
-        Ok(Self { backend, reads, lookups, search, writes, sign_ins, writer, _lock: opened.lock })
+        let (backend, deletions) = (opened.backend, Deletions::default());
+        Ok(Self { backend, reads, lookups, search, writes, sign_ins, writer, deletions })
     }
 
     /// Runs the missing migrations and closes the database again.
     pub async fn migrate(options: &Options) -> Result<(), OpenError> {
         connect::migrate(options).await
+    }
+
+    /// Copies a SQLite database into a new file, beside a server that runs on it; returns the size of the copy.
+    pub async fn back_up(options: &Options, to: &Path) -> Result<u64, BackupError> {
+        backup::back_up(&options.url, to).await
     }
 
     /// Where rooms submit chats, edits and watermarks.

@@ -101,6 +101,7 @@ impl Store {
 const PAGE: &str = "WITH size AS MATERIALIZED (
   SELECT seq, octet_length(content) AS bytes FROM chats
   WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
+    AND EXISTS (SELECT 1 FROM chatrooms WHERE id = $1)
 ), above AS (
   SELECT seq, sum(bytes) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING) - bytes AS bytes FROM size
 )

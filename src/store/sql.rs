@@ -32,6 +32,9 @@ pub(super) fn select_chats(condition: &str) -> String {
     format!("SELECT {} FROM chats WHERE {condition}", columns::<::entity::chat::Entity>("chats"))
 }
 
+/// Whether the room of $1 was not deleted. A deleted room leaves its chats behind for a while, and no reader may see them.
+pub(super) const ROOM_EXISTS: &str = "EXISTS (SELECT 1 FROM chatrooms WHERE id = $1)";
+
 /// The most ids in one statement.
 pub(super) const IDS_MAX: usize = 500;
 

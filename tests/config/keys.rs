@@ -38,7 +38,7 @@ pub fn keys() -> Vec<Key> {
 
 /// A key's value as text; every key of the defaults must be here.
 pub fn shown(config: &Config, key: &str) -> String {
-    let Config { server, database, redis, auth, accounts, limits, fcm, push, log, cleanup } = config;
+    let Config { server, database, redis, auth, accounts, limits, fcm, push, log, cleanup, .. } = config;
     match key {
         "server.host" => server.host.clone(),
         "server.port" => server.port.to_string(),

@@ -8,7 +8,9 @@
 //! | `chatroom_socket` | the chatroom socket `/ws/chatrooms/{id}/` |
 //! | `websocket` | RFC 6455: frames, closing, upgrades, clients that do not read |
 //! | `presence`, `metrics`, `documents` | presence over REST, `/metrics`, the served documents |
+//! | `sqlite_file` | the SQLite file: who may read it, its lock, its backup |
 //! | `start`, `running`, `drain`, `upgrade` | the life of a process, and other releases' schemas |
+//! | `deletions` | deletions that take long |
 //! | `faults` | faults of one server: database, disk, process, clock, limits |
 //! | `cluster` | several instances, and what happens when one of them or Redis fails |
 //! | `chaos` | random faults under traffic |
@@ -27,6 +29,7 @@ mod support;
 mod chaos;
 mod chatroom_socket;
 mod cluster;
+mod deletions;
 mod demo_browser;
 mod device_socket;
 mod documents;
@@ -37,6 +40,7 @@ mod presence;
 mod promises;
 mod rest;
 mod running;
+mod sqlite_file;
 mod start;
 mod upgrade;
 mod websocket;

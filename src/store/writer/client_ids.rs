@@ -4,9 +4,13 @@ use std::collections::HashMap;
 
 use ::entity::chat::Model;
 
-use super::command::{Append, Outcome, Refusal, Stored};
+use super::command::{Append, Command, Outcome, Refusal, Stored};
 use crate::domain::chat::{Chat, first_hash};
 use crate::store::rows::chat_of;
+
+/// Whether the room of a chat exists; NULL where it was deleted. The chats of a deleted room stay for a while, and their
+/// client_ids count no more. A scalar subquery keeps PostgreSQL's planner from hashing all rooms.
+pub(super) const HAS_ROOM: &str = "(SELECT TRUE FROM chatrooms r WHERE r.id = chats.chatroom_id)";
 
 /// The key of a client_id in its unique index.
 pub(super) type ClientKey = [u8; 16];
@@ -31,6 +35,15 @@ impl Known {
 /// The keys to look up before anything is inserted, one per append.
 pub(super) fn client_keys(appends: &[&Append]) -> Vec<Option<ClientKey>> {
     appends.iter().map(|append| append.client_id.as_ref().map(|id| id.key(append.sender_id))).collect()
+}
+
+/// The keys of all client_ids among these commands.
+pub(super) fn keys_among(commands: &[&Command]) -> Vec<ClientKey> {
+    let key = |command: &&Command| match command {
+        Command::Append(append) => append.client_id.as_ref().map(|id| id.key(append.sender_id)),
+        Command::Mutate(_) => None,
+    };
+    commands.iter().filter_map(key).collect()
 }
 
 /// The hash by which a retry is recognised; none for a chat without a client_id.

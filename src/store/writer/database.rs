@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sea_orm::DbBackend;
 
+use super::client_ids::{ClientKey, keys_among};
 use super::command::{Attempt, Command, Refusal};
 use super::postgres::Postgres;
 use super::sqlite::Sqlite;
@@ -30,9 +31,16 @@ impl Database {
     /// Carries out the commands, one attempt each, in their order.
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Vec<Attempt> {
         let mut tried = self.try_commit(commands).await;
-        // Another instance has stored one of these client_ids since the look-up; the second look-up finds it.
-        if commands.len() > 1 && matches!(&tried, Err(StoreError::Failed(error)) if is_duplicate(error)) {
-            tried = self.try_commit(commands).await;
+        if matches!(&tried, Err(StoreError::Failed(error)) if is_duplicate(error)) {
+            // A deleted room still has a chat with one of these client_ids.
+            let keys = keys_among(commands);
+            if let Err(error) = self.free_client_ids(&keys).await {
+                tracing::warn!(error = &error as &dyn Error, "the client_ids of deleted rooms could not be freed");
+            }
+            // Or another instance has stored one since the look-up; the second look-up finds it.
+            if commands.len() > 1 {
+                tried = self.try_commit(commands).await;
+            }
         }
         match tried {
             Ok(attempts) => attempts,
@@ -82,6 +90,14 @@ impl Database {
         match self {
             Self::Sqlite(sqlite) => sqlite.commit(commands).await,
             Self::Postgres(postgres) => postgres.commit(commands).await,
+        }
+    }
+
+    /// Deletes the chats of deleted rooms that have these client_ids.
+    async fn free_client_ids(&mut self, keys: &[ClientKey]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.free_client_ids(keys).await,
+            Self::Postgres(postgres) => postgres.free_client_ids(keys).await,
         }
     }
 

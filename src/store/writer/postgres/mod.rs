@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::postgres::{PgConnection, PgRow};
 use sea_orm::sqlx::{self, Row as _};
 
-use statements::{APPEND_FULL, APPEND_PLAIN, FIND_CLIENT_IDS, MOVE_WATERMARKS, MUTATE};
+use statements::{APPEND_FULL, APPEND_PLAIN, FIND_CLIENT_IDS, FREE_CLIENT_IDS, MOVE_WATERMARKS, MUTATE};
 
 use super::client_ids::{ClientKey, Known, client_keys, known_of};
 use super::command::{Append, Attempt, Command, Mutate, Mutation, Refusal, Stored};
@@ -62,6 +62,12 @@ impl Postgres {
         for row in found.await? {
             moved.push(moved_of(&row)?);
         }
+        Ok(())
+    }
+
+    pub(super) async fn free_client_ids(&mut self, keys: &[ClientKey]) -> Result<(), StoreError> {
+        let keys: Vec<&[u8]> = keys.iter().map(ClientKey::as_slice).collect();
+        self.within_deadline(async |db| sqlx::query(FREE_CLIENT_IDS.as_str()).bind(keys).execute(db).await).await?;
         Ok(())
     }
 
@@ -263,7 +269,8 @@ async fn mutate(db: &mut PgConnection, mutate: &Mutate) -> Result<Attempt, sqlx:
 
 /// Why a chat was not changed.
 async fn why_unchanged(db: &mut PgConnection, mutate: &Mutate) -> Result<Attempt, sqlx::Error> {
-    let sql = "SELECT sender_id FROM chats WHERE id = $1 AND chatroom_id = $2 AND delete_time IS NULL";
+    let sql = "SELECT c.sender_id FROM chats c JOIN chatrooms r ON r.id = c.chatroom_id
+               WHERE c.id = $1 AND c.chatroom_id = $2 AND c.delete_time IS NULL";
     let row = sqlx::query(sql).bind(mutate.chat_id.get()).bind(mutate.chatroom_id.get()).fetch_optional(db).await?;
     Ok(match row {
         None => Attempt::refused(Refusal::NoChat),

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{columns, postgres_clock, select_chats};
+use crate::store::writer::client_ids::HAS_ROOM;
 use crate::store::writer::watermark_sql::move_sql;
 
 /// The statement that stores new chats, without and with the columns that only some chats have.
@@ -90,7 +91,12 @@ RETURNING {}",
 });
 
 /// The chats that are stored under client_ids: $1 their keys.
-pub(super) static FIND_CLIENT_IDS: LazyLock<String> = LazyLock::new(|| select_chats("client_key = ANY($1::bytea[])"));
+pub(super) static FIND_CLIENT_IDS: LazyLock<String> =
+    LazyLock::new(|| select_chats(&format!("client_key = ANY($1::bytea[]) AND {HAS_ROOM}")));
+
+/// Deletes the chats of deleted rooms that are stored under client_ids: $1 their keys.
+pub(super) static FREE_CLIENT_IDS: LazyLock<String> =
+    LazyLock::new(|| format!("DELETE FROM chats WHERE client_key = ANY($1::bytea[]) AND {HAS_ROOM} IS NULL"));
 
 /// Moves watermarks: $1 to $6 are the columns of the input.
 pub(super) static MOVE_WATERMARKS: LazyLock<String> = LazyLock::new(|| {

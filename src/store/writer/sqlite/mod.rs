@@ -16,7 +16,7 @@ use file::DatabaseFile;
 use part::Part;
 use statements::{AppendTexts, ROWS_MAX, Statements, Step, size_for};
 
-use super::client_ids::{ClientKey, Known, client_keys, known_of};
+use super::client_ids::{ClientKey, HAS_ROOM, Known, client_keys, known_of};
 use super::command::{Append, Attempt, Command, Mutate, Mutation, Outcome, Refusal, Stored};
 use super::plan::{Plan, RoomResult};
 use super::watermark_sql::moved_of;
@@ -78,6 +78,16 @@ impl Sqlite {
             for row in query.fetch_all(&mut *db).await.map_err(StoreError::from)? {
                 moved.push(moved_of(&row)?);
             }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn free_client_ids(&mut self, keys: &[ClientKey]) -> Result<(), StoreError> {
+        let mut db = self.connection().await?;
+        let free = format!("DELETE FROM chats WHERE client_key = ? AND {HAS_ROOM} IS NULL");
+        for key in keys {
+            let query = sqlx::query(AssertSqlSafe(free.as_str())).bind(key.to_vec());
+            query.execute(&mut *db).await.map_err(StoreError::from)?;
         }
         Ok(())
     }
@@ -168,7 +178,7 @@ async fn find_client_ids(
     let mut rows = Vec::new();
     for part in wanted.chunks(ROWS_MAX) {
         let size = size_for(part.len());
-        let text = select_chats(&format!("client_key IN ({})", vec!["?"; size].join(",")));
+        let text = select_chats(&format!("client_key IN ({}) AND {HAS_ROOM}", vec!["?"; size].join(",")));
         let mut query = sqlx::query(AssertSqlSafe(text));
         for at in 0..size {
             query = query.bind(part.get(at).cloned());
@@ -187,7 +197,7 @@ async fn why_refused(db: &mut SqliteConnection, chatroom_id: ChatroomId) -> Resu
 }
 
 async fn mutate(db: &mut SqliteConnection, mutate: &Mutate) -> Result<Outcome, sqlx::Error> {
-    let find = sqlx::query(AssertSqlSafe(select_chats("id = ?"))).bind(mutate.chat_id.get());
+    let find = sqlx::query(AssertSqlSafe(select_chats(&format!("id = ? AND {HAS_ROOM}")))).bind(mutate.chat_id.get());
     let row = find.fetch_optional(&mut *db).await?;
     let Some(row) = row.map(chat_row).transpose()? else { return Ok(Err(Refusal::NoChat)) };
     if row.chatroom_id != mutate.chatroom_id.get() || row.delete_time.is_some() {
