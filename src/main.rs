@@ -52,8 +52,8 @@ fn main() -> ExitCode {
         Some(Command::Config) => print(DEFAULTS),
         command => match configured() {
             Err(problem) => fail(&problem, 2),
-            Ok(config) if matches!(command, Some(Command::Migrate)) => finish(app::migrate(config)),
-            Ok(config) => finish(app::serve(config)),
+            Ok(config) if matches!(command, Some(Command::Migrate)) => run(app::migrate(config)),
+            Ok(config) => run(app::serve(config)),
         },
     }
 }
@@ -68,6 +68,13 @@ fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), 1),
+    }
+}
+
+fn run(result: Result<(), app::RunError>) -> ExitCode {
+    match result {
+        Err(error) if error.is_setting() => fail(&telemetry::chain(&error), 2),
+        result => finish(result),
     }
 }
 

@@ -73,6 +73,18 @@ pub enum RunError {
     Http(#[source] std::io::Error),
 }
 
+impl RunError {
+    /// Whether the settings are at fault: no further start with them succeeds.
+    #[must_use]
+    pub fn is_setting(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Broker(_) => true,
+            Self::Open(error) => error.is_setting(),
+            _ => false,
+        }
+    }
+}
+
 /// `hyper-chat serve`: runs until SIGTERM, SIGINT or SIGHUP, then drains. Blocks the thread, on which it starts an actix
 /// system.
 pub fn serve(config: Config) -> Result<(), RunError> {

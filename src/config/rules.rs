@@ -4,7 +4,7 @@ use config::ValueKind;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::layers::{Layers, variable};
-use super::{Config, DatabaseKind};
+use super::{Config, DatabaseKind, PostgresUrl};
 
 /// HMAC-SHA-256 is only as strong as its key: RFC 7518 asks for 256 bits.
 const SECRET_BYTES_MIN: usize = 32;
@@ -87,6 +87,10 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
 fn check_urls(config: &Config, layers: &mut Layers) {
     if !has_scheme(config.database.url.expose_secret(), &["sqlite:", "postgres://", "postgresql://"]) {
         layers.problem("database.url", "must begin with sqlite: or postgres://");
+    } else if config.database.kind() == DatabaseKind::Postgres {
+        if let Err(rule) = PostgresUrl::parse(config.database.url.expose_secret()) {
+            layers.problem("database.url", &rule);
+        }
     } else if config.database.kind() == DatabaseKind::Sqlite("".into()) {
         layers.problem("database.url", "must name a file, as in sqlite://hyper_chat.db?mode=rwc");
     }

@@ -2,28 +2,34 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend};
 
 use super::error::OpenError;
+use super::failover::Failover;
 use super::file_lock::lock_file;
+use super::health::Health;
 use super::options::Options;
-use super::pool::Pool;
+use super::pool::{self, ACQUIRE_TIMEOUT, Pool, Use};
+use super::servers::Servers;
 use super::{durability, schema};
 use crate::config::DatabaseKind;
 
 /// Connections that read on SQLite; more would only queue for the same two cores.
 const SQLITE_READERS: u32 = 4;
-/// How long a connection may take to open, so that a refusal still fits within three seconds.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An open database.
 pub(super) struct Opened {
     pub(super) backend: DbBackend,
     pub(super) reads: Pool,
     pub(super) writes: Pool,
+    /// One connection for `/readyz`, so that no client's statement keeps it waiting.
+    pub(super) probe: Pool,
+    /// None for PostgreSQL and for a database in memory.
+    pub(super) file: Option<PathBuf>,
     pub(super) lock: Option<File>,
 }
 
@@ -40,12 +46,11 @@ pub(super) async fn open(options: &Options) -> Result<Opened, OpenError> {
 pub(super) async fn migrate(options: &Options) -> Result<(), OpenError> {
     let options = &Options { migrate: true, ..options.clone() };
     let kind = DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)?;
-    let (connect, file) = match kind {
-        DatabaseKind::Postgres => (postgres_options(options, 1), None),
-        DatabaseKind::Sqlite(file) => (sqlite_options(options, Some(&file), 1), Some(file)),
-        DatabaseKind::SqliteInMemory => (sqlite_options(options, None, 1), None),
+    let (db, file) = match kind {
+        DatabaseKind::Postgres => (first_connection(&postgres(options).await?), None),
+        DatabaseKind::Sqlite(file) => (connect_sqlite(options, Some(&file), 1).await?, Some(file)),
+        DatabaseKind::SqliteInMemory => (connect_sqlite(options, None, 1).await?, None),
     };
-    let db = Database::connect(connect).await.map_err(OpenError::Connect)?;
     // A server may run on a file whose schema is current.
     let _lock = match file {
         Some(file) if !schema::is_current(&db).await? => Some(lock_file(&file)?),
@@ -58,24 +63,28 @@ pub(super) async fn migrate(options: &Options) -> Result<(), OpenError> {
 /// `file` is none for a database in memory.
 async fn open_sqlite(options: &Options, file: Option<PathBuf>) -> Result<Opened, OpenError> {
     let lock = file.as_deref().map(lock_file).transpose()?;
-    let connect = |connections| Database::connect(sqlite_options(options, file.as_ref(), connections));
-    let db = connect(1).await.map_err(OpenError::Connect)?;
+    let db = connect_sqlite(options, file.as_ref(), 1).await?;
     schema::prepare(&db, options).await?;
     if file.is_some() && !options.unsafe_durability {
         durability::check_sqlite(&db).await?;
     }
-    let writes = Pool::new(db, None);
-    let reads = match &file {
-        Some(_) => Pool::new(connect(SQLITE_READERS).await.map_err(OpenError::Connect)?, None),
+    let health = Arc::new(Health::default());
+    let writes = Pool::sqlite(db, Use::Writes, &health);
+    let (reads, probe) = match &file {
+        Some(_) => {
+            let reads = connect_sqlite(options, file.as_ref(), SQLITE_READERS).await?;
+            let probe = connect_sqlite(options, file.as_ref(), 1).await?;
+            (Pool::sqlite(reads, Use::Reads, &health), Pool::sqlite(probe, Use::Reads, &health))
+        }
         // A second pool would open a second, empty database.
-        None => writes.clone(),
+        None => (writes.clone(), writes.clone()),
     };
-    Ok(Opened { backend: DbBackend::Sqlite, reads, writes, lock })
+    Ok(Opened { backend: DbBackend::Sqlite, reads, writes, probe, file, lock })
 }
 
 async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
-    // A single connection: its locks end when it is closed or dies.
-    let first = Database::connect(postgres_options(options, 1)).await.map_err(OpenError::Connect)?;
+    let failover = postgres(options).await?;
+    let first = first_connection(&failover);
     if !options.unsafe_durability {
         durability::check_postgres(&first).await?;
     }
@@ -89,16 +98,30 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
     first.close().await.map_err(OpenError::Connect)?;
     let writers = (options.connections_max / 2).max(2);
     let readers = options.connections_max.saturating_sub(writers).max(1);
-    let (reads, writes) = (lazy_pool(options, readers).await?, lazy_pool(options, writers).await?);
-    Ok(Opened { backend: DbBackend::Postgres, reads, writes, lock: None })
+    let health = Arc::new(Health::default());
+    let pool = |connections, of| Pool::postgres(&failover, connections, of, &health);
+    let (reads, writes, probe) = (pool(readers, Use::Reads), pool(writers, Use::Writes), pool(1, Use::Reads));
+    Ok(Opened { backend: DbBackend::Postgres, reads, writes, probe, file: None, lock: None })
 }
 
-/// A pool that connects when it is first used, and can be replaced.
-async fn lazy_pool(options: &Options, connections: u32) -> Result<Pool, OpenError> {
-    let mut connect = postgres_options(options, connections);
-    connect.connect_lazy(true);
-    let db = Database::connect(connect.clone()).await.map_err(OpenError::Connect)?;
-    Ok(Pool::new(db, Some(connect)))
+/// The servers of the URL, one of which answers and fits.
+async fn postgres(options: &Options) -> Result<Arc<Failover>, OpenError> {
+    let servers = Servers::of_url(&options.url)?;
+    servers.find(false).await?;
+    Ok(Failover::new(servers))
+}
+
+/// A single connection: its locks end when it is closed or dies.
+fn first_connection(failover: &Arc<Failover>) -> DatabaseConnection {
+    pool::lazy(failover, 1).into()
+}
+
+async fn connect_sqlite(
+    options: &Options,
+    file: Option<&PathBuf>,
+    connections: u32,
+) -> Result<DatabaseConnection, OpenError> {
+    Database::connect(sqlite_options(options, file, connections)).await.map_err(OpenError::Connect)
 }
 
 fn sqlite_options(options: &Options, file: Option<&PathBuf>, connections: u32) -> ConnectOptions {
@@ -125,28 +148,6 @@ fn sqlite_options(options: &Options, file: Option<&PathBuf>, connections: u32) -
                 .statement_cache_capacity(200)
                 // Deleted content must not stay on the disk's free pages.
                 .pragma("secure_delete", "ON")
-        });
-    connect
-}
-
-fn postgres_options(options: &Options, connections: u32) -> ConnectOptions {
-    let mut connect = ConnectOptions::new(&options.url);
-    connect
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_timeout(ACQUIRE_TIMEOUT)
-        // A test before each use would cost a round trip a query; a dead connection shows at once anyway.
-        .test_before_acquire(false)
-        .sqlx_logging(false)
-        .map_sqlx_postgres_opts(|postgres| {
-            postgres.application_name("hyper-chat").options([
-                ("synchronous_commit", "on"),
-                ("statement_timeout", "5s"),
-                ("lock_timeout", "1s"),
-                ("idle_in_transaction_session_timeout", "1s"),
-                ("tcp_user_timeout", "10s"),
-                ("jit", "off"),
-            ])
         });
     connect
 }

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
 
+use super::health::Trouble;
+use super::servers::ServerFailure;
+
 /// Why the database did not carry out a statement.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -29,12 +32,33 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+impl StoreError {
+    /// What the database's own words say about the next write; none where they say nothing.
+    pub(in crate::store) fn trouble(&self) -> Option<Trouble> {
+        let (Self::Unavailable(Some(error)) | Self::Failed(error)) = self else { return None };
+        trouble_of_code(&sqlx_error(error)?.as_database_error()?.code()?)
+    }
+
+    /// Whether another connection is writing to the SQLite file (BUSY).
+    pub(in crate::store) fn is_busy(&self) -> bool {
+        let Self::Unavailable(Some(error)) = self else { return false };
+        let code = sqlx_error(error).and_then(|error| error.as_database_error()?.code());
+        code.is_some_and(|code| code.len() < 5 && code.parse::<u32>().is_ok_and(|n| n & 0xff == 5))
+    }
+}
+
 /// Why the database could not be opened; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL names neither SQLite nor PostgreSQL.
     #[error("DATABASE_URL must begin with sqlite: or postgres://")]
     Scheme,
+    /// A part of the URL cannot be used; holds the rule, which follows the name of the setting.
+    #[error("DATABASE_URL {0}")]
+    Url(String),
+    /// None of the PostgreSQL servers can be used.
+    #[error("DATABASE_URL: {}", list(.0))]
+    Servers(Vec<ServerFailure>),
     /// Another process holds the lock on the file at this path.
     #[error(
         "another hyper-chat serves this SQLite file (its lock is {0}); stop it first, or use PostgreSQL to run several"
@@ -86,20 +110,39 @@ impl OpenError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect(error) | Self::Migrate(error) => is_outage(error) && !is_refused_tls(error),
+            Self::Connect(error) | Self::Migrate(error) => is_outage(error),
+            Self::Servers(failures) => failures.iter().any(ServerFailure::is_transient),
             _ => false,
         }
     }
+
+    /// Whether the setting of the database is at fault: the same start never succeeds.
+    #[must_use]
+    pub fn is_setting(&self) -> bool {
+        matches!(self, Self::Scheme | Self::Url(_)) || matches!(self, Self::Servers(_)) && !self.is_transient()
+    }
+}
+
+fn list(failures: &[ServerFailure]) -> String {
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether an error passes by itself, so that the same statement may be tried again.
 fn is_outage(error: &DbErr) -> bool {
+    match (sqlx_error(error), error) {
+        (Some(error), _) => is_sqlx_outage(error),
+        (None, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) => true,
+        _ => false,
+    }
+}
+
+/// The driver's error.
+fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(e))
         | DbErr::Exec(RuntimeErr::SqlxError(e))
-        | DbErr::Query(RuntimeErr::SqlxError(e)) => is_sqlx_outage(e),
-        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
-        _ => false,
+        | DbErr::Query(RuntimeErr::SqlxError(e)) => Some(e),
+        _ => None,
     }
 }
 
@@ -128,9 +171,22 @@ fn is_outage_code(code: &str) -> bool {
     code.parse::<u32>().is_ok_and(|n| matches!(n & 0xff, 5 | 6 | 7 | 8 | 10 | 13 | 14 | 15))
 }
 
-/// Whether the server speaks no TLS or shows an untrusted certificate; waiting does not change that.
-fn is_refused_tls(error: &DbErr) -> bool {
-    matches!(error, DbErr::Conn(RuntimeErr::SqlxError(e)) if matches!(**e, sqlx::Error::Tls(_)))
+/// The same codes as far as they say more than that the database is away. SQLite's 778 is a write that failed, which is
+/// also what a file beyond a limit of its size gives; the other codes are READONLY, CORRUPT, FULL and NOTADB.
+fn trouble_of_code(code: &str) -> Option<Trouble> {
+    match (code, code.parse::<u32>()) {
+        ("25006", _) => Some(Trouble::ReadOnly),
+        ("53100", _) => Some(Trouble::DiskFull),
+        ("XX001" | "XX002", _) => Some(Trouble::Corrupt),
+        (_, Ok(778)) => Some(Trouble::DiskFull),
+        (_, Ok(n)) if code.len() < 5 => match n & 0xff {
+            8 => Some(Trouble::ReadOnly),
+            13 => Some(Trouble::DiskFull),
+            11 | 26 => Some(Trouble::Corrupt),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Whether a statement violated a unique index.

@@ -9,18 +9,23 @@ pub mod chatrooms;
 pub mod chats;
 pub mod chatters;
 mod connect;
+mod database_file;
 mod durability;
 mod error;
 mod expiry;
+mod failover;
 mod file_lock;
+mod health;
 mod options;
 pub mod outbox;
 pub mod passwords;
 mod pool;
 pub mod presence;
+mod probe;
 pub mod room_views;
 mod rows;
 mod schema;
+mod servers;
 pub mod sign_ins;
 mod sql;
 mod transaction;
@@ -30,10 +35,13 @@ pub mod writer;
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
 pub use error::{OpenError, StoreError};
+pub use health::Trouble;
 pub use options::Options;
 use outbox::Outbox;
 pub use pool::DEADLINE;
 use pool::Pool;
+use probe::Probe;
+pub use servers::ServerFailure;
 use writer::{WriterHandle, WriterTask};
 
 /// The database of one server: a read pool, a write pool and the writer.
@@ -42,6 +50,7 @@ pub struct Store {
     reads: Pool,
     writes: Pool,
     writer: WriterHandle,
+    probe: Probe,
     /// Keeps a second server from opening the same SQLite file while this process lives.
     _lock: Option<std::fs::File>,
 }
@@ -54,7 +63,9 @@ impl Store {
         let opened = connect::open(options).await?;
         let (writer, task) = writer::new(opened.backend, &opened.writes, options.push_grace);
         start_writer(task);
-        Ok(Self { backend: opened.backend, reads: opened.reads, writes: opened.writes, writer, _lock: opened.lock })
+        let probe = Probe::new(opened.backend, opened.probe, opened.file.as_deref());
+        let (reads, writes) = (opened.reads, opened.writes);
+        Ok(Self { backend: opened.backend, reads, writes, writer, probe, _lock: opened.lock })
     }
 
     /// Runs the missing migrations and closes the database again.
@@ -74,10 +85,9 @@ impl Store {
         Outbox::new(self.reads.clone(), self.writes.clone(), self.backend)
     }
 
-    /// Whether the database answers; for `/readyz` and `/metrics`.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.reads.run(async |db| db.execute_unprepared("SELECT 1").await).await?;
-        Ok(())
+    /// Whether a chat can be stored, or why not; for `/readyz` and `/metrics`. It waits for no statement of a client.
+    pub async fn readiness(&self) -> Result<(), Trouble> {
+        self.probe.readiness().await
     }
 
     /// The database's clock in microseconds, as SQL.

@@ -1,20 +1,38 @@
 //! A connection pool that answers within a deadline or not at all.
 //!
 //! A PostgreSQL server that froze, or whose network went silent, leaves its connections neither alive nor closed. So a
-//! statement that misses the deadline costs the whole pool: a fresh one replaces it, and no restart is needed.
+//! statement that misses the deadline costs the whole pool: a fresh one replaces it, and no restart is needed. The same
+//! happens when another server takes the writes.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
+use sea_orm::sqlx::postgres::{PgPool, PgPoolOptions};
+use sea_orm::sqlx::query_scalar;
+use sea_orm::{DatabaseConnection, DbErr};
 
 use super::error::StoreError;
+use super::failover::Failover;
+use super::health::Health;
+use super::servers::IS_READ_ONLY;
 
 /// How long the database may take to answer before it counts as unavailable.
 pub const DEADLINE: Duration = Duration::from_millis(2_500);
+/// How long a connection may take to open, so that a refusal still fits within three seconds.
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A pool is not replaced again within this time.
 const REPLACE_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a pool is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Statements that only read.
+    Reads,
+    /// Statements that may write: all are refused once the database has been found damaged.
+    Writes,
+}
 
 /// One of the store's pools; cheap to clone.
 #[derive(Clone)]
@@ -22,17 +40,44 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
 }
 
+/// A pool that does not keep its connections open.
+pub(super) struct WeakPool(Weak<Shared>);
+
 struct Shared {
     current: RwLock<DatabaseConnection>,
+    /// How many times the connections were replaced.
+    generation: AtomicU64,
     /// How to open a new pool; none for SQLite, which lives in this process.
-    options: Option<ConnectOptions>,
+    postgres: Option<Postgres>,
     replaced_at: RwLock<Instant>,
+    health: Arc<Health>,
+    of: Use,
+}
+
+/// Where a pool of PostgreSQL connects, and how many connections it has.
+struct Postgres {
+    failover: Arc<Failover>,
+    connections: u32,
 }
 
 impl Pool {
-    pub(super) fn new(current: DatabaseConnection, options: Option<ConnectOptions>) -> Self {
-        let replaced_at = RwLock::new(Instant::now());
-        Self { shared: Arc::new(Shared { current: RwLock::new(current), options, replaced_at }) }
+    /// A pool on SQLite.
+    pub(super) fn sqlite(current: DatabaseConnection, of: Use, health: &Arc<Health>) -> Self {
+        Self::new(current, None, of, health)
+    }
+
+    /// A pool on PostgreSQL that connects when it is first used. Called inside a runtime.
+    pub(super) fn postgres(failover: &Arc<Failover>, connections: u32, of: Use, health: &Arc<Health>) -> Self {
+        let postgres = Postgres { failover: failover.clone(), connections };
+        let pool = Self::new(postgres.open(), Some(postgres), of, health);
+        failover.follow(&pool);
+        pool
+    }
+
+    fn new(current: DatabaseConnection, postgres: Option<Postgres>, of: Use, health: &Arc<Health>) -> Self {
+        let (current, replaced_at) = (RwLock::new(current), RwLock::new(Instant::now()));
+        let generation = AtomicU64::new(0);
+        Self { shared: Arc::new(Shared { current, generation, postgres, replaced_at, health: health.clone(), of }) }
     }
 
     /// The current connections.
@@ -41,25 +86,58 @@ impl Pool {
         self.shared.current.read().clone()
     }
 
+    /// Grows when the connections are replaced: one that was taken out before may lead to another server.
+    pub(super) fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// What is known of the database's writes.
+    pub(super) fn health(&self) -> &Arc<Health> {
+        &self.shared.health
+    }
+
     /// Runs a query, or a whole transaction, within [`DEADLINE`].
     pub(crate) async fn run<T>(
         &self,
         query: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>,
     ) -> Result<T, StoreError> {
+        if self.shared.of == Use::Writes && self.shared.health.is_corrupt() {
+            return Err(StoreError::Unavailable(None));
+        }
         let begun = Instant::now();
         let db = self.db();
-        match tokio::time::timeout(DEADLINE, query(&db)).await {
-            Ok(answer) => answer.map_err(StoreError::from),
+        let error = match tokio::time::timeout(DEADLINE, query(&db)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => StoreError::from(error),
             Err(_) => {
-                self.replace(begun).await;
-                Err(StoreError::Unavailable(None))
+                self.replace(begun);
+                StoreError::Unavailable(None)
             }
+        };
+        self.report(&error);
+        Err(error)
+    }
+
+    /// Draws the conclusions of an error that one of the connections met.
+    pub(super) fn report(&self, error: &StoreError) {
+        self.shared.health.note(error);
+        if let Some(postgres) = &self.shared.postgres {
+            postgres.failover.report(error);
+        }
+    }
+
+    /// Looks for a server that takes writes: the one in use has said that it takes none.
+    pub(super) fn search_writable(&self) {
+        if let Some(postgres) = &self.shared.postgres {
+            postgres.failover.start(true);
         }
     }
 
     /// Replaces a pool that did not answer a query begun at this time; once, however many queries missed the deadline.
-    pub(super) async fn replace(&self, begun: Instant) {
-        let Some(options) = &self.shared.options else { return };
+    pub(super) fn replace(&self, begun: Instant) {
+        if self.shared.postgres.is_none() {
+            return;
+        }
         {
             let mut replaced_at = self.shared.replaced_at.write();
             if *replaced_at > begun || replaced_at.elapsed() < REPLACE_PAUSE {
@@ -67,10 +145,54 @@ impl Pool {
             }
             *replaced_at = Instant::now();
         }
-        // The options are lazy: this opens no connection, so it neither waits nor fails.
-        if let Ok(fresh) = Database::connect(options.clone()).await {
-            tracing::warn!("the database stopped answering: its connections are replaced");
-            *self.shared.current.write() = fresh;
-        }
+        tracing::warn!("the database stopped answering: its connections are replaced");
+        self.renew();
     }
+
+    /// Replaces the connections by ones to the server in use; false on SQLite. It opens none, so it neither waits nor
+    /// fails.
+    pub(super) fn renew(&self) -> bool {
+        let Some(postgres) = &self.shared.postgres else { return false };
+        *self.shared.current.write() = postgres.open();
+        self.shared.generation.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    pub(super) fn downgrade(&self) -> WeakPool {
+        WeakPool(Arc::downgrade(&self.shared))
+    }
+}
+
+impl WeakPool {
+    pub(super) fn upgrade(&self) -> Option<Pool> {
+        self.0.upgrade().map(|shared| Pool { shared })
+    }
+}
+
+impl Postgres {
+    fn open(&self) -> DatabaseConnection {
+        lazy(&self.failover, self.connections).into()
+    }
+}
+
+/// Connections that open when they are first used. A new one to a server that takes no writes starts the search for
+/// one that does.
+pub(super) fn lazy(failover: &Arc<Failover>, connections: u32) -> PgPool {
+    let (options, failover) = (failover.servers().options(), Arc::downgrade(failover));
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A test before each use would cost a round trip a query; a dead connection shows at once anyway.
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let failover = failover.clone();
+            Box::pin(async move {
+                let read_only = query_scalar::<_, bool>(IS_READ_ONLY).fetch_one(connection).await?;
+                if let Some(failover) = failover.upgrade().filter(|_| read_only) {
+                    failover.start(true);
+                }
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::DbBackend;
@@ -11,20 +12,27 @@ use super::postgres::Postgres;
 use super::sqlite::Sqlite;
 use super::watermarks::{MovedWatermark, WatermarkRow};
 use crate::store::error::{StoreError, is_duplicate};
+use crate::store::health::Health;
 use crate::store::pool::Pool;
 
 /// The database as the writer uses it.
-pub(super) enum Database {
+pub(super) struct Database {
+    driver: Driver,
+    health: Arc<Health>,
+}
+
+enum Driver {
     Sqlite(Box<Sqlite>),
     Postgres(Box<Postgres>),
 }
 
 impl Database {
     pub(super) fn new(backend: DbBackend, writes: &Pool, push_grace: Duration) -> Self {
-        match backend {
-            DbBackend::Postgres => Self::Postgres(Box::new(Postgres::new(writes.clone(), push_grace))),
-            _ => Self::Sqlite(Box::new(Sqlite::new(writes.clone(), push_grace))),
-        }
+        let driver = match backend {
+            DbBackend::Postgres => Driver::Postgres(Box::new(Postgres::new(writes.clone(), push_grace))),
+            _ => Driver::Sqlite(Box::new(Sqlite::new(writes.clone(), push_grace))),
+        };
+        Self { driver, health: writes.health().clone() }
     }
 
     /// Carries out the commands, one attempt each, in their order.
@@ -79,10 +87,21 @@ impl Database {
     }
 
     async fn try_commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.commit(commands).await,
-            Self::Postgres(postgres) => postgres.commit(commands).await,
+        if self.health.is_corrupt() {
+            return Err(StoreError::Unavailable(None));
         }
+        let tried = match &mut self.driver {
+            Driver::Sqlite(sqlite) => sqlite.commit(commands).await,
+            Driver::Postgres(postgres) => postgres.commit(commands).await,
+        };
+        match &tried {
+            Ok(attempts) if attempts.iter().any(|attempt| matches!(attempt, Attempt::Done(Ok(_)))) => {
+                self.health.stored();
+            }
+            Ok(_) => {}
+            Err(error) => self.health.write_failed(error),
+        }
+        tried
     }
 
     /// Moves watermarks; `moved` gets those that moved, also when a later statement fails.
@@ -91,9 +110,12 @@ impl Database {
         rows: &[WatermarkRow],
         moved: &mut Vec<MovedWatermark>,
     ) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
-            Self::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
+        if self.health.is_corrupt() {
+            return Err(StoreError::Unavailable(None));
+        }
+        match &mut self.driver {
+            Driver::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
+            Driver::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
         }
     }
 }

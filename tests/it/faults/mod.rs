@@ -3,6 +3,8 @@
 
 mod clock;
 pub mod database;
+mod failover;
 mod limits;
 mod process;
+mod readiness;
 mod storage;

@@ -29,7 +29,8 @@ use crate::store::rows::{chat_of, chat_row};
 pub(super) struct Postgres {
     writes: Pool,
     grace_us: i64,
-    connection: Option<PgConnection>,
+    /// With the generation of the pool that it was taken from: after a failover it would lead to the old server.
+    connection: Option<(u64, PgConnection)>,
 }
 
 impl Postgres {
@@ -39,7 +40,17 @@ impl Postgres {
 
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
         let grace_us = self.grace_us;
-        self.within_deadline(async |db| carry_out(db, commands, grace_us).await).await
+        let Carried { attempts, failed } =
+            self.within_deadline(async |db| carry_out(db, commands, grace_us).await).await?;
+        if let Some(error) = failed {
+            if !is_sound(&error) {
+                self.connection = None;
+            }
+            let error = StoreError::from(error);
+            self.writes.health().write_failed(&error);
+            self.writes.report(&error);
+        }
+        Ok(attempts)
     }
 
     pub(super) async fn move_watermarks(
@@ -73,33 +84,36 @@ impl Postgres {
         let begun = Instant::now();
         let (writes, slot) = (self.writes.clone(), &mut self.connection);
         let answer = tokio::time::timeout(DEADLINE, async move {
+            let generation = writes.generation();
             let mut connection = match slot.take() {
-                Some(connection) => connection,
-                None => connect(&writes).await?,
+                Some((of, connection)) if of == generation => connection,
+                _ => connect(&writes).await?,
             };
             let answer = query(&mut connection).await;
-            // Of all errors only a refusal by the database leaves the connection sound, and not if it ends the
-            // connection (57P01 and its like) or says that a table has changed under the prepared plans (0A000).
-            let sound = match &answer {
-                Ok(_) => true,
-                Err(sqlx::Error::Database(error)) => {
-                    !error.code().is_some_and(|code| code.starts_with("57P") || code == "0A000")
-                }
-                Err(_) => false,
-            };
-            if sound {
-                *slot = Some(connection);
+            if answer.as_ref().err().is_none_or(is_sound) {
+                *slot = Some((generation, connection));
             }
             answer
         });
-        match answer.await {
-            Ok(answer) => answer.map_err(StoreError::from),
+        let error = match answer.await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => StoreError::from(error),
             Err(_) => {
-                self.writes.replace(begun).await;
-                Err(StoreError::Unavailable(None))
+                self.writes.replace(begun);
+                StoreError::Unavailable(None)
             }
-        }
+        };
+        self.writes.report(&error);
+        Err(error)
     }
+}
+
+/// Whether a connection can be used after this error. Of all errors only a refusal by the database leaves it sound, and
+/// not if it ends the connection (57P01 and its like), says that a table has changed under the prepared plans (0A000),
+/// or that this server takes no writes (25006).
+fn is_sound(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    !error.code().is_some_and(|code| code.starts_with("57P") || code == "0A000" || code == "25006")
 }
 
 /// Opens the writer's own connection; its few statements are planned once, whatever their parameters.
@@ -109,11 +123,18 @@ async fn connect(writes: &Pool) -> Result<PgConnection, sqlx::Error> {
     Ok(connection)
 }
 
-async fn carry_out(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Vec<Attempt>, sqlx::Error> {
+/// What came of the commands, and the last error of one that changes a chat.
+struct Carried {
+    attempts: Vec<Attempt>,
+    failed: Option<sqlx::Error>,
+}
+
+async fn carry_out(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Carried, sqlx::Error> {
     let appends: Vec<&Append> =
         commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
     let mut appended = append_all(db, &appends, grace_us).await?.into_iter();
     let mut attempts = Vec::with_capacity(commands.len());
+    let mut failed = None;
     // Commands of a room keep their order: behind a locked one the later ones wait too, even if the lock has ended.
     let mut locked = HashSet::new();
     for command in commands {
@@ -123,7 +144,9 @@ async fn carry_out(db: &mut PgConnection, commands: &[&Command], grace_us: i64) 
             // The new chats are committed by now, so an error here must not fail the whole call.
             Command::Mutate(mutate) => self::mutate(db, mutate).await.unwrap_or_else(|error| {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a chat could not be changed");
-                Attempt::refused(if is_sqlx_outage(&error) { Refusal::Unavailable } else { Refusal::Failed })
+                let refusal = if is_sqlx_outage(&error) { Refusal::Unavailable } else { Refusal::Failed };
+                failed = Some(error);
+                Attempt::refused(refusal)
             }),
         };
         if matches!(attempt, Attempt::Locked) {
@@ -131,7 +154,7 @@ async fn carry_out(db: &mut PgConnection, commands: &[&Command], grace_us: i64) 
         }
         attempts.push(attempt);
     }
-    Ok(attempts)
+    Ok(Carried { attempts, failed })
 }
 
 async fn append_all(db: &mut PgConnection, appends: &[&Append], grace_us: i64) -> Result<Vec<Attempt>, sqlx::Error> {

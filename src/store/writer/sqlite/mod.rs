@@ -1,6 +1,5 @@
 //! The writer on SQLite: one transaction on the one connection that writes.
 
-mod file;
 mod part;
 mod statements;
 
@@ -12,7 +11,6 @@ use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::sqlx::sqlite::SqliteConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe, Either, Row as _, Sqlite as Driver};
 
-use file::DatabaseFile;
 use part::Part;
 use statements::{AppendTexts, ROWS_MAX, Statements, Step, size_for};
 
@@ -23,6 +21,7 @@ use super::watermark_sql::moved_of;
 use super::watermarks::{MovedWatermark, WatermarkRow};
 use crate::domain::clock::{Micros, micros};
 use crate::domain::{ChatId, ChatroomId, Version};
+use crate::store::database_file::DatabaseFile;
 use crate::store::error::StoreError;
 use crate::store::pool::Pool;
 use crate::store::rows::{chat_of, chat_row};
