@@ -8,6 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use hyper_chat::app::Mend;
 use hyper_chat::config::{Config, DEFAULTS};
 use hyper_chat::{app, telemetry, terminal};
 
@@ -30,6 +31,12 @@ enum Command {
     Serve,
     /// Bring the database's tables up to date, then end.
     Migrate,
+    /// Look for what is wrong with the database: its schema, its sequences of ids, and SQLite's file.
+    Check {
+        /// Move sequences of ids that are behind their tables.
+        #[arg(long)]
+        fix: bool,
+    },
     /// Print the OpenAPI document of the REST interface, then end.
     Openapi,
     /// Print the AsyncAPI document of the sockets, then end.
@@ -52,8 +59,11 @@ fn main() -> ExitCode {
         Some(Command::Config) => print(DEFAULTS),
         command => match configured() {
             Err(problem) => fail(&problem, 2),
-            Ok(config) if matches!(command, Some(Command::Migrate)) => run(app::migrate(config)),
-            Ok(config) => run(app::serve(config)),
+            Ok(config) => match command {
+                Some(Command::Migrate) => run(app::migrate(config)),
+                Some(Command::Check { fix }) => check(config, if fix { Mend::Yes } else { Mend::No }),
+                _ => run(app::serve(config)),
+            },
         },
     }
 }
@@ -68,6 +78,16 @@ fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), 1),
+    }
+}
+
+fn check(config: Config, mend: Mend) -> ExitCode {
+    match app::check(config, mend) {
+        Err(error) => run(Err(error)),
+        Ok(report) => {
+            let printed = print(&format!("{}\n", report.lines.join("\n")));
+            if report.is_faulty { ExitCode::FAILURE } else { printed }
+        }
     }
 }
 

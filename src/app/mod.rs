@@ -35,6 +35,7 @@ use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::pusher::Pusher;
 use crate::rooms::registry::{Registry, Threads};
 use crate::store::change_feed::FeedPosition;
+pub use crate::store::{Mend, Report};
 use crate::store::{OpenError, Store};
 use sockets::Sockets;
 use tasks::Tasks;
@@ -110,6 +111,11 @@ pub fn migrate(config: Config) -> Result<(), RunError> {
     })
 }
 
+/// `hyper-chat check`: what is wrong with the database. Blocks the thread.
+pub fn check(config: Config, mend: Mend) -> Result<Report, RunError> {
+    System::new().block_on(async { Ok(Store::check(&settings::store(&config), mend).await?) })
+}
+
 /// A server that listens and does not run yet.
 struct Application {
     state: web::Data<State>,
@@ -128,9 +134,11 @@ impl Application {
     /// Builds every part and starts the HTTP server on the listener.
     async fn build(config: &Config, listener: TcpListener) -> Result<Self, RunError> {
         process::warn_of_lost_disk(config);
-        let secret = config.jwt_secret()?;
+        cluster::check_broker(config)?;
         let writer = listen::Writer::default();
         let store = Arc::new(open::open(config, &listener, &writer).await?);
+        // Behind the database: a start that cannot open it leaves no secret beside it.
+        let secret = config.jwt_secret()?;
         let (broker, inbound) = cluster::open_broker(config, &secret)?;
         let sockets = Sockets::new(config, broker);
         let notifier = start_notifier(config, &store, &sockets);

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::change_feed::Ending;
 use super::chatrooms::{Room, room_of};
-use super::error::is_duplicate;
+use super::error::{Unique, violates};
 use super::passwords::NewPassword;
 use super::rows::chatter_of;
 use super::sign_ins::SignInUpdate;
@@ -90,7 +90,7 @@ impl Store {
                 };
                 let id = match Entity::insert(row).exec(&tx).await {
                     Ok(inserted) => ChatterId::new(inserted.last_insert_id),
-                    Err(error) if is_duplicate(&error) => return Ok(None),
+                    Err(error) if violates(&error, Unique::Username) => return Ok(None),
                     Err(error) => return Err(error),
                 };
                 // Behind the insert, which waits for a deletion of the same name that has not committed yet.

@@ -1,13 +1,14 @@
 //! Opening the database: its pools, their options, and what is checked before they serve.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend};
 
+use super::check::{Mend, Report};
 use super::error::OpenError;
 use super::failover::Failover;
 use super::file_lock::lock_file;
@@ -15,7 +16,7 @@ use super::health::Health;
 use super::options::Options;
 use super::pool::{self, ACQUIRE_TIMEOUT, Pool, Use};
 use super::servers::Servers;
-use super::{durability, schema};
+use super::{check, durability, schema, sequences};
 use crate::config::DatabaseKind;
 
 /// Connections that read on SQLite; more would only queue for the same two cores.
@@ -46,6 +47,9 @@ pub(super) async fn open(options: &Options) -> Result<Opened, OpenError> {
 pub(super) async fn migrate(options: &Options) -> Result<(), OpenError> {
     let options = &Options { migrate: true, ..options.clone() };
     let kind = DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)?;
+    if let DatabaseKind::Sqlite(file) = &kind {
+        check_file(&options.url, file)?;
+    }
     let (db, file) = match kind {
         DatabaseKind::Postgres => (first_connection(&postgres(options).await?), None),
         DatabaseKind::Sqlite(file) => (connect_sqlite(options, Some(&file), 1).await?, Some(file)),
@@ -56,12 +60,33 @@ pub(super) async fn migrate(options: &Options) -> Result<(), OpenError> {
         Some(file) if !schema::is_current(&db).await? => Some(lock_file(&file)?),
         _ => None,
     };
+    if db.get_database_backend() == DbBackend::Postgres {
+        check_encoding(&db).await?;
+    }
     schema::prepare(&db, options).await?;
     db.close().await.map_err(OpenError::Connect)
 }
 
+/// Checks the database and closes it again.
+pub(super) async fn check(options: &Options, mend: Mend) -> Result<Report, OpenError> {
+    let db = match DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)? {
+        DatabaseKind::Postgres => first_connection(&postgres(options).await?),
+        DatabaseKind::Sqlite(file) => {
+            check_file("", &file)?;
+            connect_sqlite(options, Some(&file), 1).await?
+        }
+        DatabaseKind::SqliteInMemory => connect_sqlite(options, None, 1).await?,
+    };
+    let report = check::check(&db, mend).await?;
+    db.close().await.map_err(OpenError::Connect)?;
+    Ok(report)
+}
+
 /// `file` is none for a database in memory.
 async fn open_sqlite(options: &Options, file: Option<PathBuf>) -> Result<Opened, OpenError> {
+    if let Some(file) = &file {
+        check_file(&options.url, file)?;
+    }
     let lock = file.as_deref().map(lock_file).transpose()?;
     let db = connect_sqlite(options, file.as_ref(), 1).await?;
     schema::prepare(&db, options).await?;
@@ -85,6 +110,7 @@ async fn open_sqlite(options: &Options, file: Option<PathBuf>) -> Result<Opened,
 async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
     let failover = postgres(options).await?;
     let first = first_connection(&failover);
+    check_encoding(&first).await?;
     if !options.unsafe_durability {
         durability::check_postgres(&first).await?;
     }
@@ -95,6 +121,7 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
              side need the same Redis, or a chat sent to one does not appear on the others"
         );
     }
+    warn_of_sequences(&first).await?;
     first.close().await.map_err(OpenError::Connect)?;
     let writers = (options.connections_max / 2).max(2);
     let readers = options.connections_max.saturating_sub(writers).max(1);
@@ -114,6 +141,22 @@ async fn postgres(options: &Options) -> Result<Arc<Failover>, OpenError> {
 /// A single connection: its locks end when it is closed or dies.
 fn first_connection(failover: &Arc<Failover>) -> DatabaseConnection {
     pool::lazy(failover, 1).into()
+}
+
+/// Refuses a file that is not there and may not be created, before anything is created beside it.
+fn check_file(url: &str, file: &Path) -> Result<(), OpenError> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let creates = url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair == "mode=rwc"));
+    let rule = if !folder.is_dir() {
+        format!("names a file in {}, which is no folder", folder.display())
+    } else if file.is_dir() {
+        format!("names {}, which is a folder", file.display())
+    } else if !file.exists() && !creates {
+        format!("names {}, which is not there: with ?mode=rwc behind it the server creates it", file.display())
+    } else {
+        return Ok(());
+    };
+    Err(OpenError::Url(rule))
 }
 
 async fn connect_sqlite(
@@ -150,6 +193,22 @@ fn sqlite_options(options: &Options, file: Option<&PathBuf>, connections: u32) -
                 .pragma("secure_delete", "ON")
         });
     connect
+}
+
+/// Says which sequences would give new rows the ids of old ones.
+async fn warn_of_sequences(db: &DatabaseConnection) -> Result<(), OpenError> {
+    let behind = sequences::behind(db).await.map_err(OpenError::Connect)?;
+    if !behind.is_empty() {
+        let found = behind.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        tracing::error!("sequences of ids are behind their tables: {found}; run `hyper-chat check --fix`");
+    }
+    Ok(())
+}
+
+/// Refuses a database that cannot store every text; its tables would be made, and the first emoji would fail.
+async fn check_encoding(db: &DatabaseConnection) -> Result<(), OpenError> {
+    let encoding: String = durability::single_value(db, "SHOW server_encoding").await?;
+    if encoding == "UTF8" { Ok(()) } else { Err(OpenError::Encoding(encoding)) }
 }
 
 /// Whether another program like this one is connected; the connections of a killed instance linger and count too.

@@ -8,12 +8,13 @@ pub mod change_feed;
 pub mod chatrooms;
 pub mod chats;
 pub mod chatters;
+mod check;
 mod connect;
-mod database_file;
 mod durability;
 mod error;
 mod expiry;
 mod failover;
+mod file_identity;
 mod file_lock;
 mod health;
 mod options;
@@ -25,6 +26,7 @@ mod probe;
 pub mod room_views;
 mod rows;
 mod schema;
+mod sequences;
 mod servers;
 pub mod sign_ins;
 mod sql;
@@ -34,6 +36,7 @@ pub mod writer;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
+pub use check::{Mend, Report};
 pub use error::{OpenError, StoreError};
 pub use health::Trouble;
 pub use options::Options;
@@ -71,6 +74,11 @@ impl Store {
     /// Runs the missing migrations and closes the database again.
     pub async fn migrate(options: &Options) -> Result<(), OpenError> {
         connect::migrate(options).await
+    }
+
+    /// Looks for what is wrong with the database; a server may run on it meanwhile.
+    pub async fn check(options: &Options, mend: Mend) -> Result<Report, OpenError> {
+        connect::check(options, mend).await
     }
 
     /// Where rooms submit chats, edits and watermarks.

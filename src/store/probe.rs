@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value};
 use tokio::sync::Mutex;
 
-use super::database_file::DatabaseFile;
 use super::error::StoreError;
+use super::file_identity::FileIdentity;
 use super::health::Trouble;
 use super::pool::Pool;
 use super::servers::IS_READ_ONLY;
@@ -24,14 +24,14 @@ const FILLER_BYTES: usize = 65_536;
 pub(super) struct Probe {
     backend: DbBackend,
     pool: Pool,
-    file: Option<DatabaseFile>,
+    file: Option<FileIdentity>,
     /// When the last write was tried. One probe runs at a time: those who wait behind it take its result.
     tried_at: Mutex<Option<Instant>>,
 }
 
 impl Probe {
     pub(super) fn new(backend: DbBackend, pool: Pool, file: Option<&Path>) -> Self {
-        Self { backend, pool, file: file.and_then(DatabaseFile::at), tried_at: Mutex::new(None) }
+        Self { backend, pool, file: file.and_then(FileIdentity::at), tried_at: Mutex::new(None) }
     }
 
     pub(super) async fn readiness(&self) -> Result<(), Trouble> {

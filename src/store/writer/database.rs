@@ -11,7 +11,7 @@ use super::command::{Attempt, Command, Refusal};
 use super::postgres::Postgres;
 use super::sqlite::Sqlite;
 use super::watermarks::{MovedWatermark, WatermarkRow};
-use crate::store::error::{StoreError, is_duplicate};
+use crate::store::error::{StoreError, Unique, violates};
 use crate::store::health::Health;
 use crate::store::pool::Pool;
 
@@ -39,7 +39,7 @@ impl Database {
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Vec<Attempt> {
         let mut tried = self.try_commit(commands).await;
         // Another instance has stored one of these client_ids since the look-up; the second look-up finds it.
-        if commands.len() > 1 && matches!(&tried, Err(StoreError::Failed(error)) if is_duplicate(error)) {
+        if commands.len() > 1 && matches!(&tried, Err(error) if is_duplicate(error)) {
             tried = self.try_commit(commands).await;
         }
         match tried {
@@ -50,12 +50,13 @@ impl Database {
                 commands.iter().map(|_| Attempt::refused(Refusal::Unavailable)).collect()
             }
             // The same for a single command, whose next try comes a moment later.
-            Err(StoreError::Failed(error)) if commands.len() == 1 && is_duplicate(&error) => vec![Attempt::Locked],
-            Err(StoreError::Failed(error)) if commands.len() == 1 => {
+            Err(error) if commands.len() == 1 && is_duplicate(&error) => vec![Attempt::Locked],
+            Err(error) if commands.len() == 1 => {
                 tracing::error!(error = &error as &dyn Error, "a chat could not be stored");
-                vec![Attempt::refused(Refusal::Failed)]
+                let never = matches!(error, StoreError::Impossible(_));
+                vec![Attempt::refused(if never { Refusal::Impossible } else { Refusal::Failed })]
             }
-            Err(StoreError::Failed(_)) => self.commit_each(commands).await,
+            Err(_) => self.commit_each(commands).await,
         }
     }
 
@@ -118,4 +119,9 @@ impl Database {
             Driver::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
         }
     }
+}
+
+/// Whether another chat has the same `client_id`; any other index has no such meaning.
+fn is_duplicate(error: &StoreError) -> bool {
+    matches!(error, StoreError::Failed(error) if violates(error, Unique::ClientId))
 }

@@ -21,8 +21,8 @@ use super::watermark_sql::moved_of;
 use super::watermarks::{MovedWatermark, WatermarkRow};
 use crate::domain::clock::{Micros, micros};
 use crate::domain::{ChatId, ChatroomId, Version};
-use crate::store::database_file::DatabaseFile;
 use crate::store::error::StoreError;
+use crate::store::file_identity::FileIdentity;
 use crate::store::pool::Pool;
 use crate::store::rows::{chat_of, chat_row};
 use crate::store::sql::select_chats;
@@ -31,7 +31,7 @@ pub(super) struct Sqlite {
     writes: Pool,
     grace_us: i64,
     statements: Statements,
-    file: Option<DatabaseFile>,
+    file: Option<FileIdentity>,
 }
 
 /// SQLite's answer for the new chats of a plan.
@@ -46,7 +46,7 @@ struct Inserted {
 impl Sqlite {
     pub(super) fn new(writes: Pool, push_grace: Duration) -> Self {
         let file = writes.db().get_sqlite_connection_pool().connect_options().get_filename().to_owned();
-        Self { writes, grace_us: micros(push_grace), statements: Statements::new(), file: DatabaseFile::at(&file) }
+        Self { writes, grace_us: micros(push_grace), statements: Statements::new(), file: FileIdentity::at(&file) }
     }
 
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
@@ -82,7 +82,7 @@ impl Sqlite {
     }
 
     async fn connection(&mut self) -> Result<PoolConnection<Driver>, StoreError> {
-        self.file.as_mut().map_or(Ok(()), DatabaseFile::check)?;
+        self.file.as_mut().map_or(Ok(()), FileIdentity::check)?;
         self.writes.db().get_sqlite_connection_pool().acquire().await.map_err(StoreError::from)
     }
 

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use crate::store::error::StoreError;
 
 /// The file as it was at the start.
-pub(in crate::store) struct DatabaseFile {
+pub(in crate::store) struct FileIdentity {
     path: PathBuf,
     id: (u64, u64),
     missing: bool,
 }
 
-impl DatabaseFile {
+impl FileIdentity {
     /// None for a database in memory.
     pub(in crate::store) fn at(path: &Path) -> Option<Self> {
         Some(Self { id: id_of(path)?, path: path.to_owned(), missing: false })
