@@ -9,6 +9,7 @@
 //! | `websocket` | RFC 6455: frames, closing, upgrades, clients that do not read |
 //! | `presence`, `metrics`, `documents` | presence over REST, `/metrics`, the served documents |
 //! | `start`, `running`, `drain`, `upgrade` | the life of a process, and other releases' schemas |
+//! | `database_settings` | settings of the database that cannot work, and IPv6 |
 //! | `faults` | faults of one server: database, disk, process, clock, limits |
 //! | `cluster` | several instances, and what happens when one of them or Redis fails |
 //! | `chaos` | random faults under traffic |
@@ -27,6 +28,7 @@ mod support;
 mod chaos;
 mod chatroom_socket;
 mod cluster;
+mod database_settings;
 mod demo_browser;
 mod device_socket;
 mod documents;

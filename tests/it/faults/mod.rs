@@ -4,6 +4,7 @@
 mod clock;
 pub mod database;
 mod failover;
+mod ids;
 mod limits;
 mod process;
 mod readiness;
