@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use hyper_chat::app::Mend;
 use hyper_chat::config::{Config, DEFAULTS};
 use hyper_chat::{app, telemetry, terminal};
 
@@ -36,6 +37,12 @@ enum Command {
         /// The file of the copy, which must not exist.
         file: PathBuf,
     },
+    /// Look for what is wrong with the database: its schema, its sequences of ids, and SQLite's file.
+    Check {
+        /// Move sequences of ids that are behind their tables.
+        #[arg(long)]
+        fix: bool,
+    },
     /// Print the OpenAPI document of the REST interface, then end.
     Openapi,
     /// Print the AsyncAPI document of the sockets, then end.
@@ -56,11 +63,14 @@ fn main() -> ExitCode {
         Some(Command::Openapi) => print(app::OPENAPI_TEXT),
         Some(Command::Asyncapi) => print(app::ASYNCAPI_TEXT),
         Some(Command::Config) => print(DEFAULTS),
-        command => match (configured(), command) {
-            (Err(problem), _) => fail(&problem, 2),
-            (Ok(config), Some(Command::Migrate)) => finish(app::migrate(config)),
-            (Ok(config), Some(Command::Backup { file })) => finish(app::backup(config, &file)),
-            (Ok(config), _) => finish(app::serve(config)),
+        command => match configured() {
+            Err(problem) => fail(&problem, 2),
+            Ok(config) => match command {
+                Some(Command::Migrate) => run(app::migrate(config)),
+                Some(Command::Backup { file }) => run(app::backup(config, &file)),
+                Some(Command::Check { fix }) => check(config, if fix { Mend::Yes } else { Mend::No }),
+                _ => run(app::serve(config)),
+            },
         },
     }
 }
@@ -75,6 +85,23 @@ fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), 1),
+    }
+}
+
+fn check(config: Config, mend: Mend) -> ExitCode {
+    match app::check(config, mend) {
+        Err(error) => run(Err(error)),
+        Ok(report) => {
+            let printed = print(&format!("{}\n", report.lines.join("\n")));
+            if report.is_faulty { ExitCode::FAILURE } else { printed }
+        }
+    }
+}
+
+fn run(result: Result<(), app::RunError>) -> ExitCode {
+    match result {
+        Err(error) if error.is_setting() => fail(&telemetry::chain(&error), 2),
+        result => finish(result),
     }
 }
 

@@ -50,11 +50,20 @@ pub(super) fn open_broker(
     config: &Config,
     secret: &SecretString,
 ) -> Result<(Arc<dyn Broker>, Option<RedisWorker>), RunError> {
-    let Some(url) = &config.redis.url else { return Ok((broker::single(), None)) };
-    let (insecure_tls, prefix) = (config.redis.insecure_tls, config.redis.prefix.clone());
-    let settings = Settings { insecure_tls, prefix, ..Settings::new(url.clone()) };
+    let Some(settings) = redis_settings(config) else { return Ok((broker::single(), None)) };
     let (broker, worker) = RedisBroker::open(&settings, secret.expose_secret().as_bytes())?;
     Ok((broker, Some(worker)))
+}
+
+/// Refuses a URL of Redis that can never work, before the start waits for the database.
+pub(super) fn check_broker(config: &Config) -> Result<(), RunError> {
+    Ok(redis_settings(config).map_or(Ok(()), |settings| RedisBroker::check(&settings))?)
+}
+
+fn redis_settings(config: &Config) -> Option<Settings> {
+    let url = config.redis.url.clone()?;
+    let (insecure_tls, prefix) = (config.redis.insecure_tls, config.redis.prefix.clone());
+    Some(Settings { insecure_tls, prefix, ..Settings::new(url) })
 }
 
 /// The position of the change feed at the start; tries again while the database does not answer.

@@ -41,7 +41,10 @@ pub(super) type Writer = Arc<Mutex<Option<WriterTask>>>;
 
 /// Binds the address.
 pub(super) fn bind(config: &Config) -> Result<TcpListener, RunError> {
-    let address = format!("{}:{}", config.server.host, config.server.port);
+    let host = config.server.host.trim_matches(['[', ']']);
+    // An IPv6 address is told apart from its port by brackets.
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let address = format!("{host}:{}", config.server.port);
     let listener = TcpListener::bind(&address).and_then(|listener| {
         // The second `listen` only widens the queue of connections that wait.
         SockRef::from(&listener).listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;

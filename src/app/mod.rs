@@ -38,6 +38,7 @@ use crate::push::pusher::Pusher;
 use crate::rooms::registry::{Registry, Threads};
 use crate::store::change_feed::FeedPosition;
 use crate::store::{BackupError, OpenError, Shares, Store};
+pub use crate::store::{Mend, Report};
 use sockets::Sockets;
 use tasks::Tasks;
 
@@ -78,6 +79,18 @@ pub enum RunError {
     Http(#[source] std::io::Error),
 }
 
+impl RunError {
+    /// Whether the settings are at fault: no further start with them succeeds.
+    #[must_use]
+    pub fn is_setting(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Broker(_) => true,
+            Self::Open(error) => error.is_setting(),
+            _ => false,
+        }
+    }
+}
+
 /// `hyper-chat serve`: runs until SIGTERM, SIGINT or SIGHUP, then drains. Blocks the thread, on which it starts an actix
 /// system.
 pub fn serve(config: Config) -> Result<(), RunError> {
@@ -112,6 +125,11 @@ pub fn backup(config: Config, to: &Path) -> Result<(), RunError> {
     })
 }
 
+/// `hyper-chat check`: what is wrong with the database. Blocks the thread.
+pub fn check(config: Config, mend: Mend) -> Result<Report, RunError> {
+    System::new().block_on(async { Ok(Store::check(&settings::store(&config), mend).await?) })
+}
+
 /// A server that listens and does not run yet.
 struct Application {
     state: web::Data<State>,
@@ -130,9 +148,11 @@ impl Application {
     /// Builds every part and starts the HTTP server on the listener.
     async fn build(config: &Config, listener: TcpListener) -> Result<Self, RunError> {
         process::warn_of_lost_disk(config);
-        let secret = config.jwt_secret()?;
+        cluster::check_broker(config)?;
         let writer = listen::Writer::default();
         let store = Arc::new(open::open(config, &listener, &writer).await?);
+        // Behind the database: a start that cannot open it leaves no secret beside it.
+        let secret = config.jwt_secret()?;
         process::warn_of_readable_files(config);
         let (broker, inbound) = cluster::open_broker(config, &secret)?;
         let sockets = Sockets::new(config, broker);

@@ -11,6 +11,7 @@ use super::listen::Writer;
 use super::{RunError, settings};
 use crate::config::{Config, DatabaseKind};
 use crate::store::{OpenError, Store};
+use crate::telemetry;
 
 /// If the store opens within this time, no answering server is started.
 const AT_ONCE: Duration = Duration::from_millis(200);
@@ -36,14 +37,17 @@ pub(super) async fn open(config: &Config, listener: &TcpListener, writer: &Write
 async fn open_with_retries(config: &Config, writer: &Writer) -> Result<Store, OpenError> {
     let options = settings::store(config);
     let mut pause = PAUSE_MIN;
-    let mut logged = false;
+    let mut logged: Option<String> = None;
     loop {
         match Store::open(&options, |run| *writer.lock() = Some(run)).await {
             Err(error) if config.database.kind() == DatabaseKind::Postgres && error.is_transient() => {
-                if !logged {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the database");
-                    logged = true;
+                let cause = telemetry::chain(&error);
+                match &logged {
+                    Some(before) if *before == cause => {}
+                    Some(_) => tracing::warn!(error = cause, "the database cannot be opened yet; trying again"),
+                    None => tracing::warn!(error = cause, "waiting for the database; trying again"),
                 }
+                logged = Some(cause);
             }
             opened => return opened,
         }

@@ -34,6 +34,22 @@ impl DatabaseKind {
     }
 }
 
+/// The parameters behind the `?` of a SQLite URL that the server can work with.
+pub(super) fn check_sqlite_parameters(url: &str) -> Result<(), String> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=').unwrap_or((pair, "")) {
+            ("mode", "rw" | "rwc" | "memory") | ("cache", "private" | "shared") | ("immutable", "0" | "false") => {}
+            ("mode", _) => {
+                return Err("must have mode=rw, or mode=rwc to create the file: this server writes".to_owned());
+            }
+            ("immutable", _) => return Err("must not have immutable: this server writes".to_owned()),
+            _ => return Err("may have the parameters mode and cache behind its ?, and no other".to_owned()),
+        }
+    }
+    Ok(())
+}
+
 impl Database {
     /// The database that the configured URL names. The rules have refused other schemes.
     #[must_use]

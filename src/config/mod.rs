@@ -5,6 +5,7 @@
 
 mod database;
 mod layers;
+mod postgres_url;
 mod rules;
 mod secret_file;
 mod sections;
@@ -12,6 +13,7 @@ mod sections;
 use std::path::PathBuf;
 
 pub use database::DatabaseKind;
+pub use postgres_url::{Host, PostgresUrl};
 use secrecy::SecretString;
 pub use sections::{Accounts, Auth, Cleanup, Database, Deletion, Fcm, Limits, Log, LogFormat, Push, Redis, Server};
 use serde::Deserialize;

@@ -3,8 +3,9 @@
 use config::ValueKind;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::database::check_sqlite_parameters;
 use super::layers::{Layers, variable};
-use super::{Config, DatabaseKind};
+use super::{Config, DatabaseKind, PostgresUrl};
 
 /// HMAC-SHA-256 is only as strong as its key: RFC 7518 asks for 256 bits.
 const SECRET_BYTES_MIN: usize = 32;
@@ -88,8 +89,18 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
 fn check_urls(config: &Config, layers: &mut Layers) {
     if !has_scheme(config.database.url.expose_secret(), &["sqlite:", "postgres://", "postgresql://"]) {
         layers.problem("database.url", "must begin with sqlite: or postgres://");
+    } else if config.database.kind() == DatabaseKind::Postgres {
+        if let Err(rule) = PostgresUrl::parse(config.database.url.expose_secret()) {
+            layers.problem("database.url", &rule);
+        }
     } else if config.database.kind() == DatabaseKind::Sqlite("".into()) {
         layers.problem("database.url", "must name a file, as in sqlite://hyper_chat.db?mode=rwc");
+    } else if let Err(rule) = check_sqlite_parameters(config.database.url.expose_secret()) {
+        layers.problem("database.url", &rule);
+    } else if config.database.kind() == DatabaseKind::SqliteInMemory && !config.database.unsafe_durability {
+        let rule = "names a database in memory, which ends with the process: name a file, or set \
+                    database.unsafe_durability=true to accept that";
+        layers.problem("database.url", rule);
     }
     if let Some(url) = &config.redis.url
         && !has_scheme(url.expose_secret(), &REDIS_SCHEMES)
@@ -98,7 +109,7 @@ fn check_urls(config: &Config, layers: &mut Layers) {
             "redis.url",
             "must begin with redis:// or rediss://, or with redis+sentinel:// or redis+cluster://",
         );
-    } else if config.redis.url.is_some() && config.database.kind() != DatabaseKind::Postgres {
+    } else if config.redis.url.is_some() && is_sqlite(config) {
         layers.problem(
             "redis.url",
             "is for several instances, which need PostgreSQL: set DATABASE_URL, or leave it unset",
@@ -113,6 +124,10 @@ fn check_urls(config: &Config, layers: &mut Layers) {
         );
         layers.problem("server.allowed_origins", &rule);
     }
+}
+
+fn is_sqlite(config: &Config) -> bool {
+    config.database.url.expose_secret().starts_with("sqlite:")
 }
 
 fn has_scheme(url: &str, schemes: &[&str]) -> bool {
@@ -132,6 +147,8 @@ fn is_origin(text: &str) -> bool {
 
 fn check_secret(config: &Config, layers: &mut Layers) {
     let shared = match config.database.kind() {
+        // Of a URL that names no database its own rule speaks.
+        _ if DatabaseKind::of_url(config.database.url.expose_secret()).is_none() => None,
         DatabaseKind::Postgres => Some("PostgreSQL"),
         _ if config.redis.url.is_some() => Some("Redis"),
         _ => None,

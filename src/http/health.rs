@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::State;
 use crate::broker::{State as Broker, Why};
+use crate::store::Trouble;
 
 /// Check that the process is alive
 #[cfg_attr(
@@ -33,7 +34,9 @@ pub(super) async fn healthz() -> HttpResponse {
                 body = Object, example = json!({"status": "ready", "database": "up"})
             ),
             (
-                status = 503, description = "The database does not answer, or the instance is shutting down.",
+                status = 503,
+                description = "No chat can be stored, or the instance is shutting down. `reasons` begin with \
+                    `disk_full`, `database_read_only` or `database_corrupt` where the database says so.",
                 body = Object, example = json!({"status": "unavailable", "database": "down"})
             )
         )
@@ -43,7 +46,7 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
     if !state.drain.takes_sockets() {
         return HttpResponse::ServiceUnavailable().json(json!({"status": "draining"}));
     }
-    match state.store.ping().await {
+    match state.store.readiness().await {
         Ok(()) => HttpResponse::Ok().json(match state.broker.state() {
             Broker::Single => json!({"status": "ready", "database": "up"}),
             Broker::Up if !state.broker.directory_is_up() => {
@@ -63,7 +66,22 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
                 json!({"status": "degraded", "database": "up", "redis": "away", "reasons": [reason]})
             }
         }),
-        Err(_) => not_yet().await,
+        Err(Trouble::Away) => not_yet().await,
+        Err(trouble) => {
+            let reason = format!("{}: {}", trouble.as_str(), explained(trouble));
+            HttpResponse::ServiceUnavailable()
+                .json(json!({"status": "unavailable", "database": "down", "reasons": [reason]}))
+        }
+    }
+}
+
+/// What an operator does about it.
+fn explained(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Away => "the database does not answer.",
+        Trouble::ReadOnly => "the database takes no writes; the server looks for one that does.",
+        Trouble::DiskFull => "the database has no space; chats are taken again as soon as it has.",
+        Trouble::Corrupt => "the database is damaged; stop the server, run `hyper-chat check`, put back a backup.",
     }
 }
 

@@ -19,6 +19,7 @@ use crate::connections::Connection;
 use crate::connections::registry::OpenSocket;
 use crate::metrics::{Counts, HistogramSnapshot};
 use crate::problem::{Code, Problem};
+use crate::store::Trouble;
 use crate::websocket::framing::Close;
 
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,7 +45,7 @@ pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> Re
     if request.headers().contains_key(header::ORIGIN) {
         return Err(Problem::new(Code::OriginRefused, "Metrics are not for web pages."));
     }
-    let database = state.store.ping().await.is_ok();
+    let database = state.store.readiness().await;
     let mut registry = Registry::with_prefix("hyper_chat");
     registry.register_collector(Box::new(gathered(&state, database)));
     let mut page = String::new();
@@ -112,7 +113,7 @@ impl Gathered {
     }
 }
 
-fn gathered(state: &State, database: bool) -> Gathered {
+fn gathered(state: &State, database: Result<(), Trouble>) -> Gathered {
     let mut all = Gathered::default();
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     let values = Values::Gauges(vec![(version, 1.0)]);
@@ -181,8 +182,12 @@ fn chats(all: &mut Gathered, state: &State) {
     all.histogram("commit_duration_seconds", "Duration of one transaction of the writer", writer.commit_seconds.read());
 }
 
-fn database_and_redis(all: &mut Gathered, state: &State, database: bool) {
-    all.gauge("database_up", "1 if the database answered while this page was read", f64::from(database));
+fn database_and_redis(all: &mut Gathered, state: &State, database: Result<(), Trouble>) {
+    let answers = database != Err(Trouble::Away);
+    all.gauge("database_up", "1 if the database answered while this page was read", f64::from(answers));
+    all.gauge("database_writable", "1 if chats can be stored", f64::from(database.is_ok()));
+    let corrupt = f64::from(database == Err(Trouble::Corrupt));
+    all.gauge("database_corrupt", "1 once damage was found in the database, until a restart", corrupt);
     let deletions = state.store.deletion_metrics();
     let help = "Deletions that still have rows, in the whole database: rooms' chats, and accounts' rooms";
     all.gauge("deletions_pending", help, deletions.pending.get() as f64);

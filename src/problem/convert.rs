@@ -19,7 +19,8 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::unavailable().because(error),
-            StoreError::Failed(_) => Self::internal().because(error),
+            StoreError::Failed(_) | StoreError::SequenceBehind(_) => Self::internal().because(error),
+            StoreError::Impossible(_) => Self::impossible().because(error),
         }
     }
 }
@@ -50,6 +51,7 @@ impl From<Refusal> for Problem {
             Refusal::NoChat => Self::not_found("chat"),
             Refusal::NotSender => Self::new(Code::NotYours, "Only the sender of a chat can edit or delete it."),
             Refusal::Unavailable => Self::unavailable(),
+            Refusal::Impossible => Self::impossible(),
             Refusal::Failed => Self::internal(),
         }
     }

@@ -152,6 +152,12 @@ impl Problem {
         Self::new(Code::Internal, "The server failed; the operator finds the cause in the log.")
     }
 
+    /// The database can store no such value: 422.
+    #[must_use]
+    pub fn impossible() -> Self {
+        Self::new(Code::Invalid, "The database cannot store a value of this request, however often it is sent.")
+    }
+
     /// A room's queue or the writer's is full: 503.
     #[must_use]
     pub fn busy() -> Self {

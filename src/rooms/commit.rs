@@ -47,7 +47,12 @@ impl Commit {
             Ok(Stored::Again(chat)) => self.retried.push(chat),
             Err(Refusal::Unavailable | Refusal::Failed) => self.is_uncertain = true,
             Err(
-                Refusal::NoRoom | Refusal::Closed | Refusal::ClientIdConflict | Refusal::NoChat | Refusal::NotSender,
+                Refusal::NoRoom
+                | Refusal::Closed
+                | Refusal::ClientIdConflict
+                | Refusal::NoChat
+                | Refusal::NotSender
+                | Refusal::Impossible,
             ) => {}
         }
     }

@@ -6,7 +6,7 @@ use sea_orm::{
     Statement, Value,
 };
 
-use super::error::is_duplicate;
+use super::error::{Unique, violates};
 use super::rows::chatroom_of;
 use super::sql::{IDS_MAX, columns, id_list};
 use super::transaction::begin;
@@ -50,7 +50,7 @@ impl Store {
                 let row = match tx.query_one_raw(self.sql(&sql, values)).await {
                     Ok(Some(row)) => Model::from_query_result(&row, "")?,
                     Ok(None) => return Err(DbErr::RecordNotInserted),
-                    Err(error) if is_duplicate(&error) => return Ok(None),
+                    Err(error) if violates(&error, Unique::Pair) => return Ok(None),
                     Err(error) => return Err(error),
                 };
                 if !both_exist(&tx, low, high).await? {

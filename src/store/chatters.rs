@@ -10,7 +10,7 @@ use sea_orm::{
 };
 use sha2::{Digest, Sha256};
 
-use super::error::is_duplicate;
+use super::error::{Unique, violates};
 use super::passwords::NewPassword;
 use super::rows::chatter_of;
 use super::sign_ins::SignInUpdate;
@@ -81,7 +81,7 @@ impl Store {
                 };
                 let id = match Entity::insert(row).exec(&tx).await {
                     Ok(inserted) => ChatterId::new(inserted.last_insert_id),
-                    Err(error) if is_duplicate(&error) => return Ok(None),
+                    Err(error) if violates(&error, Unique::Username) => return Ok(None),
                     Err(error) => return Err(error),
                 };
                 // Behind the insert, which waits for a deletion of the same name that has not committed yet.

@@ -1,24 +1,27 @@
 //! Opening the database: its pools, their options, and what is checked before they serve.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend};
 
+use super::check::{Mend, Report};
 use super::error::OpenError;
+use super::failover::Failover;
 use super::file_lock::{DatabaseFile, FileLock};
+use super::health::Health;
 use super::options::{Options, Shares};
-use super::pool::{Breaks, Pool};
-use super::{durability, schema};
+use super::pool::{self, ACQUIRE_TIMEOUT, Pool, Use};
+use super::servers::Servers;
+use super::{check, durability, schema, sequences};
 use crate::config::DatabaseKind;
 
 /// Connections that read on SQLite; more would only queue for the same two cores.
 const SQLITE_READERS: u32 = 4;
 /// Connections that look rows up by their key on SQLite.
 const SQLITE_LOOKUPS: u32 = 2;
-/// How long a connection may take to open, so that a refusal still fits within three seconds.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long PostgreSQL works on a statement that reads before it cancels it by itself: the answer, that it was cancelled,
 /// still comes within the store's deadline, so the connection is known to be alive.
@@ -39,12 +42,16 @@ pub(super) struct Pools {
     pub(super) writes: Pool,
     /// New sign-ins. SQLite has one connection that writes.
     pub(super) sign_ins: Pool,
+    /// One connection for `/readyz`.
+    pub(super) probe: Pool,
 }
 
 /// An open database.
 pub(super) struct Opened {
     pub(super) backend: DbBackend,
     pub(super) pools: Pools,
+    /// None for PostgreSQL and for a database in memory.
+    pub(super) file: Option<PathBuf>,
     pub(super) lock: Option<FileLock>,
 }
 
@@ -62,44 +69,66 @@ pub(super) async fn migrate(options: &Options) -> Result<(), OpenError> {
     let options = &Options { migrate: true, ..options.clone() };
     let kind = DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)?;
     let opened = database_file(options, &kind)?;
-    let connect = match kind {
-        DatabaseKind::Postgres => postgres_options(options, 1, WRITE_TIMEOUT),
-        DatabaseKind::Sqlite(file) => sqlite_options(options, Some(&file), 1),
-        DatabaseKind::SqliteInMemory => sqlite_options(options, None, 1),
+    let db = match kind {
+        DatabaseKind::Postgres => first_connection(&postgres(options).await?),
+        DatabaseKind::Sqlite(file) => connect_sqlite(options, Some(&file), 1).await?,
+        DatabaseKind::SqliteInMemory => connect_sqlite(options, None, 1).await?,
     };
-    let db = Database::connect(connect).await.map_err(OpenError::Connect)?;
     // A server may run on a file whose schema is current.
     let is_current = schema::is_current(&db).await?;
     let (_file, _lock) = if is_current { (opened, None) } else { (None, opened.map(DatabaseFile::lock).transpose()?) };
+    if db.get_database_backend() == DbBackend::Postgres {
+        check_encoding(&db).await?;
+    }
     schema::prepare(&db, options).await?;
     db.close().await.map_err(OpenError::Connect)
+}
+
+/// Checks the database and closes it again.
+pub(super) async fn check(options: &Options, mend: Mend) -> Result<Report, OpenError> {
+    let db = match DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)? {
+        DatabaseKind::Postgres => first_connection(&postgres(options).await?),
+        DatabaseKind::Sqlite(file) => {
+            check_file("", &file)?;
+            connect_sqlite(options, Some(&file), 1).await?
+        }
+        DatabaseKind::SqliteInMemory => connect_sqlite(options, None, 1).await?,
+    };
+    let report = check::check(&db, mend).await?;
+    db.close().await.map_err(OpenError::Connect)?;
+    Ok(report)
 }
 
 /// `file` is none for a database in memory.
 async fn open_sqlite(options: &Options, file: Option<PathBuf>) -> Result<Opened, OpenError> {
     let kind = file.clone().map_or(DatabaseKind::SqliteInMemory, DatabaseKind::Sqlite);
     let lock = database_file(options, &kind)?.map(DatabaseFile::lock).transpose()?;
-    let connect = |connections| Database::connect(sqlite_options(options, file.as_ref(), connections));
-    let db = connect(1).await.map_err(OpenError::Connect)?;
+    let db = connect_sqlite(options, file.as_ref(), 1).await?;
     schema::prepare(&db, options).await?;
     if file.is_some() && !options.unsafe_durability {
         durability::check_sqlite(&db).await?;
     }
-    let writes = Pool::new(db, None, Breaks::default());
+    let health = Arc::new(Health::default());
+    let writes = Pool::sqlite(db, Use::Writes, &health);
     let open = async |connections| match &file {
-        Some(_) => Ok(Pool::new(connect(connections).await.map_err(OpenError::Connect)?, None, Breaks::default())),
+        Some(_) => {
+            let db = connect_sqlite(options, file.as_ref(), connections).await?;
+            Ok::<_, OpenError>(Pool::sqlite(db, Use::Reads, &health))
+        }
         // A second pool would open a second, empty database.
-        None => Ok::<_, OpenError>(writes.clone()),
+        None => Ok(writes.clone()),
     };
-    let (reads, lookups, search) = (open(SQLITE_READERS).await?, open(SQLITE_LOOKUPS).await?, open(1).await?);
+    let (reads, lookups) = (open(SQLITE_READERS).await?, open(SQLITE_LOOKUPS).await?);
+    let (search, probe) = (open(1).await?, open(1).await?);
     let sign_ins = writes.clone();
-    let pools = Pools { reads, lookups, search, writes, sign_ins };
-    Ok(Opened { backend: DbBackend::Sqlite, pools, lock })
+    let pools = Pools { reads, lookups, search, writes, sign_ins, probe };
+    Ok(Opened { backend: DbBackend::Sqlite, pools, file, lock })
 }
 
 async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
-    // A single connection: its locks end when it is closed or dies.
-    let first = Database::connect(postgres_options(options, 1, WRITE_TIMEOUT)).await.map_err(OpenError::Connect)?;
+    let failover = postgres(options).await?;
+    let first = first_connection(&failover);
+    check_encoding(&first).await?;
     if !options.unsafe_durability {
         durability::check_postgres(&first).await?;
     }
@@ -110,43 +139,68 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
              side need the same Redis, or a chat sent to one does not appear on the others"
         );
     }
+    warn_of_sequences(&first).await?;
     first.close().await.map_err(OpenError::Connect)?;
     let shares = Shares::of(options.connections_max);
-    let breaks = Breaks::default();
-    let open = async |connections, timeout| lazy_pool(options, connections, timeout, breaks.clone()).await;
-    let reads = open(shares.reads, READ_TIMEOUT).await?;
-    let lookups = open(shares.lookups, READ_TIMEOUT).await?;
-    let search = open(shares.search, READ_TIMEOUT).await?;
-    let writes = open(shares.writes, WRITE_TIMEOUT).await?;
-    let sign_ins = lookups.clone();
-    let pools = Pools { reads, lookups, search, writes, sign_ins };
-    Ok(Opened { backend: DbBackend::Postgres, pools, lock: None })
+    let health = Arc::new(Health::default());
+    let pool = |connections, timeout, of| Pool::postgres(&failover, connections, timeout, of, &health);
+    let lookups = pool(shares.lookups, READ_TIMEOUT, Use::Reads);
+    let pools = Pools {
+        reads: pool(shares.reads, READ_TIMEOUT, Use::Reads),
+        search: pool(shares.search, READ_TIMEOUT, Use::Reads),
+        writes: pool(shares.writes, WRITE_TIMEOUT, Use::Writes),
+        probe: pool(1, READ_TIMEOUT, Use::Reads),
+        sign_ins: lookups.clone(),
+        lookups,
+    };
+    Ok(Opened { backend: DbBackend::Postgres, pools, file: None, lock: None })
 }
 
-/// A pool that connects when it is first used, and can be replaced.
-async fn lazy_pool(
-    options: &Options,
-    connections: u32,
-    timeout: &'static str,
-    breaks: Breaks,
-) -> Result<Pool, OpenError> {
-    let mut connect = postgres_options(options, connections, timeout);
-    connect.connect_lazy(true);
-    let db = Database::connect(connect.clone()).await.map_err(OpenError::Connect)?;
-    Ok(Pool::new(db, Some(connect), breaks))
+/// The servers of the URL, one of which answers and fits.
+async fn postgres(options: &Options) -> Result<Arc<Failover>, OpenError> {
+    let servers = Servers::of_url(&options.url)?;
+    servers.find(false).await?;
+    Ok(Failover::new(servers))
+}
+
+/// A single connection: its locks end when it is closed or dies.
+fn first_connection(failover: &Arc<Failover>) -> DatabaseConnection {
+    pool::lazy(failover, 1, WRITE_TIMEOUT).into()
 }
 
 /// The SQLite file, open; none for another kind of database.
 fn database_file(options: &Options, kind: &DatabaseKind) -> Result<Option<DatabaseFile>, OpenError> {
-    match kind {
-        DatabaseKind::Sqlite(file) => DatabaseFile::open(file, may_create(&options.url)).map(Some),
-        DatabaseKind::SqliteInMemory | DatabaseKind::Postgres => Ok(None),
-    }
+    let DatabaseKind::Sqlite(file) = kind else { return Ok(None) };
+    check_file(&options.url, file)?;
+    DatabaseFile::open(file, may_create(&options.url)).map(Some)
 }
 
 /// Whether the URL lets a missing SQLite file be created.
 fn may_create(url: &str) -> bool {
     url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair == "mode=rwc"))
+}
+
+/// Refuses a file that is not there and may not be created, before anything is created beside it.
+fn check_file(url: &str, file: &Path) -> Result<(), OpenError> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let rule = if !folder.is_dir() {
+        format!("names a file in {}, which is no folder", folder.display())
+    } else if file.is_dir() {
+        format!("names {}, which is a folder", file.display())
+    } else if !file.exists() && !may_create(url) {
+        format!("names {}, which is not there: with ?mode=rwc behind it the server creates it", file.display())
+    } else {
+        return Ok(());
+    };
+    Err(OpenError::Url(rule))
+}
+
+async fn connect_sqlite(
+    options: &Options,
+    file: Option<&PathBuf>,
+    connections: u32,
+) -> Result<DatabaseConnection, OpenError> {
+    Database::connect(sqlite_options(options, file, connections)).await.map_err(OpenError::Connect)
 }
 
 fn sqlite_options(options: &Options, file: Option<&PathBuf>, connections: u32) -> ConnectOptions {
@@ -182,26 +236,20 @@ fn sqlite_options(options: &Options, file: Option<&PathBuf>, connections: u32) -
     connect
 }
 
-fn postgres_options(options: &Options, connections: u32, statement_timeout: &'static str) -> ConnectOptions {
-    let mut connect = ConnectOptions::new(&options.url);
-    connect
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_timeout(ACQUIRE_TIMEOUT)
-        // A test before each use would cost a round trip a query; a dead connection shows at once anyway.
-        .test_before_acquire(false)
-        .sqlx_logging(false)
-        .map_sqlx_postgres_opts(move |postgres| {
-            postgres.application_name("hyper-chat").options([
-                ("synchronous_commit", "on"),
-                ("statement_timeout", statement_timeout),
-                ("lock_timeout", "1s"),
-                ("idle_in_transaction_session_timeout", "1s"),
-                ("tcp_user_timeout", "10s"),
-                ("jit", "off"),
-            ])
-        });
-    connect
+/// Says which sequences would give new rows the ids of old ones.
+async fn warn_of_sequences(db: &DatabaseConnection) -> Result<(), OpenError> {
+    let behind = sequences::behind(db).await.map_err(OpenError::Connect)?;
+    if !behind.is_empty() {
+        let found = behind.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        tracing::error!("sequences of ids are behind their tables: {found}; run `hyper-chat check --fix`");
+    }
+    Ok(())
+}
+
+/// Refuses a database that cannot store every text; its tables would be made, and the first emoji would fail.
+async fn check_encoding(db: &DatabaseConnection) -> Result<(), OpenError> {
+    let encoding: String = durability::single_value(db, "SHOW server_encoding").await?;
+    if encoding == "UTF8" { Ok(()) } else { Err(OpenError::Encoding(encoding)) }
 }
 
 /// Whether another program like this one is connected; the connections of a killed instance linger and count too.

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{DbErr, RuntimeErr, SqlErr, sqlx};
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+
+use super::health::Trouble;
+use super::servers::ServerFailure;
 
 /// Why the database did not carry out a statement.
 #[derive(Debug, thiserror::Error)]
@@ -15,11 +19,24 @@ pub enum StoreError {
     /// The database refused the statement: a fault of this program or of the schema.
     #[error("the database refused")]
     Failed(#[source] DbErr),
+    /// A new row got an id that an older row has. Each try draws the next id.
+    #[error("a sequence of ids is behind its table: run `hyper-chat check --fix`")]
+    SequenceBehind(#[source] DbErr),
+    /// The database can store no such value, however often it is sent.
+    #[error("the database cannot store such a value")]
+    Impossible(#[source] DbErr),
 }
 
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
-        if is_outage(&error) { Self::Unavailable(Some(error)) } else { Self::Failed(error) }
+        if is_outage(&error) {
+            return Self::Unavailable(Some(error));
+        }
+        match database_error(&error) {
+            Some(answer) if is_taken_id(answer) => Self::SequenceBehind(error),
+            Some(answer) if answer.code().is_some_and(|code| is_impossible_code(&code)) => Self::Impossible(error),
+            _ => Self::Failed(error),
+        }
     }
 }
 
@@ -29,13 +46,40 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+impl StoreError {
+    /// What the database's own words say about the next write; none where they say nothing.
+    pub(in crate::store) fn trouble(&self) -> Option<Trouble> {
+        let (Self::Unavailable(Some(error)) | Self::Failed(error)) = self else { return None };
+        trouble_of_code(&database_error(error)?.code()?)
+    }
+
+    /// Whether another connection is writing to the SQLite file (BUSY).
+    pub(in crate::store) fn is_busy(&self) -> bool {
+        let Self::Unavailable(Some(error)) = self else { return false };
+        let code = database_error(error).and_then(DatabaseError::code);
+        code.is_some_and(|code| code.len() < 5 && code.parse::<u32>().is_ok_and(|n| n & 0xff == 5))
+    }
+}
+
 /// Why the database could not be opened; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL names neither SQLite nor PostgreSQL.
     #[error("DATABASE_URL must begin with sqlite: or postgres://")]
     Scheme,
-    /// Another process has locked the file at this path.
+    /// A part of the URL cannot be used; holds the rule, which follows the name of the setting.
+    #[error("DATABASE_URL {0}")]
+    Url(String),
+    /// None of the PostgreSQL servers can be used.
+    #[error("DATABASE_URL: {}", list(.0))]
+    Servers(Vec<ServerFailure>),
+    /// The PostgreSQL database was created with this encoding.
+    #[error(
+        "DATABASE_URL: the database has the encoding {0}, which cannot store every text; create one with \
+         CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding(String),
+    /// Another process holds the lock on the file at this path.
     #[error(
         "another hyper-chat serves this SQLite file ({0} is locked); stop it first, or use PostgreSQL to run several"
     )]
@@ -44,7 +88,7 @@ pub enum OpenError {
     #[error("cannot create or lock {0}: is the folder there and writable?")]
     Lock(PathBuf, #[source] std::io::Error),
     /// The database refused the connection or a query at the start, or cannot be reached.
-    #[error("the database cannot be opened; is DATABASE_URL right and the server running?")]
+    #[error("the database cannot be opened; is DATABASE_URL right?")]
     Connect(#[source] DbErr),
     /// A migration failed.
     #[error("the schema cannot be brought up to date; `hyper-chat migrate` shows the same error")]
@@ -86,20 +130,40 @@ impl OpenError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect(error) | Self::Migrate(error) => is_outage(error) && !is_refused_tls(error),
+            Self::Connect(error) | Self::Migrate(error) => is_outage(error),
+            Self::Servers(failures) => failures.iter().any(ServerFailure::is_transient),
             _ => false,
         }
     }
+
+    /// Whether the setting of the database is at fault: the same start never succeeds.
+    #[must_use]
+    pub fn is_setting(&self) -> bool {
+        matches!(self, Self::Scheme | Self::Url(_) | Self::Encoding(_))
+            || matches!(self, Self::Servers(_)) && !self.is_transient()
+    }
+}
+
+fn list(failures: &[ServerFailure]) -> String {
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether an error passes by itself, so that the same statement may be tried again.
 fn is_outage(error: &DbErr) -> bool {
+    match (sqlx_error(error), error) {
+        (Some(error), _) => is_sqlx_outage(error),
+        (None, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) => true,
+        _ => false,
+    }
+}
+
+/// The driver's error.
+fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(e))
         | DbErr::Exec(RuntimeErr::SqlxError(e))
-        | DbErr::Query(RuntimeErr::SqlxError(e)) => is_sqlx_outage(e),
-        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
-        _ => false,
+        | DbErr::Query(RuntimeErr::SqlxError(e)) => Some(e),
+        _ => None,
     }
 }
 
@@ -130,12 +194,7 @@ fn is_outage_code(code: &str) -> bool {
 
 /// Whether the database itself gave this error, so that its connection is alive.
 pub(in crate::store) fn is_answer(error: &DbErr) -> bool {
-    match error {
-        DbErr::Conn(RuntimeErr::SqlxError(e))
-        | DbErr::Exec(RuntimeErr::SqlxError(e))
-        | DbErr::Query(RuntimeErr::SqlxError(e)) => matches!(**e, sqlx::Error::Database(_)),
-        _ => false,
-    }
+    matches!(sqlx_error(error), Some(sqlx::Error::Database(_)))
 }
 
 /// Whether a connection broke under a statement.
@@ -148,14 +207,74 @@ pub(in crate::store) fn is_broken(error: &DbErr) -> bool {
     }
 }
 
-/// Whether the server speaks no TLS or shows an untrusted certificate; waiting does not change that.
-fn is_refused_tls(error: &DbErr) -> bool {
-    matches!(error, DbErr::Conn(RuntimeErr::SqlxError(e)) if matches!(**e, sqlx::Error::Tls(_)))
+/// The same codes as far as they say more than that the database is away. SQLite's 778 is a write that failed, which is
+/// also what a file beyond a limit of its size gives; the other codes are READONLY, CORRUPT, FULL and NOTADB.
+fn trouble_of_code(code: &str) -> Option<Trouble> {
+    match (code, code.parse::<u32>()) {
+        ("25006", _) => Some(Trouble::ReadOnly),
+        ("53100", _) => Some(Trouble::DiskFull),
+        ("XX001" | "XX002", _) => Some(Trouble::Corrupt),
+        (_, Ok(778)) => Some(Trouble::DiskFull),
+        (_, Ok(n)) if code.len() < 5 => match n & 0xff {
+            8 => Some(Trouble::ReadOnly),
+            13 => Some(Trouble::DiskFull),
+            11 | 26 => Some(Trouble::Corrupt),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
-/// Whether a statement violated a unique index.
-pub(in crate::store) fn is_duplicate(error: &DbErr) -> bool {
-    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+/// The database's own answer, where it gave one.
+fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
+    sqlx_error(error)?.as_database_error()
+}
+
+/// SQLSTATE class 22 (data that has no such form), class 54 (beyond a limit of PostgreSQL), and values that a constraint
+/// forbids; SQLite's TOOBIG, MISMATCH, and every constraint but the unique ones.
+fn is_impossible_code(code: &str) -> bool {
+    if code.len() == 5 {
+        return ["22", "54", "23502", "23514"].iter().any(|class| code.starts_with(class));
+    }
+    const UNIQUE: [u32; 3] = [1_555, 2_067, 2_579];
+    code.parse::<u32>().is_ok_and(|n| matches!(n & 0xff, 18..=20) && !UNIQUE.contains(&n))
+}
+
+/// Whether a new row's id is that of an older row.
+fn is_taken_id(error: &dyn DatabaseError) -> bool {
+    error.is_unique_violation() && error.constraint().is_some_and(|name| name.ends_with("_pkey"))
+}
+
+/// A unique index that callers expect to be violated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Unique {
+    /// One account for each name.
+    Username,
+    /// One room for each pair.
+    Pair,
+    /// One chat for each `client_id` of a sender.
+    ClientId,
+}
+
+impl Unique {
+    /// The constraint's name on PostgreSQL, and the columns that SQLite names instead.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Username => ("chatters_username_key_key", "chatters.username_key"),
+            Self::Pair => ("chatrooms_pair_low_pair_high_key", "chatrooms.pair_low, chatrooms.pair_high"),
+            Self::ClientId => ("chats_client_key", "chats.client_key"),
+        }
+    }
+}
+
+/// Whether a statement violated this index, and no other.
+pub(in crate::store) fn violates(error: &DbErr, index: Unique) -> bool {
+    let Some(error) = database_error(error).filter(|error| error.is_unique_violation()) else { return false };
+    let (constraint, columns) = index.names();
+    match error.constraint() {
+        Some(name) => name == constraint,
+        None => error.message().ends_with(&format!(": {columns}")),
+    }
 }
 
 #[cfg(test)]
@@ -169,6 +288,36 @@ mod tests {
         }
         for fault in ["23505", "42P01", "22021", "XX001", "1", "19", "2067"] {
             assert!(!is_outage_code(fault), "{fault}");
+        }
+    }
+
+    #[test]
+    fn e23_what_can_never_succeed_is_told_apart_from_what_may() {
+        for never in ["22021", "22003", "54000", "23514", "23502", "18", "20", "19", "275", "1811"] {
+            assert!(is_impossible_code(never), "{never}");
+        }
+        for may in ["23505", "42P01", "0A000", "40001", "53100", "1555", "2067", "1"] {
+            assert!(!is_impossible_code(may), "{may}");
+        }
+    }
+
+    #[test]
+    fn a_code_says_what_is_wrong_with_the_database() {
+        for (code, trouble) in [
+            ("25006", Some(Trouble::ReadOnly)),
+            ("53100", Some(Trouble::DiskFull)),
+            ("13", Some(Trouble::DiskFull)),
+            ("778", Some(Trouble::DiskFull)),
+            ("8", Some(Trouble::ReadOnly)),
+            ("XX001", Some(Trouble::Corrupt)),
+            ("XX002", Some(Trouble::Corrupt)),
+            ("267", Some(Trouble::Corrupt)),
+            ("26", Some(Trouble::Corrupt)),
+            ("57P01", None),
+            ("23505", None),
+            ("5", None),
+        ] {
+            assert_eq!(trouble_of_code(code), trouble, "{code}");
         }
     }
 }

@@ -10,23 +10,30 @@ pub mod change_feed;
 pub mod chatrooms;
 pub mod chats;
 pub mod chatters;
+mod check;
 mod connect;
 mod deletion_jobs;
 pub mod deletions;
 mod durability;
 mod error;
 mod expiry;
+mod failover;
+mod file_identity;
 mod file_lock;
+mod health;
 mod options;
 pub mod outbox;
 pub mod passwords;
 mod pool;
 pub mod presence;
+mod probe;
 mod room_deletion;
 pub mod room_views;
 mod rows;
 mod schema;
 pub mod search;
+mod sequences;
+mod servers;
 pub mod sign_ins;
 mod sql;
 mod transaction;
@@ -39,13 +46,17 @@ use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
 pub use account_deletion::DeletedAccount;
 pub use backup::BackupError;
+pub use check::{Mend, Report};
 use connect::Pools;
 use deletions::Deletions;
 pub use error::{OpenError, StoreError};
+pub use health::Trouble;
 pub use options::{Options, Shares};
 use outbox::Outbox;
 pub use pool::DEADLINE;
 use pool::Pool;
+use probe::Probe;
+pub use servers::ServerFailure;
 use writer::{WriterHandle, WriterTask};
 
 /// The database of one server: its pools, one for each use, and the writer.
@@ -62,6 +73,7 @@ pub struct Store {
     sign_ins: Pool,
     writer: WriterHandle,
     deletions: Deletions,
+    probe: Probe,
 }
 
 impl Store {
@@ -70,19 +82,25 @@ impl Store {
     /// `start_writer` gets the writer's task, to run it on a thread of the rooms, which saves a wake-up per chat.
     pub async fn open(options: &Options, start_writer: impl FnOnce(WriterTask)) -> Result<Self, OpenError> {
         let opened = connect::open(options).await?;
-        let Pools { reads, lookups, search, writes, sign_ins } = opened.pools;
+        let Pools { reads, lookups, search, writes, sign_ins, probe } = opened.pools;
         if let Some(lock) = opened.lock {
             lock.keep();
         }
         let (writer, task) = writer::new(opened.backend, &writes, options.push_grace);
         start_writer(task);
         let (backend, deletions) = (opened.backend, Deletions::default());
-        Ok(Self { backend, reads, lookups, search, writes, sign_ins, writer, deletions })
+        let probe = Probe::new(backend, probe, opened.file.as_deref());
+        Ok(Self { backend, reads, lookups, search, writes, sign_ins, writer, deletions, probe })
     }
 
     /// Runs the missing migrations and closes the database again.
     pub async fn migrate(options: &Options) -> Result<(), OpenError> {
         connect::migrate(options).await
+    }
+
+    /// Looks for what is wrong with the database; a server may run on it meanwhile.
+    pub async fn check(options: &Options, mend: Mend) -> Result<Report, OpenError> {
+        connect::check(options, mend).await
     }
 
     /// Copies a SQLite database into a new file, beside a server that runs on it; returns the size of the copy.
@@ -102,10 +120,9 @@ impl Store {
         Outbox::new(self.reads.clone(), self.writes.clone(), self.backend)
     }
 
-    /// Whether the database answers; for `/readyz` and `/metrics`.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.lookups.run(async |db| db.execute_unprepared("SELECT 1").await).await?;
-        Ok(())
+    /// Whether a chat can be stored, or why not; for `/readyz` and `/metrics`. It waits for no statement of a client.
+    pub async fn readiness(&self) -> Result<(), Trouble> {
+        self.probe.readiness().await
     }
 
     /// The database's clock in microseconds, as SQL.

@@ -1,23 +1,43 @@
 //! A connection pool that answers within a deadline or not at all.
 //!
 //! A PostgreSQL server that froze, or whose network went silent, leaves its connections neither alive nor closed. So a
-//! statement that misses the deadline while the database answers no younger one costs the whole pool: a fresh one
-//! replaces it, and no restart is needed. A statement that is only slow costs nobody else anything: PostgreSQL cancels
-//! it by itself before the deadline, and its connection goes on. A connection that breaks costs all pools theirs, since
-//! whatever broke it has most likely broken those too that lie idle; otherwise each would cost a request.
+//! statement that misses the deadline while the database answers no others costs the whole pool: a fresh one replaces
+//! it, and no restart is needed. A statement that is only slow costs nobody else anything: PostgreSQL cancels it by
+//! itself before the deadline, and its connection goes on. A connection that breaks costs all pools theirs, since
+//! whatever broke it has most likely broken those too that lie idle; otherwise each would cost a request. The same
+//! happens when another server takes the writes.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
+use sea_orm::sqlx::postgres::{PgPool, PgPoolOptions};
+use sea_orm::sqlx::query_scalar;
+use sea_orm::{DatabaseConnection, DbErr};
 
 use super::error::{StoreError, is_answer, is_broken};
+use super::failover::Failover;
+use super::health::Health;
+use super::servers::IS_READ_ONLY;
 
 /// How long the database may take to answer before it counts as unavailable.
 pub const DEADLINE: Duration = Duration::from_millis(2_500);
+/// How long a connection may take to open, so that a refusal still fits within three seconds.
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A pool is not replaced again within this time.
 const REPLACE_PAUSE: Duration = Duration::from_millis(500);
+/// A pool that has answered nothing for this long is silent. Longer than PostgreSQL lets a statement wait for a lock.
+const SILENCE: Duration = Duration::from_millis(1_500);
+
+/// What a pool is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Statements that only read.
+    Reads,
+    /// Statements that may write: all are refused once the database has been found damaged.
+    Writes,
+}
 
 /// One of the store's pools; cheap to clone.
 #[derive(Clone)]
@@ -25,24 +45,65 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
 }
 
-/// When a connection to the database broke last, as any of its pools saw it.
-#[derive(Clone, Default)]
-pub(super) struct Breaks(Arc<Mutex<Option<Instant>>>);
+/// A pool that does not keep its connections open.
+pub(super) struct WeakPool(Weak<Shared>);
 
 struct Shared {
-    breaks: Breaks,
     current: RwLock<DatabaseConnection>,
+    /// How many times the connections were replaced.
+    generation: AtomicU64,
     /// How to open a new pool; none for SQLite, which lives in this process.
-    options: Option<ConnectOptions>,
+    postgres: Option<Postgres>,
     replaced_at: Mutex<Instant>,
-    /// When the youngest query began that the database has answered.
+    /// When the database answered last.
     answered: Mutex<Option<Instant>>,
+    health: Arc<Health>,
+    of: Use,
 }
 
+/// Where a pool of PostgreSQL connects, and how many connections it has.
+struct Postgres {
+    failover: Arc<Failover>,
+    connections: u32,
+    /// After this time PostgreSQL cancels a statement by itself.
+    statement_timeout: &'static str,
+}
+
+/// When a connection to the database broke last, as any of its pools saw it.
+#[derive(Default)]
+pub(super) struct Breaks(Mutex<Option<Instant>>);
+
 impl Pool {
-    pub(super) fn new(current: DatabaseConnection, options: Option<ConnectOptions>, breaks: Breaks) -> Self {
-        let (replaced_at, answered) = (Mutex::new(Instant::now()), Mutex::new(None));
-        Self { shared: Arc::new(Shared { breaks, current: RwLock::new(current), options, replaced_at, answered }) }
+    /// A pool on SQLite.
+    pub(super) fn sqlite(current: DatabaseConnection, of: Use, health: &Arc<Health>) -> Self {
+        Self::new(current, None, of, health)
+    }
+
+    /// A pool on PostgreSQL that connects when it is first used. Called inside a runtime.
+    pub(super) fn postgres(
+        failover: &Arc<Failover>,
+        connections: u32,
+        statement_timeout: &'static str,
+        of: Use,
+        health: &Arc<Health>,
+    ) -> Self {
+        let postgres = Postgres { failover: failover.clone(), connections, statement_timeout };
+        let pool = Self::new(postgres.open(), Some(postgres), of, health);
+        failover.follow(&pool);
+        pool
+    }
+
+    fn new(current: DatabaseConnection, postgres: Option<Postgres>, of: Use, health: &Arc<Health>) -> Self {
+        let shared = Shared {
+            current: RwLock::new(current),
+            generation: AtomicU64::new(0),
+            postgres,
+            replaced_at: Mutex::new(Instant::now()),
+            answered: Mutex::default(),
+            health: health.clone(),
+            of,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The current connections.
@@ -51,70 +112,147 @@ impl Pool {
         self.shared.current.read().clone()
     }
 
+    /// Grows when the connections are replaced: one that was taken out before may lead to another server.
+    pub(super) fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// What is known of the database's writes.
+    pub(super) fn health(&self) -> &Arc<Health> {
+        &self.shared.health
+    }
+
     /// Runs a query, or a whole transaction, within [`DEADLINE`].
     pub(crate) async fn run<T>(
         &self,
         query: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>,
     ) -> Result<T, StoreError> {
+        if self.shared.of == Use::Writes && self.shared.health.is_corrupt() {
+            return Err(StoreError::Unavailable(None));
+        }
         let begun = Instant::now();
-        self.replace_if_broken().await;
+        self.renew_if_broken();
         let db = self.db();
-        match tokio::time::timeout(DEADLINE, query(&db)).await {
+        let error = match tokio::time::timeout(DEADLINE, query(&db)).await {
             Ok(answer) => {
-                self.note(begun, answer.as_ref().err());
-                answer.map_err(StoreError::from)
+                self.note(answer.as_ref().err());
+                match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => StoreError::from(error),
+                }
             }
             Err(_) => {
-                self.replace(begun).await;
-                Err(StoreError::Unavailable(None))
+                self.replace(begun);
+                StoreError::Unavailable(None)
             }
+        };
+        self.report(&error);
+        Err(error)
+    }
+
+    /// Draws the conclusions of an error that one of the connections met.
+    pub(super) fn report(&self, error: &StoreError) {
+        self.shared.health.note(error);
+        if let Some(postgres) = &self.shared.postgres {
+            postgres.failover.report(error);
         }
     }
 
-    /// Notes what the end of a query that began at this time says about the connections.
-    fn note(&self, begun: Instant, error: Option<&DbErr>) {
+    /// Looks for a server that takes writes: the one in use has said that it takes none.
+    pub(super) fn search_writable(&self) {
+        if let Some(postgres) = &self.shared.postgres {
+            postgres.failover.start(true);
+        }
+    }
+
+    /// Notes what the end of a query says about the connections.
+    fn note(&self, error: Option<&DbErr>) {
         if error.is_none_or(is_answer) {
-            let mut answered = self.shared.answered.lock();
-            *answered = (*answered).max(Some(begun));
-        } else if error.is_some_and(is_broken) {
-            *self.shared.breaks.0.lock() = Some(Instant::now());
+            *self.shared.answered.lock() = Some(Instant::now());
+        } else if let (Some(postgres), true) = (&self.shared.postgres, error.is_some_and(is_broken)) {
+            *postgres.failover.breaks().0.lock() = Some(Instant::now());
         }
     }
 
     /// Replaces a pool whose connections are older than the last break.
-    async fn replace_if_broken(&self) {
-        let Some(broken_at) = *self.shared.breaks.0.lock() else { return };
-        let is_old = |replaced_at: Instant| replaced_at < broken_at && replaced_at.elapsed() >= REPLACE_PAUSE;
+    fn renew_if_broken(&self) {
+        let Some(postgres) = &self.shared.postgres else { return };
+        let Some(broken_at) = *postgres.failover.breaks().0.lock() else { return };
         {
             let mut replaced_at = self.shared.replaced_at.lock();
-            if !is_old(*replaced_at) {
+            if *replaced_at >= broken_at || replaced_at.elapsed() < REPLACE_PAUSE {
                 return;
             }
             *replaced_at = Instant::now();
         }
-        self.open_anew("a connection to the database broke: those of a pool are replaced").await;
+        tracing::warn!("a connection to the database broke: those of a pool are replaced");
+        self.renew();
     }
 
     /// Replaces a pool that did not answer a query begun at this time; once, however many queries missed the deadline,
-    /// and not at all while the pool answers younger queries.
-    pub(super) async fn replace(&self, begun: Instant) {
+    /// and not at all while the pool answers others.
+    pub(super) fn replace(&self, begun: Instant) {
+        if self.shared.postgres.is_none() {
+            return;
+        }
         {
             let mut replaced_at = self.shared.replaced_at.lock();
-            let is_answering = self.shared.answered.lock().is_some_and(|answered| answered > begun);
+            let answered = *self.shared.answered.lock();
+            let is_answering = answered.is_some_and(|answered| answered > begun && answered.elapsed() < SILENCE);
             if is_answering || *replaced_at > begun || replaced_at.elapsed() < REPLACE_PAUSE {
                 return;
             }
             *replaced_at = Instant::now();
         }
-        self.open_anew("the database stopped answering: its connections are replaced").await;
+        tracing::warn!("the database stopped answering: its connections are replaced");
+        self.renew();
     }
 
-    async fn open_anew(&self, why: &'static str) {
-        let Some(options) = &self.shared.options else { return };
-        // The options are lazy: this opens no connection, so it neither waits nor fails.
-        if let Ok(fresh) = Database::connect(options.clone()).await {
-            tracing::warn!("{why}");
-            *self.shared.current.write() = fresh;
-        }
+    /// Replaces the connections by ones to the server in use; false on SQLite. It opens none, so it neither waits nor
+    /// fails.
+    pub(super) fn renew(&self) -> bool {
+        let Some(postgres) = &self.shared.postgres else { return false };
+        *self.shared.current.write() = postgres.open();
+        self.shared.generation.fetch_add(1, Ordering::Release);
+        true
     }
+
+    pub(super) fn downgrade(&self) -> WeakPool {
+        WeakPool(Arc::downgrade(&self.shared))
+    }
+}
+
+impl WeakPool {
+    pub(super) fn upgrade(&self) -> Option<Pool> {
+        self.0.upgrade().map(|shared| Pool { shared })
+    }
+}
+
+impl Postgres {
+    fn open(&self) -> DatabaseConnection {
+        lazy(&self.failover, self.connections, self.statement_timeout).into()
+    }
+}
+
+/// Connections that open when they are first used. A new one to a server that takes no writes starts the search for
+/// one that does.
+pub(super) fn lazy(failover: &Arc<Failover>, connections: u32, statement_timeout: &'static str) -> PgPool {
+    let options = failover.servers().options().options([("statement_timeout", statement_timeout)]);
+    let failover = Arc::downgrade(failover);
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A test before each use would cost a round trip a query; a dead connection shows at once anyway.
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let failover = failover.clone();
+            Box::pin(async move {
+                let read_only = query_scalar::<_, bool>(IS_READ_ONLY).fetch_one(connection).await?;
+                if let Some(failover) = failover.upgrade().filter(|_| read_only) {
+                    failover.start(true);
+                }
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options)
 }

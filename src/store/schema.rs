@@ -41,7 +41,7 @@ pub(super) async fn prepare(db: &DatabaseConnection, options: &Options) -> Resul
 }
 
 /// The migrations that have yet to run; refuses a schema that needs a newer program.
-async fn missing(db: &DatabaseConnection) -> Result<Vec<String>, OpenError> {
+pub(super) async fn missing(db: &DatabaseConnection) -> Result<Vec<String>, OpenError> {
     let found = Found::read(db).await.map_err(OpenError::Connect)?;
     if let Some(needs) = found.needs {
         return Err(OpenError::Incompatible { needs, newest: migration::names().pop().unwrap_or_default() });

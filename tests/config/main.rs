@@ -166,7 +166,8 @@ fn without_a_secret_sqlite_keeps_one_beside_its_file() {
     assert_eq!(first.expose_secret(), config.jwt_secret().expect("kept").expose_secret());
     assert!(folder.path().join("a b.db.secret").exists());
     for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite://x?mode=memory"] {
-        let config = load(&[("DATABASE_URL", url)], "").expect("valid");
+        let allowed = ("HYPER_CHAT__DATABASE__UNSAFE_DURABILITY", "true");
+        let config = load(&[("DATABASE_URL", url), allowed], "").expect("valid");
         assert_eq!(config.database.kind(), DatabaseKind::SqliteInMemory);
         let (one, two) = (config.jwt_secret().expect("random"), config.jwt_secret().expect("random"));
         assert_ne!(one.expose_secret(), two.expose_secret());

@@ -11,6 +11,7 @@
 //! | `sqlite_file` | the SQLite file: who may read it, its lock, its backup |
 //! | `start`, `running`, `drain`, `upgrade` | the life of a process, and other releases' schemas |
 //! | `deletions` | deletions that take long |
+//! | `database_settings` | settings of the database that cannot work, and IPv6 |
 //! | `faults` | faults of one server: database, disk, process, clock, limits |
 //! | `cluster` | several instances, and what happens when one of them or Redis fails |
 //! | `chaos` | random faults under traffic |
@@ -29,6 +30,7 @@ mod support;
 mod chaos;
 mod chatroom_socket;
 mod cluster;
+mod database_settings;
 mod deletions;
 mod demo_browser;
 mod device_socket;

@@ -47,6 +47,11 @@ pub struct RedisWorker {
 }
 
 impl RedisBroker {
+    /// Refuses settings that can never work; connects to nothing.
+    pub fn check(settings: &Settings) -> Result<(), SettingsError> {
+        connect::Connector::new(settings).map(|_| ())
+    }
+
     /// A broker, and its worker, which has to be run. All instances share the `secret`, and no other service does.
     ///
     /// Redis need not be up. Only settings that can never work are refused, such as a malformed URL.

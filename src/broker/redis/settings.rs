@@ -68,7 +68,7 @@ impl Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The URL cannot be used; holds the client library's category of the error.
-    #[error("REDIS_URL is not a valid URL: {0}")]
+    #[error("REDIS_URL is not a valid URL ({0}); percent-encode @ / # in its password, and write IPv6 as [::1]")]
     Url(String),
     /// The key that authenticates messages cannot be derived from the secret.
     #[error("auth.jwt_secret is too short to sign with")]

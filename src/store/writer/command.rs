@@ -110,6 +110,8 @@ pub enum Refusal {
     NotSender,
     /// The database did not answer.
     Unavailable,
+    /// The database can store no such value.
+    Impossible,
     /// The database answered with an error that waiting does not cure; the log has it.
     Failed,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::DbBackend;
@@ -11,27 +12,34 @@ use super::command::{Attempt, Command, Refusal};
 use super::postgres::Postgres;
 use super::sqlite::Sqlite;
 use super::watermarks::{MovedWatermark, WatermarkRow};
-use crate::store::error::{StoreError, is_duplicate};
+use crate::store::error::{StoreError, Unique, violates};
+use crate::store::health::Health;
 use crate::store::pool::Pool;
 
 /// The database as the writer uses it.
-pub(super) enum Database {
+pub(super) struct Database {
+    driver: Driver,
+    health: Arc<Health>,
+}
+
+enum Driver {
     Sqlite(Box<Sqlite>),
     Postgres(Box<Postgres>),
 }
 
 impl Database {
     pub(super) fn new(backend: DbBackend, writes: &Pool, push_grace: Duration) -> Self {
-        match backend {
-            DbBackend::Postgres => Self::Postgres(Box::new(Postgres::new(writes.clone(), push_grace))),
-            _ => Self::Sqlite(Box::new(Sqlite::new(writes.clone(), push_grace))),
-        }
+        let driver = match backend {
+            DbBackend::Postgres => Driver::Postgres(Box::new(Postgres::new(writes.clone(), push_grace))),
+            _ => Driver::Sqlite(Box::new(Sqlite::new(writes.clone(), push_grace))),
+        };
+        Self { driver, health: writes.health().clone() }
     }
 
     /// Carries out the commands, one attempt each, in their order.
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Vec<Attempt> {
         let mut tried = self.try_commit(commands).await;
-        if matches!(&tried, Err(StoreError::Failed(error)) if is_duplicate(error)) {
+        if matches!(&tried, Err(error) if is_duplicate(error)) {
             // A deleted room still has a chat with one of these client_ids.
             let keys = keys_among(commands);
             if let Err(error) = self.free_client_ids(&keys).await {
@@ -50,12 +58,13 @@ impl Database {
                 commands.iter().map(|_| Attempt::refused(Refusal::Unavailable)).collect()
             }
             // The same for a single command, whose next try comes a moment later.
-            Err(StoreError::Failed(error)) if commands.len() == 1 && is_duplicate(&error) => vec![Attempt::Locked],
-            Err(StoreError::Failed(error)) if commands.len() == 1 => {
+            Err(error) if commands.len() == 1 && is_duplicate(&error) => vec![Attempt::Locked],
+            Err(error) if commands.len() == 1 => {
                 tracing::error!(error = &error as &dyn Error, "a chat could not be stored");
-                vec![Attempt::refused(Refusal::Failed)]
+                let never = matches!(error, StoreError::Impossible(_));
+                vec![Attempt::refused(if never { Refusal::Impossible } else { Refusal::Failed })]
             }
-            Err(StoreError::Failed(_)) => self.commit_each(commands).await,
+            Err(_) => self.commit_each(commands).await,
         }
     }
 
@@ -87,17 +96,28 @@ impl Database {
     }
 
     async fn try_commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.commit(commands).await,
-            Self::Postgres(postgres) => postgres.commit(commands).await,
+        if self.health.is_corrupt() {
+            return Err(StoreError::Unavailable(None));
         }
+        let tried = match &mut self.driver {
+            Driver::Sqlite(sqlite) => sqlite.commit(commands).await,
+            Driver::Postgres(postgres) => postgres.commit(commands).await,
+        };
+        match &tried {
+            Ok(attempts) if attempts.iter().any(|attempt| matches!(attempt, Attempt::Done(Ok(_)))) => {
+                self.health.stored();
+            }
+            Ok(_) => {}
+            Err(error) => self.health.write_failed(error),
+        }
+        tried
     }
 
     /// Deletes the chats of deleted rooms that have these client_ids.
     async fn free_client_ids(&mut self, keys: &[ClientKey]) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.free_client_ids(keys).await,
-            Self::Postgres(postgres) => postgres.free_client_ids(keys).await,
+        match &mut self.driver {
+            Driver::Sqlite(sqlite) => sqlite.free_client_ids(keys).await,
+            Driver::Postgres(postgres) => postgres.free_client_ids(keys).await,
         }
     }
 
@@ -107,9 +127,17 @@ impl Database {
         rows: &[WatermarkRow],
         moved: &mut Vec<MovedWatermark>,
     ) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
-            Self::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
+        if self.health.is_corrupt() {
+            return Err(StoreError::Unavailable(None));
+        }
+        match &mut self.driver {
+            Driver::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
+            Driver::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
         }
     }
+}
+
+/// Whether another chat has the same `client_id`; any other index has no such meaning.
+fn is_duplicate(error: &StoreError) -> bool {
+    matches!(error, StoreError::Failed(error) if violates(error, Unique::ClientId))
 }

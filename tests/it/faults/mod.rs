@@ -3,6 +3,9 @@
 
 mod clock;
 pub mod database;
+mod failover;
+mod ids;
 mod limits;
 mod process;
+mod readiness;
 mod storage;

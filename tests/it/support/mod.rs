@@ -50,6 +50,7 @@ pub mod secrets;
 pub mod server;
 pub mod server_builder;
 pub mod sockets_open;
+mod standby;
 pub mod tables;
 pub mod token;
 pub mod wait;

@@ -28,7 +28,7 @@ pub async fn fresh_database() -> String {
 /// One PostgreSQL server with its own folder; stopped and removed when dropped or when the binary ends.
 pub struct Cluster {
     folder: PathBuf,
-    bin: PathBuf,
+    pub(super) bin: PathBuf,
     pub port: u16,
     server: Mutex<Option<Child>>,
     settings: Vec<String>,
@@ -43,6 +43,14 @@ impl Cluster {
     }
 
     fn start_with(settings: &[&str], on_a_small_disk: bool) -> Self {
+        let cluster = Self::without_data(settings, on_a_small_disk);
+        cluster.init();
+        cluster.up();
+        cluster
+    }
+
+    /// Its folder and port alone.
+    pub(super) fn without_data(settings: &[&str], on_a_small_disk: bool) -> Self {
         let bin = bin_folder();
         let folder = tempfile::Builder::new().prefix("hyper-chat-pg-").tempdir().expect("a temp folder").keep();
         reaper::remove_at_exit(&folder);
@@ -52,10 +60,7 @@ impl Cluster {
             chown(&folder, Some(uid), Some(gid)).expect("root may give folders away");
         }
         let settings = settings.iter().map(ToString::to_string).collect();
-        let cluster = Self { folder, bin, port: free_port(), server: Mutex::new(None), settings, disk };
-        cluster.init();
-        cluster.up();
-        cluster
+        Self { folder, bin, port: free_port(), server: Mutex::new(None), settings, disk }
     }
 
     /// A server for one test, which may break it.
@@ -95,7 +100,7 @@ impl Cluster {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 

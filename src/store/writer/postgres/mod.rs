@@ -4,14 +4,16 @@
 //! Rooms are locked in id order with SKIP LOCKED; commands for a room that another transaction holds are tried again
 //! later. The writer keeps a connection of its own: a pool would test it after every transaction.
 
+mod connection;
 mod statements;
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sea_orm::sqlx::postgres::{PgConnection, PgRow};
 use sea_orm::sqlx::{self, Row as _};
 
+use connection::{Connection, is_sound};
 use statements::{APPEND_FULL, APPEND_PLAIN, FIND_CLIENT_IDS, FREE_CLIENT_IDS, MOVE_WATERMARKS, MUTATE};
 
 use super::client_ids::{ClientKey, Known, client_keys, known_of};
@@ -22,24 +24,28 @@ use super::watermarks::{MovedWatermark, WatermarkRow};
 use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
-use crate::store::error::{StoreError, is_sqlx_outage};
-use crate::store::pool::{DEADLINE, Pool};
+use crate::store::error::StoreError;
+use crate::store::pool::Pool;
 use crate::store::rows::{chat_of, chat_row};
 
 pub(super) struct Postgres {
-    writes: Pool,
+    connection: Connection,
     grace_us: i64,
-    connection: Option<PgConnection>,
 }
 
 impl Postgres {
     pub(super) fn new(writes: Pool, push_grace: Duration) -> Self {
-        Self { writes, grace_us: micros(push_grace), connection: None }
+        Self { connection: Connection::new(writes), grace_us: micros(push_grace) }
     }
 
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
         let grace_us = self.grace_us;
-        self.within_deadline(async |db| carry_out(db, commands, grace_us).await).await
+        let Carried { attempts, failed } =
+            self.connection.within_deadline(async |db| carry_out(db, commands, grace_us).await).await?;
+        if let Some((error, broken)) = failed {
+            self.connection.report(&error, broken);
+        }
+        Ok(attempts)
     }
 
     pub(super) async fn move_watermarks(
@@ -48,7 +54,7 @@ impl Postgres {
         moved: &mut Vec<MovedWatermark>,
     ) -> Result<(), StoreError> {
         let column = |of: fn(&WatermarkRow) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
-        let found = self.within_deadline(async |db| {
+        let found = self.connection.within_deadline(async |db| {
             sqlx::query(MOVE_WATERMARKS.as_str())
                 .bind(column(|r| r.chatroom_id.get()))
                 .bind(column(|r| r.chatter_id.get()))
@@ -67,59 +73,25 @@ impl Postgres {
 
     pub(super) async fn free_client_ids(&mut self, keys: &[ClientKey]) -> Result<(), StoreError> {
         let keys: Vec<&[u8]> = keys.iter().map(ClientKey::as_slice).collect();
-        self.within_deadline(async |db| sqlx::query(FREE_CLIENT_IDS.as_str()).bind(keys).execute(db).await).await?;
+        self.connection
+            .within_deadline(async |db| sqlx::query(FREE_CLIENT_IDS.as_str()).bind(keys).execute(db).await)
+            .await?;
         Ok(())
     }
-
-    /// Runs on the writer's own connection, which is dropped if it failed or did not answer.
-    async fn within_deadline<T>(
-        &mut self,
-        query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, StoreError> {
-        let begun = Instant::now();
-        let (writes, slot) = (self.writes.clone(), &mut self.connection);
-        let answer = tokio::time::timeout(DEADLINE, async move {
-            let mut connection = match slot.take() {
-                Some(connection) => connection,
-                None => connect(&writes).await?,
-            };
-            let answer = query(&mut connection).await;
-            // Of all errors only a refusal by the database leaves the connection sound, and not if it ends the
-            // connection (57P01 and its like) or says that a table has changed under the prepared plans (0A000).
-            let sound = match &answer {
-                Ok(_) => true,
-                Err(sqlx::Error::Database(error)) => {
-                    !error.code().is_some_and(|code| code.starts_with("57P") || code == "0A000")
-                }
-                Err(_) => false,
-            };
-            if sound {
-                *slot = Some(connection);
-            }
-            answer
-        });
-        match answer.await {
-            Ok(answer) => answer.map_err(StoreError::from),
-            Err(_) => {
-                self.writes.replace(begun).await;
-                Err(StoreError::Unavailable(None))
-            }
-        }
-    }
 }
 
-/// Opens the writer's own connection; its few statements are planned once, whatever their parameters.
-async fn connect(writes: &Pool) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = writes.db().get_postgres_connection_pool().acquire().await?.detach();
-    sqlx::query("SET plan_cache_mode = force_generic_plan").execute(&mut connection).await?;
-    Ok(connection)
+/// The attempts, and the last error of a command that changes a chat, with whether it broke the connection.
+struct Carried {
+    attempts: Vec<Attempt>,
+    failed: Option<(StoreError, bool)>,
 }
 
-async fn carry_out(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Vec<Attempt>, sqlx::Error> {
+async fn carry_out(db: &mut PgConnection, commands: &[&Command], grace_us: i64) -> Result<Carried, sqlx::Error> {
     let appends: Vec<&Append> =
         commands.iter().filter_map(|c| if let Command::Append(a) = c { Some(a) } else { None }).collect();
     let mut appended = append_all(db, &appends, grace_us).await?.into_iter();
     let mut attempts = Vec::with_capacity(commands.len());
+    let mut failed = None;
     // Commands of a room keep their order: behind a locked one the later ones wait too, even if the lock has ended.
     let mut locked = HashSet::new();
     for command in commands {
@@ -129,7 +101,15 @@ async fn carry_out(db: &mut PgConnection, commands: &[&Command], grace_us: i64) 
             // The new chats are committed by now, so an error here must not fail the whole call.
             Command::Mutate(mutate) => self::mutate(db, mutate).await.unwrap_or_else(|error| {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a chat could not be changed");
-                Attempt::refused(if is_sqlx_outage(&error) { Refusal::Unavailable } else { Refusal::Failed })
+                let broken = !is_sound(&error);
+                let error = StoreError::from(error);
+                let refusal = match &error {
+                    StoreError::Unavailable(_) => Refusal::Unavailable,
+                    StoreError::Impossible(_) => Refusal::Impossible,
+                    StoreError::Failed(_) | StoreError::SequenceBehind(_) => Refusal::Failed,
+                };
+                failed = Some((error, broken));
+                Attempt::refused(refusal)
             }),
         };
         if matches!(attempt, Attempt::Locked) {
@@ -137,7 +117,7 @@ async fn carry_out(db: &mut PgConnection, commands: &[&Command], grace_us: i64) 
         }
         attempts.push(attempt);
     }
-    Ok(attempts)
+    Ok(Carried { attempts, failed })
 }
 
 async fn append_all(db: &mut PgConnection, appends: &[&Append], grace_us: i64) -> Result<Vec<Attempt>, sqlx::Error> {

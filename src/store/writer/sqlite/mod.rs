@@ -1,6 +1,5 @@
 //! The writer on SQLite: one transaction on the one connection that writes.
 
-mod file;
 mod part;
 mod statements;
 
@@ -12,7 +11,6 @@ use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::sqlx::sqlite::SqliteConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe, Either, Row as _, Sqlite as Driver};
 
-use file::DatabaseFile;
 use part::Part;
 use statements::{AppendTexts, ROWS_MAX, Statements, Step, size_for};
 
@@ -24,6 +22,7 @@ use super::watermarks::{MovedWatermark, WatermarkRow};
 use crate::domain::clock::{Micros, micros};
 use crate::domain::{ChatId, ChatroomId, Version};
 use crate::store::error::StoreError;
+use crate::store::file_identity::FileIdentity;
 use crate::store::pool::Pool;
 use crate::store::rows::{chat_of, chat_row};
 use crate::store::sql::select_chats;
@@ -32,7 +31,7 @@ pub(super) struct Sqlite {
     writes: Pool,
     grace_us: i64,
     statements: Statements,
-    file: Option<DatabaseFile>,
+    file: Option<FileIdentity>,
 }
 
 /// SQLite's answer for the new chats of a plan.
@@ -47,7 +46,7 @@ struct Inserted {
 impl Sqlite {
     pub(super) fn new(writes: Pool, push_grace: Duration) -> Self {
         let file = writes.db().get_sqlite_connection_pool().connect_options().get_filename().to_owned();
-        Self { writes, grace_us: micros(push_grace), statements: Statements::new(), file: DatabaseFile::at(&file) }
+        Self { writes, grace_us: micros(push_grace), statements: Statements::new(), file: FileIdentity::at(&file) }
     }
 
     pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
@@ -93,7 +92,7 @@ impl Sqlite {
     }
 
     async fn connection(&mut self) -> Result<PoolConnection<Driver>, StoreError> {
-        self.file.as_mut().map_or(Ok(()), DatabaseFile::check)?;
+        self.file.as_mut().map_or(Ok(()), FileIdentity::check)?;
         self.writes.db().get_sqlite_connection_pool().acquire().await.map_err(StoreError::from)
     }
 

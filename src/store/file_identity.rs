@@ -8,21 +8,26 @@ use std::path::{Path, PathBuf};
 use crate::store::error::StoreError;
 
 /// The file as it was at the start.
-pub(super) struct DatabaseFile {
+pub(in crate::store) struct FileIdentity {
     path: PathBuf,
     id: (u64, u64),
     missing: bool,
 }
 
-impl DatabaseFile {
+impl FileIdentity {
     /// None for a database in memory.
-    pub(super) fn at(path: &Path) -> Option<Self> {
+    pub(in crate::store) fn at(path: &Path) -> Option<Self> {
         Some(Self { id: id_of(path)?, path: path.to_owned(), missing: false })
     }
 
+    /// Whether it is there.
+    pub(in crate::store) fn is_there(&self) -> bool {
+        id_of(&self.path) == Some(self.id)
+    }
+
     /// Fails while the file is moved or deleted. Called before each transaction; it costs a microsecond.
-    pub(super) fn check(&mut self) -> Result<(), StoreError> {
-        let missing = id_of(&self.path) != Some(self.id);
+    pub(in crate::store) fn check(&mut self) -> Result<(), StoreError> {
+        let missing = !self.is_there();
         if missing && !self.missing {
             let file = self.path.display();
             tracing::error!(
