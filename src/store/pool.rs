@@ -1,9 +1,9 @@
 //! A connection pool that answers within a deadline or not at all.
 //!
 //! A PostgreSQL server that froze, or whose network went silent, leaves its connections neither alive nor closed. So a
-//! statement that misses the deadline while the database answers no younger one costs the whole pool: a fresh one
-//! replaces it, and no restart is needed. A statement that is only slow costs nobody else anything: PostgreSQL cancels
-//! it by itself before the deadline, and its connection goes on. A connection that breaks costs all pools theirs, since
+//! statement that misses the deadline while the database answers no others costs the whole pool: a fresh one replaces
+//! it, and no restart is needed. A statement that is only slow costs nobody else anything: PostgreSQL cancels it by
+//! itself before the deadline, and its connection goes on. A connection that breaks costs all pools theirs, since
 //! whatever broke it has most likely broken those too that lie idle; otherwise each would cost a request.
 
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use super::error::{StoreError, is_answer, is_broken};
 pub const DEADLINE: Duration = Duration::from_millis(2_500);
 /// A pool is not replaced again within this time.
 const REPLACE_PAUSE: Duration = Duration::from_millis(500);
+/// A pool that has answered nothing for this long is silent. Longer than PostgreSQL lets a statement wait for a lock.
+const SILENCE: Duration = Duration::from_millis(1_500);
 
 /// One of the store's pools; cheap to clone.
 #[derive(Clone)]
@@ -35,7 +37,7 @@ struct Shared {
     /// How to open a new pool; none for SQLite, which lives in this process.
     options: Option<ConnectOptions>,
     replaced_at: Mutex<Instant>,
-    /// When the youngest query began that the database has answered.
+    /// When the database answered last.
     answered: Mutex<Option<Instant>>,
 }
 
@@ -61,7 +63,7 @@ impl Pool {
         let db = self.db();
         match tokio::time::timeout(DEADLINE, query(&db)).await {
             Ok(answer) => {
-                self.note(begun, answer.as_ref().err());
+                self.note(answer.as_ref().err());
                 answer.map_err(StoreError::from)
             }
             Err(_) => {
@@ -71,11 +73,10 @@ impl Pool {
         }
     }
 
-    /// Notes what the end of a query that began at this time says about the connections.
-    fn note(&self, begun: Instant, error: Option<&DbErr>) {
+    /// Notes what the end of a query says about the connections.
+    fn note(&self, error: Option<&DbErr>) {
         if error.is_none_or(is_answer) {
-            let mut answered = self.shared.answered.lock();
-            *answered = (*answered).max(Some(begun));
+            *self.shared.answered.lock() = Some(Instant::now());
         } else if error.is_some_and(is_broken) {
             *self.shared.breaks.0.lock() = Some(Instant::now());
         }
@@ -96,11 +97,12 @@ impl Pool {
     }
 
     /// Replaces a pool that did not answer a query begun at this time; once, however many queries missed the deadline,
-    /// and not at all while the pool answers younger queries.
+    /// and not at all while the pool answers others.
     pub(super) async fn replace(&self, begun: Instant) {
         {
             let mut replaced_at = self.shared.replaced_at.lock();
-            let is_answering = self.shared.answered.lock().is_some_and(|answered| answered > begun);
+            let answered = *self.shared.answered.lock();
+            let is_answering = answered.is_some_and(|answered| answered > begun && answered.elapsed() < SILENCE);
             if is_answering || *replaced_at > begun || replaced_at.elapsed() < REPLACE_PAUSE {
                 return;
             }
