@@ -5,4 +5,5 @@ mod clock;
 pub mod database;
 mod limits;
 mod process;
+mod rates;
 mod storage;
