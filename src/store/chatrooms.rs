@@ -3,7 +3,7 @@
 use ::entity::chatroom::{Column, Entity, Model};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
-    QueryResult, Statement, Value,
+    QueryResult, Select, Statement, Value,
 };
 
 use super::change_feed::Ending;
@@ -67,10 +67,16 @@ impl Store {
         if let Some(created) = created {
             return Ok(created);
         }
-        let of_pair = Entity::find().filter(Column::PairLow.eq(low)).filter(Column::PairHigh.eq(high));
-        let row = self.writes.run(async |db| of_pair.one(db).await).await?;
+        let row = self.writes.run(async |db| of_pair(low, high).one(db).await).await?;
         // The room was deleted between the two statements; another try may create it.
         row.map_or_else(|| Err(StoreError::Unavailable(None)), |row| Ok(Created::Exists(row.id.into())))
+    }
+
+    /// The room that these two have.
+    pub async fn chatroom_of(&self, pair: [ChatterId; 2]) -> Result<Option<ChatroomId>, StoreError> {
+        let (low, high) = (pair[0].min(pair[1]), pair[0].max(pair[1]));
+        let row = self.reads.run(async |db| of_pair(low, high).one(db).await).await?;
+        Ok(row.map(|row| row.id.into()))
     }
 
     /// The rooms among these ids that exist and that the viewer is in.
@@ -136,6 +142,10 @@ pub(super) type Room = (ChatroomId, [ChatterId; 2]);
 
 pub(super) fn room_of(row: &QueryResult) -> Result<Room, DbErr> {
     Ok((row.try_get_by_index(0)?, [row.try_get_by_index(1)?, row.try_get_by_index(2)?]))
+}
+
+fn of_pair(low: ChatterId, high: ChatterId) -> Select<Entity> {
+    Entity::find().filter(Column::PairLow.eq(low)).filter(Column::PairHigh.eq(high))
 }
 
 /// Whether both accounts exist; they are locked until the end of the transaction.
