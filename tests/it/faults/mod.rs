@@ -7,5 +7,6 @@ mod failover;
 mod ids;
 mod limits;
 mod process;
+mod rates;
 mod readiness;
 mod storage;
