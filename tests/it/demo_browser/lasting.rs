@@ -40,6 +40,22 @@ impl Scene {
         assert_eq!(ann.value(TEXTS).await, bob.value(TEXTS).await);
     }
 
+    pub(super) async fn c9_a_refused_chat_is_shown_as_failed_and_the_next_one_is_sent(&self) {
+        let (ann, bob) = (&self.ann, &self.bob);
+        // The page does not know that this letter shows nothing.
+        ann.write("#text", &format!("\u{3164}{}", keys::ENTER)).await;
+        ann.until(&format!("{MARKS}.includes('failed')")).await;
+        ann.write("#text", &format!("After the refused one{}", keys::ENTER)).await;
+        bob.until(&format!("{TEXTS}.at(-1) === 'After the refused one'")).await;
+        let buttons = "[...document.querySelectorAll('.trouble button')]";
+        let labels = json!(json!(["Try again", "Discard"]).to_string());
+        ann.until(&format!("JSON.stringify({buttons}.map(button => button.textContent)) === {labels}")).await;
+        ann.run(&format!("{buttons}[1].click()")).await;
+        ann.until(&format!("!{MARKS}.includes('failed')")).await;
+        let texts = bob.value(TEXTS).await;
+        ann.until(&format!("JSON.stringify({TEXTS}) === {}", json!(texts.to_string()))).await;
+    }
+
     pub(super) async fn history_is_read_upwards_and_searched(&self) {
         let ann = &self.ann;
         ann.run("location.hash = ''").await;

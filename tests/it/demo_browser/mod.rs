@@ -31,6 +31,7 @@ async fn two_people_chat_in_the_demo() {
     scene.edits_and_deletions_are_seen().await;
     scene.another_device_stays_in_sync().await;
     scene.a_broken_connection_loses_and_doubles_no_chat().await;
+    scene.c9_a_refused_chat_is_shown_as_failed_and_the_next_one_is_sent().await;
     scene.history_is_read_upwards_and_searched().await;
     scene.pictures().await;
     scene.signing_out_leaves_nothing_behind().await;

@@ -87,13 +87,13 @@ export class SignInForm {
   }
 
   /**
-   * The server says "It must …" of a field; here the field has a name.
+   * The server says "The password must …"; here the field has the name of its label.
    * @param {any} problem
    * @param {string} field
    */
   #words(problem, field) {
     const label = this.#form.querySelector(`label[for="${field}"]`)?.textContent.split(",")[0];
-    return problem.code === "invalid" && label ? problem.message.replace(/^It /, `${label} `) : explain(problem);
+    return problem.code === "invalid" && label ? problem.message.replace(/^The \w+ /, `${label} `) : explain(problem);
   }
 
   /**
