@@ -13,8 +13,8 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::config;
-use crate::domain::ChatterId;
 use crate::domain::chatter::username_key;
+use crate::domain::{ChatterId, SignInId};
 
 type Keyed<K, C> = RateLimiter<K, DashMapStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
@@ -58,6 +58,8 @@ pub struct Limits<C: Clock = DefaultClock> {
     sign_in_address: Rate<IpAddr, C>,
     sign_in_name: Rate<u64, C>,
     sign_up: Rate<IpAddr, C>,
+    refresh_address: Rate<IpAddr, C>,
+    refresh_session: Rate<SignInId, C>,
     frame: Rate<Sender, C>,
     search: Rate<ChatterId, C>,
     /// Keyed at random for each process, so that names cannot be chosen to collide.
@@ -87,6 +89,8 @@ impl<C: Clock + Clone> Limits<C> {
             sign_in_address: Rate::new(per_minute(config.sign_in_per_min), &clock),
             sign_in_name: Rate::new(per_minute(per_name), &clock),
             sign_up: Rate::new(per_minute(config.sign_up_per_min), &clock),
+            refresh_address: Rate::new(per_minute(config.refresh_per_min), &clock),
+            refresh_session: Rate::new(per_minute(config.refresh_per_min.div_ceil(10)), &clock),
             frame: Rate::new(frame, &clock),
             search: Rate::new(per_minute(config.searches_per_min), &clock),
             name_hash: RandomState::new(),
@@ -125,6 +129,12 @@ impl<C: Clock + Clone> Limits<C> {
         self.sign_up.check(&network(address), &self.clock)
     }
 
+    /// One refresh of a session's token. One from an address beyond its limit does not count against the session.
+    pub fn refresh(&self, address: IpAddr, session: SignInId) -> Result<(), Duration> {
+        self.refresh_address.check(&network(address), &self.clock)?;
+        self.refresh_session.check(&session, &self.clock)
+    }
+
     /// Removes keys that could use a whole burst again. A timer calls this, since nothing else shrinks the maps.
     pub fn forget_idle(&self) {
         self.send.forget_idle();
@@ -133,6 +143,8 @@ impl<C: Clock + Clone> Limits<C> {
         self.sign_in_address.forget_idle();
         self.sign_in_name.forget_idle();
         self.sign_up.forget_idle();
+        self.refresh_address.forget_idle();
+        self.refresh_session.forget_idle();
     }
 }
 
@@ -206,6 +218,20 @@ mod tests {
     fn a_name_has_at_least_one_attempt() {
         let limits = limits(|l| l.sign_in_per_min = 3);
         assert_eq!(passed(3, || limits.sign_in(address("10.0.0.1"), "alice")), 1);
+    }
+
+    #[test]
+    fn a_session_has_a_tenth_of_the_refreshes_of_an_address() {
+        let limits = limits(|_| {});
+        let (home, session) = (address("10.0.0.1"), SignInId::new);
+        assert_eq!(passed(20, || limits.refresh(home, session(1))), 12);
+        assert_eq!(passed(20, || limits.refresh(address("10.0.0.2"), session(1))), 0, "from another address too");
+        let mut n = 1;
+        let spent = passed(200, || {
+            n += 1;
+            limits.refresh(home, session(n))
+        });
+        assert_eq!(spent, 100, "120 an address, 20 of them for the first");
     }
 
     #[test]

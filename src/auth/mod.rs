@@ -1,4 +1,5 @@
 //! Authentication: passwords at sign-in, tokens after it. Nothing here reads the database.
 
 pub mod password;
+pub mod refresh;
 pub mod token;

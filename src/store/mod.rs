@@ -27,6 +27,7 @@ pub mod passwords;
 mod pool;
 pub mod presence;
 mod probe;
+pub mod refresh;
 mod room_deletion;
 pub mod room_views;
 mod rows;
