@@ -82,7 +82,9 @@ impl Service {
     ) -> Result<Session, Problem> {
         let sign_in = given.sign_in_id();
         for _ in 0..TRIES_MAX {
-            let Some(newest) = self.store.newest_refresh(sign_in).await? else { return Err(Ended::SignedOut.into()) };
+            let Some(newest) = self.store.newest_refresh(sign_in).await? else {
+                return Err(if tokens.is_ours(given) { Ended::SignedOut.into() } else { not_a_refresh_token() });
+            };
             let chatter = newest.chatter;
             let session = |token_time, token: &RefreshToken| Session {
                 chatter,

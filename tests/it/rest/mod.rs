@@ -14,6 +14,6 @@ mod refusals;
 mod rooms;
 mod search;
 mod search_load;
-mod sessions;
+pub mod sessions;
 mod sign_in_races;
 mod tokens;

@@ -109,11 +109,10 @@ async fn what_is_no_refresh_token_of_ours_ends_nothing(db: Db) {
         format!("{}{swap}{}", &refresh[..at], &refresh[at + 1..])
     };
     let (long, other) = ("x".repeat(80), mint(&claims(ann.id)));
-    for wrong in ["", "x", long.as_str(), ann.token.as_str(), other.as_str(), &flipped(20), &flipped(79)] {
+    for wrong in ["", "x", long.as_str(), ann.token.as_str(), other.as_str(), &flipped(8), &flipped(20), &flipped(79)] {
         server.api().secrets.remember(wrong);
         refreshes(&server.api(), wrong).await.problem(401, "token_invalid");
     }
-    refreshes(&server.api(), &flipped(8)).await.any_problem();
     server.api().post("/api/auth/refresh", &json!({})).await.problem(400, "malformed");
     let next = tokens(&server.api(), &refreshes(&server.api(), &refresh).await.expect(200));
     // A refresh token is no token.
@@ -144,7 +143,7 @@ async fn the_database_keeps_no_refresh_token(db: Db) {
     server.api().sign_up("ann").await.expect(201);
     let (ann, refresh) = signs_in(&server.api(), "ann", None).await;
     let dump = server.dump().await;
-    let kept = format!("SELECT length(refresh_hash) FROM sign_ins WHERE chatter_id = {}", ann.id);
+    let kept = format!("SELECT CAST(length(refresh_hash) AS BIGINT) FROM sign_ins WHERE chatter_id = {}", ann.id);
     assert_eq!(dump.number(&kept).await, 32, "a hash");
     if db == Db::Sqlite {
         for file in std::fs::read_dir(server.folder.path()).expect("a folder") {

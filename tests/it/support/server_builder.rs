@@ -45,6 +45,7 @@ impl ServerBuilder {
             .set("LIMITS__SIGN_IN_PER_MIN", 0)
             .set("LIMITS__SIGN_UP_PER_MIN", 0)
             .set("LIMITS__SEARCHES_PER_MIN", 0)
+            .set("LIMITS__REFRESH_PER_MIN", 0)
             .set("LOG__FILTER", "debug")
             // Rooms and sockets on several threads, however small the machine.
             .set("SERVER__WORKERS", 2)
