@@ -70,7 +70,7 @@ pub struct Store {
     /// Pages of a room that a search examines.
     search: Pool,
     writes: Pool,
-    /// New sign-ins.
+    /// New and refreshed sign-ins.
     sign_ins: Pool,
     writer: WriterHandle,
     deletions: Deletions,

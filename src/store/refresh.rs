@@ -81,7 +81,7 @@ impl Store {
             new.issue.address_class.into(),
         ];
         let insert = self.sql(&sql, values);
-        self.writes
+        self.sign_ins
             .run(async |db| {
                 let tx = begin(db).await?;
                 if tx.query_one_raw(insert).await?.is_none() {
@@ -133,7 +133,7 @@ impl Store {
             issue.address_class.clone().into(),
         ];
         let update = self.sql(&sql, values);
-        let updated = self.writes.run(async |db| db.execute_raw(update).await).await?;
+        let updated = self.sign_ins.run(async |db| db.execute_raw(update).await).await?;
         Ok(updated.rows_affected() > 0)
     }
 
