@@ -142,7 +142,7 @@ pub(super) async fn end(
         )
     )
 )]
-pub(super) async fn end_others(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
+pub(super) async fn end_all_but_this(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
     state.service.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
     Ok(HttpResponse::Ok().json(Message { message: "Success End Other Sessions" }))
 }

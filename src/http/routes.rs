@@ -34,7 +34,7 @@ macro_rules! table {
 table! {
     "/api/auth" => { POST sign_in::sign_in, DELETE auth_sessions::sign_out }
     "/api/auth/refresh" => { POST auth_sessions::refresh }
-    "/api/auth/sessions" => { GET auth_sessions::list, DELETE auth_sessions::end_others }
+    "/api/auth/sessions" => { GET auth_sessions::list, DELETE auth_sessions::end_all_but_this }
     "/api/auth/sessions/{id}" => { DELETE auth_sessions::end }
     "/api/chatters" => { POST sign_in::sign_up, GET accounts::directory, PUT accounts::change, DELETE accounts::delete }
     "/api/chatters/me" => { GET accounts::me }
