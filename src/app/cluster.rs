@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::rt::time::sleep;
 use actix_web::web;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::RunError;
 use crate::broker;
@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::cluster::access::AccessCheck;
 use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
-use crate::config::Config;
+use crate::config::{Config, SigningSecrets};
 use crate::http::State;
 use crate::store::change_feed::FeedPosition;
 
@@ -48,10 +48,11 @@ pub(super) fn cluster(
 /// Opens the broker to the other instances, with the worker that receives; a single instance has no worker.
 pub(super) fn open_broker(
     config: &Config,
-    secret: &SecretString,
+    secrets: &SigningSecrets,
 ) -> Result<(Arc<dyn Broker>, Option<RedisWorker>), RunError> {
     let Some(settings) = redis_settings(config) else { return Ok((broker::single(), None)) };
-    let (broker, worker) = RedisBroker::open(&settings, secret.expose_secret().as_bytes())?;
+    let keys: Vec<&[u8]> = secrets.all().map(|secret| secret.expose_secret().as_bytes()).collect();
+    let (broker, worker) = RedisBroker::open(&settings, &keys)?;
     Ok((broker, Some(worker)))
 }
 

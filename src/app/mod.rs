@@ -152,9 +152,9 @@ impl Application {
         let writer = listen::Writer::default();
         let store = Arc::new(open::open(config, &listener, &writer).await?);
         // Behind the database: a start that cannot open it leaves no secret beside it.
-        let secret = config.jwt_secret()?;
+        let secrets = config.signing_secrets()?;
         process::warn_of_readable_files(config);
-        let (broker, inbound) = cluster::open_broker(config, &secret)?;
+        let (broker, inbound) = cluster::open_broker(config, &secrets)?;
         let sockets = Sockets::new(config, broker);
         let notifier = start_notifier(config, &store, &sockets);
         let presence = sockets.presence(&store);
@@ -164,7 +164,7 @@ impl Application {
         let registry = Registry::new(sockets.room_parts(&store, &notifier), threads.clone());
         let limits = Arc::new(Limits::new(&config.limits));
         let (issuer, audience) = (&config.auth.jwt_issuer, &config.auth.jwt_audience);
-        let tokens = Arc::new(Tokens::new(&secret, issuer, audience, settings::token_ttl(config)));
+        let tokens = Arc::new(Tokens::new(&secrets, issuer, audience, settings::token_ttl(config)));
         let sessions = sockets.session_parts(config, &store, &registry, &limits, &tokens);
         let service = Arc::new(sockets.service(&store, &registry));
         let Sockets { connections, broadcaster, broker, presence_changes, drain, metrics } = sockets;

@@ -53,7 +53,9 @@ pub(super) fn http(config: &Config) -> Rules {
     Rules {
         origins: Arc::new(origins(config)),
         proxy_hops: config.server.proxy_hops,
-        token_ttl: token_ttl(config),
+        // A session lives at least as long as the token that it began with.
+        session_ttl: Duration::from_secs(config.auth.refresh_days * 86_400).max(token_ttl(config)),
+        sessions_per_chatter: config.limits.sessions_per_chatter,
         open_sign_up: config.accounts.sign_up == config::SignUp::Open,
         public_directory: config.accounts.public_directory,
         deletion: match config.accounts.deletion {

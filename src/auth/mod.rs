@@ -2,4 +2,5 @@
 
 mod hash_queue;
 pub mod password;
+pub mod refresh;
 pub mod token;

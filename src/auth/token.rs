@@ -6,10 +6,13 @@
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use secrecy::{ExposeSecret, SecretString};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::refresh::RefreshTokens;
+use crate::config::SigningSecrets;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatterId, SignInId};
 
@@ -45,11 +48,14 @@ pub struct Claims {
 /// Issues and verifies tokens; one for the instance, shared.
 pub struct Tokens {
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    /// The key that signs comes first.
+    decoding: Vec<DecodingKey>,
     validation: Validation,
     issuer: String,
     audience: String,
     ttl: Duration,
+    /// The refresh tokens beside them.
+    pub refresh: RefreshTokens,
 }
 
 /// The payload of an issued token, with the names of RFC 7519; times in seconds.
@@ -86,9 +92,9 @@ struct Scoped {
 const SIGN_UP_SCOPE: &str = "sign_up";
 
 impl Tokens {
-    /// Tokens signed with this secret, with this issuer and audience.
+    /// Tokens signed with the current secret and verified with all, with this issuer and audience.
     #[must_use]
-    pub fn new(secret: &SecretString, issuer: &str, audience: &str, ttl: Duration) -> Self {
+    pub fn new(secrets: &SigningSecrets, issuer: &str, audience: &str, ttl: Duration) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
         validation.validate_nbf = true;
@@ -96,8 +102,9 @@ impl Tokens {
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         Self {
-            encoding: EncodingKey::from_secret(secret.expose_secret().as_bytes()),
-            decoding: DecodingKey::from_secret(secret.expose_secret().as_bytes()),
+            encoding: EncodingKey::from_secret(secrets.current.expose_secret().as_bytes()),
+            decoding: secrets.all().map(|one| DecodingKey::from_secret(one.expose_secret().as_bytes())).collect(),
+            refresh: RefreshTokens::new(secrets),
             validation,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
@@ -105,9 +112,14 @@ impl Tokens {
         }
     }
 
-    /// A token for a sign-in, and its expiry.
-    pub fn issue(&self, chatter_id: ChatterId, sign_in_id: SignInId) -> Result<(String, Micros), TokenError> {
-        let now = now_s();
+    /// A token for a sign-in, as issued at this time, and its expiry. The same arguments give the same token.
+    pub fn issue(
+        &self,
+        chatter_id: ChatterId,
+        sign_in_id: SignInId,
+        at: Micros,
+    ) -> Result<(String, Micros), TokenError> {
+        let now = at.0 / 1_000_000;
         let exp = now.saturating_add(i64::try_from(self.ttl.as_secs()).unwrap_or(ID_MAX)).min(ID_MAX);
         let payload = Issued {
             iss: &self.issuer,
@@ -127,22 +139,34 @@ impl Tokens {
     pub fn may_sign_up(&self, token: &str) -> bool {
         let mut validation = self.validation.clone();
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        token.len() <= TOKEN_BYTES_MAX
-            && jsonwebtoken::decode::<Scoped>(token, &self.decoding, &validation)
-                .is_ok_and(|data| data.claims.scope == SIGN_UP_SCOPE && data.claims.exp > now_s() as f64)
+        self.decode::<Scoped>(token, &validation)
+            .is_ok_and(|data| data.claims.scope == SIGN_UP_SCOPE && data.claims.exp > now_s() as f64)
     }
 
     /// The claims of a token, if it is one of ours and has not expired.
     pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(TokenError::Invalid);
-        }
-        let data = jsonwebtoken::decode::<Presented>(token, &self.decoding, &self.validation).map_err(reason)?;
+        let data = self.decode::<Presented>(token, &self.validation)?;
         let ours = data.header.typ.is_none_or(|typ| typ.eq_ignore_ascii_case("JWT"));
         if !ours || data.header.crit.is_some() {
             return Err(TokenError::Invalid);
         }
         claims(&data.claims, now_s())
+    }
+
+    /// Checks the signature with each of the secrets, and the payload with the validation.
+    fn decode<T: DeserializeOwned>(&self, token: &str, validation: &Validation) -> Result<TokenData<T>, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Invalid);
+        }
+        let mut decoded = Err(ErrorKind::InvalidSignature.into());
+        for key in &self.decoding {
+            decoded = jsonwebtoken::decode::<T>(token, key, validation);
+            // Any other result says that the signature is this key's, or that no key will do.
+            if !decoded.as_ref().is_err_and(|error| *error.kind() == ErrorKind::InvalidSignature) {
+                break;
+            }
+        }
+        decoded.map_err(reason)
     }
 }
 
@@ -188,12 +212,19 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
 
+    use secrecy::SecretString;
+
     use super::*;
 
     const SECRET: &str = "a secret of at least thirty-two bytes";
 
     fn tokens() -> Tokens {
-        Tokens::new(&SecretString::from(SECRET), "hyper-chat", "hyper-chat", Duration::from_secs(60))
+        Tokens::new(
+            &SigningSecrets::from(SecretString::from(SECRET)),
+            "hyper-chat",
+            "hyper-chat",
+            Duration::from_secs(60),
+        )
     }
 
     #[test]
@@ -206,7 +237,7 @@ mod tests {
         assert!(tokens().may_sign_up(&token(&good)));
         assert!(tokens().verify(&token(&good)).is_err(), "it opens no account");
         assert!(!tokens().may_sign_up(&token(&payload())), "nor does the token of an account open sign-up");
-        let (issued, _) = tokens().issue(ChatterId::new(7), SignInId::new(1)).unwrap();
+        let (issued, _) = tokens().issue(ChatterId::new(7), SignInId::new(1), Micros::now()).unwrap();
         assert!(!tokens().may_sign_up(&issued) && !tokens().may_sign_up("x"));
         for (claim, value) in [("exp", json!(now_s())), ("scope", json!("other")), ("iss", json!("else"))] {
             let mut bad = good.clone();
@@ -245,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_token_holds_the_chatter_and_the_sign_in_that_it_was_issued_for() {
-        let (token, expires_at) = tokens().issue(ChatterId::new(7), SignInId::new(9)).unwrap();
+        let (token, expires_at) = tokens().issue(ChatterId::new(7), SignInId::new(9), Micros::now()).unwrap();
         assert_eq!(
             tokens().verify(&token),
             Ok(Claims { chatter_id: 7.into(), sign_in_id: Some(9.into()), expires_at })
@@ -271,7 +302,7 @@ mod tests {
         }
         let token = signed("{}", &payload().to_string());
         assert_eq!(tokens().verify(&token), Err(TokenError::Invalid), "no alg");
-        let (token, _) = tokens().issue(ChatterId::new(7), SignInId::new(9)).unwrap();
+        let (token, _) = tokens().issue(ChatterId::new(7), SignInId::new(9), Micros::now()).unwrap();
         let (message, _) = token.rsplit_once('.').unwrap();
         assert_eq!(tokens().verify(&format!("{message}.")), Err(TokenError::Invalid), "empty signature");
         assert_eq!(tokens().verify(message), Err(TokenError::Invalid), "no signature");
@@ -279,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_token_with_one_bit_flipped_is_invalid() {
-        let (token, _) = tokens().issue(ChatterId::new(7), SignInId::new(9)).unwrap();
+        let (token, _) = tokens().issue(ChatterId::new(7), SignInId::new(9), Micros::now()).unwrap();
         for at in 0..token.len() {
             for bit in 0..7 {
                 let mut bytes = token.clone().into_bytes();
@@ -293,10 +324,14 @@ mod tests {
 
     #[test]
     fn tokens_signed_with_another_key_and_oversized_tokens_are_invalid() {
-        let other =
-            Tokens::new(&SecretString::from("x".repeat(32)), "hyper-chat", "hyper-chat", Duration::from_secs(60));
+        let other = Tokens::new(
+            &SigningSecrets::from(SecretString::from("x".repeat(32))),
+            "hyper-chat",
+            "hyper-chat",
+            Duration::from_secs(60),
+        );
         assert_eq!(
-            tokens().verify(&other.issue(ChatterId::new(7), SignInId::new(9)).unwrap().0),
+            tokens().verify(&other.issue(ChatterId::new(7), SignInId::new(9), Micros::now()).unwrap().0),
             Err(TokenError::Invalid)
         );
         for monster in ["x".repeat(1 << 20), ".".repeat(10_000), ".".repeat(4_000), "..".to_owned(), "é.é.é".to_owned()]

@@ -65,6 +65,28 @@ pub struct Config {
     file_with_secret: Option<PathBuf>,
 }
 
+/// The secrets behind all signatures of the server: tokens, refresh tokens, messages between instances.
+#[derive(Clone, Debug)]
+pub struct SigningSecrets {
+    /// Signs, and verifies.
+    pub current: SecretString,
+    /// These only verify.
+    pub old: Vec<SecretString>,
+}
+
+impl SigningSecrets {
+    /// Every secret, the one that signs first.
+    pub fn all(&self) -> impl Iterator<Item = &SecretString> {
+        std::iter::once(&self.current).chain(&self.old)
+    }
+}
+
+impl From<SecretString> for SigningSecrets {
+    fn from(current: SecretString) -> Self {
+        Self { current, old: Vec::new() }
+    }
+}
+
 /// Why the configuration cannot be used: every problem found, each naming its key and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration cannot be used:\n  {}", .problems.join("\n  "))]
@@ -142,6 +164,11 @@ impl Config {
             files.extend(self.auth.jwt_secret.is_none().then(|| secret_file::path(&database)));
         }
         files
+    }
+
+    /// The secret that signs, and those that only verify; the first as [`Config::jwt_secret`] has it.
+    pub fn signing_secrets(&self) -> Result<SigningSecrets, ConfigError> {
+        Ok(SigningSecrets { current: self.jwt_secret()?, old: self.auth.jwt_secrets_old.clone() })
     }
 
     /// The secret that signs tokens: the configured one, else the one kept beside the SQLite file (made now if

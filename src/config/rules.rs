@@ -11,7 +11,7 @@ use super::{Config, DatabaseKind, PostgresUrl};
 const SECRET_BYTES_MIN: usize = 32;
 
 /// Every whole number and the range it may have; the unit is in the name.
-const RANGES: [(&str, i64, i64); 27] = [
+const RANGES: [(&str, i64, i64); 30] = [
     ("server.port", 0, 65_535),
     ("server.workers", 0, 1_024),
     ("server.proxy_hops", 0, 16),
@@ -20,6 +20,7 @@ const RANGES: [(&str, i64, i64); 27] = [
     ("database.connections_max", 5, 1_000),
     ("redis.look_ms", 100, 60_000),
     ("auth.token_ttl_s", 1, 31_536_000),
+    ("auth.refresh_days", 1, 3_650),
     ("auth.argon2_memory_kib", 8, 4_194_304),
     ("auth.argon2_iterations", 1, 64),
     ("auth.argon2_parallelism", 1, 64),
@@ -31,6 +32,8 @@ const RANGES: [(&str, i64, i64); 27] = [
     ("limits.searches_per_min", 0, 1_000_000),
     ("limits.rooms_per_hour", 0, 1_000_000),
     ("limits.open_pages_per_min", 0, 1_000_000),
+    ("limits.refresh_per_min", 0, 1_000_000),
+    ("limits.sessions_per_chatter", 0, 100_000),
     ("limits.sockets_per_chatter", 0, 100_000),
     // A page of changes, a page of rooms and what is held behind them fit into the least.
     ("limits.socket_queue_bytes", 262_144, 67_108_864),
@@ -188,6 +191,10 @@ fn check_secret(config: &Config, layers: &mut Layers) {
         }
         (None, Some(with)) => layers.problem("auth.jwt_secret", &required_with(with)),
         _ => {}
+    }
+    if !config.auth.jwt_secrets_old.iter().all(is_long_enough) {
+        let rule = format!("must list secrets of at least {SECRET_BYTES_MIN} bytes each");
+        layers.problem("auth.jwt_secrets_old", &rule);
     }
 }
 

@@ -61,12 +61,16 @@ pub struct Auth {
     /// As given; `Config::jwt_secret` is the one to sign with.
     #[serde(deserialize_with = "none_if_empty")]
     pub jwt_secret: Option<SecretString>,
+    /// Secrets that verify and sign nothing, at least 32 bytes each.
+    pub jwt_secrets_old: Vec<SecretString>,
     /// The claim `iss` (RFC 7519) that tokens carry and must carry. Never empty.
     pub jwt_issuer: String,
     /// The claim `aud` (RFC 7519) that tokens carry and must carry. Never empty.
     pub jwt_audience: String,
     /// Seconds from a sign-in until its token expires: 1 to 31,536,000.
     pub token_ttl_s: u64,
+    /// Days from the last refresh of a session until it ends: 1 to 3,650.
+    pub refresh_days: u64,
     /// KiB of memory for one hash, `m` of RFC 9106: 8 to 4,194,304, and at least 8 for each lane.
     pub argon2_memory_kib: u32,
     /// Passes of one hash, `t` of RFC 9106: 1 to 64.
@@ -127,6 +131,10 @@ pub struct Limits {
     pub rooms_per_hour: u32,
     /// Pages of the directory per minute and address, for requests without a token.
     pub open_pages_per_min: u32,
+    /// Refreshes of tokens per minute and address; a session has a tenth of it.
+    pub refresh_per_min: u32,
+    /// Sessions per chatter; one more ends the one that was not refreshed for the longest time.
+    pub sessions_per_chatter: u32,
     /// Open sockets per chatter on this instance; one more closes the oldest.
     pub sockets_per_chatter: usize,
     /// Bytes that may wait for a slow socket, 262,144 to 67,108,864; a burst may be more for two seconds.

@@ -48,6 +48,13 @@ impl Broadcaster {
         self.broker.publish(ClusterMessage::AccessEnded { chatter_id });
     }
 
+    /// These sign-ins of the chatter have ended: closes their sockets.
+    pub fn end_these_sign_ins(&self, chatter_id: ChatterId, ended: &[SignInId]) {
+        let has_ended = |connection: &Connection| connection.sign_in_id().is_some_and(|id| ended.contains(&id));
+        self.connections.close_of(chatter_id, Close::TOKEN_REFUSED, has_ended);
+        self.broker.publish(ClusterMessage::AccessEnded { chatter_id });
+    }
+
     /// The account was deleted: closes its sockets.
     pub fn end_account(&self, chatter_id: ChatterId) {
         self.connections.close_of(chatter_id, Close::TOKEN_REFUSED, |_| true);

@@ -6,6 +6,7 @@ pub mod chat;
 pub mod chatroom;
 pub mod chatter;
 pub mod clock;
+pub mod device;
 pub mod fold;
 pub mod ids;
 pub mod json;

@@ -4,6 +4,7 @@
 mod access_log;
 mod accounts;
 mod answer;
+mod auth_sessions;
 mod body;
 mod chatrooms;
 mod chats;
@@ -55,10 +56,12 @@ pub struct Rules {
     pub origins: Arc<Origins>,
     /// The number of reverse proxies in front that add to `X-Forwarded-For`.
     pub proxy_hops: usize,
-    /// From a sign-in until it ends by itself.
-    pub token_ttl: Duration,
     /// Whether anyone may sign up; otherwise a token of the scope `sign_up` is needed.
     pub open_sign_up: bool,
+    /// From a sign-in or a refresh until the sign-in ends by itself.
+    pub session_ttl: Duration,
+    /// The most sign-ins of a chatter; one more ends the one used longest ago. 0 = no limit.
+    pub sessions_per_chatter: u32,
     /// Whether the directory answers without a token.
     pub public_directory: bool,
     /// What the deletion of an account does to its rooms.

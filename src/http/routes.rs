@@ -4,7 +4,9 @@ use actix_web::http::{Method, header};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Resource, ResponseError, Route, guard};
 
-use super::{accounts, chatrooms, chats, demo, documents, health, history, metrics, search, sign_in, socket};
+use super::{
+    accounts, auth_sessions, chatrooms, chats, demo, documents, health, history, metrics, search, sign_in, socket,
+};
 use crate::problem::{Code, Problem};
 
 pub use super::access_log::log as access_log;
@@ -30,7 +32,10 @@ macro_rules! table {
 }
 
 table! {
-    "/api/auth" => { POST sign_in::sign_in }
+    "/api/auth" => { POST sign_in::sign_in, DELETE auth_sessions::sign_out }
+    "/api/auth/refresh" => { POST auth_sessions::refresh }
+    "/api/auth/sessions" => { GET auth_sessions::list, DELETE auth_sessions::end_all_but_this }
+    "/api/auth/sessions/{id}" => { DELETE auth_sessions::end }
     "/api/chatters" => { POST sign_in::sign_up, GET accounts::directory, PUT accounts::change, DELETE accounts::delete }
     "/api/chatters/me" => { GET accounts::me }
     "/api/chatters/{id}" => { GET accounts::show }

@@ -11,12 +11,14 @@ use super::extract::{address, bearer};
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, STORE, of};
 use crate::auth::password::{PasswordCheck, Requester};
+use crate::domain::ChatterId;
 use crate::domain::chatter::{Username, fcm_reg_id, nickname, password, username_key};
-use crate::domain::{ChatterId, SignInId};
+use crate::domain::device::{address_class, device_name};
 use crate::limits::{Device, network};
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{SignIn, SignUp};
 use crate::protocol::rest::{ChatterBody, SignedIn};
+use crate::service::sign_ins::{Asking, Session, Verified};
 use crate::store::chatters::NewChatter;
 
 /// How often a request verifies a password whose stored hash changes meanwhile.
@@ -24,7 +26,9 @@ pub(super) const VERIFICATIONS_MAX: usize = 3;
 
 /// Sign in
 ///
-/// Gives the token that most operations need. An unknown username and a wrong password are refused alike.
+/// Opens a session and gives the token that most operations need, with a refresh token for the time after it. An unknown
+/// username and a wrong password are refused alike. Above `limits.sessions_per_chatter` the session that was not
+/// refreshed for the longest time ends.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -33,7 +37,7 @@ pub(super) const VERIFICATIONS_MAX: usize = 3;
             (status = 200, description = "Signed in.", body = SignedIn),
             Refusals<{
                 BODY | STORE
-                    | of(&[Code::CredentialsWrong, Code::RateLimited, Code::Busy, Code::TokenRevoked])
+                    | of(&[Code::Invalid, Code::CredentialsWrong, Code::RateLimited, Code::Busy, Code::TokenRevoked])
             }>
         )
     )
@@ -46,11 +50,24 @@ pub(super) async fn sign_in(
     let from = address(&request, state.rules.proxy_hops);
     let device = device(&request, &state, &body.username).await?;
     let by = check_rate(&state, from, &body.username, device)?;
-    let (chatter_id, sign_in_id) = open(&state, &by, &body.username, &SecretString::from(body.password)).await?;
+    let device_name = device_name(body.device_name.as_deref().unwrap_or_default())?.map(str::to_owned);
+    let asking = asking(&state, from, device_name);
+    let session = open(&state, &by, &body.username, &SecretString::from(body.password), asking).await?;
     state.limits.password_was_right(from, &body.username);
-    let (token, expires_at) = state.tokens.issue(chatter_id, sign_in_id)?;
-    let chatter = state.service.own_account(chatter_id).await?;
-    Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, chatter }))
+    signed_in(&state, session).await
+}
+
+/// What a session is opened or refreshed with.
+pub(super) fn asking(state: &State, from: IpAddr, device_name: Option<String>) -> Asking {
+    Asking { device_name, address_class: address_class(from), ttl: state.rules.session_ttl }
+}
+
+/// The tokens of a session, with its account.
+pub(super) async fn signed_in(state: &State, session: Session) -> Result<HttpResponse, Problem> {
+    let Session { chatter, sign_in, token_time, refresh_token } = session;
+    let (token, expires_at) = state.tokens.issue(chatter, sign_in, token_time)?;
+    let chatter = state.service.own_account(chatter).await?;
+    Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, refresh_token, chatter }))
 }
 
 /// Verifies the password and opens a sign-in. Verifying takes a while: where the stored hash changes meanwhile, the
@@ -60,7 +77,8 @@ async fn open(
     by: &Requester,
     username: &str,
     given: &SecretString,
-) -> Result<(ChatterId, SignInId), Problem> {
+    asking: Asking,
+) -> Result<Session, Problem> {
     for _ in 0..VERIFICATIONS_MAX {
         // A name that breaks the rules is unknown like any other, and its refusal takes the same time.
         let known = match Username::parse(username) {
@@ -72,11 +90,13 @@ async fn open(
         let (true, Some((chatter_id, hash))) = (matches, known) else {
             return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
         };
-        if let Some(sign_in_id) = state.store.open_sign_in(chatter_id, &hash, state.rules.token_ttl).await? {
+        let (tokens, max) = (&state.tokens.refresh, state.rules.sessions_per_chatter);
+        let verified = Verified { chatter: chatter_id, hash: hash.clone() };
+        if let Some(session) = state.service.open_sign_in(tokens, verified, asking.clone(), max).await? {
             if needs_rehash {
                 rehash(state, by, chatter_id, &hash, given).await;
             }
-            return Ok((chatter_id, sign_in_id));
+            return Ok(session);
         }
     }
     Err(password_is_changing())
@@ -165,6 +185,6 @@ async fn device(request: &HttpRequest, state: &State, username: &str) -> Result<
     Ok(if is_own { Device::WithToken } else { Device::WithoutToken })
 }
 
-fn too_many(what: &str) -> Problem {
+pub(super) fn too_many(what: &str) -> Problem {
     Problem::new(Code::RateLimited, format!("Too many {what} from here. Wait before the next try."))
 }

@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::domain::ChatterId;
 use crate::domain::chatter::username_key;
+use crate::domain::{ChatterId, SignInId};
 use known::KnownAddresses;
 use rate::{Quota, Rate};
 
@@ -24,6 +24,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const FRAMES_PER_SEND: u32 = 5;
 /// A username from one address has this part of the attempts of the address.
 const NAME_PART: u32 = 4;
+/// A session has this part of the refreshes of an address.
+const SESSION_PART: u32 = 10;
 /// A username has this many times the attempts of one address, over all addresses that are not known to the account.
 const ADDRESSES_PER_NAME: u32 = 5;
 
@@ -75,6 +77,8 @@ pub struct Limits<C: Clock = SystemClock> {
     known: KnownAddresses,
     sign_up_address: Rate<IpAddr>,
     sign_up_name_at: Rate<NameAt>,
+    refresh_address: Rate<IpAddr>,
+    refresh_session: Rate<SignInId>,
     room: Rate<ChatterId>,
     open_page: Rate<IpAddr>,
     /// Keyed at random for each process, so that names cannot be chosen to collide.
@@ -105,6 +109,8 @@ impl<C: Clock> Limits<C> {
             known: KnownAddresses::default(),
             sign_up_address: Rate::new(per_minute(config.sign_up_per_min)),
             sign_up_name_at: Rate::new(per_minute(part(config.sign_up_per_min))),
+            refresh_address: Rate::new(per_minute(config.refresh_per_min)),
+            refresh_session: Rate::new(per_minute(config.refresh_per_min.div_ceil(SESSION_PART))),
             room: Rate::new(Quota::new(config.rooms_per_hour, HOUR, config.rooms_per_hour)),
             open_page: Rate::new(per_minute(config.open_pages_per_min)),
             name_hash: RandomState::new(),
@@ -161,6 +167,13 @@ impl<C: Clock> Limits<C> {
         self.sign_up_address.check(&address, now)
     }
 
+    /// One refresh of a session's token. One from an address beyond its limit does not count against the session.
+    pub fn refresh(&self, address: IpAddr, session: SignInId) -> Result<(), Duration> {
+        let now = self.clock.now();
+        self.refresh_address.check(&network(address), now)?;
+        self.refresh_session.check(&session, now)
+    }
+
     /// One new room of this chatter, before it is known whether the two have one already.
     pub fn room(&self, chatter: ChatterId) -> Result<(), Duration> {
         self.room.check(&chatter, self.clock.now())
@@ -193,6 +206,8 @@ impl<C: Clock> Limits<C> {
         self.known.forget_old(now);
         self.sign_up_address.forget_idle(now);
         self.sign_up_name_at.forget_idle(now);
+        self.refresh_address.forget_idle(now);
+        self.refresh_session.forget_idle(now);
         self.room.forget_idle(now);
         self.open_page.forget_idle(now);
     }
@@ -257,6 +272,20 @@ mod tests {
         fn guess(&self, from: &str, name: &str) -> Result<(), Duration> {
             self.password(address(from), name, Device::WithoutToken)
         }
+    }
+
+    #[test]
+    fn a_session_has_a_tenth_of_the_refreshes_of_an_address() {
+        let limits = limits(|_| {});
+        let (home, session) = (address("10.0.0.1"), SignInId::new);
+        assert_eq!(passed(20, || limits.refresh(home, session(1))), 12);
+        assert_eq!(passed(20, || limits.refresh(address("10.0.0.2"), session(1))), 0, "from another address too");
+        let mut n = 1;
+        let spent = passed(200, || {
+            n += 1;
+            limits.refresh(home, session(n))
+        });
+        assert_eq!(spent, 100, "120 an address, 20 of them for the first");
     }
 
     #[test]

@@ -17,6 +17,19 @@ pub struct SignIn {
     pub username: String,
     /// Exactly as it was set.
     pub password: String,
+    /// How the list of sessions calls this device, such as `Firefox on Linux`; no control characters.
+    #[cfg_attr(test, schema(max_length = 100))]
+    #[serde(default)]
+    pub device_name: Option<String>,
+}
+
+/// The newest refresh token of a session.
+// No `Debug`: it holds a token.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(ToSchema))]
+pub struct Refresh {
+    /// From the last answer of `POST /api/auth` or `POST /api/auth/refresh`.
+    pub refresh_token: String,
 }
 
 /// A new account.

@@ -10,7 +10,7 @@ use crate::domain::chat::Chat;
 use crate::domain::chatroom::{Chatroom, Watermarks};
 use crate::domain::chatter::Chatter;
 use crate::domain::clock::Micros;
-use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
+use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, SignInId, Version};
 
 /// A token and its chatter.
 #[derive(Serialize)]
@@ -18,10 +18,32 @@ use crate::domain::{ChatId, ChatroomId, ChatterId, Seq, Version};
 pub struct SignedIn {
     /// For the header `Authorization: Bearer TOKEN`.
     pub token: String,
-    /// Sign in again before this.
+    /// Refresh, or sign in again, before this.
     pub expires_at: Micros,
+    /// For `POST /api/auth/refresh`, once: each answer brings the next one. Opaque.
+    pub refresh_token: String,
     /// The account that signed in.
     pub chatter: ChatterBody,
+}
+
+/// A sign-in of the viewer: a device that holds a token or can get one.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
+pub struct Session {
+    /// Names the session in `/api/auth/sessions/{id}`.
+    pub id: SignInId,
+    /// When the password was accepted.
+    pub create_time: Micros,
+    /// When the session began or was refreshed last.
+    pub last_used: Micros,
+    /// When the session ends unless it is refreshed.
+    pub expires_at: Micros,
+    /// As the client named itself at sign-in, or null.
+    pub device_name: Option<String>,
+    /// The network of the last sign-in or refresh: `203.0.113.0/24`, `2001:db8:1::/48`, or null.
+    pub address_class: Option<String>,
+    /// Whether this request's token belongs to it.
+    pub current: bool,
 }
 
 /// A confirmation.

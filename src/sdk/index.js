@@ -4,6 +4,7 @@
 export { ChatClient } from "./client.js";
 export { Problem, signIn, signUp } from "./rest.js";
 export { ChatRoom } from "./room.js";
+export { Session } from "./session.js";
 export { MemoryStorage } from "./storage.js";
 
 /**
@@ -15,6 +16,8 @@ export { MemoryStorage } from "./storage.js";
  * @typedef {import("./protocol.js").Chat} Chat
  * @typedef {import("./protocol.js").Chatter} Chatter
  * @typedef {import("./sender.js").GiveUp} GiveUp
+ * @typedef {import("./session.js").SessionOptions} SessionOptions
+ * @typedef {import("./session.js").SignedIn} SignedIn
  * @typedef {import("./storage.js").StorageLike} StorageLike
  * @typedef {import("./token.js").GetToken} GetToken
  */

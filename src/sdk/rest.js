@@ -3,6 +3,7 @@
 
 /**
  * @import { Chatter, ProblemBody } from "./protocol.js"
+ * @import { SignedIn } from "./session.js"
  */
 
 const ANSWER_MS = 15_000;
@@ -101,11 +102,12 @@ export const signUp = async (base, username, password, nickname) =>
   (await request(base, "POST", "/api/chatters", { body: { username, password, nickname } })).json;
 
 /**
- * Signs in with a password.
+ * Signs in with a password. `deviceName` is what the list of sessions calls this device.
  * @param {string} base
  * @param {string} username
  * @param {string} password
- * @returns {Promise<{token: string, expires_at: string, chatter: Chatter}>}
+ * @param {string} [deviceName]
+ * @returns {Promise<SignedIn>}
  */
-export const signIn = async (base, username, password) =>
-  (await request(base, "POST", "/api/auth", { body: { username, password } })).json;
+export const signIn = async (base, username, password, deviceName) =>
+  (await request(base, "POST", "/api/auth", { body: { username, password, device_name: deviceName } })).json;

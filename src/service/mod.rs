@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod chatrooms;
 mod deletions;
+pub mod sign_ins;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,15 +4,26 @@ use sea_orm::ConnectionTrait;
 
 use super::{Store, StoreError};
 
+/// The most sign-ins that one transaction removes, so that none of them takes long.
+const PIECE: u64 = 1_000;
+
 impl Store {
     /// Deletes expired sign-ins and old endings; returns the number of sign-ins. The clean-up timer calls it.
     pub async fn clean_up(&self) -> Result<u64, StoreError> {
-        let sign_ins = self.sql(&format!("DELETE FROM sign_ins WHERE expire_time < {}", self.clock_sql()), []);
-        self.writes
-            .run(async move |db| {
-                db.execute_raw(self.delete_old_endings()).await?;
-                Ok(db.execute_raw(sign_ins).await?.rows_affected())
-            })
-            .await
+        self.writes.run(async |db| db.execute_raw(self.delete_old_endings()).await).await?;
+        let sql = format!(
+            "DELETE FROM sign_ins WHERE id IN (
+               SELECT id FROM sign_ins WHERE expire_time < {} ORDER BY expire_time LIMIT {PIECE})",
+            self.clock_sql()
+        );
+        let mut all = 0;
+        loop {
+            let piece = self.sql(&sql, []);
+            let deleted = self.writes.run(async move |db| db.execute_raw(piece).await).await?.rows_affected();
+            all += deleted;
+            if deleted < PIECE {
+                return Ok(all);
+            }
+        }
     }
 }

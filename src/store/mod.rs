@@ -27,6 +27,7 @@ pub mod passwords;
 mod pool;
 pub mod presence;
 mod probe;
+pub mod refresh;
 mod room_deletion;
 pub mod room_views;
 mod rows;
@@ -69,7 +70,7 @@ pub struct Store {
     /// Pages of a room that a search examines.
     search: Pool,
     writes: Pool,
-    /// New sign-ins.
+    /// New and refreshed sign-ins.
     sign_ins: Pool,
     writer: WriterHandle,
     deletions: Deletions,

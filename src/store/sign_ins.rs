@@ -1,18 +1,15 @@
 //! Sign-ins: the rows that passwords open and tokens name, and whether a token is still valid.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use ::entity::sign_in::{Column, Entity};
+use ::entity::sign_in::{Column, Entity, Model};
 use ::entity::{chatroom, chatter};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
-    QuerySelect, Value,
-};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
 
 use super::change_feed::Ending;
 use super::rows::chatroom_of;
 use super::sql::columns;
+use super::transaction::begin;
 use super::{Store, StoreError};
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
@@ -42,28 +39,66 @@ pub enum SignInUpdate {
     EndOthers(SignInId),
 }
 
+/// A sign-in as its chatter sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSignIn {
+    /// The `sid` of its tokens.
+    pub id: SignInId,
+    /// When the password was accepted.
+    pub create_time: Micros,
+    /// When the chatter last signed in or refreshed here.
+    pub last_used: Micros,
+    /// When the sign-in ends unless it is refreshed.
+    pub expire_time: Micros,
+    /// As the client named itself.
+    pub device_name: Option<String>,
+    /// The network that the last sign-in or refresh came from.
+    pub address_class: Option<String>,
+}
+
+/// The most sign-ins that are listed.
+const LISTED_MAX: u64 = 1_000;
+
 impl Store {
-    /// Opens a sign-in that expires with its token, where the account still has the password hash that was verified;
-    /// returns its id. `None` where the hash has changed since, or the account was deleted.
-    pub async fn open_sign_in(
-        &self,
-        chatter: ChatterId,
-        verified_hash: &str,
-        ttl: Duration,
-    ) -> Result<Option<SignInId>, StoreError> {
-        let now = Micros::now();
-        // The lock waits for a change of the password that has not committed yet, and makes a later one wait, so that
-        // the change finds this sign-in and ends it.
-        let lock = if self.backend == DbBackend::Postgres { "FOR NO KEY UPDATE" } else { "" };
+    /// The open sign-ins of a chatter, the one used last first.
+    pub async fn sign_ins(&self, chatter: ChatterId) -> Result<Vec<OpenSignIn>, StoreError> {
         let sql = format!(
-            "INSERT INTO sign_ins (chatter_id, create_time, expire_time)
-             SELECT id, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM chatters
-             WHERE id = $1 AND password_hash = $2 AND delete_time IS NULL {lock} RETURNING id"
+            "SELECT {} FROM sign_ins s WHERE s.chatter_id = $1 AND s.expire_time > {}
+             ORDER BY coalesce(s.last_used_time, s.create_time) DESC, s.id DESC LIMIT {LISTED_MAX}",
+            columns::<Entity>("s"),
+            self.clock_sql()
         );
-        let values: [Value; 4] = [chatter.into(), verified_hash.into(), now.0.into(), now.plus(ttl).0.into()];
-        let insert = self.sql(&sql, values);
-        let row = self.sign_ins.run(async |db| db.query_one_raw(insert).await).await?;
-        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+        let rows = self.rows(self.sql(&sql, [chatter.into()])).await?;
+        let of_row = |row| Model::from_query_result(row, "").map(open_sign_in_of);
+        Ok(rows.iter().map(of_row).collect::<Result<_, DbErr>>()?)
+    }
+
+    /// Ends one sign-in of the chatter; returns whether there was one.
+    pub async fn end_sign_in(&self, chatter: ChatterId, id: SignInId) -> Result<bool, StoreError> {
+        self.writes
+            .run(async |db| {
+                let tx = begin(db).await?;
+                let one = Entity::delete_many().filter(Column::Id.eq(id)).filter(Column::ChatterId.eq(chatter));
+                let ended = one.exec(&tx).await?.rows_affected > 0;
+                if ended {
+                    self.record_endings(&tx, &[Ending::Access(chatter)]).await?;
+                }
+                tx.commit().await?;
+                Ok(ended)
+            })
+            .await
+    }
+
+    /// Ends all sign-ins of the chatter but this one.
+    pub async fn end_other_sign_ins(&self, chatter: ChatterId, keep: Option<SignInId>) -> Result<(), StoreError> {
+        let update = keep.map_or(SignInUpdate::EndAll, SignInUpdate::EndOthers);
+        self.writes
+            .run(async |db| {
+                let tx = begin(db).await?;
+                self.end_sign_ins(&tx, chatter, update).await?;
+                tx.commit().await
+            })
+            .await
     }
 
     /// Whether a token with these claims is still valid. Every request and every new socket calls it.
@@ -158,4 +193,15 @@ impl Store {
 /// A token without a sign-in is valid as long as its account is.
 fn standing_of(signed_in: bool, sign_in: Option<SignInId>) -> Standing {
     if signed_in || sign_in.is_none() { Ok(()) } else { Err(Ended::SignedOut) }
+}
+
+fn open_sign_in_of(row: Model) -> OpenSignIn {
+    OpenSignIn {
+        id: row.id.into(),
+        create_time: Micros(row.create_time),
+        last_used: Micros(row.last_used_time.unwrap_or(row.create_time)),
+        expire_time: Micros(row.expire_time),
+        device_name: row.device_name,
+        address_class: row.address_class,
+    }
 }

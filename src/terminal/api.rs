@@ -111,11 +111,15 @@ pub(super) struct Api {
     name: String,
     password: SecretString,
     token: Option<SecretString>,
+    /// The newest one; good once.
+    refresh_token: Option<SecretString>,
 }
 
 #[derive(Deserialize)]
 struct SignedIn {
     token: SecretString,
+    /// Servers of the first release give none.
+    refresh_token: Option<SecretString>,
 }
 
 #[derive(Deserialize)]
@@ -136,7 +140,7 @@ impl Api {
         let builder = reqwest::Client::builder().timeout(ANSWER_WITHIN).connect_timeout(CONNECT_WITHIN);
         let server = server.trim_end_matches('/').to_owned();
         let http = builder.build().map_err(|source| ApiError::Unreachable { server: server.clone(), source })?;
-        Ok(Self { http, server, name: name.to_owned(), password, token: None })
+        Ok(Self { http, server, name: name.to_owned(), password, token: None, refresh_token: None })
     }
 
     /// The URL of the room's socket, and the token to open it with.
@@ -159,12 +163,36 @@ impl Api {
         }
     }
 
-    /// Gets a new token.
-    pub(super) async fn sign_in(&mut self) -> Result<(), ApiError> {
-        let body = json!({"username": self.name, "password": self.password.expose_secret()});
+    /// Gets a new token with the password.
+    async fn sign_in(&mut self) -> Result<(), ApiError> {
+        let body = json!({
+            "username": self.name, "password": self.password.expose_secret(), "device_name": "hyper-chat chat",
+        });
+        self.take_tokens("/api/auth", &body).await
+    }
+
+    /// Gets a new token for the same session; with the password only where the session has ended.
+    pub(super) async fn refresh(&mut self) -> Result<(), ApiError> {
+        let Some(refresh_token) = &self.refresh_token else { return self.sign_in().await };
+        let body = json!({"refresh_token": refresh_token.expose_secret()});
+        match self.take_tokens("/api/auth/refresh", &body).await {
+            Err(ApiError::Refused(Refusal { status: 401, .. })) => {
+                self.refresh_token = None;
+                self.sign_in().await
+            }
+            other => other,
+        }
+    }
+
+    /// Ends the session. Where the server cannot be reached, it ends by itself.
+    pub(super) async fn sign_out(&self) {
+        let _ = self.request::<Created>(self.http.delete(self.url("/api/auth"))).await;
+    }
+
+    async fn take_tokens(&mut self, path: &str, body: &serde_json::Value) -> Result<(), ApiError> {
         self.token = None;
-        let signed_in: SignedIn = self.request(self.http.post(self.url("/api/auth")).json(&body)).await?;
-        self.token = Some(signed_in.token);
+        let signed_in: SignedIn = self.request(self.http.post(self.url(path)).json(body)).await?;
+        (self.token, self.refresh_token) = (Some(signed_in.token), signed_in.refresh_token);
         Ok(())
     }
 

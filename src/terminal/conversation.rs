@@ -108,6 +108,7 @@ impl Conversation {
             back_off = (back_off * 2).min(BACK_OFF_MAX);
             self.wait(wait, &mut input).await?;
         }
+        let _ = timeout(FAREWELL, self.api.sign_out()).await;
         match (self.outbox.len(), self.refused) {
             (0, 0) => Ok(()),
             (0, refused) => Err(ChatError::Refused(refused)),
@@ -120,8 +121,8 @@ impl Conversation {
         match broken {
             Broken::For(error) => Err(error),
             Broken::Retry(wait) => Ok(Some(wait)),
-            Broken::SignIn => match self.api.sign_in().await {
-                // The wait bounds the rate of sign-ins against a server that refuses every token.
+            Broken::SignIn => match self.api.refresh().await {
+                // The wait bounds the rate of refreshes against a server that refuses every token.
                 Ok(()) => Ok(Some(BACK_OFF_MIN)),
                 Err(e) => e.retry_in().map(Some).ok_or_else(|| e.into()),
             },

@@ -56,9 +56,13 @@ pub fn shown(config: &Config, key: &str) -> String {
         "redis.prefix" => redis.prefix.clone(),
         "redis.look_ms" => redis.look_ms.to_string(),
         "auth.jwt_secret" => auth.jwt_secret.as_ref().map(|s| s.expose_secret().to_owned()).unwrap_or_default(),
+        "auth.jwt_secrets_old" => {
+            auth.jwt_secrets_old.iter().map(ExposeSecret::expose_secret).collect::<Vec<_>>().join(",")
+        }
         "auth.jwt_issuer" => auth.jwt_issuer.clone(),
         "auth.jwt_audience" => auth.jwt_audience.clone(),
         "auth.token_ttl_s" => auth.token_ttl_s.to_string(),
+        "auth.refresh_days" => auth.refresh_days.to_string(),
         "auth.argon2_memory_kib" => auth.argon2_memory_kib.to_string(),
         "auth.argon2_iterations" => auth.argon2_iterations.to_string(),
         "auth.argon2_parallelism" => auth.argon2_parallelism.to_string(),
@@ -73,6 +77,8 @@ pub fn shown(config: &Config, key: &str) -> String {
         "limits.searches_per_min" => limits.searches_per_min.to_string(),
         "limits.rooms_per_hour" => limits.rooms_per_hour.to_string(),
         "limits.open_pages_per_min" => limits.open_pages_per_min.to_string(),
+        "limits.refresh_per_min" => limits.refresh_per_min.to_string(),
+        "limits.sessions_per_chatter" => limits.sessions_per_chatter.to_string(),
         "limits.sockets_per_chatter" => limits.sockets_per_chatter.to_string(),
         "limits.socket_queue_bytes" => limits.socket_queue_bytes.to_string(),
         "limits.frame_bytes" => limits.frame_bytes.to_string(),
@@ -97,6 +103,7 @@ pub fn another(key: &Key) -> String {
         "database.url" => "sqlite://other.db".to_owned(),
         "auth.jwt_secret" => SECRET.to_owned(),
         "accounts.sign_up" => "closed".to_owned(),
+        "auth.jwt_secrets_old" => format!("{SECRET},another-{SECRET}"),
         "accounts.deletion" => "cascade".to_owned(),
         "fcm.base_url" => "http://127.0.0.1:9".to_owned(),
         "log.format" => "json".to_owned(),

@@ -192,6 +192,17 @@ fn a_secret_is_long_and_required_where_instances_could_share_it() {
 }
 
 #[test]
+fn old_secrets_are_long_and_are_not_shown() {
+    let old = "HYPER_CHAT__AUTH__JWT_SECRETS_OLD";
+    let refused = refusal(&[(old, &format!("{SECRET},hunter2"))], "");
+    assert!(refused.contains("HYPER_CHAT__AUTH__JWT_SECRETS_OLD: must list secrets of at least 32 bytes"), "{refused}");
+    assert!(!refused.contains("hunter2"), "{refused}");
+    let config = load(&[(old, SECRET)], "").expect("valid");
+    assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
+    assert!(!format!("{:?}", config.signing_secrets().expect("made")).contains(SECRET));
+}
+
+#[test]
 fn without_a_secret_sqlite_keeps_one_beside_its_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}/a%20b.db?mode=rwc", folder.path().display());

@@ -31,7 +31,10 @@ const HEAD: usize = SIGNED_HEAD + MAC;
 
 /// Seals the messages of this instance and opens those of others.
 pub(super) struct Envelope {
+    /// Signs, and verifies.
     key: Hmac<Sha256>,
+    /// These only verify, while the secret is being replaced.
+    old_keys: Vec<Hmac<Sha256>>,
     origin: u64,
     next: AtomicU32,
 }
@@ -75,11 +78,18 @@ pub(super) enum Rejected {
 }
 
 impl Envelope {
-    /// `purpose` separates services that share a secret: one cannot open the messages of the other.
-    pub(crate) fn new(secret: &[u8], purpose: &str) -> Result<Self, InvalidLength> {
-        let derive = Hmac::<Sha256>::new_from_slice(secret)?.chain_update(b"hyper-chat relay\0").chain_update(purpose);
-        let key = Hmac::new_from_slice(&derive.finalize().into_bytes())?;
-        Ok(Self { key, origin: rand::random(), next: AtomicU32::new(0) })
+    /// Signs with the first secret and verifies with each. `purpose` separates services that share a secret: one cannot
+    /// open the messages of the other.
+    pub(crate) fn new(secrets: &[&[u8]], purpose: &str) -> Result<Self, InvalidLength> {
+        let derived = |secret: &&[u8]| {
+            let derive =
+                Hmac::<Sha256>::new_from_slice(secret)?.chain_update(b"hyper-chat relay\0").chain_update(purpose);
+            Hmac::new_from_slice(&derive.finalize().into_bytes())
+        };
+        let mut keys = secrets.iter().map(derived);
+        let key = keys.next().unwrap_or(Err(InvalidLength))?;
+        let old_keys = keys.collect::<Result<_, _>>()?;
+        Ok(Self { key, old_keys, origin: rand::random(), next: AtomicU32::new(0) })
     }
 
     /// The bytes to publish.
@@ -98,7 +108,7 @@ impl Envelope {
         if let ClusterMessage::Frame { text, .. } = message {
             sealed.extend_from_slice(text);
         }
-        let mac = self.mac(&sealed).finalize().into_bytes();
+        let mac = mac(&self.key, &sealed).finalize().into_bytes();
         sealed[SIGNED_HEAD..HEAD].copy_from_slice(&mac);
         sealed
     }
@@ -121,10 +131,13 @@ impl Envelope {
         id.origin == self.origin
     }
 
-    /// The message, if it was signed with our key. Called after [`Envelope::message_id`], which checks the form.
+    /// The message, if it was signed with one of our keys. Called after [`Envelope::message_id`], which checks the form.
     pub(crate) fn open(&self, message: &Bytes) -> Result<ClusterMessage, Rejected> {
         let signature = message.get(SIGNED_HEAD..HEAD).ok_or(Rejected::Garbled)?;
-        self.mac(message).verify_slice(signature).map_err(|_| Rejected::Forged)?;
+        let mut keys = std::iter::once(&self.key).chain(&self.old_keys);
+        if !keys.any(|key| mac(key, message).verify_slice(signature).is_ok()) {
+            return Err(Rejected::Forged);
+        }
         if Self::message_id(message)?.is_stale(now_s()) {
             return Err(Rejected::Stale);
         }
@@ -134,11 +147,11 @@ impl Envelope {
         let text = body.slice(values.byte_offset()..);
         Ok(payload.into_message(text))
     }
+}
 
-    /// Over all bytes but those of the signature; the message has at least the length of a head.
-    fn mac(&self, message: &[u8]) -> Hmac<Sha256> {
-        self.key.clone().chain_update(&message[..SIGNED_HEAD]).chain_update(&message[HEAD..])
-    }
+/// Over all bytes but those of the signature; the message has at least the length of a head.
+fn mac(key: &Hmac<Sha256>, message: &[u8]) -> Hmac<Sha256> {
+    key.clone().chain_update(&message[..SIGNED_HEAD]).chain_update(&message[HEAD..])
 }
 
 fn number(bytes: &[u8]) -> Result<(u64, &[u8]), Rejected> {
@@ -155,7 +168,7 @@ mod tests {
     use crate::domain::ChatterId;
 
     fn envelope() -> Envelope {
-        Envelope::new(b"a secret of the tests", "here").expect("any bytes are a key")
+        Envelope::new(&[b"a secret of the tests"], "here").expect("any bytes are a key")
     }
 
     fn open(envelope: &Envelope, message: &[u8]) -> Result<ClusterMessage, Rejected> {
@@ -176,7 +189,7 @@ mod tests {
     fn a_message_sealed_with_another_secret_or_purpose_is_forged() {
         let sealed = envelope().seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
         for (secret, purpose) in [(&b"another"[..], "here"), (b"a secret of the tests", "there")] {
-            let other = Envelope::new(secret, purpose).expect("any bytes are a key");
+            let other = Envelope::new(&[secret], purpose).expect("any bytes are a key");
             assert_eq!(open(&other, &sealed), Err(Rejected::Forged));
         }
     }
@@ -189,6 +202,15 @@ mod tests {
         let envelope = envelope();
         let sealed = envelope.seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
         assert!(now_s() - (Envelope::message_id(&sealed).expect("ours").number >> 32) <= 1);
+    }
+
+    #[test]
+    fn a_message_sealed_with_an_old_secret_is_opened_while_that_one_is_listed() {
+        let sealed = envelope().seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
+        let replaced = Envelope::new(&[b"the next secret", b"a secret of the tests"], "here").expect("keys");
+        assert!(open(&replaced, &sealed).is_ok());
+        let answer = replaced.seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
+        assert_eq!(open(&envelope(), &answer), Err(Rejected::Forged), "it signs with the next one");
     }
 
     #[test]

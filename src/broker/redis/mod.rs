@@ -52,11 +52,12 @@ impl RedisBroker {
         connect::Connector::new(settings).map(|_| ())
     }
 
-    /// A broker, and its worker, which has to be run. All instances share the `secret`, and no other service does.
+    /// A broker, and its worker, which has to be run. All instances share the secrets, and no other service does: the
+    /// first one signs messages, and each verifies them.
     ///
     /// Redis need not be up. Only settings that can never work are refused, such as a malformed URL.
-    pub fn open(settings: &Settings, secret: &[u8]) -> Result<(Arc<dyn Broker>, RedisWorker), SettingsError> {
-        let shared = Arc::new(Shared::new(settings, secret)?);
+    pub fn open(settings: &Settings, secrets: &[&[u8]]) -> Result<(Arc<dyn Broker>, RedisWorker), SettingsError> {
+        let shared = Arc::new(Shared::new(settings, secrets)?);
         let (publisher, queue) = Publisher::new(shared.clone());
         Ok((Arc::new(Self { shared: shared.clone(), publisher }), RedisWorker { shared, queue }))
     }

@@ -27,10 +27,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: &Settings, secret: &[u8]) -> Result<Self, SettingsError> {
+    pub(crate) fn new(settings: &Settings, secrets: &[&[u8]]) -> Result<Self, SettingsError> {
         Ok(Self {
             connector: Connector::new(settings)?,
-            envelope: Envelope::new(secret, &settings.prefix)?,
+            envelope: Envelope::new(secrets, &settings.prefix)?,
             metrics: BrokerMetrics::default(),
             health: Health::starting(),
             subscriptions: Subscriptions::default(),

@@ -7,16 +7,17 @@ import { $, announce, h, onceAFrame, onePane, redraw, toast } from "./app/dom.js
 import { RoomList } from "./app/room-list.js";
 import { SignInForm } from "./app/sign-in.js";
 import { roomName } from "./app/words.js";
-import { ChatClient } from "./chat-client.js";
+import { ChatClient, Session } from "./chat-client.js";
 
 /**
- * @import { Chat, Chatter, ChatRoom } from "./chat-client.js"
+ * @import { Chat, ChatRoom, SignedIn } from "./chat-client.js"
  */
 
 const SESSION = "hyper-chat:session";
 const QUICK_MS = 800; // a connection that is made faster than this needs no words
 
 let client = /** @type {any} */ (null);
+let session = /** @type {any} */ (null);
 let connectingSince = 0;
 let cameFromList = false; // then the arrow and the device's own Back are one
 
@@ -42,7 +43,7 @@ function begin() {
 /**
  * The sign-in that a storage keeps.
  * @param {Storage} storage
- * @returns {{token: string, chatter: Chatter} | null}
+ * @returns {SignedIn | null}
  */
 function readSession(storage) {
   try {
@@ -54,16 +55,19 @@ function readSession(storage) {
 }
 
 /**
- * @param {{token: string, chatter: Chatter}} signedIn
+ * @param {SignedIn} signedIn
  * @param {Storage} storage
  */
-function enter({ token, chatter }, storage) {
+function enter({ chatter }, storage) {
   // Rooms and chats that another account left on this device are not for this one.
   for (const key of Object.keys(storage)) {
     if (/^hyper-chat:\d+:/.test(key) && !key.startsWith(`hyper-chat:${chatter.id}:`)) storage.removeItem(key);
   }
-  if (client?.me.id === chatter.id) client.setToken(token);
-  else start(new ChatClient({ base: location.origin, token, me: chatter, storage }));
+  const save = (/** @type {SignedIn} */ fresh) => storage.setItem(SESSION, JSON.stringify(fresh));
+  session = new Session({ base: location.origin, load: () => readSession(storage), save });
+  const getToken = () => session.getToken();
+  if (client?.me.id === chatter.id) getToken().then((/** @type {string} */ token) => client.setToken(token));
+  else start(new ChatClient({ base: location.origin, getToken, me: chatter, storage }));
   $("app").hidden = false;
   follow();
 }
@@ -102,6 +106,7 @@ function leave(notice) {
 }
 
 function signOut() {
+  session.end(); // reads the token before it goes
   client.forget();
   client = null;
   history.replaceState(null, "", location.pathname);

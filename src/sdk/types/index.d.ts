@@ -1,5 +1,6 @@
 export { ChatClient } from "./client.js";
 export { ChatRoom } from "./room.js";
+export { Session } from "./session.js";
 export { MemoryStorage } from "./storage.js";
 export type ClientOptions = import("./options.js").ClientOptions;
 export type ConnectionState = import("./connection.js").ConnectionState;
@@ -9,6 +10,8 @@ export type OutboxEntry = import("./outbox.js").OutboxEntry;
 export type Chat = import("./protocol.js").Chat;
 export type Chatter = import("./protocol.js").Chatter;
 export type GiveUp = import("./sender.js").GiveUp;
+export type SessionOptions = import("./session.js").SessionOptions;
+export type SignedIn = import("./session.js").SignedIn;
 export type StorageLike = import("./storage.js").StorageLike;
 export type GetToken = import("./token.js").GetToken;
 export { Problem, signIn, signUp } from "./rest.js";

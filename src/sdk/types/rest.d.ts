@@ -46,10 +46,7 @@ export class Problem extends Error {
     get retryable(): boolean;
 }
 export function signUp(base: string, username: string, password: string, nickname: string): Promise<Chatter>;
-export function signIn(base: string, username: string, password: string): Promise<{
-    token: string;
-    expires_at: string;
-    chatter: Chatter;
-}>;
+export function signIn(base: string, username: string, password: string, deviceName?: string): Promise<SignedIn>;
 import type { ProblemBody } from "./protocol.js";
 import type { Chatter } from "./protocol.js";
+import type { SignedIn } from "./session.js";

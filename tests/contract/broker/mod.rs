@@ -127,7 +127,7 @@ impl Place {
 impl Instance {
     /// An instance that may be disconnected.
     pub fn with(settings: &Settings, secret: &str) -> Self {
-        let (broker, worker) = RedisBroker::open(settings, secret.as_bytes()).expect("a URL");
+        let (broker, worker) = RedisBroker::open(settings, &[secret.as_bytes()]).expect("a URL");
         let events = Arc::new(Events::default());
         tokio::spawn(worker.run(events.clone()));
         Self { broker, events }

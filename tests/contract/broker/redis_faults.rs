@@ -259,7 +259,7 @@ async fn a_self_signed_certificate_is_accepted_only_with_insecure_tls() {
 #[tokio::test]
 async fn the_worker_ends_with_the_last_handle() {
     let redis = Redis::start();
-    let (broker, worker) = RedisBroker::open(&settings(&redis), JWT_SECRET.as_bytes()).expect("a URL");
+    let (broker, worker) = RedisBroker::open(&settings(&redis), &[JWT_SECRET.as_bytes()]).expect("a URL");
     let work = tokio::spawn(worker.run(Arc::new(Events::default())));
     until("it is connected", s(3), || matches!(broker.state(), hyper_chat::broker::State::Up)).await;
     let more = broker.clone();

@@ -71,6 +71,27 @@ async fn a_changed_password_ends_the_other_sign_ins_on_the_other_instance() {
 }
 
 #[tokio::test]
+async fn b3_a_session_ended_on_one_instance_loses_access_on_the_other() {
+    for with_redis in [true, false] {
+        let cluster = Cluster::start(2).await;
+        let (ann, bob, room) = cluster.server.api().pair().await;
+        let lost = cluster.at(1, &ann.signed_in_again().await);
+        let mut ends = sockets_of(&lost, room).await;
+        let (mut stays, _stays_too) = sockets_of(&cluster.at(1, &ann), room).await;
+        let within = if with_redis { s(1) } else { s(5) };
+        if !with_redis {
+            cluster.redis.kill9();
+        }
+        let start = Instant::now();
+        cluster.at(0, &lost).delete("/api/auth").await.expect(200);
+        closed_4401(&mut ends, within, start).await;
+        lost.get("/api/chatters/me").await.problem(401, "token_revoked");
+        cluster.at(0, &bob).says(room, "to the session that stays").await;
+        stays.expect_chat("to the session that stays").await;
+    }
+}
+
+#[tokio::test]
 async fn a_room_deleted_on_one_instance_is_deleted_on_the_other() {
     for with_redis in [true, false] {
         let cluster = Cluster::start(2).await;

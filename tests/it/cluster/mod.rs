@@ -6,6 +6,7 @@ mod delivery;
 mod forged_messages;
 mod instance_deaths;
 mod instance_faults;
+mod new_secret;
 mod presence;
 mod presence_faults;
 mod push_grace;

@@ -2,6 +2,7 @@
 //!
 //! Screenshots are kept in `target/demo-screenshots/`.
 
+mod account;
 mod chatting;
 mod lasting;
 

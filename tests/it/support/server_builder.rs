@@ -48,6 +48,7 @@ impl ServerBuilder {
             .set("LIMITS__SEARCHES_PER_MIN", 0)
             .set("LIMITS__ROOMS_PER_HOUR", 0)
             .set("LIMITS__OPEN_PAGES_PER_MIN", 0)
+            .set("LIMITS__REFRESH_PER_MIN", 0)
             .set("LOG__FILTER", "debug")
             // Rooms and sockets on several threads, however small the machine.
             .set("SERVER__WORKERS", 2)

@@ -1,7 +1,8 @@
 // @ts-check
-// One's own account: name, what others see, signing out.
+// One's own account: name, what others see, signing out. sessions.js has devices, password and deletion.
 
 import { $, avatar, h, redraw } from "./dom.js";
+import { Sessions } from "./sessions.js";
 import { explain } from "./words.js";
 
 /**
@@ -10,9 +11,11 @@ import { explain } from "./words.js";
 
 export class Account {
   #client = /** @type {any} */ (null);
+  #sessions;
 
   /** @param {() => void} signOut */
   constructor(signOut) {
+    this.#sessions = new Sessions(signOut);
     $("account-button").addEventListener("click", () => this.#open());
     $("account-save").addEventListener("click", () => this.#save());
     $("account").addEventListener("submit", (/** @type {any} */ event) => {
@@ -32,6 +35,7 @@ export class Account {
   /** @param {ChatClient} client */
   use(client) {
     this.#client = client;
+    this.#sessions.use(client);
     this.render();
   }
 
@@ -52,6 +56,7 @@ export class Account {
     $("show-last-seen").checked = me.show_last_seen ?? true;
     $("show-receipts").checked = me.show_receipts ?? true;
     $("account-problem").textContent = "";
+    this.#sessions.reset();
     $("account").showModal();
   }
 

@@ -3,6 +3,7 @@
 
 import { signIn, signUp } from "../chat-client.js";
 import { $ } from "./dom.js";
+import { deviceName } from "./sessions.js";
 import { explain } from "./words.js";
 
 const WORDS = {
@@ -72,7 +73,7 @@ export class SignInForm {
     button.disabled = true;
     try {
       if (this.#mode === "up") await signUp(base, name, password.value, nickname.value.trim() || name);
-      const signedIn = await signIn(base, name, password.value);
+      const signedIn = await signIn(base, name, password.value, deviceName());
       this.#form.reset();
       this.#refuse("");
       $("welcome").hidden = true;
