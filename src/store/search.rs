@@ -97,15 +97,17 @@ impl Store {
 }
 
 /// The contents of a page, newest first: $1 room, $2 below this seq, $3 down to this seq, $4 bytes. Lengths are read
-/// without the contents, so that no chat below the last one is read.
-const PAGE: &str = "WITH size AS MATERIALIZED (
-  SELECT seq, octet_length(content) AS bytes FROM chats
+/// without the contents, so that no chat below the last one is read; most pages are short enough as a whole.
+/// The chats of a deleted room are there for a while.
+const PAGE: &str = "SELECT seq, content FROM chats
+WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
+AND EXISTS (SELECT 1 FROM chatrooms WHERE id = $1) AND seq >= CASE WHEN (
+  SELECT coalesce(sum(octet_length(content)), 0) FROM chats
   WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
-    AND EXISTS (SELECT 1 FROM chatrooms WHERE id = $1)
-), above AS (
-  SELECT seq, sum(bytes) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING) - bytes AS bytes FROM size
-)
-SELECT chats.seq, chats.content FROM chats
-WHERE chats.chatroom_id = $1 AND chats.seq < $2 AND chats.delete_time IS NULL
-  AND chats.seq >= (SELECT min(seq) FROM above WHERE bytes < $4)
-ORDER BY chats.seq DESC";
+) < $4 THEN $3 ELSE (
+  SELECT min(seq) FROM (
+    SELECT seq, sum(octet_length(content)) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)
+      - octet_length(content) AS above
+    FROM chats WHERE chatroom_id = $1 AND seq < $2 AND seq >= $3 AND delete_time IS NULL
+  ) AS page WHERE above < $4
+) END ORDER BY seq DESC";
