@@ -150,7 +150,7 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
         search: pool(shares.search, READ_TIMEOUT, Use::Reads),
         writes: pool(shares.writes, WRITE_TIMEOUT, Use::Writes),
         probe: pool(1, READ_TIMEOUT, Use::Reads),
-        sign_ins: lookups.clone(),
+        sign_ins: lookups.shared_for(Use::Writes),
         lookups,
     };
     Ok(Opened { backend: DbBackend::Postgres, pools, file: None, lock: None })

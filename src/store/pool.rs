@@ -43,10 +43,11 @@ pub(super) enum Use {
 #[derive(Clone)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
+    of: Use,
 }
 
 /// A pool that does not keep its connections open.
-pub(super) struct WeakPool(Weak<Shared>);
+pub(super) struct WeakPool(Weak<Shared>, Use);
 
 struct Shared {
     current: RwLock<DatabaseConnection>,
@@ -58,7 +59,6 @@ struct Shared {
     /// When the database answered last.
     answered: Mutex<Option<Instant>>,
     health: Arc<Health>,
-    of: Use,
 }
 
 /// Where a pool of PostgreSQL connects, and how many connections it has.
@@ -101,9 +101,13 @@ impl Pool {
             replaced_at: Mutex::new(Instant::now()),
             answered: Mutex::default(),
             health: health.clone(),
-            of,
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), of }
+    }
+
+    /// The same connections for another use.
+    pub(super) fn shared_for(&self, of: Use) -> Self {
+        Self { of, ..self.clone() }
     }
 
     /// The current connections.
@@ -127,7 +131,7 @@ impl Pool {
         &self,
         query: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, DbErr>,
     ) -> Result<T, StoreError> {
-        if self.shared.of == Use::Writes && self.shared.health.is_corrupt() {
+        if self.of == Use::Writes && self.shared.health.is_corrupt() {
             return Err(StoreError::Unavailable(None));
         }
         let begun = Instant::now();
@@ -218,13 +222,13 @@ impl Pool {
     }
 
     pub(super) fn downgrade(&self) -> WeakPool {
-        WeakPool(Arc::downgrade(&self.shared))
+        WeakPool(Arc::downgrade(&self.shared), self.of)
     }
 }
 
 impl WeakPool {
     pub(super) fn upgrade(&self) -> Option<Pool> {
-        self.0.upgrade().map(|shared| Pool { shared })
+        self.0.upgrade().map(|shared| Pool { shared, of: self.1 })
     }
 }
 
