@@ -54,6 +54,7 @@ pub(super) fn http(config: &Config) -> Rules {
         origins: Arc::new(origins(config)),
         proxy_hops: config.server.proxy_hops,
         token_ttl: token_ttl(config),
+        open_sign_up: config.accounts.sign_up == config::SignUp::Open,
         public_directory: config.accounts.public_directory,
         deletion: match config.accounts.deletion {
             config::Deletion::Anonymise => Deletion::Anonymise,

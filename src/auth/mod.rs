@@ -1,4 +1,5 @@
 //! Authentication: passwords at sign-in, tokens after it. Nothing here reads the database.
 
+mod hash_queue;
 pub mod password;
 pub mod token;

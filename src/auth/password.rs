@@ -1,18 +1,22 @@
 //! Password hashes (argon2id), computed on threads of their own: a bounded number at once, a bounded number waiting.
 //!
-//! The bounds hold for the whole instance; requests beyond them are refused. No hash is computed for a caller that has
-//! gone away, but a computation that has begun is finished.
+//! The bounds hold for the whole instance. The places are shared fairly by address and by username (`hash_queue`);
+//! requests beyond them are refused. No hash is computed for a caller that has gone away, but a computation that has
+//! begun is finished.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+pub use super::hash_queue::Requester;
+
+use super::hash_queue::{HashQueue, Place};
 use crate::config::Auth;
 
 /// Why no hash was computed.
@@ -45,16 +49,40 @@ pub struct Passwords {
     argon2: Argon2<'static>,
     /// Verified in place of the hash of an unknown username, so that both cost the same.
     dummy: Arc<str>,
-    /// One for each request that runs or waits.
-    places: Arc<Semaphore>,
-    places_max: usize,
-    at_once: usize,
-    /// Not a blocking pool: a hash takes 19 MiB, and each thread that ever computed one keeps that memory, so the many
-    /// threads of a pool would keep hundreds of them.
-    threads: mpsc::Sender<Job>,
+    threads: Arc<Threads>,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Ends the threads once the last clone is dropped.
+///
+/// Not a blocking pool: a hash takes 19 MiB, and each thread that ever computed one keeps that memory, so the many
+/// threads of a pool would keep hundreds of them.
+struct Threads(Arc<Shared>);
+
+/// What the threads and the requests share.
+struct Shared {
+    state: Mutex<State>,
+    /// A request waits, or the threads are to end.
+    changed: Condvar,
+    /// Requests that may run or wait.
+    places: usize,
+}
+
+#[derive(Default)]
+struct State {
+    queue: HashQueue<Job>,
+    running: usize,
+    is_closed: bool,
+}
+
+/// What becomes of a request.
+enum Turn {
+    /// It is computed now.
+    Run,
+    /// It lost its place to another one.
+    Displaced,
+}
+
+type Job = Box<dyn FnOnce(Turn) + Send>;
 
 impl Passwords {
     /// A hasher with the configured parameters. It computes one hash, which takes some 20 ms.
@@ -66,34 +94,43 @@ impl Passwords {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
+        let places = at_once + config.hashes_queued_max;
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { state, changed, places });
+        for _ in 0..at_once {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.run());
+        }
         Ok(Self {
             dummy: hash(&argon2, &SecretString::from("nobody has this password"))?.into(),
             argon2,
-            places: Arc::new(Semaphore::new(at_once + config.hashes_queued_max)),
-            places_max: at_once + config.hashes_queued_max,
-            at_once,
-            threads: start_threads(at_once),
+            threads: Arc::new(Threads(shared)),
         })
     }
 
     /// How many hashes are being computed, and how many requests wait.
     #[must_use]
     pub fn load(&self) -> (usize, usize) {
-        let all = self.places_max - self.places.available_permits();
-        (all.min(self.at_once), all.saturating_sub(self.at_once))
+        let state = self.threads.0.state.lock();
+        (state.running, state.queue.len())
     }
 
     /// A new salted hash, as a PHC string to be stored.
-    pub async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
+    pub async fn hash(&self, by: &Requester, password: SecretString) -> Result<String, PasswordError> {
         let argon2 = self.argon2.clone();
-        self.in_turn(move || hash(&argon2, &password)).await
+        self.in_turn(by, move || hash(&argon2, &password)).await
     }
 
     /// Compares the password with a stored hash. Without one, the username is unknown: that costs the same and never
     /// matches.
-    pub async fn verify(&self, password: SecretString, stored: Option<String>) -> Result<PasswordCheck, PasswordError> {
+    pub async fn verify(
+        &self,
+        by: &Requester,
+        password: SecretString,
+        stored: Option<String>,
+    ) -> Result<PasswordCheck, PasswordError> {
         let (argon2, dummy) = (self.argon2.clone(), Arc::clone(&self.dummy));
-        self.in_turn(move || match stored {
+        self.in_turn(by, move || match stored {
             Some(stored) => verify(&argon2, &password, &stored),
             None => verify(&argon2, &password, &dummy).map(|_| PasswordCheck { matches: false, needs_rehash: false }),
         })
@@ -102,39 +139,70 @@ impl Passwords {
 
     async fn in_turn<T: Send + 'static>(
         &self,
+        by: &Requester,
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(move || {
-            // No hash is computed for a caller that has gone away meanwhile.
-            if !answer.is_closed() {
-                let _ = answer.send(work());
-            }
-            drop(place);
-        });
-        self.threads.send(job).map_err(|_| PasswordError::Interrupted)?;
+        self.threads.0.submit(
+            by,
+            Box::new(move |turn| {
+                // No hash is computed for a caller that has gone away meanwhile.
+                if !answer.is_closed() {
+                    let _ = answer.send(match turn {
+                        Turn::Run => work(),
+                        Turn::Displaced => Err(PasswordError::Busy),
+                    });
+                }
+            }),
+        );
         answered.await.map_err(|_| PasswordError::Interrupted)?
     }
 }
 
-/// Threads that compute one hash after another, until the sender is dropped.
-fn start_threads(count: usize) -> mpsc::Sender<Job> {
-    let (sender, jobs) = mpsc::channel::<Job>();
-    let jobs = Arc::new(Mutex::new(jobs));
-    for _ in 0..count {
-        let jobs = Arc::clone(&jobs);
-        std::thread::spawn(move || {
-            loop {
-                // In a statement of its own, so that the lock is free while the job runs.
-                let job = jobs.lock().recv();
-                let Ok(job) = job else { return };
-                // A job that panics drops its answer; the thread goes on.
-                let _ = std::panic::catch_unwind(AssertUnwindSafe(job));
+impl Shared {
+    fn submit(&self, by: &Requester, job: Job) {
+        let place = {
+            let mut state = self.state.lock();
+            let waiting_max = self.places.saturating_sub(state.running);
+            state.queue.push(by, job, waiting_max)
+        };
+        match place {
+            Place::Free => {
+                self.changed.notify_one();
             }
-        });
+            Place::Of(lost) | Place::None(lost) => lost(Turn::Displaced),
+        }
     }
-    sender
+
+    /// Computes one hash after another, until the last `Passwords` is dropped.
+    fn run(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if state.is_closed {
+                return;
+            }
+            let Some(job) = state.queue.pop() else {
+                self.changed.wait(&mut state);
+                continue;
+            };
+            state.running += 1;
+            drop(state);
+            // A job that panics drops its answer; the thread goes on.
+            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| job(Turn::Run)));
+            state = self.state.lock();
+            state.running -= 1;
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.is_closed = true;
+        state.queue = HashQueue::default();
+        drop(state);
+        self.0.changed.notify_all();
+    }
 }
 
 fn hash(argon2: &Argon2<'_>, password: &SecretString) -> Result<String, PasswordError> {
@@ -168,6 +236,14 @@ mod tests {
         auth
     }
 
+    fn by(address: u8, username: &str) -> Requester {
+        Requester { address: std::net::Ipv4Addr::new(10, 0, 0, address).into(), username: username.to_owned() }
+    }
+
+    fn ann() -> Requester {
+        by(1, "ann")
+    }
+
     fn secret(text: &str) -> SecretString {
         SecretString::from(text)
     }
@@ -175,26 +251,26 @@ mod tests {
     #[tokio::test]
     async fn only_the_same_password_matches() {
         let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
-        let stored = passwords.hash(secret(" 비밀번호 🔑 ")).await.unwrap();
+        let stored = passwords.hash(&ann(), secret(" 비밀번호 🔑 ")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{stored}");
         for (given, matches) in [(" 비밀번호 🔑 ", true), ("비밀번호 🔑", false), ("", false)] {
-            let check = passwords.verify(secret(given), Some(stored.clone())).await.unwrap();
+            let check = passwords.verify(&ann(), secret(given), Some(stored.clone())).await.unwrap();
             assert_eq!(check, PasswordCheck { matches, needs_rehash: false });
         }
     }
 
     #[tokio::test]
     async fn a_hash_with_other_parameters_matches_and_needs_a_rehash() {
-        let stored = Passwords::new(&auth(64, 1, 1)).unwrap().hash(secret("the password")).await.unwrap();
+        let stored = Passwords::new(&auth(64, 1, 1)).unwrap().hash(&ann(), secret("the password")).await.unwrap();
         let stronger = Passwords::new(&auth(128, 1, 1)).unwrap();
-        let check = stronger.verify(secret("the password"), Some(stored)).await.unwrap();
+        let check = stronger.verify(&ann(), secret("the password"), Some(stored)).await.unwrap();
         assert_eq!(check, PasswordCheck { matches: true, needs_rehash: true });
     }
 
     #[tokio::test]
     async fn an_unknown_username_never_matches() {
         let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
-        let check = passwords.verify(secret("nobody has this password"), None).await.unwrap();
+        let check = passwords.verify(&ann(), secret("nobody has this password"), None).await.unwrap();
         assert_eq!(check, PasswordCheck { matches: false, needs_rehash: false });
     }
 
@@ -202,7 +278,7 @@ mod tests {
     async fn an_unreadable_hash_is_an_error_and_not_a_mismatch() {
         let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
         for stored in ["", "plain", "$argon2id$v=19$m=64,t=1,p=1$AAAA"] {
-            let result = passwords.verify(secret("x"), Some(stored.to_owned())).await;
+            let result = passwords.verify(&ann(), secret("x"), Some(stored.to_owned())).await;
             assert!(matches!(result, Err(PasswordError::Hash(_))), "{stored}: {result:?}");
         }
     }
@@ -211,38 +287,76 @@ mod tests {
     async fn a_full_queue_refuses_and_accepts_again_once_it_is_empty() {
         let passwords = Passwords::new(&auth(8192, 1, 2)).unwrap();
         // Polled in order without a pause: the first runs, two wait, the fourth finds no place.
-        let all = futures_util::future::join_all((0..4).map(|_| passwords.hash(secret("the password")))).await;
+        let ann = ann();
+        let all = (0..4).map(|_| passwords.hash(&ann, secret("the password")));
+        let all = futures_util::future::join_all(all).await;
         let refused = all.iter().filter(|result| matches!(result, Err(PasswordError::Busy))).count();
         assert_eq!((refused, all.iter().filter(|result| result.is_ok()).count()), (1, 3));
-        assert!(passwords.hash(secret("the password")).await.is_ok());
+        assert!(passwords.hash(&ann, secret("the password")).await.is_ok());
+    }
+
+    /// Keeps the only thread busy until the sender is dropped.
+    fn occupy(passwords: &Passwords) -> std::sync::mpsc::Sender<()> {
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        passwords.threads.0.submit(&ann(), Box::new(move |_| assert!(waits.recv().is_err())));
+        while passwords.load() != (1, 0) {
+            std::thread::yield_now();
+        }
+        go_on
+    }
+
+    #[tokio::test]
+    async fn a3_a_flood_of_one_address_is_refused_and_another_address_is_served() {
+        let passwords = Passwords::new(&auth(64, 1, 4)).unwrap();
+        let go_on = occupy(&passwords);
+        let flood = |_| {
+            tokio::spawn({
+                let passwords = passwords.clone();
+                async move { passwords.hash(&ann(), secret("x")).await }
+            })
+        };
+        let flood: Vec<_> = (0..10).map(flood).collect();
+        while passwords.load() != (1, 4) || flood.iter().filter(|one| one.is_finished()).count() < 6 {
+            tokio::task::yield_now().await;
+        }
+        let (bob, at_the_same_address) = (by(2, "bob"), by(1, "cat"));
+        let served = async {
+            tokio::join!(passwords.hash(&bob, secret("x")), passwords.hash(&at_the_same_address, secret("x")))
+        };
+        let (bob, cat) = tokio::join!(served, async { drop(go_on) }).0;
+        assert!(bob.is_ok() && cat.is_ok());
+        let mut busy = 0;
+        for one in flood {
+            busy += usize::from(matches!(one.await.unwrap(), Err(PasswordError::Busy)));
+        }
+        assert_eq!(busy, 8, "two of the four that waited gave their places away");
     }
 
     #[tokio::test]
     async fn no_hash_is_computed_for_a_caller_that_went_away() {
-        let passwords = Passwords::new(&auth(64, 1, 0)).unwrap();
-        let (go_on, held) = mpsc::channel::<()>();
-        passwords.threads.send(Box::new(move || assert!(held.recv().is_err()))).unwrap();
+        let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
+        let go_on = occupy(&passwords);
         let waiting = tokio::spawn({
             let passwords = passwords.clone();
-            async move { passwords.hash(secret("the password")).await }
+            async move { passwords.hash(&ann(), secret("the password")).await }
         });
-        while passwords.places.available_permits() > 0 {
+        while passwords.load() != (1, 1) {
             tokio::task::yield_now().await;
         }
-        assert!(matches!(passwords.hash(secret("x")).await, Err(PasswordError::Busy)));
+        assert!(matches!(passwords.hash(&ann(), secret("x")).await, Err(PasswordError::Busy)));
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
         drop(go_on);
-        while passwords.places.available_permits() == 0 {
+        while passwords.load() != (0, 0) {
             tokio::task::yield_now().await;
         }
-        assert!(passwords.hash(secret("x")).await.is_ok());
+        assert!(passwords.hash(&ann(), secret("x")).await.is_ok());
     }
 
     #[test]
     fn hashes_are_computed_for_a_caller_on_an_actix_worker() {
         let passwords = Passwords::new(&auth(64, 1, 1)).unwrap();
-        let stored = actix_web::rt::System::new().block_on(async move { passwords.hash(secret("x")).await });
+        let stored = actix_web::rt::System::new().block_on(async move { passwords.hash(&ann(), secret("x")).await });
         assert!(stored.is_ok());
     }
 }

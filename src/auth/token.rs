@@ -75,6 +75,16 @@ struct Presented {
     exp: f64,
 }
 
+/// The payload of a token that lets a backend create accounts; the checks of the validation are on it, too.
+#[derive(Deserialize)]
+struct Scoped {
+    scope: String,
+    exp: f64,
+}
+
+/// The scope of a token with which a team's own backend creates accounts. The server issues none of them.
+const SIGN_UP_SCOPE: &str = "sign_up";
+
 impl Tokens {
     /// Tokens signed with this secret, with this issuer and audience.
     #[must_use]
@@ -109,6 +119,17 @@ impl Tokens {
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &payload, &self.encoding);
         Ok((token.map_err(|_| TokenError::Invalid)?, expires_at(exp)))
+    }
+
+    /// Whether a token lets its bearer create accounts: it has the scope `sign_up`, and has not expired. It needs no
+    /// `sub`, since it is for no account.
+    #[must_use]
+    pub fn may_sign_up(&self, token: &str) -> bool {
+        let mut validation = self.validation.clone();
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        token.len() <= TOKEN_BYTES_MAX
+            && jsonwebtoken::decode::<Scoped>(token, &self.decoding, &validation)
+                .is_ok_and(|data| data.claims.scope == SIGN_UP_SCOPE && data.claims.exp > now_s() as f64)
     }
 
     /// The claims of a token, if it is one of ours and has not expired.
@@ -173,6 +194,25 @@ mod tests {
 
     fn tokens() -> Tokens {
         Tokens::new(&SecretString::from(SECRET), "hyper-chat", "hyper-chat", Duration::from_secs(60))
+    }
+
+    #[test]
+    fn e19_only_a_token_of_the_scope_lets_its_bearer_sign_up() {
+        let token = |payload: &Value| {
+            let key = EncodingKey::from_secret(SECRET.as_bytes());
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), payload, &key).unwrap()
+        };
+        let good = json!({"iss": "hyper-chat", "aud": "hyper-chat", "exp": now_s() + 60, "scope": "sign_up"});
+        assert!(tokens().may_sign_up(&token(&good)));
+        assert!(tokens().verify(&token(&good)).is_err(), "it opens no account");
+        assert!(!tokens().may_sign_up(&token(&payload())), "nor does the token of an account open sign-up");
+        let (issued, _) = tokens().issue(ChatterId::new(7), SignInId::new(1)).unwrap();
+        assert!(!tokens().may_sign_up(&issued) && !tokens().may_sign_up("x"));
+        for (claim, value) in [("exp", json!(now_s())), ("scope", json!("other")), ("iss", json!("else"))] {
+            let mut bad = good.clone();
+            bad[claim] = value;
+            assert!(!tokens().may_sign_up(&token(&bad)), "{claim}");
+        }
     }
 
     fn payload() -> Value {

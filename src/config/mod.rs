@@ -15,7 +15,9 @@ use std::path::PathBuf;
 pub use database::DatabaseKind;
 pub use postgres_url::{Host, PostgresUrl};
 use secrecy::SecretString;
-pub use sections::{Accounts, Auth, Cleanup, Database, Deletion, Fcm, Limits, Log, LogFormat, Push, Redis, Server};
+pub use sections::{
+    Accounts, Auth, Cleanup, Database, Deletion, Fcm, Limits, Log, LogFormat, Push, Redis, Server, SignUp,
+};
 use serde::Deserialize;
 
 /// Every key with its default, explained.

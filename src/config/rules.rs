@@ -11,7 +11,7 @@ use super::{Config, DatabaseKind, PostgresUrl};
 const SECRET_BYTES_MIN: usize = 32;
 
 /// Every whole number and the range it may have; the unit is in the name.
-const RANGES: [(&str, i64, i64); 25] = [
+const RANGES: [(&str, i64, i64); 27] = [
     ("server.port", 0, 65_535),
     ("server.workers", 0, 1_024),
     ("server.proxy_hops", 0, 16),
@@ -29,6 +29,8 @@ const RANGES: [(&str, i64, i64); 25] = [
     ("limits.sign_in_per_min", 0, 1_000_000),
     ("limits.sign_up_per_min", 0, 1_000_000),
     ("limits.searches_per_min", 0, 1_000_000),
+    ("limits.rooms_per_hour", 0, 1_000_000),
+    ("limits.open_pages_per_min", 0, 1_000_000),
     ("limits.sockets_per_chatter", 0, 100_000),
     // A page of changes, a page of rooms and what is held behind them fit into the least.
     ("limits.socket_queue_bytes", 262_144, 67_108_864),
@@ -41,8 +43,11 @@ const RANGES: [(&str, i64, i64); 25] = [
     ("cleanup.interval_s", 1, 86_400),
 ];
 
-const CHOICES: [(&str, &[&str]); 2] =
-    [("accounts.deletion", &["anonymise", "cascade"]), ("log.format", &["text", "json"])];
+const CHOICES: [(&str, &[&str]); 3] = [
+    ("accounts.sign_up", &["open", "closed"]),
+    ("accounts.deletion", &["anonymise", "cascade"]),
+    ("log.format", &["text", "json"]),
+];
 
 const REDIS_SCHEMES: [&str; 6] =
     ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "redis+cluster://", "rediss+cluster://"];
@@ -71,6 +76,7 @@ pub(super) fn check_values(layers: &mut Layers) {
 pub(super) fn check_together(config: &Config, layers: &mut Layers) {
     check_urls(config, layers);
     check_secret(config, layers);
+    check_directory(config, layers);
     for (key, text) in [
         ("auth.jwt_issuer", &config.auth.jwt_issuer),
         ("auth.jwt_audience", &config.auth.jwt_audience),
@@ -84,6 +90,28 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
     if config.auth.argon2_memory_kib < 8 * config.auth.argon2_parallelism {
         layers.problem("auth.argon2_memory_kib", "must be at least 8 times auth.argon2_parallelism");
     }
+}
+
+/// Usernames are listed to anyone only where nobody else can reach the server, or where the operator says so.
+fn check_directory(config: &Config, layers: &mut Layers) {
+    let key = "accounts.public_directory";
+    let server = &config.server;
+    if layers.given(key).is_some() || (is_loopback(&server.host) && server.proxy_hops == 0) {
+        return;
+    }
+    let why = if server.proxy_hops > 0 {
+        "server.proxy_hops says that a proxy is in front".to_owned()
+    } else {
+        format!("the server listens on {}", server.host)
+    };
+    let rule = format!("must be decided, since {why}: true lists all usernames to anyone, false asks for a token");
+    layers.problem(key, &rule);
+}
+
+/// Whether only this machine can reach the address.
+fn is_loopback(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 fn check_urls(config: &Config, layers: &mut Layers) {

@@ -89,11 +89,23 @@ pub enum Deletion {
     Cascade,
 }
 
+/// Who may sign up.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum SignUp {
+    /// Anyone who reaches the server.
+    Open,
+    /// Only requests with a token of the scope `sign_up`, as a team's own backend signs them.
+    Closed,
+}
+
 /// Accounts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accounts {
-    /// Whether `GET /api/chatters` answers without a token.
+    /// Who may create an account at `POST /api/chatters`.
+    pub sign_up: SignUp,
+    /// Whether `GET /api/chatters` answers without a token. Only a server that nobody else can reach has a default.
     pub public_directory: bool,
     /// What `DELETE /api/chatters` does to the conversations of the account.
     pub deletion: Deletion,
@@ -105,12 +117,16 @@ pub struct Accounts {
 pub struct Limits {
     /// Chats, edits and deletions per second and chatter, on all transports together.
     pub send_per_s: u32,
-    /// Sign-ins per minute and address; a username has a quarter of it.
+    /// Password checks per minute and address; a username has a quarter of it there, and five times as many in all.
     pub sign_in_per_min: u32,
     /// New accounts per minute and address.
     pub sign_up_per_min: u32,
     /// Searches per minute and chatter.
     pub searches_per_min: u32,
+    /// New rooms per hour and chatter, all at once or one after the other.
+    pub rooms_per_hour: u32,
+    /// Pages of the directory per minute and address, for requests without a token.
+    pub open_pages_per_min: u32,
     /// Open sockets per chatter on this instance; one more closes the oldest.
     pub sockets_per_chatter: usize,
     /// Bytes that may wait for a slow socket, 262,144 to 67,108,864; a burst may be more for two seconds.

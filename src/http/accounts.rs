@@ -6,14 +6,15 @@ use serde::Deserialize;
 
 use super::State;
 use super::body::Json;
-use super::extract::{Viewer, id};
+use super::extract::{Viewer, address, id};
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging;
 use super::paging::Reader;
-use super::sign_in::{VERIFICATIONS_MAX, password_is_changing};
+use super::sign_in::{VERIFICATIONS_MAX, check_rate, password_is_changing};
 use crate::domain::ChatterId;
 use crate::domain::chatter::{fcm_reg_id, nickname, password, username_key};
+use crate::limits::Device;
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{ChangeChatter, whole_number};
 #[cfg(test)]
@@ -44,7 +45,8 @@ pub(super) struct DirectoryQuery {
 /// List all chatters, or those whose username begins with `query`
 ///
 /// Ordered by id. Without `limit` and `after` the whole list is streamed; with one of them it is a page. Needs no
-/// token, unless `accounts.public_directory` is `false`; a token that is sent must be valid all the same.
+/// token, unless `accounts.public_directory` is `false`; a token that is sent must be valid all the same. Without one,
+/// an address gets at most 120 pages a minute (`limits.open_pages_per_min`); the whole list counts by its pages.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -69,6 +71,12 @@ pub(super) async fn directory(
     if !state.rules.public_directory && viewer.is_none() {
         return Err(Problem::new(Code::DirectoryClosed, "Sign in to list chatters."));
     }
+    let anonymous = viewer.is_none().then(|| address(&request, state.rules.proxy_hops));
+    if let Some(from) = anonymous {
+        state.limits.open_page(from).map_err(|wait| {
+            Problem::new(Code::RateLimited, "Too many lists without a token. Sign in, or wait.").retry_after(wait)
+        })?;
+    }
     if query.query.as_deref().is_some_and(|text| text.contains('\0')) {
         return Err(Problem::invalid("query", "It must not have a NUL character."));
     }
@@ -86,6 +94,10 @@ pub(super) async fn directory(
     paging::everything(reader, None, move |after| {
         let (state, prefix) = (state.clone(), prefix.clone());
         async move {
+            // The first page was counted above.
+            if let Some(from) = anonymous.filter(|_| after.is_some()) {
+                state.limits.further_open_page(from);
+            }
             let found = state.store.directory(prefix.as_deref(), after, DIRECTORY_PAGE).await?;
             let next = found.last().filter(|_| found.len() as u64 == DIRECTORY_PAGE).map(|last| Some(last.id));
             Ok((state.service.accounts(viewer, &found).await?.iter().map(paging::encode).collect(), next))
@@ -133,23 +145,25 @@ pub(super) async fn show(
 /// Change the viewer's own account
 ///
 /// A key that is left out or null changes nothing. A new password needs the current one and ends all other sign-ins.
+/// Checks of the current password count as attempts to sign in.
 #[cfg_attr(
     test,
     utoipa::path(
         put, path = "/api/chatters", operation_id = "change_me", tag = "Accounts", request_body = ChangeChatter,
         responses(
             (status = 200, description = "The account after the change.", body = ChatterBody),
-            Refusals<{ TOKEN | BODY | of(&[Code::Invalid, Code::NotFound, Code::Busy]) }>
+            Refusals<{ TOKEN | BODY | of(&[Code::Invalid, Code::NotFound, Code::RateLimited, Code::Busy]) }>
         )
     )
 )]
 pub(super) async fn change(
+    request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
     Json(body): Json<ChangeChatter>,
 ) -> Result<HttpResponse, Problem> {
     for _ in 0..VERIFICATIONS_MAX {
-        let update = update(&state, viewer, &body).await?;
+        let update = update(&request, &state, viewer, &body).await?;
         if state.service.change_account(viewer.chatter_id, viewer.sign_in_id, update).await? {
             return Ok(HttpResponse::Ok().json(state.service.own_account(viewer.chatter_id).await?));
         }
@@ -160,7 +174,12 @@ pub(super) async fn change(
 }
 
 /// The change that a body asks for. A new password is hashed only after the current one was verified.
-async fn update(state: &State, viewer: Viewer, body: &ChangeChatter) -> Result<ChatterUpdate, Problem> {
+async fn update(
+    request: &HttpRequest,
+    state: &State,
+    viewer: Viewer,
+    body: &ChangeChatter,
+) -> Result<ChatterUpdate, Problem> {
     let nickname = body.nickname.as_deref().map(nickname).transpose()?.map(str::to_owned);
     let fcm_reg_id = match body.fcm_reg_id.as_deref().map(fcm_reg_id).transpose()? {
         None => TokenUpdate::Keep,
@@ -168,7 +187,10 @@ async fn update(state: &State, viewer: Viewer, body: &ChangeChatter) -> Result<C
         Some(Some(token)) => TokenUpdate::Set(token.to_owned()),
     };
     let password = match &body.password {
-        Some(new) => Some(new_password(state, viewer.chatter_id, new, body.current_password.as_deref()).await?),
+        Some(new) => {
+            let current = body.current_password.as_deref();
+            Some(new_password(request, state, viewer.chatter_id, new, current).await?)
+        }
         None => None,
     };
     let sign_ins = match viewer.sign_in_id {
@@ -203,7 +225,10 @@ pub(super) async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<Ht
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chatter" }))
 }
 
+/// The hash of the new password, once the current one was checked. That counts as a sign-in does: a token alone lets
+/// nobody guess the password.
 async fn new_password(
+    request: &HttpRequest,
     state: &State,
     chatter_id: ChatterId,
     new: &str,
@@ -214,11 +239,14 @@ async fn new_password(
         return Err(Problem::invalid("current_password", "Send the current password along with the new one."));
     };
     let wrong = || Problem::invalid("current_password", "It is not the current password.");
+    let account = state.store.chatter(chatter_id).await?.ok_or_else(Problem::account_deleted)?;
+    let from = address(request, state.rules.proxy_hops);
+    let by = &check_rate(state, from, &account.username, Device::WithoutToken)?;
     let stored = state.store.password_hash(chatter_id).await?;
-    if !state.passwords.verify(SecretString::from(current), stored.clone()).await?.matches {
+    if !state.passwords.verify(by, SecretString::from(current), stored.clone()).await?.matches {
         return Err(wrong());
     }
-    let hash = state.passwords.hash(SecretString::from(new)).await?;
+    let hash = state.passwords.hash(by, SecretString::from(new)).await?;
     Ok(NewPassword { verified_hash: stored.ok_or_else(wrong)?, hash })
 }
 

@@ -23,14 +23,17 @@ use crate::store::writer::WatermarkUpdate;
 
 /// Create the room with another chatter, or one for notes
 ///
-/// Two chatters have one room; if it exists, 409 names it. With the viewer's own id the room is for notes to oneself.
+/// Two chatters have one room; if it exists, 409 names it. A chatter creates at most 60 rooms an hour
+/// (`limits.rooms_per_hour`). With the viewer's own id the room is for notes to oneself.
 #[cfg_attr(
     test,
     utoipa::path(
         post, path = "/api/chatrooms", operation_id = "create_chatroom", tag = "Rooms", request_body = CreateChatroom,
         responses(
             (status = 201, description = "The new room.", body = ChatroomBody),
-            Refusals<{ TOKEN | BODY | of(&[Code::Invalid, Code::ChatroomExists, Code::NotFound]) }>
+            Refusals<{
+                TOKEN | BODY | of(&[Code::Invalid, Code::ChatroomExists, Code::NotFound, Code::RateLimited])
+            }>
         )
     )
 )]
@@ -39,7 +42,11 @@ pub(super) async fn create(
     viewer: Viewer,
     Json(body): Json<CreateChatroom>,
 ) -> Result<HttpResponse, Problem> {
-    let room = state.service.create_chatroom(viewer.chatter_id, body.opponent_id).await?;
+    state.limits.room(viewer.chatter_id).map_err(|wait| {
+        Problem::new(Code::RateLimited, "You are creating rooms too fast; wait before the next one.").retry_after(wait)
+    })?;
+    let created = state.service.create_chatroom(viewer.chatter_id, body.opponent_id).await;
+    let room = created.inspect_err(|_| state.limits.no_room(viewer.chatter_id))?;
     Ok(HttpResponse::Created().json(room.body()))
 }
 

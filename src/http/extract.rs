@@ -99,7 +99,27 @@ pub(super) fn address(request: &HttpRequest, proxy_hops: usize) -> IpAddr {
     let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
     let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
     let Some(at) = hops.len().checked_sub(proxy_hops) else { return peer };
-    hops.get(at).and_then(|text| text.parse().ok()).unwrap_or(peer)
+    hops.get(at).and_then(|text| forwarded_address(text)).unwrap_or(peer)
+}
+
+/// One entry of `X-Forwarded-For`: an address, which some proxies write with brackets or a port.
+fn forwarded_address(text: &str) -> Option<IpAddr> {
+    let text = text.trim_matches('"');
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (address, port) = match bracketed {
+        Some((address, port)) => (address, port),
+        // An IPv6 address with a port has brackets.
+        None => match text.split_once(':') {
+            Some((address, port)) if !port.contains(':') => (address, &text[address.len()..]),
+            _ => (text, ""),
+        },
+    };
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+        return None;
+    }
+    // The zone of a link-local address is of this machine alone.
+    address.split('%').next().and_then(|address| address.parse().ok())
 }
 
 #[cfg(test)]
@@ -126,5 +146,25 @@ mod tests {
         assert_eq!(address(&request, 1).to_string(), "10.0.0.1");
         assert_eq!(address(&request, 2).to_string(), "6.6.6.6");
         assert_eq!(address(&request, 3).to_string(), "127.0.0.1");
+    }
+
+    #[test]
+    fn c5_a_forwarded_address_may_have_a_port_and_brackets() {
+        for (text, address) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("203.0.113.7:51234", "203.0.113.7"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("\"[2001:db8::1]:443\"", "2001:db8::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("::ffff:203.0.113.7", "::ffff:203.0.113.7"),
+        ] {
+            assert_eq!(forwarded_address(text).map(|a| a.to_string()).as_deref(), Some(address), "{text}");
+        }
+        for bad in ["", "unknown", "_hidden", "203.0.113.7:", "203.0.113.7:x", "[2001:db8::1]443", "[2001:db8::1", ":1"]
+        {
+            assert_eq!(forwarded_address(bad), None, "{bad}");
+        }
     }
 }

@@ -57,6 +57,8 @@ pub struct Rules {
     pub proxy_hops: usize,
     /// From a sign-in until it ends by itself.
     pub token_ttl: Duration,
+    /// Whether anyone may sign up; otherwise a token of the scope `sign_up` is needed.
+    pub open_sign_up: bool,
     /// Whether the directory answers without a token.
     pub public_directory: bool,
     /// What the deletion of an account does to its rooms.

@@ -1,16 +1,19 @@
 //! Sign-up and sign-in: an account, and its token.
 
+use std::net::IpAddr;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
 
 use super::State;
 use super::body::Json;
-use super::extract::address;
+use super::extract::{address, bearer};
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, STORE, of};
-use crate::auth::password::PasswordCheck;
-use crate::domain::chatter::{Username, fcm_reg_id, nickname, password};
+use crate::auth::password::{PasswordCheck, Requester};
+use crate::domain::chatter::{Username, fcm_reg_id, nickname, password, username_key};
 use crate::domain::{ChatterId, SignInId};
+use crate::limits::{Device, network};
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{SignIn, SignUp};
 use crate::protocol::rest::{ChatterBody, SignedIn};
@@ -41,8 +44,10 @@ pub(super) async fn sign_in(
     Json(body): Json<SignIn>,
 ) -> Result<HttpResponse, Problem> {
     let from = address(&request, state.rules.proxy_hops);
-    state.limits.sign_in(from, &body.username).map_err(|wait| too_many("sign-ins").retry_after(wait))?;
-    let (chatter_id, sign_in_id) = open(&state, &body.username, &SecretString::from(body.password)).await?;
+    let device = device(&request, &state, &body.username).await?;
+    let by = check_rate(&state, from, &body.username, device)?;
+    let (chatter_id, sign_in_id) = open(&state, &by, &body.username, &SecretString::from(body.password)).await?;
+    state.limits.password_was_right(from, &body.username);
     let (token, expires_at) = state.tokens.issue(chatter_id, sign_in_id)?;
     let chatter = state.service.own_account(chatter_id).await?;
     Ok(HttpResponse::Ok().json(SignedIn { token, expires_at, chatter }))
@@ -50,7 +55,12 @@ pub(super) async fn sign_in(
 
 /// Verifies the password and opens a sign-in. Verifying takes a while: where the stored hash changes meanwhile, the
 /// password is verified anew, so that one that was replaced opens nothing.
-async fn open(state: &State, username: &str, given: &SecretString) -> Result<(ChatterId, SignInId), Problem> {
+async fn open(
+    state: &State,
+    by: &Requester,
+    username: &str,
+    given: &SecretString,
+) -> Result<(ChatterId, SignInId), Problem> {
     for _ in 0..VERIFICATIONS_MAX {
         // A name that breaks the rules is unknown like any other, and its refusal takes the same time.
         let known = match Username::parse(username) {
@@ -58,13 +68,13 @@ async fn open(state: &State, username: &str, given: &SecretString) -> Result<(Ch
             Err(_) => None,
         };
         let stored = known.as_ref().map(|(_, hash)| hash.clone());
-        let PasswordCheck { matches, needs_rehash } = state.passwords.verify(given.clone(), stored).await?;
+        let PasswordCheck { matches, needs_rehash } = state.passwords.verify(by, given.clone(), stored).await?;
         let (true, Some((chatter_id, hash))) = (matches, known) else {
             return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
         };
         if let Some(sign_in_id) = state.store.open_sign_in(chatter_id, &hash, state.rules.token_ttl).await? {
             if needs_rehash {
-                rehash(state, chatter_id, &hash, given).await;
+                rehash(state, by, chatter_id, &hash, given).await;
             }
             return Ok((chatter_id, sign_in_id));
         }
@@ -73,9 +83,9 @@ async fn open(state: &State, username: &str, given: &SecretString) -> Result<(Ch
 }
 
 /// Stores the hash of a password anew, with the configured parameters. If that fails, the next sign-in does it.
-async fn rehash(state: &State, chatter_id: ChatterId, verified_hash: &str, password: &SecretString) {
+async fn rehash(state: &State, by: &Requester, chatter_id: ChatterId, verified_hash: &str, password: &SecretString) {
     let replaced = async {
-        let hash = state.passwords.hash(password.clone()).await?;
+        let hash = state.passwords.hash(by, password.clone()).await?;
         state.store.rehash(chatter_id, verified_hash, hash).await.map_err(Problem::from)
     };
     if let Err(problem) = replaced.await {
@@ -90,14 +100,19 @@ pub(super) fn password_is_changing() -> Problem {
 
 /// Sign up
 ///
-/// Creates an account; `POST /api/auth` then gives its token.
+/// Creates an account; `POST /api/auth` then gives its token. Where `accounts.sign_up` is `closed`, the request needs a
+/// token of the scope `sign_up` (see "Your own users"); with one, no rate limit applies.
 #[cfg_attr(
     test,
     utoipa::path(
-        post, path = "/api/chatters", operation_id = "sign_up", tag = "Accounts", security(()), request_body = SignUp,
+        post, path = "/api/chatters", operation_id = "sign_up", tag = "Accounts", security((), ("bearer" = [])),
+        request_body = SignUp,
         responses(
             (status = 201, description = "The new account.", body = ChatterBody),
-            Refusals<{ BODY | STORE | of(&[Code::Invalid, Code::UsernameTaken, Code::RateLimited, Code::Busy]) }>
+            Refusals<{
+                BODY | STORE
+                    | of(&[Code::Invalid, Code::UsernameTaken, Code::RateLimited, Code::Busy, Code::SignUpClosed])
+            }>
         )
     )
 )]
@@ -106,18 +121,48 @@ pub(super) async fn sign_up(
     state: web::Data<State>,
     Json(body): Json<SignUp>,
 ) -> Result<HttpResponse, Problem> {
+    let is_backend = bearer(&request).ok().flatten().is_some_and(|token| state.tokens.may_sign_up(&token));
+    if !is_backend && !state.rules.open_sign_up {
+        return Err(Problem::new(Code::SignUpClosed, "Ask the people who run this server for an account."));
+    }
     let username = Username::parse(&body.username)?;
     let nickname = nickname(&body.nickname)?.to_owned();
     let token = fcm_reg_id(body.fcm_reg_id.as_deref().unwrap_or_default())?.map(str::to_owned);
     password(&body.password)?;
     let from = address(&request, state.rules.proxy_hops);
-    state.limits.sign_up(from).map_err(|wait| too_many("sign-ups").retry_after(wait))?;
-    let password_hash = state.passwords.hash(SecretString::from(body.password)).await?;
+    if !is_backend {
+        state.limits.sign_up(from, username.as_str()).map_err(|wait| too_many("sign-ups").retry_after(wait))?;
+    }
+    let password_hash =
+        state.passwords.hash(&requester(from, username.as_str()), SecretString::from(body.password)).await?;
     let new = NewChatter { username, nickname, password_hash, fcm_reg_id: token.clone() };
     let Some(chatter) = state.store.create_chatter(new).await? else {
         return Err(Problem::new(Code::UsernameTaken, "Choose another username; case makes no difference."));
     };
     Ok(HttpResponse::Created().json(ChatterBody::own(&chatter, token)))
+}
+
+/// Counts one check of this account's password against the rates of its name and address; gives the requester of the
+/// hash.
+pub(super) fn check_rate(state: &State, from: IpAddr, username: &str, device: Device) -> Result<Requester, Problem> {
+    state.limits.password(from, username, device).map_err(|wait| too_many("password checks").retry_after(wait))?;
+    Ok(requester(from, username))
+}
+
+fn requester(from: IpAddr, username: &str) -> Requester {
+    Requester { address: network(from), username: username_key(username) }
+}
+
+/// Whether the request has a token of this account, such as one that the device got before. Any other token says
+/// nothing here, so it is no reason to refuse.
+async fn device(request: &HttpRequest, state: &State, username: &str) -> Result<Device, Problem> {
+    let token = bearer(request).ok().flatten();
+    let Some(claims) = token.and_then(|token| state.tokens.verify(&token).ok()) else {
+        return Ok(Device::WithoutToken);
+    };
+    let account = state.store.credentials(&username_key(username)).await?;
+    let is_own = account.is_some_and(|(id, _)| id == claims.chatter_id);
+    Ok(if is_own { Device::WithToken } else { Device::WithoutToken })
 }
 
 fn too_many(what: &str) -> Problem {

@@ -1,6 +1,6 @@
 //! The keys of `config.default.toml`, and each key by name in a loaded configuration.
 
-use hyper_chat::config::{Config, DEFAULTS, Deletion, LogFormat};
+use hyper_chat::config::{Config, DEFAULTS, Deletion, LogFormat, SignUp};
 use secrecy::ExposeSecret;
 
 use crate::SECRET;
@@ -64,12 +64,15 @@ pub fn shown(config: &Config, key: &str) -> String {
         "auth.argon2_parallelism" => auth.argon2_parallelism.to_string(),
         "auth.hashes_at_once" => auth.hashes_at_once.to_string(),
         "auth.hashes_queued_max" => auth.hashes_queued_max.to_string(),
+        "accounts.sign_up" => if accounts.sign_up == SignUp::Open { "open" } else { "closed" }.to_owned(),
         "accounts.public_directory" => accounts.public_directory.to_string(),
         "accounts.deletion" => if accounts.deletion == Deletion::Cascade { "cascade" } else { "anonymise" }.to_owned(),
         "limits.send_per_s" => limits.send_per_s.to_string(),
         "limits.sign_in_per_min" => limits.sign_in_per_min.to_string(),
         "limits.sign_up_per_min" => limits.sign_up_per_min.to_string(),
         "limits.searches_per_min" => limits.searches_per_min.to_string(),
+        "limits.rooms_per_hour" => limits.rooms_per_hour.to_string(),
+        "limits.open_pages_per_min" => limits.open_pages_per_min.to_string(),
         "limits.sockets_per_chatter" => limits.sockets_per_chatter.to_string(),
         "limits.socket_queue_bytes" => limits.socket_queue_bytes.to_string(),
         "limits.frame_bytes" => limits.frame_bytes.to_string(),
@@ -93,6 +96,7 @@ pub fn another(key: &Key) -> String {
         "server.allowed_origins" => "https://a.example,http://b.example:81".to_owned(),
         "database.url" => "sqlite://other.db".to_owned(),
         "auth.jwt_secret" => SECRET.to_owned(),
+        "accounts.sign_up" => "closed".to_owned(),
         "accounts.deletion" => "cascade".to_owned(),
         "fcm.base_url" => "http://127.0.0.1:9".to_owned(),
         "log.format" => "json".to_owned(),

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use hyper_chat::config::{Config, ConfigError, DatabaseKind, File, SHORT_NAMES};
 use secrecy::ExposeSecret;
 
-use self::keys::{another, in_file, keys, shown};
+use self::keys::{Key, another, in_file, keys, shown};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -24,6 +24,9 @@ fn load(pairs: &[(&str, &str)], file: &str) -> Result<Config, ConfigError> {
     Config::from_parts(env(pairs), Some(File { name: "hyper_chat.toml", text: file }))
 }
 
+/// Decides what a server that others can reach is asked for.
+const DECIDED: (&str, &str) = ("HYPER_CHAT__ACCOUNTS__PUBLIC_DIRECTORY", "true");
+
 fn refusal(pairs: &[(&str, &str)], file: &str) -> String {
     load(pairs, file).expect_err("it must be refused").to_string()
 }
@@ -31,12 +34,18 @@ fn refusal(pairs: &[(&str, &str)], file: &str) -> String {
 #[test]
 fn every_key_has_a_default_and_can_be_overridden_by_the_file_and_the_environment() {
     let defaults = load(&[], "").expect("the defaults are valid");
+    let decided = |key: &Key| match key.key.as_str() {
+        "server.proxy_hops" => vec![DECIDED],
+        _ => Vec::new(),
+    };
     for key in keys().iter().filter(|key| key.key != "redis.url") {
         let (file, value) = (in_file(key, &another(key)), another(key));
         assert_ne!(shown(&defaults, &key.key), value, "{}", key.key);
-        let from_file = load(&[], &file).unwrap_or_else(|e| panic!("{}: {e}", key.key));
+        let from_file = load(&decided(key), &file).unwrap_or_else(|e| panic!("{}: {e}", key.key));
         assert_eq!(shown(&from_file, &key.key), value, "{} from the file", key.key);
-        let from_env = load(&[(&key.variable(), &value)], "").unwrap_or_else(|e| panic!("{}: {e}", key.key));
+        let variable = key.variable();
+        let from_env = [decided(key), vec![(variable.as_str(), value.as_str())]].concat();
+        let from_env = load(&from_env, "").unwrap_or_else(|e| panic!("{}: {e}", key.key));
         assert_eq!(shown(&from_env, &key.key), value, "{} from the environment", key.key);
         let default = shown(&defaults, &key.key);
         if key.default != "\"\"" && key.default != "[]" {
@@ -68,7 +77,7 @@ fn the_short_names_override_everything() {
     let short = [("PORT", "3"), ("DATABASE_URL", "sqlite://short.db")];
     assert_eq!(load(&[], file).expect("file").server.port, 1);
     assert_eq!(load(&long, file).expect("env").server.port, 2);
-    let all = load(&[long, short].concat(), file).expect("all");
+    let all = load(&[&long[..], &short, &[DECIDED]].concat(), file).expect("all");
     assert_eq!(all.server.port, 3);
     assert_eq!(all.database.kind(), DatabaseKind::Sqlite("short.db".into()));
     assert_eq!(load(&[("PORT", ""), ("DATABASE_URL", "")], file).expect("empty is unset").server.port, 1);
@@ -78,10 +87,34 @@ fn the_short_names_override_everything() {
 #[test]
 fn the_host_is_all_interfaces_when_the_platform_sets_a_port() {
     assert_eq!(load(&[], "").expect("default").server.host, "127.0.0.1");
-    assert_eq!(load(&[("PORT", "80")], "").expect("PORT").server.host, "0.0.0.0");
+    assert_eq!(load(&[("PORT", "80"), DECIDED], "").expect("PORT").server.host, "0.0.0.0");
     assert_eq!(load(&[("HYPER_CHAT__SERVER__PORT", "80")], "").expect("long").server.host, "127.0.0.1");
     let both = load(&[("PORT", "80"), ("HYPER_CHAT__SERVER__HOST", "127.0.0.1")], "").expect("both");
     assert_eq!(both.server.host, "127.0.0.1");
+}
+
+#[test]
+fn e15_a_server_that_others_can_reach_asks_whether_its_directory_is_public() {
+    let host = |host| ("HYPER_CHAT__SERVER__HOST", host);
+    let proxy = ("HYPER_CHAT__SERVER__PROXY_HOPS", "1");
+    for open in
+        [&[][..], &[host("127.0.0.1")], &[host("127.8.8.8"), ("PORT", "80")], &[host("::1")], &[host("localhost")]]
+    {
+        assert!(load(open, "").expect("nobody else can reach it").accounts.public_directory);
+    }
+    for reachable in [&[("PORT", "80")][..], &[host("0.0.0.0")], &[host("::")], &[host("10.0.0.1")], &[proxy]] {
+        let refused = refusal(reachable, "");
+        let named = refused.contains("HYPER_CHAT__ACCOUNTS__PUBLIC_DIRECTORY: must be decided");
+        assert!(named && refused.contains("true lists") && refused.contains("false asks"), "{refused}");
+        assert_eq!(refused.lines().count(), 2, "one line below the heading: {refused}");
+        for decision in ["true", "false"] {
+            let decided = [reachable, &[(DECIDED.0, decision)]].concat();
+            let config = load(&decided, "").expect("decided");
+            assert_eq!(config.accounts.public_directory.to_string(), decision);
+            let file = format!("[accounts]\npublic_directory = {decision}");
+            assert!(load(reachable, &file).is_ok(), "in the file");
+        }
+    }
 }
 
 #[test]
@@ -129,6 +162,7 @@ fn values_of_a_wrong_form_are_refused() {
         ("HYPER_CHAT__AUTH__ARGON2_PARALLELISM", "64"),
         ("HYPER_CHAT__ACCOUNTS__DELETION", "erase"),
         ("HYPER_CHAT__ACCOUNTS__PUBLIC_DIRECTORY", "yes"),
+        ("HYPER_CHAT__ACCOUNTS__SIGN_UP", "ask"),
     ] {
         let memory = ("HYPER_CHAT__AUTH__ARGON2_MEMORY_KIB", "64");
         let refused = refusal(&[(name, value), memory], "");

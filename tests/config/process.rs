@@ -15,6 +15,8 @@ fn the_program_exits_with_2_and_says_why() {
     let folder = tempfile::tempdir().expect("a folder");
     let (code, refused) = start(folder.path(), &[("PORT", "x")]);
     assert!(code == Some(2) && refused.contains("PORT: must be a whole number"), "{code:?} {refused}");
+    let (code, refused) = start(folder.path(), &[("PORT", "0")]);
+    assert!(code == Some(2) && refused.contains("PUBLIC_DIRECTORY: must be decided"), "{code:?} {refused}");
     let (code, refused) = start(folder.path(), &[("HYPER_CHAT_CONFIG", "missing.toml")]);
     assert!(code == Some(2) && refused.contains("HYPER_CHAT_CONFIG: cannot read missing.toml"), "{code:?} {refused}");
     let (code, refused) = start(folder.path(), &[("HYPER_CHAT__LOG__FILTER", "a=loud")]);

@@ -113,6 +113,7 @@ fn command(directory: &Path, database_url: &str) -> Command {
         ("HYPER_CHAT__LIMITS__SEND_PER_S", "0"),
         ("HYPER_CHAT__LIMITS__SIGN_IN_PER_MIN", "0"),
         ("HYPER_CHAT__LIMITS__SIGN_UP_PER_MIN", "0"),
+        ("HYPER_CHAT__LIMITS__ROOMS_PER_HOUR", "0"),
         ("HYPER_CHAT__LIMITS__SOCKETS_PER_CHATTER", "0"),
         ("HYPER_CHAT__LOG__FILTER", "warn,hyper_chat::app=info"),
     ]);

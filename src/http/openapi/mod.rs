@@ -204,6 +204,7 @@ fn what_to_do(code: Code) -> &'static str {
         Code::NotYours => "Do not offer it: only the sender edits and deletes a chat.",
         Code::OriginRefused => "Let the operator add the page's origin to `server.allowed_origins`.",
         Code::DirectoryClosed => "Sign in, or ask for one chatter by id.",
+        Code::SignUpClosed => "Do not offer to sign up: the operator gives out accounts.",
         Code::NotFound => "Forget the id: it was deleted, or this chatter may not see it.",
         Code::MethodNotAllowed => "Use a method that the header `Allow` names.",
         Code::Timeout => "Send it again: the body must arrive within ten seconds.",

@@ -8,4 +8,5 @@ mod ids;
 mod limits;
 mod process;
 mod readiness;
+mod rates;
 mod storage;

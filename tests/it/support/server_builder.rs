@@ -41,10 +41,13 @@ impl ServerBuilder {
             .set("AUTH__JWT_SECRET", JWT_SECRET)
             .set("AUTH__ARGON2_MEMORY_KIB", 8)
             .set("AUTH__ARGON2_ITERATIONS", 1)
+            .set("ACCOUNTS__PUBLIC_DIRECTORY", true)
             .set("LIMITS__SEND_PER_S", 0)
             .set("LIMITS__SIGN_IN_PER_MIN", 0)
             .set("LIMITS__SIGN_UP_PER_MIN", 0)
             .set("LIMITS__SEARCHES_PER_MIN", 0)
+            .set("LIMITS__ROOMS_PER_HOUR", 0)
+            .set("LIMITS__OPEN_PAGES_PER_MIN", 0)
             .set("LOG__FILTER", "debug")
             // Rooms and sockets on several threads, however small the machine.
             .set("SERVER__WORKERS", 2)
