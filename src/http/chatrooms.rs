@@ -42,9 +42,12 @@ pub(super) async fn create(
     viewer: Viewer,
     Json(body): Json<CreateChatroom>,
 ) -> Result<HttpResponse, Problem> {
-    state.limits.room(viewer.chatter_id).map_err(|wait| {
-        Problem::new(Code::RateLimited, "You are creating rooms too fast; wait before the next one.").retry_after(wait)
-    })?;
+    if let Err(wait) = state.limits.room(viewer.chatter_id) {
+        let existing = state.store.chatroom_of([viewer.chatter_id, body.opponent_id]).await?;
+        let detail = "You are creating rooms too fast; wait before the next one.";
+        let too_fast = || Problem::new(Code::RateLimited, detail).retry_after(wait);
+        return Err(existing.map_or_else(too_fast, Problem::chatroom_exists));
+    }
     let created = state.service.create_chatroom(viewer.chatter_id, body.opponent_id).await;
     let room = created.inspect_err(|_| state.limits.no_room(viewer.chatter_id))?;
     Ok(HttpResponse::Created().json(room.body()))

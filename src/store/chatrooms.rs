@@ -3,7 +3,7 @@
 use ::entity::chatroom::{Column, Entity, Model};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter,
-    Statement, Value,
+    Select, Statement, Value,
 };
 
 use super::error::{Unique, violates};
@@ -66,10 +66,16 @@ impl Store {
         if let Some(created) = created {
             return Ok(created);
         }
-        let of_pair = Entity::find().filter(Column::PairLow.eq(low)).filter(Column::PairHigh.eq(high));
-        let row = self.writes.run(async |db| of_pair.one(db).await).await?;
+        let row = self.writes.run(async |db| of_pair(low, high).one(db).await).await?;
         // The room was deleted between the two statements; another try may create it.
         row.map_or_else(|| Err(StoreError::Unavailable(None)), |row| Ok(Created::Exists(row.id.into())))
+    }
+
+    /// The room that these two have.
+    pub async fn chatroom_of(&self, pair: [ChatterId; 2]) -> Result<Option<ChatroomId>, StoreError> {
+        let (low, high) = (pair[0].min(pair[1]), pair[0].max(pair[1]));
+        let row = self.lookups.run(async |db| of_pair(low, high).one(db).await).await?;
+        Ok(row.map(|row| row.id.into()))
     }
 
     /// The rooms among these ids that exist and that the viewer is in.
@@ -89,6 +95,10 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+fn of_pair(low: ChatterId, high: ChatterId) -> Select<Entity> {
+    Entity::find().filter(Column::PairLow.eq(low)).filter(Column::PairHigh.eq(high))
 }
 
 /// Whether both accounts exist; they are locked until the end of the transaction.
