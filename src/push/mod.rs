@@ -108,11 +108,24 @@ pub enum Outcome {
     RetryLater {
         /// The wait that FCM asked for.
         after: Option<Duration>,
-        /// Sends to other tokens would fail until then, too.
-        pause_all: bool,
+        /// Which other sends would fail until then, too.
+        scope: Scope,
         /// For the log, without token and content.
         reason: String,
     },
+}
+
+/// Which sends a failure concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// This push alone.
+    Push,
+    /// All pushes to this device: its own quota is used up.
+    Device,
+    /// The quota of the device or that of the project is used up; FCM did not say which.
+    DeviceOrProject,
+    /// All pushes to all devices.
+    All,
 }
 
 /// The longest beginning of the content that fits, cut between graphemes unless that is too far back.

@@ -1,7 +1,7 @@
 //! The way of a push to a device: FCM, the log, or nowhere.
 
 use super::fcm::{Fcm, Settings};
-use super::{Outcome, Push, log};
+use super::{Outcome, Push, Scope, log};
 
 /// Where pushes go.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Pusher {
             Self::Log => log::send(push),
             Self::Off => {
                 let reason = "the service account cannot be used".to_owned();
-                Outcome::RetryLater { after: None, pause_all: true, reason }
+                Outcome::RetryLater { after: None, scope: Scope::All, reason }
             }
         }
     }

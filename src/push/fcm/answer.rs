@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::push::Outcome;
+use crate::push::{Outcome, Scope};
 
 /// The longest `Retry-After` that is honoured; a push is worth nothing after a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
@@ -22,6 +22,8 @@ pub(super) struct Answer {
     fields: Vec<String>,
     /// The text says that the token is invalid; FCM does not always name the field.
     blames_token: bool,
+    /// The texts that say whose quota is used up, in lower case.
+    quota: Vec<String>,
 }
 
 impl Answer {
@@ -37,6 +39,7 @@ impl Answer {
             error_code: details.iter().map(|d| code(&d["errorCode"])).find(|c| !c.is_empty()).unwrap_or_default(),
             fields: violations.map(|v| code(&v["field"])).take(4).collect(),
             blames_token: message.contains("registration token"),
+            quota: quota(details, message),
         }
     }
 
@@ -54,10 +57,25 @@ impl Answer {
             400 if self.names_token() => Outcome::TokenGone,
             400 => Outcome::Refused { reason },
             403 if self.error_code == "SENDER_ID_MISMATCH" => Outcome::Refused { reason },
-            429 => Outcome::RetryLater { after: Some(after.unwrap_or(quota_pause)), pause_all: true, reason },
+            429 => Outcome::RetryLater { after: Some(after.unwrap_or(quota_pause)), scope: self.quota_scope(), reason },
             // The project is wrong or may not send: no send works until the operator has fixed it.
-            403 | 404 => Outcome::RetryLater { after, pause_all: true, reason },
-            _ => Outcome::RetryLater { after, pause_all: false, reason },
+            403 | 404 => Outcome::RetryLater { after, scope: Scope::All, reason },
+            _ => Outcome::RetryLater { after, scope: Scope::Push, reason },
+        }
+    }
+
+    /// Whose quota a 429 is about. FCM limits the messages of a project and those to one device, both as
+    /// `QUOTA_EXCEEDED`; the violations of `google.rpc.QuotaFailure` and the metadata of `google.rpc.ErrorInfo` say
+    /// which, and else the text may.
+    fn quota_scope(&self) -> Scope {
+        let says = |word: &str| self.quota.iter().any(|text| text.contains(word));
+        if says("device") {
+            Scope::Device
+        } else if says("project") || self.error_code != "QUOTA_EXCEEDED" {
+            // Without FCM's own code something in front of it is overloaded.
+            Scope::All
+        } else {
+            Scope::DeviceOrProject
         }
     }
 
@@ -71,6 +89,15 @@ impl Answer {
             [self.status.as_str(), self.error_code.as_str()].into_iter().chain(self.fields.iter().map(String::as_str));
         codes.filter(|c| !c.is_empty()).fold(status.to_string(), |line, code| line + " " + code)
     }
+}
+
+/// The texts of an answer that may name the subject of a quota.
+fn quota(details: &[Value], message: &str) -> Vec<String> {
+    let violations = details.iter().filter_map(|d| d["violations"].as_array()).flatten();
+    let violations = violations.filter_map(Value::as_object).flat_map(|violation| violation.values());
+    let metadata = details.iter().filter_map(|d| d["metadata"].as_object()).flat_map(|metadata| metadata.values());
+    let texts = violations.chain(metadata).filter_map(Value::as_str).chain([message]);
+    texts.map(str::to_ascii_lowercase).take(16).collect()
 }
 
 /// A code or the name of a field: short and plain, so that it can be logged. Anything else is left out.
@@ -114,7 +141,7 @@ mod tests {
     #[test]
     fn only_an_answer_with_the_name_of_the_message_counts_as_accepted() {
         assert_eq!(outcome(200, &json!({"name": "projects/p/messages/1"})), Outcome::Accepted);
-        assert!(matches!(outcome(200, &json!("<html>")), Outcome::RetryLater { pause_all: false, .. }));
+        assert!(matches!(outcome(200, &json!("<html>")), Outcome::RetryLater { scope: Scope::Push, .. }));
     }
 
     #[test]
@@ -125,7 +152,7 @@ mod tests {
         let by_text = json!({"error": {"status": "INVALID_ARGUMENT",
             "message": "The registration token is not a valid FCM registration token"}});
         assert_eq!(outcome(400, &by_text), Outcome::TokenGone);
-        assert!(matches!(outcome(404, &json!({})), Outcome::RetryLater { pause_all: true, .. }));
+        assert!(matches!(outcome(404, &json!({})), Outcome::RetryLater { scope: Scope::All, .. }));
     }
 
     #[test]
@@ -135,18 +162,43 @@ mod tests {
         assert_eq!(outcome(400, &field), Outcome::Refused { reason });
         let sender = error("PERMISSION_DENIED", "SENDER_ID_MISMATCH", None);
         assert!(matches!(outcome(403, &sender), Outcome::Refused { .. }));
-        assert!(matches!(outcome(403, &json!({})), Outcome::RetryLater { pause_all: true, .. }));
+        assert!(matches!(outcome(403, &json!({})), Outcome::RetryLater { scope: Scope::All, .. }));
         assert_eq!(code(&json!("a b\n")), "");
     }
 
+    /// A 429 of FCM, with one more of the details that say whose quota is used up.
+    fn quota_answer(detail: Option<Value>, message: &str) -> Answer {
+        let mut body = error("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", None);
+        body["error"]["message"] = message.into();
+        let details = body["error"]["details"].as_array_mut().unwrap();
+        details.extend(detail);
+        Answer::parse(body.to_string().as_bytes())
+    }
+
     #[test]
-    fn a_full_quota_pauses_all_sends_for_a_minute_or_the_time_that_fcm_names() {
-        let quota = Answer::parse(error("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", None).to_string().as_bytes());
-        for (after, wait) in [(None, MINUTE), (Some(Duration::from_secs(7)), Duration::from_secs(7))] {
-            let Outcome::RetryLater { after, pause_all: true, .. } = quota.outcome(429, after, MINUTE) else {
-                panic!("429 pauses all")
-            };
-            assert_eq!(after, Some(wait));
+    fn a9_a_429_says_whose_quota_it_is_about() {
+        let violation = |subject: &str, description: &str| {
+            json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                "violations": [{"subject": subject, "description": description}]})
+        };
+        let info = json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "RATE_LIMIT_EXCEEDED",
+            "domain": "googleapis.com", "metadata": {"consumer": "projects/7", "quota_limit": "SendPerMinute"}});
+        let plain = "Resource has been exhausted (e.g. check quota).";
+        for (answer, scope) in [
+            (quota_answer(Some(violation("device:abc", "Messages to a device")), plain), Scope::Device),
+            (quota_answer(Some(violation("x", "Device message rate exceeded")), plain), Scope::Device),
+            (quota_answer(None, "Device message rate exceeded"), Scope::Device),
+            (quota_answer(Some(violation("project:7", "Messages per minute")), plain), Scope::All),
+            (quota_answer(Some(info), plain), Scope::All),
+            (quota_answer(None, plain), Scope::DeviceOrProject),
+            (Answer::parse(b"<html>429</html>"), Scope::All),
+        ] {
+            for (header, wait) in [(None, MINUTE), (Some(Duration::from_secs(7)), Duration::from_secs(7))] {
+                let outcome = answer.outcome(429, header, MINUTE);
+                let is_right = matches!(&outcome, Outcome::RetryLater { after, scope: found, .. }
+                    if *after == Some(wait) && *found == scope);
+                assert!(is_right, "{answer:?}: {outcome:?}");
+            }
         }
     }
 

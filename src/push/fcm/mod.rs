@@ -15,7 +15,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::{Value, json};
 
 use self::access::{Access, NoAccess};
-use super::{Outcome, Push};
+use super::{Outcome, Push, Scope};
 
 /// The most bytes that are read of an answer; Google's are below 2 KiB.
 const ANSWER_BYTES_MAX: usize = 65_536;
@@ -32,7 +32,7 @@ pub struct Settings {
     pub base_url: String,
     /// The time limit of one request, answer included.
     pub timeout: Duration,
-    /// How long all sends pause after a 429 without a time; FCM asks for a minute.
+    /// How long a device, or all of them, wait after a 429 without a time; FCM asks for a minute.
     pub quota_pause: Duration,
 }
 
@@ -130,7 +130,7 @@ impl Fcm {
         }
         outcome.unwrap_or_else(|| Outcome::RetryLater {
             after: None,
-            pause_all: true,
+            scope: Scope::All,
             reason: "401 with a new access token".to_owned(),
         })
     }
@@ -158,12 +158,12 @@ impl Fcm {
 
 /// Without an access token no send can succeed.
 fn no_access(NoAccess { after, reason }: NoAccess) -> Outcome {
-    Outcome::RetryLater { after, pause_all: true, reason }
+    Outcome::RetryLater { after, scope: Scope::All, reason }
 }
 
 /// FCM may or may not have accepted the push: it is sent again.
 fn retry(error: &reqwest::Error) -> Outcome {
-    Outcome::RetryLater { after: None, pause_all: false, reason: failure(error).to_owned() }
+    Outcome::RetryLater { after: None, scope: Scope::Push, reason: failure(error).to_owned() }
 }
 
 /// The kind of failure. The error itself would name the URL, and so the project.

@@ -21,8 +21,8 @@ pub(super) enum Decision {
     NoToken,
     /// Push later.
     Keep { wait: Duration, attempts: i64 },
-    /// Push the newest chat to these devices.
-    Push { push: Push, tokens: Vec<DeviceToken> },
+    /// Push the newest chat to these devices; others of the receiver wait at least for `rest`.
+    Push { push: Push, tokens: Vec<DeviceToken>, rest: Option<Duration> },
 }
 
 /// The last push of a room to a receiver from this instance.
@@ -71,7 +71,7 @@ pub(super) fn decide(
             return Decision::Keep { wait: recent.pushed_at + settings.push_gap - now, attempts: 1 };
         }
     }
-    Decision::Push { push: Push::new(&newest), tokens }
+    Decision::Push { push: Push::new(&newest), tokens, rest: None }
 }
 
 /// The age of a chat; zero if its clock was ahead.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::push::Push;
+use crate::push::{Push, Scope};
 use crate::store::outbox::{DeviceToken, Key, Lease, Settlement};
 
 /// What the actor is to do.
@@ -26,6 +26,8 @@ pub(super) struct Job {
     pub(super) lease: Lease,
     pub(super) push: Push,
     pub(super) tokens: Vec<DeviceToken>,
+    /// Other devices of the receiver have to wait, the first of them for this long.
+    pub(super) rest: Option<Duration>,
     /// No send may begin after this, so that none outlasts the lease.
     pub(super) until: Instant,
 }
@@ -36,15 +38,27 @@ pub(super) struct Sent {
     pub(super) job: Job,
     pub(super) accepted: Vec<DeviceToken>,
     pub(super) gone: Vec<DeviceToken>,
+    /// Devices whose quota is used up, or perhaps that of the project.
+    pub(super) limited: Vec<LimitedDevice>,
     /// FCM's reasons for refusing the message for good, one for each refused token.
     pub(super) refused: Vec<String>,
     pub(super) after: AfterSend,
 }
 
+/// A device that FCM takes no push for at the moment.
+#[derive(Clone, Debug)]
+pub(super) struct LimitedDevice {
+    pub(super) device: DeviceToken,
+    pub(super) wait: Duration,
+    /// FCM named the device: it is not the project's quota.
+    pub(super) is_certain: bool,
+    pub(super) reason: String,
+}
+
 /// How a pending push goes on after its sends.
 #[derive(Clone, Debug)]
 pub(super) enum AfterSend {
-    /// Every token had its turn: the push is complete.
+    /// Every token had its turn: the push is complete, but for devices that wait.
     Complete,
     /// A send failed and may succeed later; the last such failure.
     Retry(Retry),
@@ -57,7 +71,7 @@ pub(super) enum AfterSend {
 pub(super) struct Retry {
     /// The wait that FCM asked for.
     pub(super) after: Option<Duration>,
-    /// Sends to other tokens would fail too.
-    pub(super) pause_all: bool,
+    /// Which other sends would fail too.
+    pub(super) scope: Scope,
     pub(super) reason: String,
 }

@@ -22,13 +22,13 @@ use tokio::time::{Instant, timeout};
 
 pub use self::settings::Settings;
 
-use self::effect::{AfterSend, Effect, Job, Retry, Sent};
+use self::effect::{AfterSend, Effect, Job, LimitedDevice, Retry, Sent};
 use self::messages::{Drain, PushHint};
 use self::state::State;
 use crate::domain::ChatterId;
 use crate::metrics::PushMetrics;
-use crate::push::Outcome;
 use crate::push::pusher::Pusher;
+use crate::push::{Outcome, Scope};
 use crate::store::outbox::{Key, Lease, Outbox, PendingPush, Settlement};
 
 /// The notifier's mailbox.
@@ -188,15 +188,16 @@ async fn in_time<T, E: std::fmt::Display>(visit: impl Future<Output = Result<T, 
     }
 }
 
-/// Sends to one device after another. A failure that concerns all of them ends the round.
+/// Sends to one device after another. A limited device waits alone; a failure that concerns all of them ends the round.
 async fn send(pusher: Arc<Pusher>, job: Job) -> Sent {
     let mut accepted = Vec::new();
     let mut gone = Vec::new();
     let mut refused = Vec::new();
+    let mut limited = Vec::new();
     let mut retry: Option<Retry> = None;
     let mut unfinished = false;
     for token in &job.tokens {
-        if Instant::now() >= job.until || retry.as_ref().is_some_and(|r| r.pause_all) {
+        if Instant::now() >= job.until || retry.as_ref().is_some_and(|r| r.scope == Scope::All) {
             unfinished = true;
             break;
         }
@@ -204,9 +205,13 @@ async fn send(pusher: Arc<Pusher>, job: Job) -> Sent {
             Outcome::Accepted => accepted.push(token.clone()),
             Outcome::TokenGone => gone.push(token.clone()),
             Outcome::Refused { reason } => refused.push(reason),
-            Outcome::RetryLater { after, pause_all, reason } => {
+            Outcome::RetryLater { after, scope: scope @ (Scope::Device | Scope::DeviceOrProject), reason } => {
+                let (wait, is_certain) = (after.unwrap_or_default(), scope == Scope::Device);
+                limited.push(LimitedDevice { device: token.clone(), wait, is_certain, reason });
+            }
+            Outcome::RetryLater { after, scope, reason } => {
                 let after = after.max(retry.and_then(|r| r.after));
-                retry = Some(Retry { after, pause_all, reason });
+                retry = Some(Retry { after, scope, reason });
             }
         }
     }
@@ -215,5 +220,5 @@ async fn send(pusher: Arc<Pusher>, job: Job) -> Sent {
         None if unfinished => AfterSend::Unfinished,
         None => AfterSend::Complete,
     };
-    Sent { job, accepted, gone, refused, after }
+    Sent { job, accepted, gone, limited, refused, after }
 }

@@ -17,8 +17,12 @@ pub struct Settings {
     pub grace: Duration,
     /// A chat that is older is not pushed any more.
     pub expiry: Duration,
-    /// The least time between two pushes of a room to a receiver.
+    /// The least time between two pushes of a room, and of a sender, to a receiver.
     pub push_gap: Duration,
+    /// The average time between two pushes to a receiver, after a burst.
+    pub receiver_gap: Duration,
+    /// Pushes that a receiver may get at once.
+    pub receiver_burst: u32,
     /// The wait after a first failure.
     pub backoff_min: Duration,
     /// The longest wait after failures.
@@ -35,6 +39,8 @@ impl Default for Settings {
             grace: Duration::from_secs(3),
             expiry: Duration::from_secs(24 * 3_600),
             push_gap: Duration::from_secs(5),
+            receiver_gap: Duration::from_secs(3),
+            receiver_burst: 20,
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(300),
         }

@@ -1,5 +1,6 @@
 //! Pushes: each pending push reaches FCM at least once, and nothing else does (rows F1 to F7, F10 to F12).
 
+mod limits;
 mod outbox;
 mod sends;
 
@@ -22,7 +23,7 @@ use crate::support::tables::push_outbox;
 
 pub const WAIT_MAX: Duration = Duration::from_secs(10);
 pub const RECEIVER: i64 = 2;
-const SENDER: i64 = 1;
+const SENDERS: i64 = 1_000;
 pub const ROOM: i64 = 1;
 
 /// A SQLite file with one room, a stand-in, and what the notifier needs.
@@ -64,6 +65,7 @@ impl Bench {
             lease: Duration::from_secs(10),
             grace: Duration::from_millis(400),
             push_gap: Duration::from_millis(500),
+            receiver_burst: 1_000,
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_millis(400),
             ..Settings::default()
@@ -99,13 +101,21 @@ impl Bench {
     }
 
     pub async fn add_member(&self, room: i64) {
-        self.run(&format!("INSERT INTO members (chatroom_id, chatter_id) VALUES ({room}, {RECEIVER})")).await;
+        self.add_receiver(room, RECEIVER).await;
+    }
+
+    pub async fn add_receiver(&self, room: i64, receiver: i64) {
+        self.run(&format!("INSERT INTO members (chatroom_id, chatter_id) VALUES ({room}, {receiver})")).await;
     }
 
     pub async fn add_device(&self, token: &str) {
+        self.add_device_of(RECEIVER, token).await;
+    }
+
+    pub async fn add_device_of(&self, chatter: i64, token: &str) {
         let device = ::entity::device::ActiveModel {
-            chatter_id: Set(RECEIVER),
-            sign_in_id: Set(Some(1)),
+            chatter_id: Set(chatter),
+            sign_in_id: Set(Some(chatter)),
             token: Set(token.to_owned()),
             create_time: Set(0),
             ..Default::default()
@@ -119,12 +129,18 @@ impl Bench {
     }
 
     pub async fn chat_at(&self, room: i64, seq: i64, now: i64, grace: Duration) {
+        // A pair has one room, so each room has a sender of its own.
+        self.chat_of([SENDERS + room, RECEIVER], room, seq, now, grace).await;
+    }
+
+    pub async fn chat_of(&self, pair: [i64; 2], room: i64, seq: i64, now: i64, grace: Duration) {
+        let [sender, receiver] = pair;
         let due = now + hyper_chat::domain::clock::micros(grace);
         self.run(&format!(
             "BEGIN; INSERT INTO chats (chatroom_id, seq, version, sender_id, content, create_time)
-            VALUES ({room}, {seq}, {seq}, {SENDER}, 'chat {seq}', {now});
+            VALUES ({room}, {seq}, {seq}, {sender}, 'chat {seq}', {now});
             INSERT INTO push_outbox (chatroom_id, receiver_id, to_seq, create_time, due_time)
-            VALUES ({room}, {RECEIVER}, {seq}, {now}, {due})
+            VALUES ({room}, {receiver}, {seq}, {now}, {due})
             ON CONFLICT (chatroom_id, receiver_id) DO UPDATE SET to_seq = excluded.to_seq; COMMIT"
         ))
         .await;

@@ -30,7 +30,7 @@ async fn a_push_of_the_newest_chat_goes_to_every_device() {
     assert_eq!(message["notification"]["title"], "Hyper Chat New Message");
     assert_eq!(message["notification"]["body"], "chat 2");
     let data =
-        serde_json::json!({"sender_id": "1", "receiver_id": "2", "chatroom_id": "1", "chat_id": "2", "seq": "2"});
+        serde_json::json!({"sender_id": "1001", "receiver_id": "2", "chatroom_id": "1", "chat_id": "2", "seq": "2"});
     assert_eq!(message["data"], data);
     assert_eq!(bench.fcm.oauth_calls(), 1);
     assert_eq!(bench.metrics.sends_accepted.get(), 2);

@@ -9,7 +9,7 @@ use hyper_chat::push::pusher::Pusher;
 use hyper_chat::store::outbox::{Key, Settlement};
 
 use super::{Bench, RECEIVER, ROOM, WAIT_MAX, push_hint};
-use crate::support::fcm::{Answer, FcmStandIn, OauthAnswer};
+use crate::support::fcm::{Answer, FcmStandIn, OauthAnswer, Quota};
 
 #[actix::test]
 async fn a_push_is_retried_until_fcm_accepts_it_once() {
@@ -52,7 +52,7 @@ async fn a_full_quota_pauses_the_pushes_of_all_rooms() {
     for (header, least) in [(None, 600), (Some("1".to_owned()), 1_000)] {
         let bench = Bench::new().await;
         bench.add_device("phone").await;
-        bench.fcm.script([Answer::Quota { retry_after: header }]);
+        bench.fcm.script([Answer::Quota { of: Quota::Project, retry_after: header }]);
         let notifier = bench.start();
         bench.chat(1).await;
         notifier.try_send(push_hint(ROOM)).expect("fits");

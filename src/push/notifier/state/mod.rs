@@ -1,5 +1,8 @@
 //! The state of the notifier and its decisions. No actor, no I/O: events in, effects out.
 
+mod admit;
+mod limited;
+mod pace;
 mod pause;
 mod recent;
 
@@ -9,6 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::limited::LimitedDevices;
+use self::pace::Pace;
 use self::pause::Pause;
 use self::recent::RecentPushes;
 use super::decision::{Decision, backoff, decide};
@@ -43,6 +48,8 @@ pub(super) struct State {
     write_refused: bool,
     pause: Pause,
     recent: RecentPushes,
+    pace: Pace,
+    limited: LimitedDevices,
     draining: bool,
 }
 
@@ -62,6 +69,8 @@ impl State {
             writing: 0,
             write_refused: false,
             pause: Pause::default(),
+            pace: Pace::default(),
+            limited: LimitedDevices::default(),
             draining: false,
         }
     }
@@ -107,7 +116,7 @@ impl State {
                 self.sending += 1;
                 effects.push(Effect::Send(job));
             } else {
-                self.release(job.lease, Duration::ZERO);
+                self.release_job(&job, Duration::ZERO, now);
             }
         }
         if self.writing == 0 && !self.write_refused && !self.results.is_empty() {
@@ -143,16 +152,20 @@ impl State {
         self.claiming = false;
         for pending in rows {
             let lease = pending.lease;
-            let decision = decide(pending, &live, self.recent.get(&lease.key), &self.settings, now);
+            let decided = decide(pending, &live, self.recent.get(&lease.key), &self.settings, now);
+            let decision = match decided {
+                Decision::Push { push, tokens, .. } => self.admit(&lease, push, tokens, now),
+                other => other,
+            };
             self.carry_out(lease, decision, now);
         }
     }
 
     fn carry_out(&mut self, lease: Lease, decision: Decision, now: Instant) {
         match decision {
-            Decision::Push { push, tokens } => {
+            Decision::Push { push, tokens, rest } => {
                 let until = now + self.settings.lease / 2;
-                self.waiting.push_back(Job { lease, push, tokens, until });
+                self.waiting.push_back(Job { lease, push, tokens, rest, until });
                 return;
             }
             Decision::Keep { wait, attempts } => {
@@ -188,23 +201,34 @@ impl State {
     pub(super) fn sent(&mut self, sent: Sent, jitter: f64, now: Instant) {
         self.sending -= 1;
         self.count(&sent);
-        let Sent { job: Job { lease, push, .. }, accepted, gone, after, .. } = sent;
-        let gap = if accepted.is_empty() { Duration::ZERO } else { self.settings.push_gap };
-        if accepted.is_empty() {
+        let Sent { job: Job { lease, push, rest, .. }, accepted, gone, limited, after, .. } = sent;
+        let is_accepted = !accepted.is_empty();
+        let gap = if is_accepted { self.settings.push_gap } else { Duration::ZERO };
+        if is_accepted {
+            self.pause.accepted();
+            self.limited.accepted();
+            self.log.fcm_works();
+            self.recent.remember(lease.key, push.seq, accepted, now);
+        } else {
+            self.pace.reserve(lease.key, now, now);
             if matches!(after, AfterSend::Retry(_)) {
                 self.pause.nothing_accepted();
             }
-        } else {
-            self.pause.accepted();
-            self.log.fcm_works();
-            self.recent.remember(lease.key, push.seq, accepted, now);
         }
-        let result = match after {
-            AfterSend::Complete => Settlement { lease, ends: true, wait: gap, attempts: 1, dead_tokens: gone },
-            AfterSend::Unfinished => {
+        let rest = self.limit(limited, jitter, now).into_iter().chain(rest).min();
+        let result = match (after, rest) {
+            // The row is due at the gap, so that the other devices get newer chats in time.
+            (AfterSend::Complete, Some(rest)) if is_accepted => {
+                Settlement { lease, ends: false, wait: rest.min(gap), attempts: 0, dead_tokens: gone }
+            }
+            (AfterSend::Complete, Some(rest)) => {
+                Settlement { lease, ends: false, wait: rest, attempts: 1, dead_tokens: gone }
+            }
+            (AfterSend::Complete, None) => Settlement { lease, ends: true, wait: gap, attempts: 1, dead_tokens: gone },
+            (AfterSend::Unfinished, _) => {
                 Settlement { lease, ends: false, wait: Duration::ZERO, attempts: 1, dead_tokens: gone }
             }
-            AfterSend::Retry(retry) => {
+            (AfterSend::Retry(retry), _) => {
                 let wait = self.retry_wait(&retry, lease.attempts, jitter, now);
                 Settlement { lease, ends: false, wait, attempts: lease.attempts, dead_tokens: gone }
             }
@@ -216,7 +240,7 @@ impl State {
         self.metrics.sends_accepted.add(sent.accepted.len());
         self.metrics.sends_to_gone_tokens.add(sent.gone.len());
         self.metrics.sends_refused.add(sent.refused.len());
-        self.metrics.sends_retried.add(usize::from(matches!(sent.after, AfterSend::Retry(_))));
+        self.metrics.sends_retried.add(usize::from(matches!(sent.after, AfterSend::Retry(_))) + sent.limited.len());
         for reason in &sent.refused {
             let Key { chatroom_id, receiver_id } = sent.job.lease.key;
             let (chatroom_id, receiver_id) = (chatroom_id.get(), receiver_id.get());
@@ -237,8 +261,13 @@ impl State {
     fn release_waiting(&mut self, now: Instant) {
         let wait = self.pause.rest(now).unwrap_or_default();
         for job in std::mem::take(&mut self.waiting) {
-            self.release(job.lease, wait);
+            self.release_job(&job, wait, now);
         }
+    }
+
+    fn release_job(&mut self, job: &Job, wait: Duration, now: Instant) {
+        self.pace.reserve(job.lease.key, now, now);
+        self.release(job.lease, wait);
     }
 
     /// Gives a row back as if it had never been claimed.

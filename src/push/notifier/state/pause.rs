@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::push::Scope;
 use crate::push::notifier::decision::backoff;
 use crate::push::notifier::effect::Retry;
 use crate::push::notifier::settings::Settings;
@@ -34,7 +35,7 @@ impl Pause {
 
     /// A send failed; begins or lengthens a pause where no other send can succeed.
     pub(super) fn failed(&mut self, retry: &Retry, settings: &Settings, jitter: f64, now: Instant) {
-        if !retry.pause_all {
+        if retry.scope != Scope::All {
             return;
         }
         // Sends that were in flight when the pause began lengthen it only if FCM names a later time.
@@ -49,7 +50,7 @@ impl Pause {
 
     /// Whether FCM counts as failing after this failure.
     pub(super) fn is_outage(&self, retry: &Retry) -> bool {
-        retry.pause_all || self.failures > FAILURES_TOLERATED
+        retry.scope == Scope::All || self.failures > FAILURES_TOLERATED
     }
 
     /// How long all sends still pause.

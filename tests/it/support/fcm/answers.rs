@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::checks::{check_assertion, check_request};
-use super::{Answer, Call, OauthAnswer, PROJECT, Shared, WAIT_MAX, lock};
+use super::{Answer, Call, OauthAnswer, PROJECT, Quota, Shared, WAIT_MAX, lock};
 
 pub async fn token(
     inner: web::Data<Shared>,
@@ -68,7 +68,18 @@ async fn respond(answer: Answer) -> HttpResponse {
         Answer::Unavailable { retry_after } => error(503, "UNAVAILABLE", Some("UNAVAILABLE"), retry_after),
         Answer::InternalError => error(500, "INTERNAL", Some("INTERNAL"), None),
         Answer::BadGatewayHtml => HttpResponse::BadGateway().content_type("text/html").body("<html>502</html>"),
-        Answer::Quota { retry_after } => error(429, "RESOURCE_EXHAUSTED", Some("QUOTA_EXCEEDED"), retry_after),
+        Answer::Quota { of, retry_after } => {
+            let violation = match of {
+                Quota::Project => Some(("project:7", "Messages per minute")),
+                Quota::Device => Some(("device:token", "Messages to one device per minute")),
+                Quota::Unnamed => None,
+            };
+            let failure = violation.map(|(subject, description)| {
+                json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                    "violations": [{"subject": subject, "description": description}]})
+            });
+            error_with(429, "RESOURCE_EXHAUSTED", Some("QUOTA_EXCEEDED"), retry_after, failure)
+        }
         Answer::Unregistered => error(404, "NOT_FOUND", Some("UNREGISTERED"), None),
         Answer::SenderIdMismatch => error(403, "PERMISSION_DENIED", Some("SENDER_ID_MISMATCH"), None),
         Answer::ThirdPartyAuth => error(401, "UNAUTHENTICATED", Some("THIRD_PARTY_AUTH_ERROR"), None),
@@ -94,9 +105,20 @@ async fn respond(answer: Answer) -> HttpResponse {
 }
 
 fn error(code: u16, status: &str, error_code: Option<&str>, retry_after: Option<String>) -> HttpResponse {
+    error_with(code, status, error_code, retry_after, None)
+}
+
+fn error_with(
+    code: u16,
+    status: &str,
+    error_code: Option<&str>,
+    retry_after: Option<String>,
+    detail: Option<Value>,
+) -> HttpResponse {
     let details: Vec<Value> = error_code
         .map(|c| json!({"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": c}))
         .into_iter()
+        .chain(detail)
         .collect();
     let mut response = HttpResponse::build(StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
     if let Some(wait) = retry_after {

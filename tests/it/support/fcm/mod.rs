@@ -31,7 +31,7 @@ pub enum Answer {
     Unavailable { retry_after: Option<String> },
     InternalError,
     BadGatewayHtml,
-    Quota { retry_after: Option<String> },
+    Quota { of: Quota, retry_after: Option<String> },
     Unregistered,
     InvalidField(&'static str),
     SenderIdMismatch,
@@ -40,6 +40,15 @@ pub enum Answer {
     Redirect(String),
     Hang,
     ResetMidBody,
+}
+
+/// Whose quota a 429 is about, as its details say.
+#[derive(Clone, Copy, Debug)]
+pub enum Quota {
+    Project,
+    Device,
+    /// The answer does not say.
+    Unnamed,
 }
 
 /// What the token endpoint answers.

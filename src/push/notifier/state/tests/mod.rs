@@ -1,8 +1,11 @@
 //! The notifier's decisions, without a runtime.
 
+mod pace;
+
 use super::*;
 use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
+use crate::push::Scope;
 use crate::push::tests::chat;
 use crate::store::outbox::{ClaimCause, DeviceToken};
 
@@ -14,9 +17,9 @@ fn state() -> State {
     state
 }
 
-/// Claimed `age` after its only chat was stored.
+/// Claimed `age` after its only chat was stored; each room has a receiver of its own.
 fn pending(room: i64, age: Duration, tokens: &[&str]) -> PendingPush {
-    let key = Key { chatroom_id: room.into(), receiver_id: 2.into() };
+    let key = Key { chatroom_id: room.into(), receiver_id: (1_000 + room).into() };
     let claim_time = Micros(1_000_000_000_000);
     let create_time = Micros(claim_time.0 - micros(age));
     let Key { chatroom_id, receiver_id } = key;
@@ -52,11 +55,12 @@ fn settlements(effects: Vec<Effect>) -> Vec<Settlement> {
 
 fn sent(job: Job) -> Sent {
     let accepted = job.tokens.clone();
-    Sent { job, accepted, gone: vec![], refused: vec![], after: AfterSend::Complete }
+    Sent { job, accepted, gone: vec![], limited: vec![], refused: vec![], after: AfterSend::Complete }
 }
 
 fn failed(job: Job, after: Option<Duration>, pause_all: bool) -> Sent {
-    let retry = Retry { after, pause_all, reason: "503".to_owned() };
+    let scope = if pause_all { Scope::All } else { Scope::Push };
+    let retry = Retry { after, scope, reason: "503".to_owned() };
     Sent { accepted: vec![], after: AfterSend::Retry(retry), ..sent(job) }
 }
 
