@@ -5,57 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::account::list;
+use crate::support::forwarded::{At, behind_a_proxy};
 use crate::support::secrets::PASSWORD;
 use crate::support::server_builder::ServerBuilder;
 use crate::support::token::{claims, mint, now};
 use crate::support::wait::SLACK;
-use crate::support::{Answer, Api, Db, TestServer, alone};
+use crate::support::{Answer, TestServer, alone};
 
 const WRONG: &str = "wrong-horse-4711";
-
-/// A client at an address, as the trusted proxy in front names it.
-#[derive(Clone)]
-struct At {
-    api: Api,
-    address: String,
-    token: Option<String>,
-}
-
-impl At {
-    fn new(server: &TestServer, address: impl Into<String>) -> Self {
-        Self { api: server.api(), address: address.into(), token: None }
-    }
-
-    fn with_token(&self, token: &str) -> Self {
-        Self { token: Some(format!("Bearer {token}")), ..self.clone() }
-    }
-
-    async fn request(&self, method: Method, path: &str, json: Option<&Value>) -> Answer {
-        let token = self.token.iter().map(|token| ("authorization", token.as_str()));
-        let headers: Vec<_> = [("x-forwarded-for", self.address.as_str())].into_iter().chain(token).collect();
-        self.api.try_request(method, path, &headers, json).await.expect("an answer")
-    }
-
-    async fn sign_in(&self, name: &str, password: &str) -> Answer {
-        self.request(Method::POST, "/api/auth", Some(&json!({"username": name, "password": password}))).await
-    }
-
-    async fn sign_up(&self, name: &str) -> Answer {
-        let body = json!({"username": name, "password": PASSWORD, "nickname": name});
-        self.request(Method::POST, "/api/chatters", Some(&body)).await
-    }
-}
-
-/// Default rates, behind one proxy.
-fn behind_a_proxy() -> ServerBuilder {
-    let server = TestServer::with(Db::Sqlite).set("SERVER__PROXY_HOPS", 1);
-    ["SIGN_IN_PER_MIN", "SIGN_UP_PER_MIN", "ROOMS_PER_HOUR", "OPEN_PAGES_PER_MIN"]
-        .into_iter()
-        .fold(server, |server, key| server.unset(&format!("LIMITS__{key}")))
-}
 
 /// Hashes as costly as in production.
 fn costly(server: ServerBuilder) -> ServerBuilder {

@@ -3,7 +3,7 @@
 //! | to … | use |
 //! |---|---|
 //! | start a server, or a cluster | `server`, `cluster`, `breakable` (every connection can be cut) |
-//! | call REST as a chatter | `rest` (`Api`), `account` (`Person`) |
+//! | call REST as a chatter | `rest` (`Api`), `account` (`Person`), `forwarded` (at any address) |
 //! | use a socket | `device_socket`, `chatroom_socket`, `raw_socket` (any bytes) |
 //! | send under faults | `burst` (senders that retry), `device` (a model client) |
 //! | check the end state | `checker`, `device_checker`, `schemas` (the served documents), `database` (rows) |
@@ -29,6 +29,7 @@ pub mod dice;
 pub mod disk;
 #[allow(dead_code, reason = "tests/contract uses the rest")]
 pub mod fcm;
+pub mod forwarded;
 pub mod frames;
 pub mod http;
 pub mod instance;
