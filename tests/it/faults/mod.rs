@@ -7,6 +7,6 @@ mod failover;
 mod ids;
 mod limits;
 mod process;
-mod readiness;
 mod rates;
+mod readiness;
 mod storage;
