@@ -74,7 +74,7 @@ impl Store {
     /// The room that these two have.
     pub async fn chatroom_of(&self, pair: [ChatterId; 2]) -> Result<Option<ChatroomId>, StoreError> {
         let (low, high) = (pair[0].min(pair[1]), pair[0].max(pair[1]));
-        let row = self.reads.run(async |db| of_pair(low, high).one(db).await).await?;
+        let row = self.lookups.run(async |db| of_pair(low, high).one(db).await).await?;
         Ok(row.map(|row| row.id.into()))
     }
 
