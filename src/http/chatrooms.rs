@@ -80,6 +80,7 @@ pub(super) async fn list(
     query: web::Query<RoomsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (me, reader) = (viewer.chatter_id, Reader::chatter(&request, &state, viewer));
+    let _turn = reader.begin().await?;
     if query.limit.is_some() || query.after.is_some() {
         let limit = paging::limit(query.limit)?;
         let from = query.after.as_deref().map(cursor).transpose()?.unwrap_or_default();
@@ -110,17 +111,19 @@ pub(super) async fn list(
         params(("id" = i64, Path, description = "The room's id.")),
         responses(
             (status = 200, description = "The room.", body = ChatroomBody),
-            Refusals<{ TOKEN | of(&[Code::NotFound]) }>
+            Refusals<{ TOKEN | of(&[Code::NotFound, Code::RateLimited, Code::Busy]) }>
         )
     )
 )]
 pub(super) async fn show(
+    request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
-    Ok(HttpResponse::Ok().json(state.service.chatroom(viewer.chatter_id, room.id).await?.body()))
+    let room = state.service.chatroom(viewer.chatter_id, room.id).await?;
+    Reader::chatter(&request, &state, viewer).answer(HttpResponse::Ok(), paging::encode(&room.body()))
 }
 
 /// Delete a room, for both chatters
