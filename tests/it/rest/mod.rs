@@ -10,6 +10,7 @@ mod history;
 mod http_rules;
 mod large_answers;
 mod refusals;
+mod room_pages;
 mod rooms;
 mod search;
 mod search_load;
