@@ -54,6 +54,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("m20261128_000006_deletions", Transaction),
     migration!("m20261128_000007_sessions", Transaction),
     migration!("m20261128_000012_write_probe", Transaction),
+    migration!("m20261128_000013_listed", Transaction),
 ];
 
 /// The table that records which migrations have run. Its name and columns are those of sea-orm's migrator, which the

@@ -36,12 +36,15 @@ use crate::push::notifier::Notifier;
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::pusher::Pusher;
 use crate::rooms::registry::{Registry, Threads};
+use crate::sessions::turns::Turns;
 use crate::store::change_feed::FeedPosition;
 use crate::store::{BackupError, OpenError, Shares, Store};
 pub use crate::store::{Mend, Report};
 use sockets::Sockets;
 use tasks::Tasks;
 
+/// Lists of which a page is read and encoded at a time; a chatter has a quarter of them.
+const LISTS_MAX: usize = 64;
 /// How often the supervisor checks that the notifier is alive.
 const SUPERVISE_EVERY: Duration = Duration::from_secs(5);
 
@@ -180,6 +183,7 @@ impl Application {
             sessions,
             delivery_metrics: metrics,
             limits,
+            lists: Arc::new(Turns::new(LISTS_MAX)),
             places: Arc::default(),
             search_turns: SearchTurns::new(Shares::of(config.database.connections_max).search),
             passwords: Passwords::new(&config.auth)?,

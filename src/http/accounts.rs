@@ -82,6 +82,7 @@ pub(super) async fn directory(
     }
     let prefix = query.query.as_deref().map(username_key);
     let reader = Reader::new(&request, &state, viewer);
+    let _turn = reader.begin().await?;
     if query.limit.is_some() || query.after.is_some() {
         let limit = paging::limit(query.limit)?;
         let found = state.store.directory(prefix.as_deref(), query.after, limit).await?;

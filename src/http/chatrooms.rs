@@ -1,6 +1,10 @@
 //! `/api/chatrooms`: creating, listing, showing and deleting rooms; receipts.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, web};
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::State;
@@ -60,14 +64,15 @@ pub(super) struct RoomsQuery {
     /// Rooms on a page; more than 200 gives 200.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
-    /// The last room of the page before, as `Link` gives it: `TIME_US-ID`.
+    /// Where the page begins, as `Link` gives it.
     after: Option<String>,
 }
 
 /// List the viewer's rooms, newest chat first
 ///
 /// Without `limit` and `after` the whole list is streamed; with one of them it is a page. A page has fewer rooms than
-/// `limit` where their last chats are large: the list goes on while there is a `Link` to the next page.
+/// `limit` where their last chats are large: the list goes on while there is a `Link` to the next page. Rooms that get
+/// a chat while the pages are read come on the last pages, and may have come before: the later one is newer.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -85,21 +90,24 @@ pub(super) async fn list(
     query: web::Query<RoomsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let (me, reader) = (viewer.chatter_id, Reader::chatter(&request, &state, viewer));
+    let _turn = reader.begin().await?;
     if query.limit.is_some() || query.after.is_some() {
         let limit = paging::limit(query.limit)?;
-        let after = query.after.as_deref().map(cursor).transpose()?;
-        let page = state.store.rooms_of(me, after, limit).await?;
-        let next = page.next.map(|last| format!("after={}-{}", last.last_chat_time.0, last.id));
+        let from = query.after.as_deref().map(cursor).transpose()?.unwrap_or_default();
+        let page = state.store.rooms_of(me, from, limit).await?;
+        let next = page.next.map(|next| format!("after={}", text(next)));
         let views = state.service.chatrooms(me, page.rooms).await?;
         let bodies: Vec<ChatroomBody<'_>> = views.iter().map(ShownChatroom::body).collect();
         return paging::page(&reader, &request, &bodies, limit, next);
     }
-    paging::everything(reader, None, move |after| {
-        let state = state.clone();
+    let listed: Arc<Mutex<HashSet<ChatroomId>>> = Arc::default();
+    paging::everything(reader, RoomCursor::default(), move |from| {
+        let (state, listed) = (state.clone(), listed.clone());
         async move {
-            let page = state.store.rooms_of(me, after, STREAM_PAGE).await?;
+            let mut page = state.store.rooms_of(me, from, STREAM_PAGE).await?;
+            page.rooms.retain(|view| listed.lock().insert(view.room.id));
             let views = state.service.chatrooms(me, page.rooms).await?;
-            Ok((views.iter().map(|view| paging::encode(&view.body())).collect(), page.next.map(Some)))
+            Ok((views.iter().map(|view| paging::encode(&view.body())).collect(), page.next))
         }
     })
     .await
@@ -113,17 +121,19 @@ pub(super) async fn list(
         params(("id" = i64, Path, description = "The room's id.")),
         responses(
             (status = 200, description = "The room.", body = ChatroomBody),
-            Refusals<{ TOKEN | of(&[Code::NotFound]) }>
+            Refusals<{ TOKEN | of(&[Code::NotFound, Code::RateLimited, Code::Busy]) }>
         )
     )
 )]
 pub(super) async fn show(
+    request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
-    Ok(HttpResponse::Ok().json(state.service.chatroom(viewer.chatter_id, room.id).await?.body()))
+    let room = state.service.chatroom(viewer.chatter_id, room.id).await?;
+    Reader::chatter(&request, &state, viewer).answer(HttpResponse::Ok(), paging::encode(&room.body()))
 }
 
 /// Delete a room, for both chatters
@@ -190,9 +200,42 @@ pub(super) async fn room_of(state: &State, viewer: Viewer, path: &str) -> Result
     room.filter(|room| room.has(viewer.chatter_id)).ok_or_else(|| Problem::not_found("chatroom"))
 }
 
+/// A cursor as clients get it: the last room, then what the cursor remembers of the beginning of the list.
+fn text(cursor: RoomCursor) -> String {
+    let (time, id) = cursor.after.unwrap_or((Micros(0), ChatroomId::new(0)));
+    let newest = cursor.newest.map(|newest| format!("-{}", newest.0)).unwrap_or_default();
+    format!("{}-{id}-{}{newest}", time.0, cursor.since.0)
+}
+
 fn cursor(text: &str) -> Result<RoomCursor, Problem> {
-    let parsed = text.split_once('-').and_then(|(time, id)| Some((time.parse().ok()?, id.parse().ok()?)));
-    let (time, id): (i64, ChatroomId) =
-        parsed.ok_or_else(|| Problem::new(Code::Malformed, "after must be a value that a Link header has given."))?;
-    Ok(RoomCursor { last_chat_time: Micros(time), id })
+    let numbers: Result<Vec<i64>, _> = text.split('-').map(str::parse).collect();
+    let (time, id, since, newest) = match numbers.as_deref() {
+        Ok([time, id]) => (*time, *id, 0, None),
+        Ok([time, id, since]) => (*time, *id, *since, None),
+        Ok([time, id, since, newest]) => (*time, *id, *since, Some(Micros(*newest))),
+        _ => return Err(Problem::new(Code::Malformed, "after must be a value that a Link header has given.")),
+    };
+    let after = (time > 0).then_some((Micros(time), ChatroomId::new(id)));
+    Ok(RoomCursor { after, since: Micros(since), newest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_those_of_older_servers_too() {
+        let after = Some((Micros(7), ChatroomId::new(3)));
+        for (written, expected) in [
+            (RoomCursor { after, since: Micros(2), newest: Some(Micros(9)) }, "7-3-2-9"),
+            (RoomCursor { since: Micros(9), ..RoomCursor::default() }, "0-0-9"),
+        ] {
+            assert_eq!(text(written), expected);
+            assert_eq!(cursor(expected), Ok(written));
+        }
+        assert_eq!(cursor("7-3"), Ok(RoomCursor { after, ..RoomCursor::default() }));
+        for bad in ["", "7", "7-", "7-x", "1-2-3-4-5", "-7-3"] {
+            assert!(cursor(bad).is_err(), "{bad}");
+        }
+    }
 }

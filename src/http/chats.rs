@@ -8,6 +8,8 @@ use super::body::Json;
 use super::extract::{Viewer, id};
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
+use super::paging;
+use super::paging::Reader;
 use crate::domain::Broken;
 use crate::domain::chat::{Chat, ClientId, Content};
 use crate::domain::chatroom::Chatroom;
@@ -102,17 +104,18 @@ fn client_id(request: &HttpRequest, body: Option<String>) -> Result<Option<Clien
         params(("id" = i64, Path, description = "The chat's id.")),
         responses(
             (status = 200, description = "The chat.", body = ChatBody),
-            Refusals<{ TOKEN | of(&[Code::NotFound]) }>
+            Refusals<{ TOKEN | of(&[Code::NotFound, Code::RateLimited, Code::Busy]) }>
         )
     )
 )]
 pub(super) async fn show(
+    request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let (chat, _) = chat_of(&state, viewer, &path).await?;
-    Ok(HttpResponse::Ok().json(ChatBody::new(&chat)))
+    Reader::chatter(&request, &state, viewer).answer(HttpResponse::Ok(), paging::encode(&ChatBody::new(&chat)))
 }
 
 /// Edit a chat

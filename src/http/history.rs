@@ -69,6 +69,7 @@ pub(super) async fn history(
         _ => return Err(Problem::new(Code::Malformed, "before, after and around exclude each other.")),
     };
     let reader = Reader::chatter(&request, &state, viewer);
+    let _turn = reader.begin().await?;
     let Some(page) = page else { return whole_history(reader, state, viewer, room).await };
     let limit = paging::limit(query.limit)?;
     let History { chats, next } = state.store.history(&room, page, limit).await?;
@@ -144,9 +145,11 @@ pub(super) async fn changes(
     if since < Version::ZERO {
         return Err(Problem::new(Code::Malformed, "since must be a version of this room, or 0."));
     }
+    let reader = Reader::chatter(&request, &state, viewer);
+    let _turn = reader.begin().await?;
     let found = state.store.changes(&room, since, paging::limit(query.limit)?).await?;
     let found = found.ok_or_else(|| Problem::not_found("chatroom"))?;
     let changes = found.chats.iter().map(ChangeBody::new).collect();
     let body = ChangesBody { changes, version: found.version, has_more: found.has_more };
-    Reader::chatter(&request, &state, viewer).answer(HttpResponse::Ok(), paging::encode(&body))
+    reader.answer(HttpResponse::Ok(), paging::encode(&body))
 }

@@ -86,7 +86,9 @@ pub struct State {
     pub service: Arc<Service>,
     /// The rate limits, which count on this instance alone.
     pub limits: Arc<Limits>,
-    /// The large answers that are being read.
+    /// Turns at reading a page and encoding it.
+    pub lists: Arc<sessions::turns::Turns>,
+    /// The large answers that clients are reading.
     pub places: Arc<places::Places>,
     /// Searches one after the other.
     pub search_turns: Arc<SearchTurns>,

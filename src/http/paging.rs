@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::http::header::ContentType;
@@ -18,6 +19,8 @@ use crate::limits::{Sender, network};
 use crate::problem::{Code, Problem};
 use crate::sessions::turns::Turn;
 
+/// How long a list waits for its turn, so that a refusal still fits within three seconds.
+const BEGIN_MAX: Duration = Duration::from_millis(500);
 /// The most items on one page.
 const LIMIT_MAX: u64 = 200;
 /// The items on a page without `limit` but with another paging parameter.
@@ -66,13 +69,23 @@ impl Reader {
         self.state.places.take(self.chatter, self.address)
     }
 
+    fn sender(&self) -> Sender {
+        self.chatter.map_or_else(|| Sender::Address(network(self.address)), Sender::Chatter)
+    }
+
+    /// A turn at reading a page and encoding it, which the handler keeps meanwhile: rows that wait for further queries
+    /// take memory.
+    pub(super) async fn begin(&self) -> Result<Turn, Problem> {
+        let busy = |_| Problem::new(Code::Busy, "Too many lists are being read at once. Try again.");
+        tokio::time::timeout(BEGIN_MAX, self.state.lists.take(self.sender())).await.map_err(busy)
+    }
+
     /// A turn at the database for the next page of a whole list.
     async fn turn(&self) -> Option<Turn> {
         if !self.takes_turns {
             return None;
         }
-        let sender = self.chatter.map_or_else(|| Sender::Address(network(self.address)), Sender::Chatter);
-        Some(self.state.sessions.turns.take(sender).await)
+        Some(self.state.sessions.turns.take(self.sender()).await)
     }
 
     /// An answer with this JSON. Where it is large, it holds a place until the client has read it.

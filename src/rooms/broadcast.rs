@@ -9,7 +9,7 @@ use crate::connections::registry::ConnectionRegistry;
 use crate::delivery::event::{Batch, Event};
 use crate::domain::chat::ChangeKind;
 use crate::domain::chatroom::Chatroom;
-use crate::domain::{ChatterId, Version};
+use crate::domain::{ChatterId, Seq, Version};
 use crate::protocol::device::server::ServerFrame;
 use crate::websocket::framing::text_frame;
 
@@ -36,6 +36,18 @@ pub(super) fn close(broadcaster: &Broadcaster, chatroom: &Chatroom) {
 pub(super) fn send_typing(broadcaster: &Broadcaster, chatroom: &Chatroom, chatter_id: ChatterId, change: TypingChange) {
     let frame = text_frame(&ServerFrame::Typing { chatroom_id: chatroom.id, chatter_id, typing: change.flag() });
     broadcaster.send_ephemeral(chatroom.other(chatter_id), &frame);
+}
+
+/// The last of these new chats of each sender who has a connection on this instance.
+pub(super) fn last_sent(connections: &ConnectionRegistry, events: &[Event]) -> impl Iterator<Item = (ChatterId, Seq)> {
+    let mut last: [Option<(ChatterId, Seq)>; 2] = [None; 2];
+    for chat in events.iter().filter(|event| event.kind == ChangeKind::Created).map(|event| &event.chat) {
+        let own = last.iter().position(|of| of.is_none_or(|(sender, _)| sender == chat.sender_id));
+        if let Some(own) = own {
+            last[own] = Some((chat.sender_id, chat.seq));
+        }
+    }
+    last.into_iter().flatten().filter(|(sender, _)| connections.is_connected_here(*sender))
 }
 
 /// The receivers of these new chats who have no connection on this instance, each once.

@@ -68,12 +68,17 @@ impl Room {
         }
     }
 
-    fn deliver(&self, batch: &Arc<Batch>) {
+    fn deliver(&mut self, batch: &Arc<Batch>) {
         if let Stage::Open { chatroom, .. } = &self.stage
             && batch.from != batch.to
         {
             broadcast::deliver(self.connections(), chatroom, batch);
             self.mark_delivered();
+            if !chatroom.with_oneself() {
+                for (sender, seq) in broadcast::last_sent(&self.parts.connections, &batch.events) {
+                    self.sent_chats.add(sender, seq);
+                }
+            }
         }
     }
 

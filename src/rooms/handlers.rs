@@ -180,6 +180,11 @@ impl Room {
             self.touch();
             for step in steps.into_iter().flatten() {
                 self.parts.store.writer().move_watermark(self.id, chatter_id, step);
+                if let WatermarkUpdate::Delivered(seq) = step
+                    && let Some(read) = self.sent_chats.delivered(chatter_id, seq)
+                {
+                    self.parts.store.writer().move_watermark(self.id, chatter_id, WatermarkUpdate::Read(read));
+                }
             }
         }
     }

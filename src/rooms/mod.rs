@@ -20,4 +20,5 @@ mod publish;
 pub mod registry;
 mod reply;
 mod room;
+mod sent_chats;
 mod typing;

@@ -10,6 +10,7 @@ use actix::{ActorContext, Addr, ArbiterHandle, Context};
 use super::broadcast;
 use super::command::{Command, Reply};
 use super::host::{Delivered, RoomHost, RoomParts};
+use super::sent_chats::SentChats;
 use super::typing::Typists;
 use crate::broker::Broker;
 use crate::connections::registry::ConnectionRegistry;
@@ -41,6 +42,8 @@ pub(crate) struct Room {
     pub(super) typists: Typists,
     /// The room's rows are being deleted.
     pub(super) is_deleting: bool,
+    /// The chats behind which confirmations of their senders count as read.
+    pub(super) sent_chats: SentChats,
     /// A timer runs, after which the room stops waiting for the events that others overtook.
     pub(super) gap_timer_runs: bool,
 }
@@ -73,6 +76,7 @@ impl Room {
             active_at: None,
             typists: Typists::default(),
             is_deleting: false,
+            sent_chats: SentChats::default(),
             gap_timer_runs: false,
         }
     }

@@ -20,6 +20,9 @@ use crate::domain::{ChatId, ChatroomId, ChatterId};
 /// The bytes of a room with its two chatters, beside its last chat.
 const ROOM_BYTES: usize = 1_024;
 
+/// The unit of `chatrooms.listed`, by which lists are ordered first: a minute in microseconds.
+const LISTED_US: i64 = 60_000_000;
+
 /// A room as its viewer sees it.
 #[derive(Clone, Debug)]
 pub struct RoomView {
@@ -33,13 +36,25 @@ pub struct RoomView {
     pub receipts: HashMap<ChatterId, Watermarks>,
 }
 
-/// A page of rooms, newest chat first, begins behind this room.
+/// Where a page of rooms begins. The default is the beginning of the list.
+///
+/// The pages of a list are read one after the other, and a room that gets a chat meanwhile moves to the front, out of
+/// the pages that are still to come. So a cursor remembers the newest chat at the beginning; behind the last page
+/// follow the rooms that have moved since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomCursor {
-    /// When the room's newest chat was stored, or the room created if it has none.
-    pub last_chat_time: Micros,
-    /// Tells rooms of the same time apart; the higher id comes first.
-    pub id: ChatroomId,
+    /// The last room of the page before: its newest chat, and its id. None at the beginning.
+    pub after: Option<(Micros, ChatroomId)>,
+    /// Only rooms whose newest chat is later. 0 lists all of them.
+    pub since: Micros,
+    /// The newest chat of all the viewer's rooms at the beginning; none if it is not known.
+    pub newest: Option<Micros>,
+}
+
+impl Default for RoomCursor {
+    fn default() -> Self {
+        Self { after: None, since: Micros(0), newest: None }
+    }
 }
 
 /// A page of rooms.
@@ -60,25 +75,52 @@ impl Store {
     }
 
     /// One page of the viewer's rooms, newest chat first.
-    pub async fn rooms_of(
-        &self,
-        viewer: ChatterId,
-        after: Option<RoomCursor>,
-        limit: u64,
-    ) -> Result<RoomsPage, StoreError> {
-        let after = after.unwrap_or(RoomCursor { last_chat_time: Micros(i64::MAX), id: ChatroomId::new(i64::MAX) });
-        let sql = format!(
-            "SELECT {} FROM chatrooms r JOIN members m ON m.chatroom_id = r.id AND m.chatter_id = $1
-             WHERE (r.last_chat_time, r.id) < ($2, $3) ORDER BY r.last_chat_time DESC, r.id DESC LIMIT $4",
-            columns::<Entity>("r")
-        );
+    pub async fn rooms_of(&self, viewer: ChatterId, from: RoomCursor, limit: u64) -> Result<RoomsPage, StoreError> {
+        let (time, id) = from.after.unwrap_or((Micros(i64::MAX), ChatroomId::new(i64::MAX)));
+        // The minutes come in the order of an index, so the rows of a few minutes are read and sorted.
+        let of = |pair: &str| {
+            let rooms = format!(
+                "FROM chatrooms WHERE {pair} AND listed <= $2 / {LISTED_US} AND (last_chat_time, id) < ($2, $3)
+                   AND listed >= $5 / {LISTED_US} AND last_chat_time > $5"
+            );
+            format!(
+                "SELECT {} {rooms} AND listed >= (
+                   SELECT coalesce(min(page.listed), 0)
+                   FROM (SELECT listed {rooms} ORDER BY listed DESC LIMIT $4) page)",
+                columns::<Entity>("chatrooms")
+            )
+        };
+        // Notes have the same chatter twice.
+        let (low, high) = (of("pair_low = $1"), of("pair_high = $1 AND pair_low <> $1"));
+        let sql = format!("{low} UNION ALL {high} ORDER BY last_chat_time DESC, id DESC LIMIT $4");
         let rows_max = i64::try_from(limit).unwrap_or(i64::MAX);
-        let values: [Value; 4] = [viewer.into(), after.last_chat_time.0.into(), after.id.into(), rows_max.into()];
+        let values: [Value; 5] = [viewer.into(), time.0.into(), id.into(), rows_max.into(), from.since.0.into()];
         let (rooms, found) = self.room_views(viewer, self.sql(&sql, values)).await?;
-        let may_have_more = found > rooms.len() || found as u64 == limit;
-        let last = rooms.last().filter(|_| may_have_more);
-        let next = last.map(|last| RoomCursor { last_chat_time: last.room.last_chat_time, id: last.room.id });
+        let next = if found > rooms.len() || found as u64 == limit {
+            let first = rooms.first().map_or(from.since, |first| first.room.last_chat_time);
+            let newest = if from.after.is_none() { Some(first) } else { from.newest };
+            let after = rooms.last().map(|last| (last.room.last_chat_time, last.room.id));
+            after.map(|after| RoomCursor { after: Some(after), newest, ..from })
+        } else if let (Some(_), Some(newest)) = (from.after, from.newest)
+            && self.has_rooms_since(viewer, newest).await?
+        {
+            Some(RoomCursor { since: newest, ..RoomCursor::default() })
+        } else {
+            None
+        };
         Ok(RoomsPage { rooms, next })
+    }
+
+    /// Whether any of the viewer's rooms has a later newest chat.
+    async fn has_rooms_since(&self, viewer: ChatterId, since: Micros) -> Result<bool, StoreError> {
+        let of = |side: &str| {
+            format!(
+                "SELECT 1 AS found FROM chatrooms
+                 WHERE {side} = $1 AND listed >= $2 / {LISTED_US} AND last_chat_time > $2"
+            )
+        };
+        let sql = format!("{} UNION ALL {} LIMIT 1", of("pair_low"), of("pair_high"));
+        Ok(self.row(self.sql(&sql, [viewer.into(), since.0.into()])).await?.is_some())
     }
 
     /// The first of the rooms that a statement selects as the viewer sees them, as many as fit into a page, all from

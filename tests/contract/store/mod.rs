@@ -1,6 +1,7 @@
 //! The store on both databases: a store of its own for each test, and direct access to its database.
 
 mod changes;
+mod room_lists;
 mod rooms;
 
 use std::time::Duration;

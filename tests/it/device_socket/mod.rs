@@ -12,4 +12,5 @@ mod receipts;
 mod resume;
 mod resume_faults;
 mod rooms;
+mod shares;
 mod sign_in;

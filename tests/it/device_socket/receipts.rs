@@ -16,6 +16,7 @@ on_all![
     a_deleted_unread_chat_is_no_longer_counted,
     unread_is_counted_up_to_a_thousand,
     sending_marks_delivered_chats_as_read,
+    e13_sending_marks_as_read_what_the_own_devices_were_shown_before,
     a_receipt_over_rest_reaches_devices_too,
     a_chatter_who_hides_receipts_causes_no_receipt_events;
     but_single:
@@ -266,4 +267,25 @@ async fn receipts_of_many_frames_are_batched_and_the_last_one_counts() {
         other.expect_chat("in between the receipts").await;
     }
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+async fn e13_sending_marks_as_read_what_the_own_devices_were_shown_before(db: Db) {
+    let server = TestServer::spawn(db).await;
+    let (ann, bob, room) = server.api().pair().await;
+    let mut device = bob.device().await;
+    some_chats(&ann, room, 15).await;
+    for n in 1..=15 {
+        device.expect_chat(&format!("number {n} to be read")).await;
+    }
+    // The device has not confirmed them yet when its chatter sends by REST.
+    bob.says(room, "an answer by REST").await;
+    device.expect_chat("an answer by REST").await;
+    ann.says(room, "a chat behind the answer").await;
+    device.expect_chat("a chat behind the answer").await;
+    device.send_json(&json!({"type": "receipt", "chatroom_id": room, "delivered_seq": 17}));
+    let own = marked(&mut device, bob.id, (17, 16)).await;
+    assert_eq!((&own["unread_count"], &own["unread_total"]), (&json!(1), &json!(1)), "the chat behind the answer");
+    bob.says(room, "an answer to what is confirmed").await;
+    let own = marked(&mut device, bob.id, (17, 17)).await;
+    assert_eq!(own["unread_count"], 0, "{own}");
 }

@@ -11,6 +11,7 @@ mod http_rules;
 mod large_answers;
 mod refresh;
 mod refusals;
+mod room_pages;
 mod rooms;
 mod search;
 mod search_load;
