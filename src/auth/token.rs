@@ -246,25 +246,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn e19_only_a_token_of_the_scope_lets_its_bearer_sign_up() {
-        let token = |payload: &Value| {
-            let key = EncodingKey::from_secret(SECRET.as_bytes());
-            jsonwebtoken::encode(&Header::new(Algorithm::HS256), payload, &key).unwrap()
-        };
-        let good = json!({"iss": "hyper-chat", "aud": "hyper-chat", "exp": now_s() + 60, "scope": "sign_up"});
-        assert!(tokens().may_sign_up(&token(&good)));
-        assert!(tokens().verify(&token(&good)).is_err(), "it opens no account");
-        assert!(!tokens().may_sign_up(&token(&payload())), "nor does the token of an account open sign-up");
-        let (issued, _) = tokens().issue(ChatterId::new(7), SignInId::new(1)).unwrap();
-        assert!(!tokens().may_sign_up(&issued) && !tokens().may_sign_up("x"));
-        for (claim, value) in [("exp", json!(now_s())), ("scope", json!("other")), ("iss", json!("else"))] {
-            let mut bad = good.clone();
-            bad[claim] = value;
-            assert!(!tokens().may_sign_up(&token(&bad)), "{claim}");
-        }
-    }
-
     fn payload() -> Value {
         json!({"iss": "hyper-chat", "aud": "hyper-chat", "sub": "7", "exp": now_s() + 60})
     }
