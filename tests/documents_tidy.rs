@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The documents that have to be read to the end, and their lines.
 const LINES_MAX: &[(&str, usize)] =
-    &[("README.md", 200), ("src/ARCHITECTURE.md", 200), (".deploy/README.md", 250), ("tests/load/README.md", 120)];
+    &[("README.md", 200), ("src/ARCHITECTURE.md", 225), (".deploy/README.md", 250), ("tests/load/README.md", 120)];
 
 /// How wide a line of a document is at most.
 const CHARACTERS_MAX: usize = 120;
