@@ -25,8 +25,7 @@ async fn e6_access_that_is_ended_by_hand_closes_sockets_within_thirty_seconds(db
     let again = ann.signed_in_again().await;
     let (mut other, mut same, mut own) = (bob.device().await, again.device().await, minted(&ann).device().await);
     let dump = server.dump().await;
-    let newest =
-        format!("(SELECT id FROM sign_ins WHERE chatter_id = {} ORDER BY create_time DESC LIMIT 1)", ann.id);
+    let newest = format!("(SELECT id FROM sign_ins WHERE chatter_id = {} ORDER BY create_time DESC LIMIT 1)", ann.id);
     dump.run(&format!("DELETE FROM sign_ins WHERE chatter_id = {} AND id <> {newest}", ann.id)).await;
     dump.run(&format!("UPDATE chatters SET delete_time = 1, password_hash = NULL WHERE id = {}", cem.id)).await;
     let closed = ended.iter_mut().map(|(device, room_socket)| async {

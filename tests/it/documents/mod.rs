@@ -121,6 +121,30 @@ fn calls(me: i64, room: i64, gone: i64, chat: i64) -> Vec<(Method, String, Optio
     ]
 }
 
+/// Calls the operations of sessions, in an order that ends the caller's own session last.
+async fn session_operations(server: &TestServer) -> Vec<(String, &'static str)> {
+    let eve = server.api().person("eve").await;
+    let other = server.api().sign_in("eve", PASSWORD).await.expect(200);
+    let refresh = json!({"refresh_token": other["refresh_token"]});
+    let sessions = eve.get("/api/auth/sessions").await.expect(200);
+    let sessions = sessions.as_array().expect("a list");
+    let id = &sessions.iter().find(|one| one["current"] == false).expect("the other session")["id"];
+    let calls = [
+        (Method::GET, "/api/auth/sessions".to_owned(), None),
+        (Method::POST, "/api/auth/refresh".to_owned(), Some(refresh)),
+        (Method::DELETE, format!("/api/auth/sessions/{}", id.as_str().map_or(id.to_string(), str::to_owned)), None),
+        (Method::DELETE, "/api/auth/sessions".to_owned(), None),
+        (Method::DELETE, "/api/auth".to_owned(), None),
+    ];
+    let mut seen = Vec::new();
+    for (method, path, body) in calls {
+        let answer = eve.request(method.clone(), &path, body.as_ref()).await;
+        assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.text);
+        seen.push((method.to_string(), path_item(&path).expect("in the document").0));
+    }
+    seen
+}
+
 #[tokio::test]
 async fn every_operation_succeeds_from_end_to_end() {
     let server = TestServer::spawn(Db::Sqlite).await;
@@ -138,6 +162,7 @@ async fn every_operation_succeeds_from_end_to_end() {
         assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.text);
         seen.insert((method.to_string(), path_item(&path).expect("in the document").0));
     }
+    seen.extend(session_operations(&server).await);
     let missing: Vec<_> = operations().map(|(m, path, _)| (m, path)).filter(|one| !seen.contains(one)).collect();
     assert!(missing.is_empty(), "without a call in this test: {missing:?}");
 }
