@@ -95,7 +95,7 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
     }
 }
 
-/// Usernames are listed to anyone only where nobody else can reach the server, or where the operator says so.
+/// Usernames are listed to anyone only where no other machine can reach the server, or where the operator says so.
 fn check_directory(config: &Config, layers: &mut Layers) {
     let key = "accounts.public_directory";
     let server = &config.server;

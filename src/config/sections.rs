@@ -109,7 +109,7 @@ pub enum SignUp {
 pub struct Accounts {
     /// Who may create an account at `POST /api/chatters`.
     pub sign_up: SignUp,
-    /// Whether `GET /api/chatters` answers without a token. Only a server that nobody else can reach has a default.
+    /// Whether `GET /api/chatters` answers without a token. Only a server that no other machine can reach has a default.
     pub public_directory: bool,
     /// What `DELETE /api/chatters` does to the conversations of the account.
     pub deletion: Deletion,

@@ -1,7 +1,7 @@
 //! Places for large answers: how many of them one chatter, one address and all clients may be reading at once.
 //!
 //! An answer that does not fit into the buffers of its connection waits in memory until its client has read it. It
-//! holds a place for so long, so the memory of slow readers is bounded, and nobody's answers take the places of others.
+//! holds a place for so long, so the memory of slow readers is bounded, and no client takes the places of others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

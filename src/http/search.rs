@@ -138,7 +138,7 @@ async fn everything(
     viewer: Viewer,
 ) -> Result<HttpResponse, Problem> {
     let running = Arc::new(Mutex::new((turn, search, Work::default())));
-    // Pages of searches take turns with each other, and a stream that waits for its rate keeps nobody's turn.
+    // Pages of searches take turns with each other, and a stream that waits for its rate holds no turn.
     paging::everything(reader.without_turns(), (), move |()| {
         let (state, running) = (state.clone(), running.clone());
         async move {

@@ -2,7 +2,7 @@
 //!
 //! A PostgreSQL server that froze, or whose network went silent, leaves its connections neither alive nor closed. So a
 //! statement that misses the deadline while the database answers no others costs the whole pool: a fresh one replaces
-//! it, and no restart is needed. A statement that is only slow costs nobody else anything: PostgreSQL cancels it by
+//! it, and no restart is needed. A statement that is only slow costs no other one: PostgreSQL cancels it by
 //! itself before the deadline, and its connection goes on. A connection that breaks costs all pools theirs, since
 //! whatever broke it has most likely broken those too that lie idle; otherwise each would cost a request. The same
 //! happens when another server takes the writes.

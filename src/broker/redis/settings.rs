@@ -5,6 +5,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::digest::InvalidLength;
 
+/// The end of a cluster's scheme, behind `redis` or `rediss`.
+pub(super) const CLUSTER: &str = "+cluster";
+
 /// The Redis section of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -52,8 +55,7 @@ impl Settings {
 impl Settings {
     /// Whether the URL is that of a cluster, which carries a channel's messages on one node alone.
     pub(super) fn is_cluster(&self) -> bool {
-        let url = self.url.expose_secret();
-        url.starts_with("redis+cluster://") || url.starts_with("rediss+cluster://")
+        self.url.expose_secret().split_once("://").is_some_and(|(scheme, _)| scheme.ends_with(CLUSTER))
     }
 
     /// The beginning of all keys and channels. In a cluster it is their hash tag, so that all are on one node: a script

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use super::failure::Failure;
-use super::settings::{Settings, SettingsError};
+use super::settings::{CLUSTER, Settings, SettingsError};
 
 /// The usual port of a sentinel.
 const SENTINEL_PORT: u16 = 26_379;
@@ -38,26 +38,21 @@ impl Topology {
     /// Reads the URL. The texts of errors leave out what it holds.
     pub(crate) fn of(settings: &Settings) -> Result<Self, SettingsError> {
         let url = settings.url.expose_secret();
-        let refused = |error: RedisError| SettingsError::Url(error.category().to_owned());
-        for (scheme, server) in [("redis+sentinel://", "redis"), ("rediss+sentinel://", "rediss")] {
-            if let Some(rest) = url.strip_prefix(scheme) {
-                return Self::sentinel(server, rest);
-            }
+        let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
+        if let Some(server) = scheme.strip_suffix("+sentinel") {
+            return Self::sentinel(server, rest);
         }
-        for (scheme, server) in [("redis+cluster://", "redis"), ("rediss+cluster://", "rediss")] {
-            if let Some(rest) = url.strip_prefix(scheme) {
-                let Parts { user, hosts, .. } = Parts::of(rest);
-                let urls = hosts.iter().map(|host| format!("{server}://{user}{}", with_port(host, SERVER_PORT)));
-                let nodes = urls.map(IntoConnectionInfo::into_connection_info).collect::<RedisResult<_>>();
-                let key = format!("{}:slot", settings.key_prefix());
-                return Ok(Self::Cluster { nodes: nodes.map_err(refused)?, key });
-            }
+        if let Some(server) = scheme.strip_suffix(CLUSTER) {
+            let Parts { user, hosts, .. } = Parts::of(rest);
+            let urls = hosts.iter().map(|host| format!("{server}://{user}{}", with_port(host, SERVER_PORT)));
+            let nodes = urls.map(IntoConnectionInfo::into_connection_info).collect::<RedisResult<_>>();
+            let key = format!("{}:slot", settings.key_prefix());
+            return Ok(Self::Cluster { nodes: nodes.map_err(refused)?, key });
         }
         Ok(Self::Single(url.into_connection_info().map_err(refused)?))
     }
 
     fn sentinel(server: &str, rest: &str) -> Result<Self, SettingsError> {
-        let refused = |error: RedisError| SettingsError::Url(error.category().to_owned());
         let Parts { user, hosts, path, query } = Parts::of(rest);
         let (name, database) = path.split_once('/').unwrap_or((path, "0"));
         if name.is_empty() {
@@ -131,6 +126,10 @@ impl Topology {
             }
         }
     }
+}
+
+fn refused(error: RedisError) -> SettingsError {
+    SettingsError::Url(error.category().to_owned())
 }
 
 /// One query on a connection of its own.
