@@ -43,6 +43,17 @@ enum Command {
         #[arg(long)]
         fix: bool,
     },
+    /// Print the name of the database's epoch, then end.
+    Epoch {
+        /// Begin a new epoch first: after a restore, so that sign-ins and cursors of the lost time end.
+        #[arg(long)]
+        new: bool,
+    },
+    /// Put a backup in the place of the SQLite file, with a new epoch, then end; the server must not run.
+    Restore {
+        /// The backup; a write-ahead log beside it counts too.
+        file: PathBuf,
+    },
     /// Print the OpenAPI document of the REST interface, then end.
     Openapi,
     /// Print the AsyncAPI document of the sockets, then end.
@@ -69,6 +80,9 @@ fn main() -> ExitCode {
                 Some(Command::Migrate) => run(app::migrate(config)),
                 Some(Command::Backup { file }) => run(app::backup(config, &file)),
                 Some(Command::Check { fix }) => check(config, if fix { Mend::Yes } else { Mend::No }),
+                Some(Command::Epoch { new: false }) => show(app::epoch(config)),
+                Some(Command::Epoch { new: true }) => show(app::begin_epoch(config)),
+                Some(Command::Restore { file }) => run(app::restore(config, &file)),
                 _ => run(app::serve(config)),
             },
         },
@@ -85,6 +99,13 @@ fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), 1),
+    }
+}
+
+fn show(result: Result<String, app::RunError>) -> ExitCode {
+    match result {
+        Ok(text) => print(&format!("{text}\n")),
+        Err(error) => run(Err(error)),
     }
 }
 

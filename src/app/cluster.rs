@@ -18,6 +18,7 @@ use crate::cluster::presence::Presence;
 use crate::cluster::receipts::Receipts;
 use crate::config::{Config, SigningSecrets};
 use crate::http::State;
+use crate::store::Store;
 use crate::store::change_feed::FeedPosition;
 
 /// The pause between two attempts to read the position of the change feed.
@@ -31,7 +32,7 @@ pub(super) fn cluster(
     presence: &Arc<Presence>,
     access: &Arc<AccessCheck>,
 ) -> Arc<Cluster> {
-    Cluster::new(cluster::Parts {
+    let cluster = Cluster::new(cluster::Parts {
         store: state.store.clone(),
         registry: state.registry.clone(),
         connections: state.connections.clone(),
@@ -42,15 +43,19 @@ pub(super) fn cluster(
         access: access.clone(),
         service: state.service.clone(),
         poll_every: Duration::from_millis(config.redis.look_ms),
-    })
+    });
+    state.store.epochs().observe(cluster.clone());
+    cluster
 }
 
 /// Opens the broker to the other instances, with the worker that receives; a single instance has no worker.
 pub(super) fn open_broker(
     config: &Config,
     secrets: &SigningSecrets,
+    store: &Store,
 ) -> Result<(Arc<dyn Broker>, Option<RedisWorker>), RunError> {
     let Some(settings) = redis_settings(config) else { return Ok((broker::single(), None)) };
+    let settings = Settings { epochs: store.epochs().clone(), ..settings };
     let keys: Vec<&[u8]> = secrets.all().map(|secret| secret.expose_secret().as_bytes()).collect();
     let (broker, worker) = RedisBroker::open(&settings, &keys)?;
     Ok((broker, Some(worker)))

@@ -1,8 +1,10 @@
 //! The composition root: builds every part from its section of the configuration, and runs them until SIGTERM.
 
 mod cluster;
+mod commands;
 mod drain;
 mod listen;
+mod new_epoch;
 mod open;
 mod process;
 mod settings;
@@ -10,7 +12,6 @@ mod sockets;
 mod tasks;
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +39,10 @@ use crate::push::pusher::Pusher;
 use crate::rooms::registry::{Registry, Threads};
 use crate::sessions::turns::Turns;
 use crate::store::change_feed::FeedPosition;
+use crate::store::restore::RestoreError;
 use crate::store::{BackupError, OpenError, Shares, Store};
 pub use crate::store::{Mend, Report};
+pub use commands::{backup, begin_epoch, check, epoch, migrate, restore};
 use sockets::Sockets;
 use tasks::Tasks;
 
@@ -60,6 +63,9 @@ pub enum RunError {
     /// There is no backup.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// The backup could not be put in place.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// Argon2id (RFC 9106) refuses its configured parameters.
     #[error("the password hasher cannot start")]
     Passwords(#[from] PasswordError),
@@ -110,29 +116,6 @@ pub fn serve(config: Config) -> Result<(), RunError> {
     })
 }
 
-/// `hyper-chat migrate`. Blocks the thread.
-pub fn migrate(config: Config) -> Result<(), RunError> {
-    System::new().block_on(async {
-        Store::migrate(&settings::store(&config)).await?;
-        tracing::info!("the schema is up to date");
-        Ok(())
-    })
-}
-
-/// `hyper-chat backup FILE`. Blocks the thread.
-pub fn backup(config: Config, to: &Path) -> Result<(), RunError> {
-    System::new().block_on(async {
-        let bytes = Store::back_up(&settings::store(&config), to).await?;
-        tracing::info!(file = %to.display(), bytes, "the backup is complete");
-        Ok(())
-    })
-}
-
-/// `hyper-chat check`: what is wrong with the database. Blocks the thread.
-pub fn check(config: Config, mend: Mend) -> Result<Report, RunError> {
-    System::new().block_on(async { Ok(Store::check(&settings::store(&config), mend).await?) })
-}
-
 /// A server that listens and does not run yet.
 struct Application {
     state: web::Data<State>,
@@ -157,12 +140,14 @@ impl Application {
         // Behind the database: a start that cannot open it leaves no secret beside it.
         let secrets = config.signing_secrets()?;
         process::warn_of_readable_files(config);
-        let (broker, inbound) = cluster::open_broker(config, &secrets)?;
+        let (broker, inbound) = cluster::open_broker(config, &secrets, &store)?;
         let sockets = Sockets::new(config, broker);
         let notifier = start_notifier(config, &store, &sockets);
         let presence = sockets.presence(&store);
         let receipts = Receipts::new(store.clone(), sockets.broadcaster.clone(), sockets.broker.clone());
         store.writer().observe_watermarks(receipts.clone());
+        let end = new_epoch::EndOfEpoch { connections: sockets.connections.clone(), receipts: receipts.clone() };
+        store.epochs().observe(Arc::new(end));
         let threads = Threads::default();
         let registry = Registry::new(sockets.room_parts(&store, &notifier), threads.clone());
         let limits = Arc::new(Limits::new(&config.limits));
@@ -215,6 +200,7 @@ impl Application {
         tasks.spawn("clean-up", clean_up(state.clone(), clean_up_every));
         let service = state.service.clone();
         tasks.spawn("deletions", async move { service.delete_in_background().await });
+        tasks.spawn("epoch", new_epoch::check(state.clone()));
         tasks.spawn("notifier supervisor", supervise(notifier.clone()));
         let hints = notifier.clone();
         tasks.spawn("push hints", async move { hints.run().await });

@@ -43,6 +43,8 @@ pub struct Claims {
     pub sign_in_id: Option<SignInId>,
     /// From this time on the token is refused (`exp`, cut to whole seconds).
     pub expires_at: Micros,
+    /// When the token was issued (`iat`); a token of a team's own backend may not say so.
+    pub issued_at: Option<Micros>,
 }
 
 /// Issues and verifies tokens; one for the instance, shared.
@@ -181,7 +183,9 @@ fn claims(presented: &Presented, now_s: i64) -> Result<Claims, TokenError> {
         return Err(TokenError::Invalid);
     }
     let sign_in_id = presented.sid.as_deref().map(id).transpose()?.map(SignInId::new);
-    Ok(Claims { chatter_id: ChatterId::new(id(&presented.sub)?), sign_in_id, expires_at: expires_at(exp) })
+    let issued_at = presented.iat.map(|iat| Micros((iat * 1e6) as i64));
+    let chatter_id = ChatterId::new(id(&presented.sub)?);
+    Ok(Claims { chatter_id, sign_in_id, expires_at: expires_at(exp), issued_at })
 }
 
 /// A decimal id in the form that we issue: no sign, no leading zero, 1 to 2^53 - 1.
@@ -277,10 +281,12 @@ mod tests {
     #[test]
     fn a_token_holds_the_chatter_and_the_sign_in_that_it_was_issued_for() {
         let (token, expires_at) = tokens().issue(ChatterId::new(7), SignInId::new(9), Micros::now()).unwrap();
+        let claims = tokens().verify(&token).unwrap();
         assert_eq!(
-            tokens().verify(&token),
-            Ok(Claims { chatter_id: 7.into(), sign_in_id: Some(9.into()), expires_at })
+            claims,
+            Claims { chatter_id: 7.into(), sign_in_id: Some(9.into()), expires_at, issued_at: claims.issued_at }
         );
+        assert!(claims.issued_at.is_some_and(|issued_at| issued_at <= Micros::now()));
         assert!(expires_at > Micros::now());
     }
 

@@ -20,6 +20,7 @@ use crate::rooms::registry::Registry;
 use crate::service::Service;
 use crate::store::Store;
 use crate::store::change_feed::FeedPosition;
+use crate::store::epoch::EpochObserver;
 use crate::websocket::framing::raw_text_frame;
 use access::AccessCheck;
 use poll::Poller;
@@ -100,6 +101,12 @@ impl Cluster {
         // The subscription counts from the call on; its confirmation needs no action.
         let subscribed = self.broker.subscribe(EVERY_INSTANCE);
         tokio::join!(subscribed, inbound.run(self.clone()), self.poller.run(position), self.room_changes.run());
+    }
+}
+
+impl EpochObserver for Cluster {
+    fn epoch_changed(&self) {
+        self.poller.epoch_changed();
     }
 }
 

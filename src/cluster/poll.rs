@@ -65,6 +65,11 @@ impl Poller {
         self.wake.notify_one();
     }
 
+    /// Reads the position anew at once, since ids have begun anew.
+    pub(super) fn epoch_changed(&self) {
+        self.wake.notify_one();
+    }
+
     /// Polls for as long as the instance runs. `position` dates from before there were connections.
     pub(super) async fn run(&self, mut position: FeedPosition) {
         let mut silence = Silence::default();
@@ -75,6 +80,13 @@ impl Poller {
             self.end_silence(&mut silence, state);
             // Whether the pause ended early makes no difference.
             let _ = timeout(self.pause(state, scanned), self.wake.notified()).await;
+            if !self.parts.store.is_of_this_epoch(&position) {
+                // Ids have begun anew, perhaps below those of the position.
+                match self.parts.store.feed_position().await {
+                    Ok(of_this_epoch) => position = of_this_epoch,
+                    Err(_) => continue,
+                }
+            }
             match self.parts.store.poll(&mut position).await {
                 Ok(poll) => {
                     scanned = poll.scanned;

@@ -144,6 +144,12 @@ impl Receipts {
         }
     }
 
+    /// Drops all watermarks: they are those of an earlier epoch of the database.
+    pub fn forget(&self) {
+        *self.recent.lock() = Recent::default();
+        self.to_count.lock().clear();
+    }
+
     /// Drops the watermarks that moved long ago. Called while all messages go through.
     pub fn release_old(&self) {
         self.recent.lock().release_old();

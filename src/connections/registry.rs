@@ -231,6 +231,15 @@ impl ConnectionRegistry {
         self.all().iter().for_each(|socket| socket.close(close));
     }
 
+    /// Closes every socket on which a chatter has signed in.
+    pub fn close_signed_in(&self, close: Close) {
+        for socket in self.all() {
+            if let OpenSocket::SignedIn(connection) = socket {
+                connection.close(close);
+            }
+        }
+    }
+
     /// The chatter's sockets, without a lock on the map.
     fn of(&self, chatter_id: ChatterId) -> Vec<Connection> {
         self.by_chatter.get(&chatter_id).map(|connections| connections.clone()).unwrap_or_default()

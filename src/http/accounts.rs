@@ -169,7 +169,7 @@ pub(super) async fn change(
             return Ok(HttpResponse::Ok().json(state.service.own_account(viewer.chatter_id).await?));
         }
         // The account or the sign-in has ended, or the password was replaced while it was verified.
-        state.store.standing(viewer.chatter_id, viewer.sign_in_id).await??;
+        state.store.standing(viewer.chatter_id, viewer.sign_in_id, viewer.issued_at).await??;
     }
     Err(password_is_changing())
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::State;
 use super::body::Json;
 use super::extract::{Viewer, id};
+use super::history::in_epoch;
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;
@@ -100,10 +101,12 @@ pub(super) async fn list(
         let bodies: Vec<ChatroomBody<'_>> = views.iter().map(ShownChatroom::body).collect();
         return paging::page(&reader, &request, &bodies, limit, next);
     }
+    let epoch = state.store.epochs().number();
     let listed: Arc<Mutex<HashSet<ChatroomId>>> = Arc::default();
     paging::everything(reader, RoomCursor::default(), move |from| {
         let (state, listed) = (state.clone(), listed.clone());
         async move {
+            in_epoch(&state, epoch)?;
             let mut page = state.store.rooms_of(me, from, STREAM_PAGE).await?;
             page.rooms.retain(|view| listed.lock().insert(view.room.id));
             let views = state.service.chatrooms(me, page.rooms).await?;

@@ -23,31 +23,34 @@ pub(super) struct Viewer {
     pub chatter_id: ChatterId,
     pub sign_in_id: Option<SignInId>,
     pub expires_at: Micros,
+    pub issued_at: Option<Micros>,
 }
 
 impl Viewer {
     /// Checks a token, first its signature and claims, then the database.
     pub(super) async fn of_token(state: &State, token: &str) -> Result<Self, Problem> {
         let viewer = Self::claimed(state, token)?;
-        state.store.standing(viewer.chatter_id, viewer.sign_in_id).await??;
+        state.store.standing(viewer.chatter_id, viewer.sign_in_id, viewer.issued_at).await??;
         Ok(viewer)
     }
 
     /// Checks only signature and claims of a token; the sign-in may have ended.
     pub(super) fn claimed(state: &State, token: &str) -> Result<Self, Problem> {
-        let claims = state.tokens.verify(token)?;
-        Ok(Self { chatter_id: claims.chatter_id, sign_in_id: claims.sign_in_id, expires_at: claims.expires_at })
+        let Claims { chatter_id, sign_in_id, expires_at, issued_at } = state.tokens.verify(token)?;
+        Ok(Self { chatter_id, sign_in_id, expires_at, issued_at })
     }
 
     /// The claims of the token.
     #[must_use]
     pub(super) fn claims(self) -> Claims {
-        Claims { chatter_id: self.chatter_id, sign_in_id: self.sign_in_id, expires_at: self.expires_at }
+        let Self { chatter_id, sign_in_id, expires_at, issued_at } = self;
+        Claims { chatter_id, sign_in_id, expires_at, issued_at }
     }
 
     /// The room, if the viewer may open a socket in it now.
     pub(super) async fn admitted(self, state: &State, chatroom: ChatroomId) -> Result<Chatroom, Problem> {
-        let (standing, room) = state.store.admission(self.chatter_id, self.sign_in_id, chatroom).await?;
+        let (standing, room) =
+            state.store.admission(self.chatter_id, self.sign_in_id, self.issued_at, chatroom).await?;
         standing?;
         room.ok_or_else(|| Problem::not_found("chatroom"))
     }

@@ -17,6 +17,7 @@ use crate::protocol::requests::whole_number;
 use crate::protocol::rest::{ChangeBody, ChangesBody, ChatBody};
 use crate::rooms::command::Command;
 use crate::store::chats::{History, Page};
+use crate::store::epoch::EpochNumber;
 use crate::store::writer::WatermarkUpdate;
 
 /// The parameters of the history.
@@ -87,9 +88,11 @@ async fn whole_history(
     viewer: Viewer,
     room: Chatroom,
 ) -> Result<HttpResponse, Problem> {
+    let epoch = state.store.epochs().number();
     paging::everything(reader, Seq::ZERO, move |after| {
         let (state, room) = (state.clone(), room.clone());
         async move {
+            in_epoch(&state, epoch)?;
             let History { chats, next } = state.store.history(&room, Page::After(after), STREAM_PAGE).await?;
             if next.is_none() {
                 received(&state, viewer, &room, room.last_seq);
@@ -98,6 +101,11 @@ async fn whole_history(
         }
     })
     .await
+}
+
+/// Ends a list that has outlived its epoch: the room of the next page could be that of others.
+pub(super) fn in_epoch(state: &State, epoch: EpochNumber) -> Result<(), Problem> {
+    if state.store.epochs().number() == epoch { Ok(()) } else { Err(Problem::unavailable()) }
 }
 
 /// Marks the history as received up to here. If the room is too busy, the mark is lost; the next read sets it.
@@ -113,6 +121,8 @@ pub(super) struct ChangesQuery {
     /// The version up to which the client has everything; 0 at the beginning.
     #[serde(default, deserialize_with = "whole_number")]
     since: Option<Version>,
+    /// The epoch of `since`, from an earlier answer or from `ready`.
+    epoch: Option<String>,
     /// Changes on a page; more than 200 gives 200.
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
@@ -122,6 +132,9 @@ pub(super) struct ChangesQuery {
 ///
 /// Ordered by version. While `has_more` is true, repeat the request with the `version` of the answer; a page has fewer
 /// changes than `limit` where they are large. Versions have gaps, since an edited chat leaves its older version.
+///
+/// `epoch_changed` says that the database was set back since the client read `since`: drop what there is of the room,
+/// read `version` of the room, then its history, and go on from that version without an epoch.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -129,7 +142,7 @@ pub(super) struct ChangesQuery {
         params(("id" = i64, Path, description = "The room's id."), ChangesQuery),
         responses(
             (status = 200, description = "The changes.", body = ChangesBody),
-            Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound, Code::RateLimited, Code::Busy]) }>
+            Refusals<{ TOKEN | of(&[Code::Malformed, Code::NotFound, Code::EpochChanged, Code::RateLimited, Code::Busy]) }>
         )
     )
 )]
@@ -140,6 +153,8 @@ pub(super) async fn changes(
     path: web::Path<String>,
     query: web::Query<ChangesQuery>,
 ) -> Result<HttpResponse, Problem> {
+    let epochs = state.store.epochs();
+    let (number, epoch) = (epochs.number(), epochs.name());
     let room = room_of(&state, viewer, &path).await?;
     let since = query.since.unwrap_or_default();
     if since < Version::ZERO {
@@ -149,7 +164,15 @@ pub(super) async fn changes(
     let _turn = reader.begin().await?;
     let found = state.store.changes(&room, since, paging::limit(query.limit)?).await?;
     let found = found.ok_or_else(|| Problem::not_found("chatroom"))?;
+    if epochs.number() != number {
+        return Err(Problem::unavailable());
+    }
+    // A room's version only grows within an epoch.
+    if since > found.version || query.epoch.as_ref().is_some_and(|named| **named != *epoch) {
+        let detail = "The database was set back since this version was read; read the room and its history anew.";
+        return Err(Problem::new(Code::EpochChanged, detail));
+    }
     let changes = found.chats.iter().map(ChangeBody::new).collect();
-    let body = ChangesBody { changes, version: found.version, has_more: found.has_more };
+    let body = ChangesBody { changes, version: found.version, epoch: &epoch, has_more: found.has_more };
     reader.answer(HttpResponse::Ok(), paging::encode(&body))
 }

@@ -223,8 +223,9 @@ fn database_and_redis(all: &mut Gathered, state: &State, database: Result<(), Tr
         ("stale", metrics.messages_stale.get()),
         ("unknown_format", metrics.messages_unknown_format.get()),
         ("garbled", metrics.messages_garbled.get()),
+        ("other_epoch", metrics.messages_of_other_epochs.get()),
     ];
-    let help = "Messages between instances; dropped: not sent; forged, stale, unknown_format and garbled: refused";
+    let help = "Messages between instances; dropped: not sent; forged, stale, unknown_format, garbled and other_epoch: refused";
     all.counters("relay_messages", help, "outcome", messages);
 }
 

@@ -11,6 +11,7 @@ use super::State;
 use super::body::Json;
 use super::chatrooms::room_of;
 use super::extract::Viewer;
+use super::history::in_epoch;
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
 use super::paging;
@@ -138,10 +139,12 @@ async fn everything(
     viewer: Viewer,
 ) -> Result<HttpResponse, Problem> {
     let running = Arc::new(Mutex::new((turn, search, Work::default())));
+    let epoch = state.store.epochs().number();
     // Pages of searches take turns with each other, and a stream that waits for its rate holds no turn.
     paging::everything(reader.without_turns(), (), move |()| {
         let (state, running) = (state.clone(), running.clone());
         async move {
+            in_epoch(&state, epoch)?;
             let (turn, search, work) = &mut *running.lock().await;
             if work.is_enough() {
                 *work = Work::default();

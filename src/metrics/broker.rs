@@ -19,6 +19,8 @@ pub struct BrokerMetrics {
     pub messages_unknown_format: Count,
     /// Refused: not a message of ours, over 1 MiB, or signed and yet not readable.
     pub messages_garbled: Count,
+    /// Refused: about the rows of another epoch of the database.
+    pub messages_of_other_epochs: Count,
     /// Connections to Redis that replaced a lost one.
     pub reconnects: Count,
 }

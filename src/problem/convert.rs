@@ -32,6 +32,10 @@ impl From<Ended> for Problem {
                 Self::new(Code::TokenRevoked, "This sign-in has ended. Sign in again at POST /api/auth.")
             }
             Ended::NoChatter => Self::account_deleted(),
+            Ended::OtherEpoch => Self::new(
+                Code::TokenRevoked,
+                "The database was set back after this token was issued, or the token has no iat. Send a newer token.",
+            ),
         }
     }
 }

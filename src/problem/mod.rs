@@ -75,6 +75,7 @@ codes! {
     ChatroomExists = "chatroom_exists", 409, No, "The two already have a room";
     UsernameTaken = "username_taken", 409, No, "The username is taken";
     ClientIdConflict = "client_id_conflict", 409, No, "The client_id was used for another chat";
+    EpochChanged = "epoch_changed", 410, No, "The database was set back since this was read";
     TooLarge = "too_large", 413, No, "The request is too large";
     UnsupportedMediaType = "unsupported_media_type", 415, No, "The body must be JSON";
     Invalid = "invalid", 422, No, "A value breaks a rule";

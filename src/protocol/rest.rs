@@ -219,6 +219,8 @@ pub struct ChangesBody<'a> {
     pub changes: Vec<ChangeBody<'a>>,
     /// The value of `since` for the next request.
     pub version: Version,
+    /// The epoch of `version`; name it in the next request.
+    pub epoch: &'a str,
     /// True if there are more changes above `version`.
     pub has_more: bool,
 }

@@ -32,6 +32,7 @@ impl Room {
     /// Handles a commit: publishes and delivers its changes, and answers last, so that an echo precedes a REST reply.
     pub(super) fn committed(&mut self, outcomes: Vec<(u64, Outcome)>, ctx: &mut Context<Self>) {
         self.touch();
+        self.close_if_outdated();
         let mut commit = Commit::sort(outcomes, |ticket| self.waiting.remove(&ticket));
         let answers = std::mem::take(&mut commit.answers);
         self.publish(&commit);

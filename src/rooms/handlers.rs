@@ -63,6 +63,10 @@ impl Room {
                 Stage::Closed(Problem::unavailable())
             }
         };
+        self.close_if_outdated();
+        if matches!(self.stage, Stage::Closed(_)) {
+            return self.retire(ctx);
+        }
         let Stage::Loading(waiting) = std::mem::replace(&mut self.stage, stage) else { return };
         for command in waiting {
             self.handle_command(command, ctx);
@@ -88,6 +92,7 @@ impl Room {
     }
 
     fn handle_command(&mut self, command: Command, ctx: &mut Context<Self>) {
+        self.close_if_outdated();
         match &mut self.stage {
             Stage::Loading(waiting) if waiting.len() < ROOM_MAILBOX => waiting.push(command),
             Stage::Loading(_) => refuse(command, &Problem::busy()),
@@ -157,7 +162,7 @@ impl Room {
         });
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        match self.parts.store.writer().submit(Submission { ticket, command, sink: sink.clone() }) {
+        match self.parts.store.writer().submit(Submission { ticket, command, epoch: self.epoch, sink: sink.clone() }) {
             Ok(()) => {
                 self.waiting.insert(ticket, reply);
             }
@@ -227,6 +232,7 @@ impl Room {
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.close_if_outdated();
         self.fill_if_needed(ctx);
         self.expire_typing();
         if self.is_idle() {

@@ -10,6 +10,7 @@ use actix::{ActorContext, Addr, ArbiterHandle, Context};
 use super::broadcast;
 use super::command::{Command, Reply};
 use super::host::{Delivered, RoomHost, RoomParts};
+use super::reply::refuse;
 use super::sent_chats::SentChats;
 use super::typing::Typists;
 use crate::broker::Broker;
@@ -19,6 +20,7 @@ use crate::domain::ChatroomId;
 use crate::domain::chatroom::Chatroom;
 use crate::metrics::DeliveryMetrics;
 use crate::problem::Problem;
+use crate::store::epoch::EpochNumber;
 use crate::store::writer::OutcomeSink;
 
 /// The size of a room's mailbox: it takes a burst of every pipelining client in the room.
@@ -32,6 +34,8 @@ pub(crate) struct Room {
     pub(super) parts: RoomParts,
     pub(super) host: Weak<dyn RoomHost>,
     pub(super) delivered: Delivered,
+    /// The epoch in which the room was started. In another one its row may be that of others.
+    pub(super) epoch: EpochNumber,
     pub(super) stage: Stage,
     /// The replies of the commands that wait for their commit, by ticket.
     pub(super) waiting: HashMap<u64, Reply>,
@@ -64,11 +68,13 @@ impl Room {
     /// A room that will read its row first. `delivered` holds the head of a failed actor of the same room, if any.
     #[must_use]
     pub(crate) fn new(id: ChatroomId, parts: RoomParts, host: Weak<dyn RoomHost>, delivered: Delivered) -> Self {
+        let epoch = parts.store.epochs().number();
         Self {
             id,
             parts,
             host,
             delivered,
+            epoch,
             stage: Stage::Loading(Vec::new()),
             waiting: HashMap::new(),
             next_ticket: 0,
@@ -127,6 +133,16 @@ impl Room {
             broadcast::close(&self.parts.broadcaster, &chatroom);
         }
         self.retire(ctx);
+    }
+
+    /// Closes a room of an earlier epoch: its commands are refused, and the next one starts the room anew.
+    pub(super) fn close_if_outdated(&mut self) {
+        if self.epoch != self.parts.store.epochs().number() && !matches!(self.stage, Stage::Closed(_)) {
+            let closed = Stage::Closed(Problem::unavailable());
+            if let Stage::Loading(waiting) = std::mem::replace(&mut self.stage, closed) {
+                waiting.into_iter().for_each(|command| refuse(command, &Problem::unavailable()));
+            }
+        }
     }
 
     /// Whether nothing keeps the room in use.

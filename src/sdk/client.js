@@ -109,7 +109,7 @@ export class ChatClient extends ClientEventTarget {
    */
   send(room, content) {
     const { outbox, typing, sender, rooms } = this.#core;
-    const entry = outbox.add(room.id, content);
+    const entry = outbox.add(room.id, content, room.other?.username);
     typing.sent(room);
     sender.flush();
     rooms.changed(room);

@@ -33,6 +33,8 @@ export class ClientCore {
   sender;
 
   #storage;
+  /** @type {JsonStore | null} */
+  #owner = null;
   #emit;
   #receipts;
   #sync;
@@ -73,6 +75,7 @@ export class ClientCore {
       connection,
       giveUp,
       random,
+      person: (roomId) => rooms.byId.get(roomId)?.other,
       onStored: (roomId, chat) => this.put(rooms.byId.get(roomId), chat),
       onChanged: (entry, problem) => this.#entryChanged(entry, problem),
     });
@@ -90,6 +93,7 @@ export class ClientCore {
     this.stop();
     this.rooms.forget();
     this.outbox.forget();
+    this.#owner?.clear();
   }
 
   /** @param {string} token */
@@ -138,6 +142,7 @@ export class ClientCore {
 
   async #readRooms() {
     await this.api.readRooms();
+    this.sender.flush();
     this.#emit("rooms");
   }
 
@@ -145,6 +150,10 @@ export class ClientCore {
   #identify(me) {
     if (!this.me) {
       const store = (/** @type {string} */ kind) => new JsonStore(this.#storage, `hyper-chat:${me.id}:${kind}:`);
+      const owner = (this.#owner = store("me"));
+      // In another epoch of the database the id may have been somebody else's.
+      if ((owner.get("name") ?? me.username) !== me.username) for (const kind of ["out", "room"]) store(kind).clear();
+      owner.set("name", me.username);
       this.outbox.load(store("out"));
       this.rooms.load(store("room"), me.id);
     }
@@ -159,8 +168,9 @@ export class ClientCore {
   #received(frame) {
     if (frame.type === "ready") {
       // The rooms of one account are not those of another: a token for another one is as good as none.
-      if (this.me && this.me.id !== frame.chatter.id) return this.#signedOut();
+      if (this.me && !isSame(this.me, frame.chatter)) return this.#signedOut();
       this.#identify(frame.chatter);
+      this.rooms.enterEpoch(frame.epoch);
       this.#receipts.restart();
     }
     this.#sync.receive(frame);
@@ -194,4 +204,13 @@ export class ClientCore {
     if (problem && entry.state === "failed") this.#emit("failed", { room, entry, problem });
     this.rooms.changed(room);
   }
+}
+
+/**
+ * Whether both are the same account: ids are given anew where the database was set back.
+ * @param {Chatter} one
+ * @param {Chatter} other
+ */
+function isSame(one, other) {
+  return one.id === other.id && (one.username ?? other.username) === other.username;
 }

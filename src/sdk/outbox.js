@@ -16,6 +16,7 @@ const ENTRIES_MAX = 1_000;
  * @property {string} client_id
  * @property {number} room_id
  * @property {string} content
+ * @property {string | null} to The username of the other person; null where it is not known.
  * @property {number} at When the chat was written, in ms since 1970.
  * @property {number} order
  * @property {"waiting" | "sending" | "failed"} state
@@ -62,11 +63,12 @@ export class Outbox {
    * Adds a chat that waits to be sent.
    * @param {number} roomId
    * @param {string} content
+   * @param {string | null} [to] The username of the other person.
    * @param {number} [now]
    * @returns {OutboxEntry}
    * @throws {Problem} `outbox_full`.
    */
-  add(roomId, content, now = Date.now()) {
+  add(roomId, content, to = null, now = Date.now()) {
     if (this.#entries.size >= this.#max) {
       throw new Problem({ code: "outbox_full", detail: "Too many messages wait to be sent." });
     }
@@ -77,6 +79,7 @@ export class Outbox {
       client_id,
       room_id: roomId,
       content,
+      to,
       at: now,
       order: this.#lastOrder,
       state: "waiting",
@@ -157,7 +160,7 @@ export class Outbox {
  * @returns {OutboxEntry[]}
  */
 function restored(store, name) {
-  const { client_id, room_id, content, at, order, state, tries, refusedAt, problem } = store.get(name) ?? {};
+  const { client_id, room_id, content, to, at, order, state, tries, refusedAt, problem } = store.get(name) ?? {};
   if (client_id !== name || !Number.isInteger(room_id) || typeof content !== "string") {
     store.remove(name);
     return [];
@@ -168,6 +171,7 @@ function restored(store, name) {
       client_id,
       room_id,
       content,
+      to: typeof to === "string" ? to : null,
       at: Number(at) || 0,
       order: Number(order) || 0,
       state: failed ? "failed" : "waiting",

@@ -82,8 +82,8 @@
  */
 
 /**
- * @typedef {{type: "ready", chatter: Chatter, server_time: string, heartbeat_s: number, chatrooms: RoomSummary[],
- *   has_more: boolean}} ReadyFrame
+ * @typedef {{type: "ready", chatter: Chatter, server_time: string, heartbeat_s: number, epoch?: string,
+ *   chatrooms: RoomSummary[], has_more: boolean}} ReadyFrame
  * @typedef {{type: "chatrooms", chatrooms: RoomSummary[], has_more: boolean}} ChatroomsFrame
  * @typedef {{type: "chat" | "chat_edited", chat: Chat}} ChatFrame
  * @typedef {{type: "chat_deleted", chatroom_id: number, chat_id: number, seq: number, version: number}} DeletedFrame

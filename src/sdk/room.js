@@ -104,6 +104,15 @@ export class ChatRoom {
     return chat.seq <= marks.read_seq ? "read" : chat.seq <= marks.delivered_seq ? "delivered" : "sent";
   }
 
+  /** Forgets all but the id: the room may be another one in a new epoch of the database. */
+  forget() {
+    Object.assign(this, { version: null, owner: null, opponent: null, lastSeq: 0, lastChat: null, lastChatTime: "" });
+    Object.assign(this, { received: 0, reading: 0, resuming: false, stale: false, typing: false });
+    this.receipts.clear();
+    this.#unread = new UnreadCount();
+    this.#window.forget();
+  }
+
   /**
    * Applies an entry of `ready` or `chatrooms`. False where changes between the cursor and the entry are missing.
    * @param {RoomSummary} entry

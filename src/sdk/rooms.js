@@ -12,12 +12,15 @@ import { Timers } from "./timers.js";
 
 const SNAPSHOTS_MAX = 50;
 const SAVE_MS = 1_000;
+const EPOCH = "epoch"; // the name beside those of the rooms
 
 export class Rooms {
   /** @type {Map<number, ChatRoom>} Those whose `owner` is null are not fully known yet. */
   byId = new Map();
   /** One's own chatter id; 0 until it is known. */
   me = 0;
+  /** The epoch of the database from which the rooms are; empty until it is known. */
+  epoch = "";
 
   /** @type {JsonStore | null} */
   #store = null;
@@ -42,7 +45,10 @@ export class Rooms {
   load(store, me) {
     this.#store = store;
     this.me = me;
+    const epoch = store.get(EPOCH);
+    this.epoch = typeof epoch === "string" ? epoch : "";
     for (const name of store.names()) {
+      if (name === EPOCH) continue;
       const room = restoreRoom(Number(name), me, store.get(name));
       if (room) this.byId.set(room.id, room);
       else store.remove(name);
@@ -59,6 +65,24 @@ export class Rooms {
   stop() {
     this.#save();
     this.#timers.cancelAll();
+  }
+
+  /**
+   * Takes notice of the database's epoch. In a new one nothing of the rooms holds any more: true where they were
+   * forgotten.
+   * @param {string} [epoch] Absent from servers of earlier releases.
+   */
+  enterEpoch(epoch = "") {
+    const former = this.epoch;
+    if (epoch === former) return false;
+    this.epoch = epoch;
+    if (former) {
+      this.#unsaved.clear();
+      this.#store?.clear();
+      for (const room of this.byId.values()) room.forget();
+    }
+    this.#store?.set(EPOCH, epoch);
+    return former !== "";
   }
 
   /**
@@ -119,7 +143,7 @@ export class Rooms {
       const complete = room.owner && !room.resuming && this.byId.get(room.id) === room;
       if (complete) store.set(String(room.id), takeSnapshot(room));
     }
-    const names = store.names();
+    const names = store.names().filter((name) => name !== EPOCH);
     if (names.length <= SNAPSHOTS_MAX) return;
     const time = (/** @type {string} */ name) => this.byId.get(Number(name))?.lastChatTime ?? "";
     names.sort((a, b) => newestFirst(time(a), time(b)));

@@ -1,13 +1,13 @@
 // @ts-check
 // Sends the chats of the outbox: in order within a room, again after a break, a bounded number of times.
 
+import { Problem } from "./rest.js";
 import { Timers } from "./timers.js";
 
 /**
- * @import { Chat } from "./protocol.js"
+ * @import { Chat, Chatter } from "./protocol.js"
  * @import { Connection } from "./connection.js"
  * @import { Outbox, OutboxEntry } from "./outbox.js"
- * @import { Problem } from "./rest.js"
  */
 
 const AT_ONCE = 8; // chats under way, over all rooms
@@ -27,6 +27,7 @@ export class Sender {
   #connection;
   #giveUp;
   #random;
+  #person;
   #onStored;
   #onChanged;
   #timers = new Timers();
@@ -39,14 +40,16 @@ export class Sender {
    * @param {Connection} options.connection
    * @param {Partial<GiveUp>} [options.giveUp]
    * @param {() => number} [options.random]
+   * @param {(roomId: number) => Chatter | null | undefined} options.person The other person, where they are known.
    * @param {(roomId: number, chat: Chat) => void} options.onStored
    * @param {(entry: OutboxEntry, problem?: Problem) => void} options.onChanged
    */
-  constructor({ outbox, connection, giveUp, random = Math.random, onStored, onChanged }) {
+  constructor({ outbox, connection, giveUp, random = Math.random, person, onStored, onChanged }) {
     this.#outbox = outbox;
     this.#connection = connection;
     this.#giveUp = { ...GIVE_UP, ...giveUp };
     this.#random = random;
+    this.#person = person;
     this.#onStored = onStored;
     this.#onChanged = onChanged;
   }
@@ -56,7 +59,11 @@ export class Sender {
     if (!this.#connection.isOpen) return;
     for (const entry of this.#outbox.ready()) {
       if (this.#underWay >= AT_ONCE) return;
-      if (!this.#timers.has(`room ${entry.room_id}`)) this.#send(entry);
+      if (this.#timers.has(`room ${entry.room_id}`)) continue;
+      // A database that was set back may have given the room's id to another room.
+      const other = entry.to === null ? null : this.#person(entry.room_id);
+      if (other && other.username !== entry.to && other.username !== `deleted-${other.id}`) this.#misaddressed(entry);
+      else if (other || entry.to === null) this.#send(entry);
     }
   }
 
@@ -78,9 +85,17 @@ export class Sender {
     if (entry.state !== "failed") return;
     entry.tries = 0;
     entry.refusedAt = null;
+    entry.to = null; // the person has seen where it goes
     this.#outbox.again(entry);
     this.#onChanged(entry);
     this.flush();
+  }
+
+  /** @param {OutboxEntry} entry */
+  #misaddressed(entry) {
+    const problem = new Problem({ code: "epoch_changed", status: 410, detail: "This is another room than before." });
+    this.#outbox.failed(entry, problem);
+    this.#onChanged(entry, problem);
   }
 
   /** @param {OutboxEntry} entry */

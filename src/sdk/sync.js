@@ -20,12 +20,14 @@ const READ_AGAIN_MS = 2_000;
 /**
  * The frames that resume these rooms, at most 500 rooms each.
  * @param {Pick<ChatRoom, "id" | "version">[]} rooms
+ * @param {string} [epoch] The epoch of their versions.
  */
-export function resumeFrames(rooms) {
+export function resumeFrames(rooms, epoch) {
   const frames = [];
   for (let at = 0; at < rooms.length; at += RESUME_ROOMS_MAX) {
     const part = rooms.slice(at, at + RESUME_ROOMS_MAX);
-    frames.push({ type: "resume", chatrooms: Object.fromEntries(part.map((room) => [room.id, room.version])) });
+    const chatrooms = Object.fromEntries(part.map((room) => [room.id, room.version]));
+    frames.push({ type: "resume", chatrooms, ...(epoch && { epoch }) });
   }
   return frames;
 }
@@ -157,7 +159,7 @@ export class Synchronizer {
   /** @param {ChatRoom[]} rooms */
   #resume(rooms) {
     for (const room of rooms) room.resuming = true;
-    for (const frame of resumeFrames(rooms)) {
+    for (const frame of resumeFrames(rooms, this.#rooms.epoch)) {
       const requested = rooms.filter((room) => room.id in frame.chatrooms);
       this.#connection.ask(frame, RESUME_MS).then(
         () => this.#resumeAgain(requested, LOST_PAGE_S),

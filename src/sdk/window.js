@@ -69,6 +69,13 @@ export class ChatWindow {
     return true;
   }
 
+  /** Forgets all chats, also those of pages that are on their way. */
+  forget() {
+    this.replace([], true, false);
+    this.loaded = false;
+    this.#changed.clear();
+  }
+
   /** Ends a request, answered or not. */
   endRequest() {
     this.#requests -= 1;

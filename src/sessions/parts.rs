@@ -43,7 +43,8 @@ impl Parts {
 
     /// Whether the account and the sign-in of this token still exist. The caller has a turn.
     pub(super) async fn check_standing(&self, claims: &Claims) -> Result<(), Problem> {
-        Ok(self.store.standing(claims.chatter_id, claims.sign_in_id).await??)
+        let Claims { chatter_id, sign_in_id, issued_at, .. } = *claims;
+        Ok(self.store.standing(chatter_id, sign_in_id, issued_at).await??)
     }
 
     /// Hands a new chat to its room, if this chatter may send now.

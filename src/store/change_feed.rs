@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Statement, Value};
 
+use super::epoch::EpochNumber;
 use super::sql::IDS_MAX;
 use super::transaction::begin_snapshot;
 use super::{Store, StoreError};
@@ -38,6 +39,8 @@ pub struct FeedPosition {
     polled_at: i64,
     /// The most chats that the next poll scans.
     scan_max: i64,
+    /// The epoch of the ids.
+    epoch: EpochNumber,
 }
 
 /// The newest ids at one moment, as bare numbers, since a poll begins a distance below them.
@@ -91,13 +94,13 @@ struct Bounds {
 }
 
 impl FeedPosition {
-    fn new(at: Instant, newest: Ids, now: i64) -> Self {
+    fn new(at: Instant, newest: Ids, now: i64, epoch: EpochNumber) -> Self {
         let begin = Ids {
             chat: newest.chat - IN_PROGRESS.chat,
             room: newest.room - IN_PROGRESS.room,
             ending: newest.ending - IN_PROGRESS.ending,
         };
-        Self { newest: VecDeque::from([(at, begin)]), resume_at: None, polled_at: now, scan_max: SCAN_MAX }
+        Self { newest: VecDeque::from([(at, begin)]), resume_at: None, polled_at: now, scan_max: SCAN_MAX, epoch }
     }
 
     /// Rows above these ids may have been committed since the last poll.
@@ -119,10 +122,16 @@ impl FeedPosition {
 impl Store {
     /// The feed's position now: later polls find what is committed from now on.
     pub async fn feed_position(&self) -> Result<FeedPosition, StoreError> {
-        let at = Instant::now();
+        let (at, epoch) = (Instant::now(), self.epochs().number());
         let sql = format!("SELECT CAST(0 AS BIGINT), (SELECT coalesce(max(id), 0) FROM chats), {}", self.bounds_sql());
         let bounds = bounds_of(self.row(self.sql(&sql, [])).await?)?;
-        Ok(FeedPosition::new(at, bounds.newest, bounds.now))
+        Ok(FeedPosition::new(at, bounds.newest, bounds.now, epoch))
+    }
+
+    /// Whether the position is one of the current epoch; another one finds nothing, or the wrong things.
+    #[must_use]
+    pub fn is_of_this_epoch(&self, position: &FeedPosition) -> bool {
+        position.epoch == self.epochs().number()
     }
 
     /// Reads the changes since some time before the last poll, and moves the position.
@@ -246,7 +255,7 @@ mod tests {
     #[test]
     fn a_poll_begins_where_a_poll_before_any_late_commit_ended() {
         let start = Instant::now();
-        let mut position = FeedPosition::new(start, ids(100_000), 0);
+        let mut position = FeedPosition::new(start, ids(100_000), 0, EpochNumber::default());
         assert_eq!(position.from(), Ids { chat: 100_000 - 32_768, room: 99_936, ending: 99_936 });
         for (s, n) in [(1, 110_000), (5, 120_000), (9, 130_000), (15, 140_000)] {
             position.advance(start + Duration::from_secs(s), ids(n), 0, false);
@@ -257,7 +266,7 @@ mod tests {
     #[test]
     fn a_poll_with_too_many_chats_is_resumed_and_then_begun_again() {
         let start = Instant::now();
-        let mut position = FeedPosition::new(start, ids(100_000), 0);
+        let mut position = FeedPosition::new(start, ids(100_000), 0, EpochNumber::default());
         let begin = position.from();
         position.advance(start, Ids { chat: 90_000, ..ids(7) }, 0, true);
         assert_eq!(position.from(), Ids { chat: 90_000, ..begin });

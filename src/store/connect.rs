@@ -8,6 +8,7 @@ use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend};
 
 use super::check::{Mend, Report};
+use super::epoch::Epochs;
 use super::error::OpenError;
 use super::failover::Failover;
 use super::file_lock::{DatabaseFile, FileLock};
@@ -53,6 +54,7 @@ pub(super) struct Opened {
     /// None for PostgreSQL and for a database in memory.
     pub(super) file: Option<PathBuf>,
     pub(super) lock: Option<FileLock>,
+    pub(super) epochs: Arc<Epochs>,
 }
 
 /// Opens the database and brings its schema up to date, or refuses it.
@@ -69,11 +71,7 @@ pub(super) async fn migrate(options: &Options) -> Result<(), OpenError> {
     let options = &Options { migrate: true, ..options.clone() };
     let kind = DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)?;
     let opened = database_file(options, &kind)?;
-    let db = match kind {
-        DatabaseKind::Postgres => first_connection(&postgres(options).await?),
-        DatabaseKind::Sqlite(file) => connect_sqlite(options, Some(&file), 1).await?,
-        DatabaseKind::SqliteInMemory => connect_sqlite(options, None, 1).await?,
-    };
+    let db = single(options).await?;
     // A server may run on a file whose schema is current.
     let is_current = schema::is_current(&db).await?;
     let (_file, _lock) = if is_current { (opened, None) } else { (None, opened.map(DatabaseFile::lock).transpose()?) };
@@ -86,17 +84,22 @@ pub(super) async fn migrate(options: &Options) -> Result<(), OpenError> {
 
 /// Checks the database and closes it again.
 pub(super) async fn check(options: &Options, mend: Mend) -> Result<Report, OpenError> {
-    let db = match DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)? {
-        DatabaseKind::Postgres => first_connection(&postgres(options).await?),
-        DatabaseKind::Sqlite(file) => {
-            check_file("", &file)?;
-            connect_sqlite(options, Some(&file), 1).await?
-        }
-        DatabaseKind::SqliteInMemory => connect_sqlite(options, None, 1).await?,
-    };
+    if let DatabaseKind::Sqlite(file) = DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)? {
+        check_file("", &file)?;
+    }
+    let db = single(options).await?;
     let report = check::check(&db, mend).await?;
     db.close().await.map_err(OpenError::Connect)?;
     Ok(report)
+}
+
+/// A single connection to a database, whose schema may be of any release.
+pub(super) async fn single(options: &Options) -> Result<DatabaseConnection, OpenError> {
+    match DatabaseKind::of_url(&options.url).ok_or(OpenError::Scheme)? {
+        DatabaseKind::Postgres => Ok(first_connection(&postgres(options).await?)),
+        DatabaseKind::Sqlite(file) => connect_sqlite(options, Some(&file), 1).await,
+        DatabaseKind::SqliteInMemory => connect_sqlite(options, None, 1).await,
+    }
 }
 
 /// `file` is none for a database in memory.
@@ -122,7 +125,7 @@ async fn open_sqlite(options: &Options, file: Option<PathBuf>) -> Result<Opened,
     let (search, probe) = (open(1).await?, open(1).await?);
     let sign_ins = writes.clone();
     let pools = Pools { reads, lookups, search, writes, sign_ins, probe };
-    Ok(Opened { backend: DbBackend::Sqlite, pools, file, lock })
+    Ok(Opened { backend: DbBackend::Sqlite, pools, file, lock, epochs: Arc::default() })
 }
 
 async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
@@ -153,7 +156,8 @@ async fn open_postgres(options: &Options) -> Result<Opened, OpenError> {
         sign_ins: lookups.shared_for(Use::Writes),
         lookups,
     };
-    Ok(Opened { backend: DbBackend::Postgres, pools, file: None, lock: None })
+    let epochs = failover.epochs().clone();
+    Ok(Opened { backend: DbBackend::Postgres, pools, file: None, lock: None, epochs })
 }
 
 /// The servers of the URL, one of which answers and fits.
@@ -181,7 +185,7 @@ fn may_create(url: &str) -> bool {
 }
 
 /// Refuses a file that is not there and may not be created, before anything is created beside it.
-fn check_file(url: &str, file: &Path) -> Result<(), OpenError> {
+pub(super) fn check_file(url: &str, file: &Path) -> Result<(), OpenError> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let rule = if !folder.is_dir() {
         format!("names a file in {}, which is no folder", folder.display())

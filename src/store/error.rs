@@ -125,6 +125,20 @@ pub enum OpenError {
     NotDurable(&'static str),
 }
 
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(Some(error))
+            | StoreError::Failed(error)
+            | StoreError::SequenceBehind(error)
+            | StoreError::Impossible(error) => Self::Connect(error),
+            StoreError::Unavailable(None) => {
+                Self::Connect(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(sqlx::Error::PoolTimedOut))))
+            }
+        }
+    }
+}
+
 impl OpenError {
     /// Whether another try may succeed: PostgreSQL is not reachable yet, is starting, or has no connection to spare.
     #[must_use]

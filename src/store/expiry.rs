@@ -2,19 +2,22 @@
 
 use sea_orm::ConnectionTrait;
 
+use super::epoch::sign_in_is_current;
 use super::{Store, StoreError};
 
 /// The most sign-ins that one transaction removes, so that none of them takes long.
 const PIECE: u64 = 1_000;
 
 impl Store {
-    /// Deletes expired sign-ins and old endings; returns the number of sign-ins. The clean-up timer calls it.
+    /// Deletes expired sign-ins, those of earlier epochs, and old endings; returns the number of sign-ins. The clean-up
+    /// timer calls it.
     pub async fn clean_up(&self) -> Result<u64, StoreError> {
         self.writes.run(async |db| db.execute_raw(self.delete_old_endings()).await).await?;
         let sql = format!(
             "DELETE FROM sign_ins WHERE id IN (
-               SELECT id FROM sign_ins WHERE expire_time < {} ORDER BY expire_time LIMIT {PIECE})",
-            self.clock_sql()
+               SELECT s.id FROM sign_ins s WHERE s.expire_time < {} OR NOT {} LIMIT {PIECE})",
+            self.clock_sql(),
+            sign_in_is_current!()
         );
         let mut all = 0;
         loop {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::epoch::Epochs;
 use super::error::StoreError;
 use super::health::Trouble;
 use super::pool::{Breaks, Pool, WeakPool};
@@ -24,6 +25,7 @@ pub(super) struct Failover {
     pools: Mutex<Vec<WeakPool>>,
     searching: AtomicBool,
     breaks: Breaks,
+    epochs: Arc<Epochs>,
 }
 
 impl Failover {
@@ -33,11 +35,17 @@ impl Failover {
             pools: Mutex::default(),
             searching: AtomicBool::new(false),
             breaks: Breaks::default(),
+            epochs: Arc::default(),
         })
     }
 
     pub(super) fn servers(&self) -> &Servers {
         &self.servers
+    }
+
+    /// The epoch that the pools' connections have found.
+    pub(super) fn epochs(&self) -> &Arc<Epochs> {
+        &self.epochs
     }
 
     /// When a connection of any pool broke last.

@@ -15,6 +15,7 @@ mod connect;
 mod deletion_jobs;
 pub mod deletions;
 mod durability;
+pub mod epoch;
 mod error;
 mod expiry;
 mod failover;
@@ -28,6 +29,7 @@ mod pool;
 pub mod presence;
 mod probe;
 pub mod refresh;
+pub mod restore;
 mod room_deletion;
 pub mod room_views;
 mod rows;
@@ -42,6 +44,8 @@ pub mod unread;
 pub mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
@@ -50,6 +54,7 @@ pub use backup::BackupError;
 pub use check::{Mend, Report};
 use connect::Pools;
 use deletions::Deletions;
+use epoch::Epochs;
 pub use error::{OpenError, StoreError};
 pub use health::Trouble;
 pub use options::{Options, Shares};
@@ -75,6 +80,7 @@ pub struct Store {
     writer: WriterHandle,
     deletions: Deletions,
     probe: Probe,
+    epochs: Arc<Epochs>,
 }
 
 impl Store {
@@ -83,15 +89,17 @@ impl Store {
     /// `start_writer` gets the writer's task, to run it on a thread of the rooms, which saves a wake-up per chat.
     pub async fn open(options: &Options, start_writer: impl FnOnce(WriterTask)) -> Result<Self, OpenError> {
         let opened = connect::open(options).await?;
-        let Pools { reads, lookups, search, writes, sign_ins, probe } = opened.pools;
-        if let Some(lock) = opened.lock {
+        let connect::Opened { backend, pools, file, lock, epochs } = opened;
+        let Pools { reads, lookups, search, writes, sign_ins, probe } = pools;
+        if let Some(lock) = lock {
             lock.keep();
         }
-        let (writer, task) = writer::new(opened.backend, &writes, options.push_grace);
+        let (writer, task) = writer::new(backend, &writes, options.push_grace, &epochs);
+        let (deletions, probe) = (Deletions::default(), Probe::new(backend, probe, file.as_deref()));
+        let store = Self { backend, reads, lookups, search, writes, sign_ins, writer, deletions, probe, epochs };
+        store.check_epoch().await.map_err(OpenError::from)?;
         start_writer(task);
-        let (backend, deletions) = (opened.backend, Deletions::default());
-        let probe = Probe::new(backend, probe, opened.file.as_deref());
-        Ok(Self { backend, reads, lookups, search, writes, sign_ins, writer, deletions, probe })
+        Ok(store)
     }
 
     /// Runs the missing migrations and closes the database again.
@@ -107,6 +115,26 @@ impl Store {
     /// Copies a SQLite database into a new file, beside a server that runs on it; returns the size of the copy.
     pub async fn back_up(options: &Options, to: &Path) -> Result<u64, BackupError> {
         backup::back_up(&options.url, to).await
+    }
+
+    /// The database's epoch, and who takes notice of a new one.
+    #[must_use]
+    pub fn epochs(&self) -> &Arc<Epochs> {
+        &self.epochs
+    }
+
+    /// Reads the epoch from the database. Each new connection to PostgreSQL does the same; this is for a row that was
+    /// changed under a running server, and for the start.
+    pub async fn check_epoch(&self) -> Result<(), StoreError> {
+        let questioned = Instant::now();
+        if self.backend == DbBackend::Postgres {
+            let mut connection = self.reads.db().get_postgres_connection_pool().acquire().await?;
+            return Ok(epoch::check(&mut connection, &self.epochs).await?);
+        }
+        let found = self.reads.run(async |db| epoch::read(db).await).await?;
+        // A single database has no connection that is older than the question.
+        let _ = self.epochs.found(found, questioned);
+        Ok(())
     }
 
     /// Where rooms submit chats, edits and watermarks.

@@ -12,10 +12,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use sea_orm::sqlx::postgres::{PgPool, PgPoolOptions};
-use sea_orm::sqlx::query_scalar;
+use sea_orm::sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use sea_orm::sqlx::{self, query_scalar};
 use sea_orm::{DatabaseConnection, DbErr};
 
+use super::epoch;
 use super::error::{StoreError, is_answer, is_broken};
 use super::failover::Failover;
 use super::health::Health;
@@ -234,29 +235,49 @@ impl WeakPool {
 
 impl Postgres {
     fn open(&self) -> DatabaseConnection {
-        lazy(&self.failover, self.connections, self.statement_timeout).into()
+        guarded(&self.failover, self.connections, self.statement_timeout).into()
     }
 }
 
-/// Connections that open when they are first used. A new one to a server that takes no writes starts the search for
-/// one that does.
+/// Connections that open when they are first used, whatever the epoch of the database.
 pub(super) fn lazy(failover: &Arc<Failover>, connections: u32, statement_timeout: &'static str) -> PgPool {
-    let options = failover.servers().options().options([("statement_timeout", statement_timeout)]);
+    let connect = failover.servers().options().options([("statement_timeout", statement_timeout)]);
     let failover = Arc::downgrade(failover);
+    let options = options(connections).after_connect(move |connection, _| {
+        let failover = failover.clone();
+        Box::pin(async move { search_if_read_only(connection, &failover).await })
+    });
+    options.connect_lazy_with(connect)
+}
+
+/// The same, but to the current epoch only.
+fn guarded(failover: &Arc<Failover>, connections: u32, statement_timeout: &'static str) -> PgPool {
+    let connect = failover.servers().options().options([("statement_timeout", statement_timeout)]);
+    let (epochs, failover) = (failover.epochs().clone(), Arc::downgrade(failover));
+    let known = epochs.clone();
+    let options = options(connections).after_connect(move |connection, _| {
+        let (failover, epochs) = (failover.clone(), epochs.clone());
+        Box::pin(async move {
+            search_if_read_only(connection, &failover).await?;
+            epoch::check(connection, &epochs).await
+        })
+    });
+    epoch::refuse_older(options, known).connect_lazy_with(connect)
+}
+
+fn options(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A test before each use would cost a round trip a query; a dead connection shows at once anyway.
         .test_before_acquire(false)
-        .after_connect(move |connection, _| {
-            let failover = failover.clone();
-            Box::pin(async move {
-                let read_only = query_scalar::<_, bool>(IS_READ_ONLY).fetch_one(connection).await?;
-                if let Some(failover) = failover.upgrade().filter(|_| read_only) {
-                    failover.start(true);
-                }
-                Ok(())
-            })
-        })
-        .connect_lazy_with(options)
+}
+
+/// A new connection to a server that takes no writes starts the search for one that does.
+async fn search_if_read_only(connection: &mut PgConnection, failover: &Weak<Failover>) -> Result<(), sqlx::Error> {
+    let read_only = query_scalar::<_, bool>(IS_READ_ONLY).fetch_one(connection).await?;
+    if let Some(failover) = failover.upgrade().filter(|_| read_only) {
+        failover.start(true);
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Value};
 
 use super::change_feed::Ending;
+use super::epoch::sign_in_is_current;
 use super::transaction::begin;
 use super::{Store, StoreError};
 use crate::domain::clock::Micros;
@@ -62,9 +63,9 @@ impl Store {
         let lock = if self.backend == DbBackend::Postgres { "FOR NO KEY UPDATE" } else { "" };
         let sql = format!(
             "INSERT INTO sign_ins (id, chatter_id, create_time, expire_time, refresh_hash, refresh_time, token_time,
-                                   last_used_time, device_name, address_class)
+                                   last_used_time, device_name, address_class, epoch)
              SELECT CAST($3 AS BIGINT), id, CAST($4 AS BIGINT), CAST($5 AS BIGINT), $6, {}, CAST($4 AS BIGINT),
-                    CAST($4 AS BIGINT), $7, $8
+                    CAST($4 AS BIGINT), $7, $8, (SELECT name FROM epoch)
              FROM chatters WHERE id = $1 AND password_hash = $2 AND delete_time IS NULL {lock}
              ON CONFLICT (id) DO NOTHING RETURNING id",
             self.clock_sql()
@@ -120,9 +121,10 @@ impl Store {
     pub async fn rotate_refresh(&self, id: SignInId, newest: &[u8], issue: &Issue) -> Result<bool, StoreError> {
         let clock = self.clock_sql();
         let sql = format!(
-            "UPDATE sign_ins SET refresh_hash = $3, refresh_time = {clock}, token_time = $4, last_used_time = $4,
+            "UPDATE sign_ins AS s SET refresh_hash = $3, refresh_time = {clock}, token_time = $4, last_used_time = $4,
                expire_time = $5, address_class = $6
-             WHERE id = $1 AND refresh_hash = $2 AND expire_time > {clock}"
+             WHERE s.id = $1 AND s.refresh_hash = $2 AND s.expire_time > {clock} AND {}",
+            sign_in_is_current!()
         );
         let values: [Value; 6] = [
             id.into(),
@@ -143,7 +145,8 @@ impl Store {
         let sql = format!(
             "SELECT chatter_id, refresh_hash, coalesce(token_time, create_time),
                     {clock} - coalesce(refresh_time, create_time), expire_time <= {clock}
-             FROM sign_ins WHERE id = $1"
+             FROM sign_ins s WHERE s.id = $1 AND {}",
+            sign_in_is_current!()
         );
         let Some(row) = self.row(self.sql(&sql, [id.into()])).await? else { return Ok(None) };
         let hash: Option<Vec<u8>> = row.try_get_by_index(1)?;

@@ -4,11 +4,15 @@ use std::collections::HashSet;
 
 use ::entity::sign_in::{Column, Entity, Model};
 use ::entity::{chatroom, chatter};
-use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryResult,
+    QuerySelect,
+};
 
 use super::change_feed::Ending;
+use super::epoch::sign_in_is_current;
 use super::rows::chatroom_of;
-use super::sql::columns;
+use super::sql::{columns, id_list};
 use super::transaction::begin;
 use super::{Store, StoreError};
 use crate::domain::chatroom::Chatroom;
@@ -22,7 +26,16 @@ pub enum Ended {
     SignedOut,
     /// The account was deleted, or never existed.
     NoChatter,
+    /// The token names no sign-in, and was issued in an earlier epoch of the database or does not say when.
+    OtherEpoch,
 }
+
+/// Whether the sign-in `$2` of the row `c` of `chatters` is open.
+const SIGNED_IN: &str = concat!(
+    "EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id AND ",
+    sign_in_is_current!(),
+    ")"
+);
 
 /// Whether a token's chatter and sign-in still exist.
 pub type Standing = Result<(), Ended>;
@@ -63,10 +76,11 @@ impl Store {
     /// The open sign-ins of a chatter, the one used last first.
     pub async fn sign_ins(&self, chatter: ChatterId) -> Result<Vec<OpenSignIn>, StoreError> {
         let sql = format!(
-            "SELECT {} FROM sign_ins s WHERE s.chatter_id = $1 AND s.expire_time > {}
+            "SELECT {} FROM sign_ins s WHERE s.chatter_id = $1 AND s.expire_time > {} AND {}
              ORDER BY coalesce(s.last_used_time, s.create_time) DESC, s.id DESC LIMIT {LISTED_MAX}",
             columns::<Entity>("s"),
-            self.clock_sql()
+            self.clock_sql(),
+            sign_in_is_current!()
         );
         let rows = self.rows(self.sql(&sql, [chatter.into()])).await?;
         let of_row = |row| Model::from_query_result(row, "").map(open_sign_in_of);
@@ -102,12 +116,16 @@ impl Store {
     }
 
     /// Whether a token with these claims is still valid. Every request and every new socket calls it.
-    pub async fn standing(&self, chatter: ChatterId, sign_in: Option<SignInId>) -> Result<Standing, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
-                   FROM chatters c WHERE c.id = $1 AND c.delete_time IS NULL";
-        let row = self.row(self.sql(sql, [chatter.into(), sign_in.map_or(0, SignInId::get).into()])).await?;
+    pub async fn standing(
+        &self,
+        chatter: ChatterId,
+        sign_in: Option<SignInId>,
+        issued_at: Option<Micros>,
+    ) -> Result<Standing, StoreError> {
+        let sql = format!("SELECT {SIGNED_IN} AS signed_in FROM chatters c WHERE c.id = $1 AND c.delete_time IS NULL");
+        let row = self.row(self.sql(&sql, [chatter.into(), sign_in.map_or(0, SignInId::get).into()])).await?;
         let Some(row) = row else { return Ok(Err(Ended::NoChatter)) };
-        Ok(standing_of(row.try_get("", "signed_in")?, sign_in))
+        Ok(self.standing_of(row.try_get("", "signed_in")?, sign_in, issued_at))
     }
 
     /// The same for a chatroom socket, with the room; `None` where the chatter is not in it.
@@ -115,17 +133,18 @@ impl Store {
         &self,
         chatter: ChatterId,
         sign_in: Option<SignInId>,
+        issued_at: Option<Micros>,
         chatroom: ChatroomId,
     ) -> Result<(Standing, Option<Chatroom>), StoreError> {
         let sql = format!(
-            "SELECT {}, EXISTS (SELECT 1 FROM sign_ins s WHERE s.id = $2 AND s.chatter_id = c.id) AS signed_in
+            "SELECT {}, {SIGNED_IN} AS signed_in
              FROM chatters c LEFT JOIN chatrooms r ON r.id = $3 AND (r.pair_low = c.id OR r.pair_high = c.id)
              WHERE c.id = $1 AND c.delete_time IS NULL",
             columns::<chatroom::Entity>("r")
         );
         let statement = self.sql(&sql, [chatter.into(), sign_in.map_or(0, SignInId::get).into(), chatroom.into()]);
         let Some(row) = self.row(statement).await? else { return Ok((Err(Ended::NoChatter), None)) };
-        let standing = standing_of(row.try_get("", "signed_in")?, sign_in);
+        let standing = self.standing_of(row.try_get("", "signed_in")?, sign_in, issued_at);
         let room = chatroom::Model::from_query_result_optional(&row, "")?;
         Ok((standing, room.map(chatroom_of)))
     }
@@ -137,21 +156,22 @@ impl Store {
     ) -> Result<Vec<((ChatterId, Option<SignInId>), Standing)>, StoreError> {
         let chatters: Vec<ChatterId> = tokens.iter().map(|(chatter, _)| *chatter).collect();
         let sign_ins: Vec<SignInId> = tokens.iter().filter_map(|(_, sign_in)| *sign_in).collect();
+        let (places, ids) = id_list(&sign_ins, 0);
+        let current = sign_in_is_current!();
+        let open = format!("SELECT s.id, s.chatter_id FROM sign_ins s WHERE s.id IN ({places}) AND {current}");
+        let open = self.sql(&open, ids);
         let (chatters, sign_ins) = self
             .lookups
             .run(async |db| {
                 let found = chatter::Entity::find().filter(chatter::Column::Id.is_in(chatters.iter().copied()));
                 let found = found.filter(chatter::Column::DeleteTime.is_null()).select_only();
                 let found: Vec<i64> = found.column(chatter::Column::Id).into_tuple().all(db).await?;
-                let open = Entity::find().filter(Column::Id.is_in(sign_ins.iter().copied())).select_only();
-                let open = open.column(Column::Id).column(Column::ChatterId);
-                let open: Vec<(i64, i64)> = open.into_tuple().all(db).await?;
-                Ok((found, open))
+                Ok((found, db.query_all_raw(open).await?))
             })
             .await?;
         let found: HashSet<ChatterId> = chatters.into_iter().map(ChatterId::from).collect();
-        let open: HashSet<(SignInId, ChatterId)> =
-            sign_ins.into_iter().map(|(id, chatter)| (id.into(), chatter.into())).collect();
+        let key = |row: &QueryResult| Ok::<_, DbErr>((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
+        let open: HashSet<(SignInId, ChatterId)> = sign_ins.iter().map(key).collect::<Result<_, _>>()?;
         let standing = |(chatter, sign_in): (ChatterId, Option<SignInId>)| match sign_in {
             _ if !found.contains(&chatter) => Err(Ended::NoChatter),
             Some(id) if !open.contains(&(id, chatter)) => Err(Ended::SignedOut),
@@ -172,6 +192,17 @@ impl Store {
         Ok(found.is_some())
     }
 
+    /// A token without a sign-in is valid as long as its account is, within one epoch. The query before this call has
+    /// noticed a new one.
+    fn standing_of(&self, signed_in: bool, sign_in: Option<SignInId>, issued_at: Option<Micros>) -> Standing {
+        match sign_in {
+            Some(_) if signed_in => Ok(()),
+            Some(_) => Err(Ended::SignedOut),
+            None if self.epochs.current().includes(issued_at) => Ok(()),
+            None => Err(Ended::OtherEpoch),
+        }
+    }
+
     /// Ends sign-ins of the chatter within a transaction.
     pub(super) async fn end_sign_ins(
         &self,
@@ -188,11 +219,6 @@ impl Store {
         ended.exec(tx).await?;
         self.record_endings(tx, &[Ending::Access(chatter)]).await
     }
-}
-
-/// A token without a sign-in is valid as long as its account is.
-fn standing_of(signed_in: bool, sign_in: Option<SignInId>) -> Standing {
-    if signed_in || sign_in.is_none() { Ok(()) } else { Err(Ended::SignedOut) }
 }
 
 fn open_sign_in_of(row: Model) -> OpenSignIn {

@@ -98,7 +98,7 @@ impl ApiError {
         }
     }
 
-    fn has_code(&self, code: &str) -> bool {
+    pub(super) fn has_code(&self, code: &str) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.code == code)
     }
 }
@@ -129,6 +129,11 @@ struct Room {
 
 #[derive(Deserialize)]
 struct Created {}
+
+#[derive(Deserialize)]
+struct Changes {
+    epoch: Option<String>,
+}
 
 impl Api {
     pub(super) fn new(server: &str, name: &str, password: SecretString) -> Result<Self, ApiError> {
@@ -211,6 +216,16 @@ impl Api {
             Err(ApiError::Refused(Refusal { status: 409, chatroom_id: Some(id), .. })) => Ok(id),
             Err(e) => Err(e),
         }
+    }
+
+    /// The epoch of the server's database; refused with `epoch_changed` if it is another one than this. None from a
+    /// server of an earlier release.
+    pub(super) async fn epoch(&self, room: ChatroomId, known: Option<&str>) -> Result<Option<String>, ApiError> {
+        let mut query = vec![("limit", "1")];
+        query.extend(known.map(|known| ("epoch", known)));
+        let path = format!("/api/chatrooms/{room}/changes");
+        let changes: Changes = self.request(self.http.get(self.query(&path, &query)?)).await?;
+        Ok(changes.epoch)
     }
 
     /// The room's last chats, oldest first.

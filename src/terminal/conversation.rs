@@ -37,13 +37,15 @@ enum Frame {
 
 /// One room, as this terminal sees it.
 pub(super) struct Conversation {
-    api: Api,
-    screen: Screen,
-    room: ChatroomId,
-    me: Person,
-    other: Person,
+    pub(super) api: Api,
+    pub(super) screen: Screen,
+    pub(super) room: ChatroomId,
+    pub(super) me: Person,
+    pub(super) other: Person,
     outbox: Outbox,
-    shown_seq: Seq,
+    /// The epoch of the server's database in which the room has its id and its `shown_seq`.
+    pub(super) epoch: Option<String>,
+    pub(super) shown_seq: Seq,
     /// When the input ended or the last echo after that came.
     closing: Option<Instant>,
     /// Lines that the server or a rule of `domain` refused for good.
@@ -53,7 +55,13 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(api: Api, screen: Screen, room: ChatroomId, me: Person, other: Person) -> Self {
+    pub(super) fn new(
+        api: Api,
+        screen: Screen,
+        room: ChatroomId,
+        epoch: Option<String>,
+        [me, other]: [Person; 2],
+    ) -> Self {
         let outbox = Outbox::new(Instant::now());
         Self {
             api,
@@ -62,6 +70,7 @@ impl Conversation {
             me,
             other,
             outbox,
+            epoch,
             shown_seq: Seq::ZERO,
             closing: None,
             refused: 0,
@@ -131,6 +140,7 @@ impl Conversation {
 
     /// Opens the socket, then shows the chats that were missed. In this order no chat falls between the two.
     async fn open(&mut self) -> Result<Socket, Broken> {
+        self.check_epoch().await?;
         let (url, token) = self.api.socket(self.room);
         let socket = socket::open(url, token).await?;
         loop {

@@ -5,6 +5,7 @@
 
 mod api;
 mod conversation;
+mod epoch;
 mod input;
 mod outbox;
 mod screen;
@@ -115,9 +116,10 @@ async fn begin(
     let me = find(&api, name, &mut screen).await?;
     let other = if other.eq_ignore_ascii_case(name) { me.clone() } else { find(&api, other, &mut screen).await? };
     let chatroom_id = api.chatroom_with(other.id).await?;
+    let epoch = api.epoch(chatroom_id, None).await?;
     let recent = api.recent(chatroom_id).await?;
     screen.note(&format!("You are talking with {}. Ctrl-D ends.", other.username))?;
-    let mut conversation = Conversation::new(api, screen, chatroom_id, me, other);
+    let mut conversation = Conversation::new(api, screen, chatroom_id, epoch, [me, other]);
     conversation.show_all(recent)?;
     Ok(conversation)
 }

@@ -14,6 +14,8 @@ pub mod instance_ports;
 pub mod ports;
 #[path = "../it/support/postgres.rs"]
 pub mod postgres;
+#[path = "../it/support/postgres_user.rs"]
+pub mod postgres_user;
 #[path = "../it/support/processes.rs"]
 pub mod processes;
 #[path = "../it/support/proxy.rs"]

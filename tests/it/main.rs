@@ -12,6 +12,7 @@
 //! | `start`, `running`, `drain`, `upgrade` | the life of a process, and other releases' schemas |
 //! | `deletions` | deletions that take long |
 //! | `database_settings` | settings of the database that cannot work, and IPv6 |
+//! | `epoch` | a database that is set back to an earlier state, and promoted standbys |
 //! | `faults` | faults of one server: database, disk, process, clock, limits |
 //! | `cluster` | several instances, and what happens when one of them or Redis fails |
 //! | `chaos` | random faults under traffic |
@@ -36,6 +37,7 @@ mod demo_browser;
 mod device_socket;
 mod documents;
 mod drain;
+mod epoch;
 mod faults;
 mod metrics;
 mod presence;

@@ -52,6 +52,8 @@ export class FakeServer {
   answer = () => false;
   accepts = () => true; // whether a token is accepted on a socket
   restStatus = () => 200; // by token
+  epoch = "first";
+  opponent = "bob"; // the username of the other person in the room
   room = { id: 7, version: 0, last_seq: 0, unread_count: 0, receipts: NOBODY_READ };
 
   get socket() {
@@ -114,6 +116,7 @@ export class FakeServer {
       socket_id: "s",
       server_time,
       heartbeat_s: 25,
+      epoch: this.epoch,
       unread_total: 0,
       chatrooms: [this.room],
       has_more: false,
@@ -144,7 +147,7 @@ export class FakeServer {
       const token = headers.authorization?.replace("Bearer ", "");
       this.requests.push({ request: `${method} ${new URL(url).pathname}`, token });
       const status = this.restStatus(token);
-      const people = { owner: chatter(ANN, "ann"), opponent: chatter(BOB, "bob") };
+      const people = { owner: chatter(ANN, "ann"), opponent: chatter(BOB, this.opponent) };
       const room = { ...this.room, ...people, create_time: "", last_chat_time: "", last_chat: null };
       const json = status === 200 ? [room] : { code: "token_invalid", status, detail: "no" };
       return new Response(JSON.stringify(json), { status });

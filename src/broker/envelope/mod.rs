@@ -6,6 +6,7 @@
 mod payload;
 pub(super) mod replay;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,7 @@ use sha2::digest::InvalidLength;
 
 use self::payload::Payload;
 use super::ClusterMessage;
+use crate::store::epoch::Epochs;
 
 /// The longest message that is sealed or opened.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
@@ -37,6 +39,7 @@ pub(super) struct Envelope {
     old_keys: Vec<Hmac<Sha256>>,
     origin: u64,
     next: AtomicU32,
+    epochs: Arc<Epochs>,
 }
 
 /// Which instance sealed a message, and which of its messages this is: the same for each copy, never for two messages.
@@ -75,12 +78,14 @@ pub(super) enum Rejected {
     UnknownFormat,
     /// Not a message of ours, too long, or not readable.
     Garbled,
+    /// About the rows of another epoch of the database, which this instance or the sender has not noticed yet.
+    OtherEpoch,
 }
 
 impl Envelope {
     /// Signs with the first secret and verifies with each. `purpose` separates services that share a secret: one cannot
     /// open the messages of the other.
-    pub(crate) fn new(secrets: &[&[u8]], purpose: &str) -> Result<Self, InvalidLength> {
+    pub(crate) fn new(secrets: &[&[u8]], purpose: &str, epochs: Arc<Epochs>) -> Result<Self, InvalidLength> {
         let derived = |secret: &&[u8]| {
             let derive =
                 Hmac::<Sha256>::new_from_slice(secret)?.chain_update(b"hyper-chat relay\0").chain_update(purpose);
@@ -89,7 +94,7 @@ impl Envelope {
         let mut keys = secrets.iter().map(derived);
         let key = keys.next().unwrap_or(Err(InvalidLength))?;
         let old_keys = keys.collect::<Result<_, _>>()?;
-        Ok(Self { key, old_keys, origin: rand::random(), next: AtomicU32::new(0) })
+        Ok(Self { key, old_keys, origin: rand::random(), next: AtomicU32::new(0), epochs })
     }
 
     /// The bytes to publish.
@@ -101,8 +106,10 @@ impl Envelope {
         sealed.extend_from_slice(&self.origin.to_be_bytes());
         sealed.extend_from_slice(&number.to_be_bytes());
         sealed.extend_from_slice(&[0; MAC]);
+        let epoch = self.epochs.name();
+        let epoch = (!epoch.is_empty()).then_some(&*epoch);
         // Numbers and texts always encode. A message that did not would be rejected by its receivers.
-        if serde_json::to_writer(&mut sealed, &Payload::of(message)).is_err() {
+        if serde_json::to_writer(&mut sealed, &Payload::of(message, epoch)).is_err() {
             sealed.truncate(HEAD);
         }
         if let ClusterMessage::Frame { text, .. } = message {
@@ -144,6 +151,9 @@ impl Envelope {
         let body = message.slice(HEAD..);
         let mut values = serde_json::Deserializer::from_slice(&body).into_iter::<Payload<'_>>();
         let Some(Ok(payload)) = values.next() else { return Err(Rejected::Garbled) };
+        if payload.epoch().is_some_and(|epoch| *epoch != *self.epochs.name()) {
+            return Err(Rejected::OtherEpoch);
+        }
         let text = body.slice(values.byte_offset()..);
         Ok(payload.into_message(text))
     }
@@ -168,7 +178,7 @@ mod tests {
     use crate::domain::ChatterId;
 
     fn envelope() -> Envelope {
-        Envelope::new(&[b"a secret of the tests"], "here").expect("any bytes are a key")
+        Envelope::new(&[b"a secret of the tests"], "here", Arc::default()).expect("any bytes are a key")
     }
 
     fn open(envelope: &Envelope, message: &[u8]) -> Result<ClusterMessage, Rejected> {
@@ -189,7 +199,7 @@ mod tests {
     fn a_message_sealed_with_another_secret_or_purpose_is_forged() {
         let sealed = envelope().seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
         for (secret, purpose) in [(&b"another"[..], "here"), (b"a secret of the tests", "there")] {
-            let other = Envelope::new(&[secret], purpose).expect("any bytes are a key");
+            let other = Envelope::new(&[secret], purpose, Arc::default()).expect("any bytes are a key");
             assert_eq!(open(&other, &sealed), Err(Rejected::Forged));
         }
     }
@@ -207,7 +217,8 @@ mod tests {
     #[test]
     fn a_message_sealed_with_an_old_secret_is_opened_while_that_one_is_listed() {
         let sealed = envelope().seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
-        let replaced = Envelope::new(&[b"the next secret", b"a secret of the tests"], "here").expect("keys");
+        let replaced =
+            Envelope::new(&[b"the next secret", b"a secret of the tests"], "here", Arc::default()).expect("keys");
         assert!(open(&replaced, &sealed).is_ok());
         let answer = replaced.seal(&ClusterMessage::AccessEnded { chatter_id: 1.into() });
         assert_eq!(open(&envelope(), &answer), Err(Rejected::Forged), "it signs with the next one");
@@ -235,6 +246,20 @@ mod tests {
             let sealed = envelope().seal(&message);
             assert_eq!(std::str::from_utf8(&sealed[HEAD..]), Ok(json));
         }
+    }
+
+    #[test]
+    fn b4_a_message_about_the_rows_of_another_epoch_is_refused() {
+        let of = |name: &str| {
+            Envelope::new(&[b"a secret of the tests"], "here", Epochs::example(name)).expect("any bytes are a key")
+        };
+        let created = ClusterMessage::RoomCreated { chatroom_id: 9.into(), chatters: [7, 8].map(ChatterId::new) };
+        let sealed = of("one").seal(&created);
+        assert_eq!(open(&of("one"), &sealed), Ok(created.clone()));
+        assert_eq!(open(&of("other"), &sealed), Err(Rejected::OtherEpoch));
+        assert!(open(&of("one"), &envelope().seal(&created)).is_ok(), "an earlier release names no epoch");
+        let recheck = ClusterMessage::AccessEnded { chatter_id: 7.into() };
+        assert_eq!(open(&of("other"), &of("one").seal(&recheck)), Ok(recheck), "it only has the database read");
     }
 
     proptest! {

@@ -21,15 +21,21 @@ pub(super) enum Payload<'a> {
         to: Version,
         #[serde(borrow)]
         changes: Vec<Change<'a>>,
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<&'a str>,
     },
     Frame {
         chatter_id: ChatterId,
         about: FrameKind,
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<&'a str>,
     },
     #[serde(rename = "room_made")]
     RoomCreated {
         chatroom_id: ChatroomId,
         chatters: [ChatterId; 2],
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<&'a str>,
     },
     AccessEnded {
         chatter_id: ChatterId,
@@ -38,6 +44,8 @@ pub(super) enum Payload<'a> {
     RoomDeleted {
         chatroom_id: ChatroomId,
         chatters: [ChatterId; 2],
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<&'a str>,
     },
     #[serde(rename = "missed")]
     RepeatRequest {
@@ -80,8 +88,8 @@ pub(super) enum FrameKind {
 }
 
 impl<'a> Payload<'a> {
-    /// The payload of a message; the text of a frame is not part of it.
-    pub(super) fn of(message: &'a ClusterMessage) -> Self {
+    /// The payload of a message of this epoch; the text of a frame is not part of it.
+    pub(super) fn of(message: &'a ClusterMessage, epoch: Option<&'a str>) -> Self {
         match *message {
             ClusterMessage::Changes(ref message) => Self::Changes {
                 chatroom_id: message.chatroom_id,
@@ -90,30 +98,43 @@ impl<'a> Payload<'a> {
                 from: message.from,
                 to: message.to,
                 changes: message.changes.iter().map(|(kind, chat)| Change::of(*kind, chat)).collect(),
+                epoch,
             },
             ClusterMessage::Frame { chatter_id, durability, .. } => {
-                Self::Frame { chatter_id, about: FrameKind::of(durability) }
+                Self::Frame { chatter_id, about: FrameKind::of(durability), epoch }
             }
-            ClusterMessage::RoomCreated { chatroom_id, chatters } => Self::RoomCreated { chatroom_id, chatters },
+            ClusterMessage::RoomCreated { chatroom_id, chatters } => Self::RoomCreated { chatroom_id, chatters, epoch },
             ClusterMessage::AccessEnded { chatter_id } => Self::AccessEnded { chatter_id },
-            ClusterMessage::RoomDeleted { chatroom_id, chatters } => Self::RoomDeleted { chatroom_id, chatters },
+            ClusterMessage::RoomDeleted { chatroom_id, chatters } => Self::RoomDeleted { chatroom_id, chatters, epoch },
             ClusterMessage::RepeatRequest { within_s } => Self::RepeatRequest { within_s },
+        }
+    }
+
+    /// The epoch of the rows that the message is about. An instance of an earlier release names none.
+    pub(super) fn epoch(&self) -> Option<&'a str> {
+        match *self {
+            Self::Changes { epoch, .. }
+            | Self::Frame { epoch, .. }
+            | Self::RoomCreated { epoch, .. }
+            | Self::RoomDeleted { epoch, .. } => epoch,
+            // Both only make the receiver read the database.
+            Self::AccessEnded { .. } | Self::RepeatRequest { .. } => None,
         }
     }
 
     /// The message of a payload and the text that followed it.
     pub(super) fn into_message(self, text: Bytes) -> ClusterMessage {
         match self {
-            Self::Changes { chatroom_id, owner_id, opponent_id, from, to, changes } => {
+            Self::Changes { chatroom_id, owner_id, opponent_id, from, to, changes, .. } => {
                 let changes = changes.into_iter().map(|change| change.into_chat(chatroom_id)).collect();
                 ClusterMessage::Changes(Changes { chatroom_id, owner_id, opponent_id, from, to, changes })
             }
-            Self::Frame { chatter_id, about } => {
+            Self::Frame { chatter_id, about, .. } => {
                 ClusterMessage::Frame { chatter_id, text, durability: about.durability() }
             }
-            Self::RoomCreated { chatroom_id, chatters } => ClusterMessage::RoomCreated { chatroom_id, chatters },
+            Self::RoomCreated { chatroom_id, chatters, .. } => ClusterMessage::RoomCreated { chatroom_id, chatters },
             Self::AccessEnded { chatter_id } => ClusterMessage::AccessEnded { chatter_id },
-            Self::RoomDeleted { chatroom_id, chatters } => ClusterMessage::RoomDeleted { chatroom_id, chatters },
+            Self::RoomDeleted { chatroom_id, chatters, .. } => ClusterMessage::RoomDeleted { chatroom_id, chatters },
             Self::RepeatRequest { within_s } => ClusterMessage::RepeatRequest { within_s },
         }
     }

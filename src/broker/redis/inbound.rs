@@ -89,6 +89,8 @@ impl Inbound {
             }
             Rejected::UnknownFormat => metrics.messages_unknown_format.add(1),
             Rejected::Garbled => metrics.messages_garbled.add(1),
+            // The poll of the database finds what they brought.
+            Rejected::OtherEpoch => return metrics.messages_of_other_epochs.add(1),
         }
         if !self.logged_rejection.swap(true, Ordering::Relaxed) {
             tracing::warn!(

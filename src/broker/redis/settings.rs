@@ -1,9 +1,12 @@
 //! How Redis is reached, and how long each step may take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::digest::InvalidLength;
+
+use crate::store::epoch::Epochs;
 
 /// The end of a cluster's scheme, behind `redis` or `rediss`.
 pub(super) const CLUSTER: &str = "+cluster";
@@ -27,6 +30,8 @@ pub struct Settings {
     pub subscribe_timeout: Duration,
     /// How long an instance counts as alive after its last heartbeat.
     pub lease: Duration,
+    /// The database's epoch: messages of another one are dropped.
+    pub epochs: Arc<Epochs>,
     /// How often each connection is pinged.
     pub ping_interval: Duration,
     /// The shortest and the longest wait between two attempts to connect.
@@ -46,6 +51,7 @@ impl Settings {
             answer_timeout: Duration::from_secs(1),
             subscribe_timeout: Duration::from_millis(500),
             lease: Duration::from_secs(15),
+            epochs: Arc::default(),
             ping_interval: Duration::from_secs(1),
             backoff: (Duration::from_millis(50), Duration::from_secs(1)),
         }

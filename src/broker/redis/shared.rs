@@ -30,7 +30,7 @@ impl Shared {
     pub(crate) fn new(settings: &Settings, secrets: &[&[u8]]) -> Result<Self, SettingsError> {
         Ok(Self {
             connector: Connector::new(settings)?,
-            envelope: Envelope::new(secrets, &settings.prefix)?,
+            envelope: Envelope::new(secrets, &settings.prefix, settings.epochs.clone())?,
             metrics: BrokerMetrics::default(),
             health: Health::starting(),
             subscriptions: Subscriptions::default(),

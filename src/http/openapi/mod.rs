@@ -211,6 +211,7 @@ fn what_to_do(code: Code) -> &'static str {
         Code::ChatroomExists => "Use the room that `chatroom_id` names.",
         Code::UsernameTaken => "Choose another username.",
         Code::ClientIdConflict => "Give each new chat a new `client_id`.",
+        Code::EpochChanged => "Drop the room's chats; read the room, then its history, and go on from its `version`.",
         Code::TooLarge => "Send less: `detail` says how much is taken.",
         Code::UnsupportedMediaType => "Send plain JSON with `Content-Type: application/json`.",
         Code::Invalid => "Fix the value of `field`: `detail` names the rule.",

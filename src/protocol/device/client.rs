@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Ref;
+use super::cursors::Cursors;
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
 use crate::protocol::recover::value_of;
 
@@ -103,6 +104,8 @@ pub enum Body {
         /// The cursor of each room, by its id; at most 500.
         #[cfg_attr(test, schema(value_type = BTreeMap<String, i64>))]
         chatrooms: Vec<(ChatroomId, Version)>,
+        /// The epoch of the cursors, from `ready` or `changes`. In another one each room is answered with `reset`.
+        epoch: Option<String>,
     },
     /// Test the connection.
     Ping,
@@ -160,6 +163,7 @@ struct Keys<'a> {
     read_seq: Option<&'a RawValue>,
     typing: Option<&'a RawValue>,
     chatrooms: Option<&'a RawValue>,
+    epoch: Option<&'a RawValue>,
 }
 
 impl<'a> Keys<'a> {
@@ -184,7 +188,10 @@ impl<'a> Keys<'a> {
                 chatroom_id: needed("chatroom_id", self.chatroom_id)?,
                 typing: needed("typing", self.typing)?,
             },
-            Type::Resume => Body::Resume { chatrooms: needed::<Cursors>("chatrooms", self.chatrooms)?.0 },
+            Type::Resume => Body::Resume {
+                chatrooms: needed::<Cursors>("chatrooms", self.chatrooms)?.0,
+                epoch: optional("epoch", self.epoch)?,
+            },
             Type::Ping => Body::Ping,
         })
     }
@@ -211,6 +218,7 @@ impl<'a> Keys<'a> {
             "read_seq" => &mut self.read_seq,
             "typing" => &mut self.typing,
             "chatrooms" => &mut self.chatrooms,
+            "epoch" => &mut self.epoch,
             _ => return None,
         })
     }
@@ -243,38 +251,6 @@ impl<'de> Deserialize<'de> for Keys<'de> {
     }
 }
 
-/// `{"7": 41}`: cursors by chatroom, at most [`RESUME_ROOMS_MAX`].
-struct Cursors(Vec<(ChatroomId, Version)>);
-
-impl<'de> Deserialize<'de> for Cursors {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfCursors;
-
-        impl<'de> Visitor<'de> for OfCursors {
-            type Value = Cursors;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of chatroom ids and versions")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cursors, A::Error> {
-                let mut cursors = std::collections::BTreeMap::new();
-                while let Some(Text(key)) = map.next_key()? {
-                    let id: ChatroomId = key.parse().map_err(de::Error::custom)?;
-                    let version: Version = map.next_value()?;
-                    cursors.insert(id, version);
-                    if version < Version::ZERO || cursors.len() > RESUME_ROOMS_MAX {
-                        return Err(de::Error::custom("out of bounds"));
-                    }
-                }
-                Ok(Cursors(cursors.into_iter().collect()))
-            }
-        }
-
-        deserializer.deserialize_map(OfCursors)
-    }
-}
-
 fn needed<T: DeserializeOwned>(name: &'static str, raw: Option<&RawValue>) -> Result<T, Cow<'static, str>> {
     let raw = raw.ok_or_else(|| format!("{name} is missing."))?;
     serde_json::from_str(raw.get()).map_err(|_| refused(name))
@@ -288,7 +264,7 @@ fn refused(name: &'static str) -> Cow<'static, str> {
     let what = match name {
         "chatrooms" => "an object of at most 500 chatroom ids with the version of each",
         "typing" => "true or false",
-        "token" | "client_id" | "content" => "a text",
+        "token" | "client_id" | "content" | "epoch" => "a text",
         _ => "a whole number",
     };
     format!("{name} must be {what}.").into()

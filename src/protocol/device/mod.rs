@@ -1,6 +1,7 @@
 //! The frames of the device socket, subprotocol `hyper-chat.v1`: JSON objects with `type` first.
 
 pub mod client;
+mod cursors;
 pub mod server;
 
 use serde::Serialize;

@@ -30,6 +30,8 @@ pub enum ServerFrame<'a> {
         server_time: Micros,
         /// Seconds between two pings of the server.
         heartbeat_s: u64,
+        /// The epoch of the database. Versions and ids of another epoch mean nothing: drop them.
+        epoch: &'a str,
         /// The sum of `unread_count` over all rooms of this chatter.
         unread_total: i64,
         /// The first rooms of this chatter by id, at most 200.
@@ -93,7 +95,7 @@ pub enum ServerFrame<'a> {
         /// True if another `changes` frame of the room follows by itself.
         has_more: bool,
     },
-    /// Too many changes are missing: the client replaces its chats of the room by these, the newest.
+    /// Too many changes are missing, or the cursor is of another epoch: the client replaces its chats of the room by these, the newest.
     Reset {
         /// The room that the client starts anew.
         chatroom_id: ChatroomId,

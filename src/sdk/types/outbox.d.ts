@@ -5,6 +5,7 @@
  * @property {string} client_id
  * @property {number} room_id
  * @property {string} content
+ * @property {string | null} to The username of the other person; null where it is not known.
  * @property {number} at When the chat was written, in ms since 1970.
  * @property {number} order
  * @property {"waiting" | "sending" | "failed"} state
@@ -26,11 +27,12 @@ export class Outbox {
      * Adds a chat that waits to be sent.
      * @param {number} roomId
      * @param {string} content
+     * @param {string | null} [to] The username of the other person.
      * @param {number} [now]
      * @returns {OutboxEntry}
      * @throws {Problem} `outbox_full`.
      */
-    add(roomId: number, content: string, now?: number): OutboxEntry;
+    add(roomId: number, content: string, to?: string | null, now?: number): OutboxEntry;
     /** @param {string} clientId */
     get(clientId: string): OutboxEntry | undefined;
     /**
@@ -66,6 +68,10 @@ export type OutboxEntry = {
     client_id: string;
     room_id: number;
     content: string;
+    /**
+     * The username of the other person; null where it is not known.
+     */
+    to: string | null;
     /**
      * When the chat was written, in ms since 1970.
      */

@@ -118,6 +118,7 @@ export type ReadyFrame = {
     chatter: Chatter;
     server_time: string;
     heartbeat_s: number;
+    epoch?: string;
     chatrooms: RoomSummary[];
     has_more: boolean;
 };

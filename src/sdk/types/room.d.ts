@@ -50,6 +50,8 @@ export class ChatRoom {
     progress(chat: {
         seq: number;
     }): "sent" | "delivered" | "read";
+    /** Forgets all but the id: the room may be another one in a new epoch of the database. */
+    forget(): void;
     /**
      * Applies an entry of `ready` or `chatrooms`. False where changes between the cursor and the entry are missing.
      * @param {RoomSummary} entry

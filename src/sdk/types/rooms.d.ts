@@ -11,6 +11,8 @@ export class Rooms {
     byId: Map<number, ChatRoom>;
     /** One's own chatter id; 0 until it is known. */
     me: number;
+    /** The epoch of the database from which the rooms are; empty until it is known. */
+    epoch: string;
     /**
      * Takes over the rooms that were kept for this account.
      * @param {JsonStore} store
@@ -20,6 +22,12 @@ export class Rooms {
     /** Removes what was kept, and keeps nothing more. */
     forget(): void;
     stop(): void;
+    /**
+     * Takes notice of the database's epoch. In a new one nothing of the rooms holds any more: true where they were
+     * forgotten.
+     * @param {string} [epoch] Absent from servers of earlier releases.
+     */
+    enterEpoch(epoch?: string): boolean;
     /**
      * The room with this id, created where it is new.
      * @param {number} id

@@ -6,14 +6,16 @@ export class Sender {
      * @param {Connection} options.connection
      * @param {Partial<GiveUp>} [options.giveUp]
      * @param {() => number} [options.random]
+     * @param {(roomId: number) => Chatter | null | undefined} options.person The other person, where they are known.
      * @param {(roomId: number, chat: Chat) => void} options.onStored
      * @param {(entry: OutboxEntry, problem?: Problem) => void} options.onChanged
      */
-    constructor({ outbox, connection, giveUp, random, onStored, onChanged }: {
+    constructor({ outbox, connection, giveUp, random, person, onStored, onChanged }: {
         outbox: Outbox;
         connection: Connection;
         giveUp?: Partial<GiveUp> | undefined;
         random?: (() => number) | undefined;
+        person: (roomId: number) => Chatter | null | undefined;
         onStored: (roomId: number, chat: Chat) => void;
         onChanged: (entry: OutboxEntry, problem?: Problem) => void;
     });
@@ -40,5 +42,6 @@ export type GiveUp = {
 import type { OutboxEntry } from "./outbox.js";
 import type { Outbox } from "./outbox.js";
 import type { Connection } from "./connection.js";
+import type { Chatter } from "./protocol.js";
 import type { Chat } from "./protocol.js";
-import type { Problem } from "./rest.js";
+import { Problem } from "./rest.js";

@@ -1,8 +1,10 @@
 /**
  * The frames that resume these rooms, at most 500 rooms each.
  * @param {Pick<ChatRoom, "id" | "version">[]} rooms
+ * @param {string} [epoch] The epoch of their versions.
  */
-export function resumeFrames(rooms: Pick<ChatRoom, "id" | "version">[]): {
+export function resumeFrames(rooms: Pick<ChatRoom, "id" | "version">[], epoch?: string): {
+    epoch?: string | undefined;
     type: string;
     chatrooms: {
         [k: string]: number | null;

@@ -27,6 +27,8 @@ export class ChatWindow {
      * @param {number} lastSeq The last seq of the room.
      */
     page({ kind, replacements }: PageRequest, chats: Chat[], hasMore: boolean, lastSeq: number): boolean;
+    /** Forgets all chats, also those of pages that are on their way. */
+    forget(): void;
     /** Ends a request, answered or not. */
     endRequest(): void;
     /**

@@ -33,6 +33,13 @@ const RESET_CHATS: u64 = 50;
 /// How long changes of a room wait for its announcement before the room is listed.
 const UNANNOUNCED_MAX: Duration = Duration::from_secs(5);
 
+/// Whether versions that a client names are of the current epoch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cursors {
+    Current,
+    OfOtherEpoch,
+}
+
 /// The reads for one socket.
 pub(super) struct CatchUp {
     connection: Arc<DeviceConnection>,
@@ -82,6 +89,7 @@ impl CatchUp {
                     socket_id: self.connection.socket().id().to_string(),
                     server_time: Micros::now(),
                     heartbeat_s: HEARTBEAT.as_secs(),
+                    epoch: &store.epochs().name(),
                     unread_total,
                     chatrooms,
                     has_more,
@@ -102,8 +110,10 @@ impl CatchUp {
     }
 
     /// Sends what has changed in these rooms since these versions. If the read fails, the rooms have to be read later.
-    pub(super) async fn resume(&self, rooms: &[(ChatroomId, Version)]) -> Result<(), StoreError> {
-        let read = self.read_rooms(rooms).await;
+    /// Versions of another epoch say nothing, so these rooms are sent anew.
+    pub(super) async fn resume(&self, rooms: &[(ChatroomId, Version)], epoch: Option<&str>) -> Result<(), StoreError> {
+        let is_current = epoch.is_none_or(|epoch| *epoch == *self.parts.store.epochs().name());
+        let read = self.read_rooms(rooms, if is_current { Cursors::Current } else { Cursors::OfOtherEpoch }).await;
         if read.is_err() {
             self.require_requery(rooms);
         }
@@ -116,7 +126,7 @@ impl CatchUp {
         let rooms = self.connection.cursors(DeviceCursors::take_requeries);
         self.connection.socket().metrics().socket_gap_reads.add(rooms.len());
         for (at, some) in rooms.chunks(RESUME_ROOMS_MAX).enumerate() {
-            if let Err(error) = self.read_rooms(some).await {
+            if let Err(error) = self.read_rooms(some, Cursors::Current).await {
                 self.require_requery(&rooms[at * RESUME_ROOMS_MAX..]);
                 return Err(error);
             }
@@ -147,13 +157,14 @@ impl CatchUp {
         self.connection.cursors(|cursors| rooms.iter().for_each(|(room, _)| cursors.require_requery(*room)));
     }
 
-    async fn read_rooms(&self, rooms: &[(ChatroomId, Version)]) -> Result<(), StoreError> {
+    async fn read_rooms(&self, rooms: &[(ChatroomId, Version)], cursors: Cursors) -> Result<(), StoreError> {
         let ids: Vec<ChatroomId> = rooms.iter().map(|(room, _)| *room).collect();
         self.connection.cursors(|cursors| ids.iter().for_each(|room| cursors.buffer_if_known(*room)));
         let found = self.read(self.parts.store.rooms_among(self.connection.chatter_id, &ids)).await?;
         let found: HashMap<ChatroomId, Chatroom> = found.into_iter().map(|room| (room.id, room)).collect();
         for (id, since) in rooms {
             match found.get(id) {
+                Some(room) if cursors == Cursors::OfOtherEpoch => self.reset(room).await?,
                 Some(room) if room.version == *since => self.send_no_changes(room),
                 Some(room) => self.read_room(room, *since).await?,
                 None => self.connection.room_not_found(*id),

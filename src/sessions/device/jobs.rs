@@ -29,8 +29,8 @@ pub(super) enum Job {
         /// Done when this instance receives what other instances publish for the chatter.
         subscribed: BoxFuture<'static, bool>,
     },
-    /// Send what has changed in these rooms since these versions.
-    Resume { reference: Option<Ref>, rooms: Vec<(ChatroomId, Version)> },
+    /// Send what has changed in these rooms since these versions, which are of this epoch if the client has named one.
+    Resume { reference: Option<Ref>, rooms: Vec<(ChatroomId, Version)>, epoch: Option<String> },
     /// Read the rooms of which the socket lacks changes.
     Requery,
 }
@@ -110,7 +110,7 @@ impl Device {
     fn refuse_resumes(&mut self, problem: &Problem) {
         let mut others = VecDeque::new();
         for job in std::mem::take(&mut self.jobs) {
-            if let Job::Resume { reference, rooms } = job {
+            if let Job::Resume { reference, rooms, .. } = job {
                 self.connection.cursors(|cursors| rooms.iter().for_each(|(room, _)| cursors.require_requery(*room)));
                 self.connection.refuse(reference, problem);
             } else {
@@ -148,7 +148,7 @@ async fn run(job: Job, catch_up: CatchUp, parts: Arc<Parts>) -> JobResult {
             };
             listed.await.map_or_else(closed, |()| JobResult::Finished)
         }
-        Job::Resume { reference, rooms } => match catch_up.resume(&rooms).await {
+        Job::Resume { reference, rooms, epoch } => match catch_up.resume(&rooms, epoch.as_deref()).await {
             Ok(()) => {
                 catch_up.push(text_frame(&ServerFrame::Resumed { reference }));
                 JobResult::Finished

@@ -165,9 +165,9 @@ impl Device {
                 let (change, reply_to) = (TypingChange::from_flag(typing), reply_to.clone());
                 self.parts.rooms.send(chatroom_id, Command::Typing { change, reply_to })
             }
-            Control::Resume { rooms } => {
+            Control::Resume { rooms, epoch } => {
                 let ids: Vec<ChatroomId> = rooms.iter().map(|(room, _)| *room).collect();
-                self.add_job(Job::Resume { reference: reply_to.reference.clone(), rooms }, ctx)?;
+                self.add_job(Job::Resume { reference: reply_to.reference.clone(), rooms, epoch }, ctx)?;
                 self.connection.cursors(|cursors| ids.iter().for_each(|room| cursors.buffer_if_known(*room)));
                 Ok(())
             }

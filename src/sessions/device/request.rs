@@ -18,7 +18,7 @@ pub(super) enum Control {
     Authenticate { token: String },
     Receipt { chatroom_id: ChatroomId, delivered_seq: Option<Seq>, read_seq: Option<Seq> },
     Typing { chatroom_id: ChatroomId, typing: bool },
-    Resume { rooms: Vec<(ChatroomId, Version)> },
+    Resume { rooms: Vec<(ChatroomId, Version)>, epoch: Option<String> },
     Ping,
 }
 
@@ -38,7 +38,7 @@ impl DeviceRequest {
                 Self::Control(Control::Receipt { chatroom_id, delivered_seq, read_seq })
             }
             Body::Typing { chatroom_id, typing } => Self::Control(Control::Typing { chatroom_id, typing }),
-            Body::Resume { chatrooms } => Self::Control(Control::Resume { rooms: chatrooms }),
+            Body::Resume { chatrooms, epoch } => Self::Control(Control::Resume { rooms: chatrooms, epoch }),
             Body::Ping => Self::Control(Control::Ping),
         })
     }

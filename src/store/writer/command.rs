@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::chat::{Chat, ClientId, Content};
 use crate::domain::{ChatId, ChatroomId, ChatterId};
+use crate::store::epoch::EpochNumber;
 
 /// A new chat.
 pub struct Append {
@@ -73,6 +74,8 @@ pub struct Submission {
     pub ticket: u64,
     /// Commands of one room are carried out in the order in which the room submits them.
     pub command: Command,
+    /// The epoch in which the room was loaded; in another one the command is refused as unavailable.
+    pub epoch: EpochNumber,
     /// Gets the outcome after the commit.
     pub sink: Arc<dyn OutcomeSink>,
 }

@@ -12,6 +12,7 @@ use super::command::{Attempt, Command, Refusal};
 use super::postgres::Postgres;
 use super::sqlite::Sqlite;
 use super::watermarks::{MovedWatermark, WatermarkRow};
+use crate::store::epoch::{EpochNumber, Epochs};
 use crate::store::error::{StoreError, Unique, violates};
 use crate::store::health::Health;
 use crate::store::pool::Pool;
@@ -28,26 +29,28 @@ enum Driver {
 }
 
 impl Database {
-    pub(super) fn new(backend: DbBackend, writes: &Pool, push_grace: Duration) -> Self {
+    pub(super) fn new(backend: DbBackend, writes: &Pool, push_grace: Duration, epochs: &Arc<Epochs>) -> Self {
         let driver = match backend {
-            DbBackend::Postgres => Driver::Postgres(Box::new(Postgres::new(writes.clone(), push_grace))),
+            DbBackend::Postgres => {
+                Driver::Postgres(Box::new(Postgres::new(writes.clone(), push_grace, epochs.clone())))
+            }
             _ => Driver::Sqlite(Box::new(Sqlite::new(writes.clone(), push_grace))),
         };
         Self { driver, health: writes.health().clone() }
     }
 
-    /// Carries out the commands, one attempt each, in their order.
-    pub(super) async fn commit(&mut self, commands: &[&Command]) -> Vec<Attempt> {
-        let mut tried = self.try_commit(commands).await;
+    /// Carries out the commands of this epoch, one attempt each, in their order.
+    pub(super) async fn commit(&mut self, epoch: EpochNumber, commands: &[&Command]) -> Vec<Attempt> {
+        let mut tried = self.try_commit(epoch, commands).await;
         if matches!(&tried, Err(error) if is_duplicate(error)) {
             // A deleted room still has a chat with one of these client_ids.
             let keys = keys_among(commands);
-            if let Err(error) = self.free_client_ids(&keys).await {
+            if let Err(error) = self.free_client_ids(epoch, &keys).await {
                 tracing::warn!(error = &error as &dyn Error, "the client_ids of deleted rooms could not be freed");
             }
             // Or another instance has stored one since the look-up; the second look-up finds it.
             if commands.len() > 1 {
-                tried = self.try_commit(commands).await;
+                tried = self.try_commit(epoch, commands).await;
             }
         }
         match tried {
@@ -64,13 +67,13 @@ impl Database {
                 let never = matches!(error, StoreError::Impossible(_));
                 vec![Attempt::refused(if never { Refusal::Impossible } else { Refusal::Failed })]
             }
-            Err(_) => self.commit_each(commands).await,
+            Err(_) => self.commit_each(epoch, commands).await,
         }
     }
 
     /// Carries out each command in a transaction of its own, so that one bad row does not fail the others; stops when
     /// the database no longer answers.
-    async fn commit_each(&mut self, commands: &[&Command]) -> Vec<Attempt> {
+    async fn commit_each(&mut self, epoch: EpochNumber, commands: &[&Command]) -> Vec<Attempt> {
         let mut attempts = Vec::with_capacity(commands.len());
         let mut locked = HashSet::new();
         let mut answers = true;
@@ -82,7 +85,7 @@ impl Database {
                 // It keeps its place behind a command of its room that has to wait.
                 Attempt::Locked
             } else {
-                Box::pin(self.commit(&[command])).await.pop().unwrap_or(Attempt::refused(Refusal::Failed))
+                Box::pin(self.commit(epoch, &[command])).await.pop().unwrap_or(Attempt::refused(Refusal::Failed))
             };
             match &attempt {
                 Attempt::Locked => {
@@ -95,13 +98,14 @@ impl Database {
         attempts
     }
 
-    async fn try_commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
+    async fn try_commit(&mut self, epoch: EpochNumber, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
         if self.health.is_corrupt() {
             return Err(StoreError::Unavailable(None));
         }
         let tried = match &mut self.driver {
+            // The epoch of a SQLite file does not change while a server has it open.
             Driver::Sqlite(sqlite) => sqlite.commit(commands).await,
-            Driver::Postgres(postgres) => postgres.commit(commands).await,
+            Driver::Postgres(postgres) => postgres.commit(epoch, commands).await,
         };
         match &tried {
             Ok(attempts) if attempts.iter().any(|attempt| matches!(attempt, Attempt::Done(Ok(_)))) => {
@@ -114,16 +118,17 @@ impl Database {
     }
 
     /// Deletes the chats of deleted rooms that have these client_ids.
-    async fn free_client_ids(&mut self, keys: &[ClientKey]) -> Result<(), StoreError> {
+    async fn free_client_ids(&mut self, epoch: EpochNumber, keys: &[ClientKey]) -> Result<(), StoreError> {
         match &mut self.driver {
             Driver::Sqlite(sqlite) => sqlite.free_client_ids(keys).await,
-            Driver::Postgres(postgres) => postgres.free_client_ids(keys).await,
+            Driver::Postgres(postgres) => postgres.free_client_ids(epoch, keys).await,
         }
     }
 
-    /// Moves watermarks; `moved` gets those that moved, also when a later statement fails.
+    /// Moves watermarks of this epoch; `moved` gets those that moved, also when a later statement fails.
     pub(super) async fn move_watermarks(
         &mut self,
+        epoch: EpochNumber,
         rows: &[WatermarkRow],
         moved: &mut Vec<MovedWatermark>,
     ) -> Result<(), StoreError> {
@@ -132,7 +137,7 @@ impl Database {
         }
         match &mut self.driver {
             Driver::Sqlite(sqlite) => sqlite.move_watermarks(rows, moved).await,
-            Driver::Postgres(postgres) => postgres.move_watermarks(rows, moved).await,
+            Driver::Postgres(postgres) => postgres.move_watermarks(epoch, rows, moved).await,
         }
     }
 }

@@ -30,6 +30,7 @@ use task::{QUEUE_MAX, Shared};
 use watermarks::WatermarkQueue;
 pub use watermarks::{MovedWatermark, WatermarkObserver, WatermarkUpdate};
 
+use super::epoch::Epochs;
 use super::pool::Pool;
 use crate::domain::{ChatroomId, ChatterId};
 use crate::metrics::WriterMetrics;
@@ -93,7 +94,12 @@ impl WriterHandle {
 }
 
 /// The writer's task, and the handle to submit with.
-pub(super) fn new(backend: DbBackend, writes: &Pool, push_grace: Duration) -> (WriterHandle, WriterTask) {
+pub(super) fn new(
+    backend: DbBackend,
+    writes: &Pool,
+    push_grace: Duration,
+    epochs: &Arc<Epochs>,
+) -> (WriterHandle, WriterTask) {
     let (sender, queue) = mpsc::channel(QUEUE_MAX);
     let shared = Shared {
         watermarks: Arc::new(WatermarkQueue::default()),
@@ -101,6 +107,8 @@ pub(super) fn new(backend: DbBackend, writes: &Pool, push_grace: Duration) -> (W
         in_flight: Arc::new(AtomicUsize::new(0)),
         metrics: Arc::new(WriterMetrics::default()),
     };
-    let task = WriterTask::new(queue, shared.clone(), Database::new(backend, writes, push_grace));
+    epochs.observe(shared.watermarks.clone());
+    let database = Database::new(backend, writes, push_grace, epochs);
+    let task = WriterTask::new(queue, shared.clone(), database, epochs.clone());
     (WriterHandle { queue: sender, shared }, task)
 }

@@ -83,6 +83,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::store::epoch::EpochNumber;
     use crate::store::writer::command::{Command, Mutate, Mutation, Outcome, OutcomeSink};
 
     struct NullSink;
@@ -99,7 +100,7 @@ mod tests {
             receiver_id: 2.into(),
             mutation: Mutation::Delete,
         };
-        Submission { ticket, command: Command::Mutate(mutate), sink: Arc::new(NullSink) }
+        Submission { ticket, command: Command::Mutate(mutate), epoch: EpochNumber::default(), sink: Arc::new(NullSink) }
     }
 
     fn tickets(submissions: &[Submission], room: i64) -> Vec<u64> {

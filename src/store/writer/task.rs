@@ -16,6 +16,7 @@ use super::parked::Parked;
 use super::watermarks::{WatermarkObserver, WatermarkQueue, WatermarkRow};
 use crate::domain::ChatroomId;
 use crate::metrics::WriterMetrics;
+use crate::store::epoch::{EpochNumber, Epochs};
 use crate::store::error::StoreError;
 
 /// The most commands that wait; a room that finds the queue full answers `busy`.
@@ -46,6 +47,7 @@ pub struct WriterTask {
     queue: mpsc::Receiver<Submission>,
     shared: Shared,
     database: Database,
+    epochs: Arc<Epochs>,
     parked: Parked,
 }
 
@@ -53,27 +55,35 @@ pub struct WriterTask {
 type RoomOutcomes = (Arc<dyn OutcomeSink>, Vec<(u64, Outcome)>);
 
 impl WriterTask {
-    pub(super) fn new(queue: mpsc::Receiver<Submission>, shared: Shared, database: Database) -> Self {
-        Self { queue, shared, database, parked: Parked::default() }
+    pub(super) fn new(
+        queue: mpsc::Receiver<Submission>,
+        shared: Shared,
+        database: Database,
+        epochs: Arc<Epochs>,
+    ) -> Self {
+        Self { queue, shared, database, epochs, parked: Parked::default() }
     }
 
     /// Writes until every handle is dropped, then writes the last watermarks.
     pub async fn run(mut self) {
         while let Some(submissions) = self.next_submissions().await {
             self.write(submissions).await;
-            let begun = Instant::now();
+            let (begun, epoch) = (Instant::now(), self.epochs.number());
             if let Some(due) = self.shared.watermarks.take_due()
-                && let Err(error) = self.move_watermarks(&due).await
+                && let Err(error) = self.move_watermarks(epoch, &due).await
             {
                 tracing::debug!(error = &error as &dyn Error, "watermarks wait for the database");
-                self.shared.watermarks.put_back(due);
+                // In a new epoch they may stand for other chats.
+                if self.epochs.number() == epoch {
+                    self.shared.watermarks.put_back(due);
+                }
                 if begun.elapsed() >= WAITED_MAX {
                     self.refuse_waiting();
                 }
             }
         }
-        let last = self.shared.watermarks.take();
-        if let Err(error) = self.move_watermarks(&last).await {
+        let (epoch, last) = (self.epochs.number(), self.shared.watermarks.take());
+        if let Err(error) = self.move_watermarks(epoch, &last).await {
             tracing::warn!(error = &error as &dyn Error, "the last watermarks were not stored");
         }
     }
@@ -117,13 +127,19 @@ impl WriterTask {
         }
     }
 
-    async fn write(&mut self, submissions: Vec<Submission>) {
+    async fn write(&mut self, mut submissions: Vec<Submission>) {
+        let epoch = self.epochs.number();
+        if submissions.iter().any(|submission| submission.epoch != epoch) {
+            let (current, other) = submissions.into_iter().partition(|submission| submission.epoch == epoch);
+            submissions = current;
+            self.refuse(other);
+        }
         if submissions.is_empty() {
             return;
         }
         let commands: Vec<&Command> = submissions.iter().map(|submission| &submission.command).collect();
         let begun = Instant::now();
-        let attempts = self.database.commit(&commands).await;
+        let attempts = self.database.commit(epoch, &commands).await;
         self.count(&attempts, begun.elapsed());
         let outage = attempts.iter().any(|attempt| matches!(attempt, Attempt::Done(Err(Refusal::Unavailable))));
         let locked = self.complete(submissions, attempts);
@@ -151,9 +167,9 @@ impl WriterTask {
         metrics.commit_seconds.observe(took.as_secs_f64());
     }
 
-    async fn move_watermarks(&mut self, rows: &[WatermarkRow]) -> Result<(), StoreError> {
+    async fn move_watermarks(&mut self, epoch: EpochNumber, rows: &[WatermarkRow]) -> Result<(), StoreError> {
         let mut moved = Vec::new();
-        let result = self.database.move_watermarks(rows, &mut moved).await;
+        let result = self.database.move_watermarks(epoch, rows, &mut moved).await;
         for moved in &mut moved {
             let at = rows.binary_search_by_key(&moved.key(), WatermarkRow::key);
             moved.read = at.is_ok_and(|at| rows[at].updates_read());

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::{ChatroomId, ChatterId, Seq};
+use crate::store::epoch::EpochObserver;
 
 /// How long an update waits for others.
 const LATE_MAX: Duration = Duration::from_millis(250);
@@ -215,6 +216,13 @@ impl WatermarkQueue {
             waiting.older.splice(0..0, rows);
         }
         waiting.since = Some(Instant::now());
+    }
+}
+
+impl EpochObserver for WatermarkQueue {
+    /// The waiting watermarks are those of other chats now.
+    fn epoch_changed(&self) {
+        *self.waiting.lock() = Waiting::default();
     }
 }
 

@@ -70,6 +70,7 @@ async fn d3_a_promoted_standby_is_found_and_used_without_a_restart() {
         readiness(&scene.server, 503).await;
         standby.promote();
         let promoted = Instant::now();
+        scene.signs_in_again().await;
         scene.heals("on the new primary").await;
         assert!(promoted.elapsed() < s(5) + SLACK, "only after {:?}", promoted.elapsed());
         readiness(&scene.server, 200).await;

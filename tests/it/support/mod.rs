@@ -7,7 +7,7 @@
 //! | use a socket | `device_socket`, `chatroom_socket`, `raw_socket` (any bytes) |
 //! | send under faults | `burst` (senders that retry), `device` (a model client) |
 //! | check the end state | `checker`, `device_checker`, `schemas` (the served documents), `database` (rows) |
-//! | break things | `postgres`, `redis`, `proxy`, `disk`, `instance` |
+//! | break things | `postgres`, `standby`, `redis`, `proxy`, `disk`, `instance` |
 //! | wait | `wait`: `eventually`, `until`, `stays`; turns: `heavy`, `alone` |
 //! | run a test on each database | `on_both!`, `on_all!` |
 
@@ -37,6 +37,7 @@ pub mod instance_ports;
 pub mod metrics;
 pub mod ports;
 pub mod postgres;
+pub mod postgres_user;
 pub mod processes;
 pub mod proxy;
 pub mod raw_socket;

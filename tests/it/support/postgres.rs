@@ -1,8 +1,7 @@
 //! Real PostgreSQL: one cluster for the whole binary with a database per test, and own clusters to break.
 
-use std::fs::{File, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
@@ -12,6 +11,8 @@ use sea_orm::{ConnectionTrait, Database};
 
 use super::disk::SmallDisk;
 use super::ports::free_port;
+pub use super::postgres_user::as_postgres;
+use super::postgres_user::{bin_folder, give_away};
 use super::processes::{children, signal};
 use super::reaper;
 
@@ -55,10 +56,7 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("hyper-chat-pg-").tempdir().expect("a temp folder").keep();
         reaper::remove_at_exit(&folder);
         let disk = on_a_small_disk.then(|| SmallDisk::at(&folder));
-        if let Some((uid, gid)) = other_user() {
-            std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("own folder");
-            chown(&folder, Some(uid), Some(gid)).expect("root may give folders away");
-        }
+        give_away(&folder);
         let settings = settings.iter().map(ToString::to_string).collect();
         Self { folder, bin, port: free_port(), server: Mutex::new(None), settings, disk }
     }
@@ -206,7 +204,7 @@ impl Cluster {
         self.url(&name)
     }
 
-    fn url(&self, database: &str) -> String {
+    pub(super) fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 }
@@ -220,45 +218,6 @@ impl Drop for Cluster {
         drop(self.disk.take());
         std::fs::remove_dir_all(&self.folder).ok();
     }
-}
-
-/// The folder with `initdb` and `postgres`: in PATH, or where Debian puts them; the newest.
-fn bin_folder() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).collect::<Vec<_>>();
-    let mut debian: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|versions| versions.flatten().map(|v| v.path().join("bin")).collect())
-        .unwrap_or_default();
-    debian.sort();
-    in_path
-        .into_iter()
-        .chain(debian.into_iter().rev())
-        .find(|folder| ["initdb", "postgres", "pg_isready"].iter().all(|b| folder.join(b).is_file()))
-        .expect(
-            "PostgreSQL's server programs (initdb, postgres, pg_isready) are neither in PATH nor in \
-             /usr/lib/postgresql/*/bin: install them (Debian: apt-get install postgresql) or run tests/run",
-        )
-}
-
-/// The user for PostgreSQL if this process is root, which PostgreSQL refuses.
-fn other_user() -> Option<(u32, u32)> {
-    (id(&["-u"]) == 0).then(|| (id(&["-u", "postgres"]), id(&["-g", "postgres"])))
-}
-
-fn id(args: &[&str]) -> u32 {
-    let out = Command::new("id").args(args).output().expect("id runs");
-    let text = String::from_utf8_lossy(&out.stdout);
-    text.trim().parse().unwrap_or_else(|_| panic!("id {args:?}: no such user; install PostgreSQL or run as non-root"))
-}
-
-/// This program as the user that PostgreSQL runs as.
-pub fn as_postgres(program: &Path) -> Command {
-    if other_user().is_none() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
-    command
 }
 
 #[tokio::test]

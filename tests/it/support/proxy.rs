@@ -28,6 +28,7 @@ enum Wire {
 pub struct Proxy {
     pub port: u16,
     wire: watch::Sender<Wire>,
+    target: Arc<Mutex<InstancePorts>>,
     accepted: Arc<Mutex<usize>>,
     behind: Arc<Mutex<HashSet<u16>>>,
 }
@@ -35,7 +36,8 @@ pub struct Proxy {
 impl Proxy {
     /// Forwards a port of its own to this one, or each connection to one of several.
     pub async fn before(target: impl Into<InstancePorts>) -> Self {
-        let target = target.into();
+        let target = Arc::new(Mutex::new(target.into()));
+        let current = target.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let port = listener.local_addr().expect("bound").port();
         let (wire, state) = watch::channel(Wire::Whole);
@@ -46,10 +48,16 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 *count.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += 1;
-                tokio::spawn(carry(client, target.pick(), state.clone(), ports.clone()));
+                let to = current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pick();
+                tokio::spawn(carry(client, to, state.clone(), ports.clone()));
             }
         });
-        Self { port, wire, accepted, behind }
+        Self { port, wire, target, accepted, behind }
+    }
+
+    /// Leads new connections to another port, as a moved address does.
+    pub fn lead_to(&self, port: u16) {
+        *self.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = port.into();
     }
 
     pub fn cut(&self) {

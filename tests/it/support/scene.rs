@@ -66,6 +66,13 @@ impl Scene {
         .await;
     }
 
+    /// A promoted server has begun a new epoch: both sign in again, and the socket is a new one.
+    pub async fn signs_in_again(&mut self) {
+        self.ann = eventually("ann signs in", s(10), || self.ann.try_sign_in_again()).await;
+        self.bob = eventually("bob signs in", s(10), || self.bob.try_sign_in_again()).await;
+        self.socket = self.bob.joins(self.room).await;
+    }
+
     /// All requests succeed again in time without a restart; the refused chat is retried under its `client_id`.
     pub async fn heals(&mut self, content: &str) {
         let since = Instant::now();

@@ -1,22 +1,26 @@
 //! The writer's own connection: opened when it is needed, dropped when it may not be sound.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use sea_orm::sqlx;
 use sea_orm::sqlx::postgres::PgConnection;
 
+use crate::store::epoch::{EpochNumber, Epochs};
 use crate::store::error::StoreError;
 use crate::store::pool::{DEADLINE, Pool};
 
 pub(super) struct Connection {
     writes: Pool,
-    /// With the generation of the pool that it was taken from: after a failover it would lead to the old server.
-    open: Option<(u64, PgConnection)>,
+    /// With the generation of the pool that it was taken from, and the epoch: after a failover it would lead to the old
+    /// server.
+    open: Option<((u64, EpochNumber), PgConnection)>,
+    epochs: Arc<Epochs>,
 }
 
 impl Connection {
-    pub(super) fn new(writes: Pool) -> Self {
-        Self { writes, open: None }
+    pub(super) fn new(writes: Pool, epochs: Arc<Epochs>) -> Self {
+        Self { writes, open: None, epochs }
     }
 
     /// Draws the conclusions of an error that a command met on its own.
@@ -28,22 +32,28 @@ impl Connection {
         self.writes.report(error);
     }
 
-    /// Runs on the writer's own connection, which is dropped if it failed or did not answer.
+    /// Runs on the writer's own connection, which is dropped if it failed or did not answer. Fails in another
+    /// epoch.
     pub(super) async fn within_deadline<T>(
         &mut self,
+        epoch: EpochNumber,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
         let begun = Instant::now();
-        let (writes, slot) = (self.writes.clone(), &mut self.open);
+        let (writes, slot, epochs) = (self.writes.clone(), &mut self.open, &self.epochs);
         let answer = tokio::time::timeout(DEADLINE, async move {
-            let generation = writes.generation();
+            let leads_to = (writes.generation(), epoch);
             let mut connection = match slot.take() {
-                Some((of, connection)) if of == generation => connection,
+                Some((of, connection)) if of == leads_to => connection,
                 _ => connect(&writes).await?,
             };
+            // Connecting may have found a new epoch, in which the rows of this query may be those of others.
+            if epochs.number() != epoch {
+                return Err(sqlx::Error::PoolClosed);
+            }
             let answer = query(&mut connection).await;
             if answer.as_ref().err().is_none_or(is_sound) {
-                *slot = Some((generation, connection));
+                *slot = Some((leads_to, connection));
             }
             answer
         });

@@ -8,6 +8,7 @@ mod connection;
 mod statements;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::{PgConnection, PgRow};
@@ -24,6 +25,7 @@ use super::watermarks::{MovedWatermark, WatermarkRow};
 use crate::domain::chat::Chat;
 use crate::domain::clock::{Micros, micros};
 use crate::domain::{ChatId, ChatroomId, Seq, Version};
+use crate::store::epoch::{EpochNumber, Epochs};
 use crate::store::error::StoreError;
 use crate::store::pool::Pool;
 use crate::store::rows::{chat_of, chat_row};
@@ -34,14 +36,18 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    pub(super) fn new(writes: Pool, push_grace: Duration) -> Self {
-        Self { connection: Connection::new(writes), grace_us: micros(push_grace) }
+    pub(super) fn new(writes: Pool, push_grace: Duration, epochs: Arc<Epochs>) -> Self {
+        Self { connection: Connection::new(writes, epochs), grace_us: micros(push_grace) }
     }
 
-    pub(super) async fn commit(&mut self, commands: &[&Command]) -> Result<Vec<Attempt>, StoreError> {
+    pub(super) async fn commit(
+        &mut self,
+        epoch: EpochNumber,
+        commands: &[&Command],
+    ) -> Result<Vec<Attempt>, StoreError> {
         let grace_us = self.grace_us;
         let Carried { attempts, failed } =
-            self.connection.within_deadline(async |db| carry_out(db, commands, grace_us).await).await?;
+            self.connection.within_deadline(epoch, async |db| carry_out(db, commands, grace_us).await).await?;
         if let Some((error, broken)) = failed {
             self.connection.report(&error, broken);
         }
@@ -50,11 +56,12 @@ impl Postgres {
 
     pub(super) async fn move_watermarks(
         &mut self,
+        epoch: EpochNumber,
         rows: &[WatermarkRow],
         moved: &mut Vec<MovedWatermark>,
     ) -> Result<(), StoreError> {
         let column = |of: fn(&WatermarkRow) -> i64| rows.iter().map(of).collect::<Vec<i64>>();
-        let found = self.connection.within_deadline(async |db| {
+        let found = self.connection.within_deadline(epoch, async |db| {
             sqlx::query(MOVE_WATERMARKS.as_str())
                 .bind(column(|r| r.chatroom_id.get()))
                 .bind(column(|r| r.chatter_id.get()))
@@ -71,10 +78,10 @@ impl Postgres {
         Ok(())
     }
 
-    pub(super) async fn free_client_ids(&mut self, keys: &[ClientKey]) -> Result<(), StoreError> {
+    pub(super) async fn free_client_ids(&mut self, epoch: EpochNumber, keys: &[ClientKey]) -> Result<(), StoreError> {
         let keys: Vec<&[u8]> = keys.iter().map(ClientKey::as_slice).collect();
         self.connection
-            .within_deadline(async |db| sqlx::query(FREE_CLIENT_IDS.as_str()).bind(keys).execute(db).await)
+            .within_deadline(epoch, async |db| sqlx::query(FREE_CLIENT_IDS.as_str()).bind(keys).execute(db).await)
             .await?;
         Ok(())
     }

@@ -38,6 +38,9 @@ impl Device {
     }
 
     fn list(&mut self, frame: &Value) {
+        if let Some(epoch) = frame["epoch"].as_str().filter(|epoch| *epoch != self.epoch) {
+            self.begin_epoch(epoch);
+        }
         for room in frame["chatrooms"].as_array().into_iter().flatten() {
             self.listed.insert(number(room, "id"), number(room, "version"));
             self.note_room(room);
@@ -47,10 +50,29 @@ impl Device {
         }
         self.phase = Phase::Live;
         let known = self.rooms.keys().filter(|id| !self.listed.contains_key(id));
-        let differ = self.listed.iter().filter(|(id, version)| self.rooms[id].cursor != **version).map(|(id, _)| id);
+        let is_new_epoch = self.former_epoch.is_some();
+        let differs = |id: &i64, version: &i64| is_new_epoch || self.rooms[id].cursor != *version;
+        let differ = self.listed.iter().filter(|(id, version)| differs(id, version)).map(|(id, _)| id);
         let rooms: Vec<_> = known.chain(differ).copied().collect();
         self.resume(&rooms);
+        self.former_epoch = None;
         self.flush();
+    }
+
+    /// Keeps nothing of the rooms but the cursors, with which it asks for them anew.
+    fn begin_epoch(&mut self, epoch: &str) {
+        let former = std::mem::replace(&mut self.epoch, epoch.to_owned());
+        if former.is_empty() {
+            return;
+        }
+        for view in self.rooms.values_mut() {
+            let cursor = view.cursor;
+            *view = RoomView::new(self.person.id);
+            view.cursor = cursor;
+        }
+        self.outbox.iter_mut().for_each(|pending| pending.after = 0);
+        self.former_epoch = Some(former);
+        self.stats.epochs += 1;
     }
 
     /// Takes the counts of a room from any frame or answer.

@@ -5,6 +5,7 @@
 //! state.
 
 mod incoming;
+mod stats;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,21 +20,9 @@ use crate::support::device_watch::Watch;
 use crate::support::frames::Received;
 use crate::support::instance_ports::InstancePorts;
 
-const CONNECT_WAIT: Duration = Duration::from_secs(10);
+pub use stats::Stats;
 
-/// What happened to the device, so that a test can check that it was busy.
-#[derive(Debug, Default)]
-pub struct Stats {
-    pub sockets: usize,
-    pub live: usize,
-    pub passed_over: usize,
-    pub pages: usize,
-    pub resets: usize,
-    pub resent: usize,
-    pub recounts: usize,
-    /// Refusals that say "later".
-    pub later: usize,
-}
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -73,6 +62,12 @@ pub struct Device {
     pub resumed_at_once: usize,
     /// The database has outages, in which no device can sign in.
     pub outages: bool,
+    /// Sign-ins may end: it signs in again instead of giving up.
+    pub signs_in_again: bool,
+    /// The epoch of the cursors.
+    pub epoch: String,
+    /// Until all rooms are listed: the epoch before the present one.
+    former_epoch: Option<String>,
     socket: Option<DeviceSocket>,
     phase: Phase,
     /// The versions in `ready` and `chatrooms` of this socket.
@@ -101,6 +96,9 @@ impl Device {
             way: Way::Header,
             resumed_at_once: 500,
             outages: false,
+            signs_in_again: false,
+            epoch: String::new(),
+            former_epoch: None,
             socket: None,
             phase: Phase::Away,
             listed: BTreeMap::new(),
@@ -128,7 +126,14 @@ impl Device {
     pub async fn connect(&mut self) -> bool {
         self.hang_up();
         let opened = DeviceSocket::connect(self.ports.pick(), &self.person.token, self.way);
-        let Ok(Ok(socket)) = tokio::time::timeout(CONNECT_WAIT, opened).await else { return false };
+        let Ok(Ok(socket)) = tokio::time::timeout(CONNECT_WAIT, opened).await else {
+            if self.signs_in_again
+                && let Some(person) = self.person.try_sign_in_again().await
+            {
+                self.person = person;
+            }
+            return false;
+        };
         self.socket = Some(socket);
         self.phase = Phase::Listing;
         self.stats.sockets += 1;
@@ -197,6 +202,7 @@ impl Device {
         match code {
             None | Some(1001 | 1006 | 4508) => {}
             Some(4503) if self.outages => self.stats.later += 1,
+            Some(4401) if self.signs_in_again => self.stats.ended += 1,
             Some(code) => self.violations.push(format!("closed with {code}")),
         }
         self.hang_up();
@@ -280,7 +286,8 @@ impl Device {
     fn resume(&mut self, rooms: &[i64]) {
         for part in rooms.chunks(self.resumed_at_once.clamp(1, 500)) {
             let from: Vec<_> = part.iter().map(|room| (*room, self.rooms.get(room).map_or(0, |v| v.cursor))).collect();
-            let frame = json!({"type": "resume", "chatrooms": cursors(&from)});
+            let epoch = self.former_epoch.as_ref().unwrap_or(&self.epoch);
+            let frame = json!({"type": "resume", "chatrooms": cursors(&from), "epoch": epoch});
             let reference = self.ask(frame, Request::Resume(part.iter().copied().collect()));
             self.watch.asked(reference, &from.into_iter().collect());
             self.resuming.extend(part);
