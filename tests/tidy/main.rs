@@ -10,4 +10,5 @@ mod layout;
 mod packages;
 mod size;
 mod source;
+mod tracked;
 mod words;
