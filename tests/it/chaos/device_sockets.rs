@@ -64,10 +64,7 @@ impl Scene {
             _ => (&self.bob, "bob-desk", [2, 4]),
         };
         let proxy = Proxy::before(&self.api.ports).await;
-        let mut device = Device::new(person, proxy.port, name);
-        if self.api.ports.is_several() {
-            device.reaches_several();
-        }
+        let device = Device::new(person, proxy.port, name);
         let rooms = [0, 0, 0, mine[0], mine[1]].map(|at| self.rooms[at]);
         Life { device, proxy, rooms, left: CHATS_PER_DEVICE, since: Instant::now() }
     }

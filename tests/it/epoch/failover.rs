@@ -39,7 +39,6 @@ impl Scene {
         let mut devices = Vec::new();
         for (n, person) in [&ann, &bob].into_iter().enumerate() {
             let mut device = Device::new(person, breakable.ports(), &format!("device-{n}"));
-            device.reaches_several();
             (device.outages, device.signs_in_again) = (true, true);
             devices.push(device);
         }

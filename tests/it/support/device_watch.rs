@@ -31,9 +31,6 @@ impl Line {
 
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// Several instances move watermarks, and their receipts may overtake each other: older ones are then no violation,
-    /// only those that are neither older nor newer.
-    pub several: bool,
     ready: bool,
     listed: bool,
     lines: BTreeMap<i64, Line>,
@@ -43,11 +40,6 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The watch of a new socket.
-    pub fn new(several: bool) -> Self {
-        Self { several, ..Self::default() }
-    }
-
     /// The client resumes these rooms.
     pub fn asked(&mut self, reference: i64, rooms: &BTreeMap<i64, i64>) {
         self.questions.insert(reference, rooms.clone());
@@ -226,11 +218,12 @@ impl Watch {
         // A room that is created or listed next brings its watermarks along.
         let Some(line) = self.lines.get_mut(&room) else { return };
         let before = line.marks.entry(number(frame, "chatter_id")).or_insert(marks);
+        // A receipt that a newer one or the list of rooms has overtaken is behind both marks.
         let (old, is_behind) = (*before, marks.0 <= before.0 && marks.1 <= before.1);
         if marks.0 >= old.0 && marks.1 >= old.1 {
             *before = marks;
-        } else if !(self.several && is_behind) {
-            self.violation(format!("marks go back from {old:?}"), frame);
+        } else if !is_behind {
+            self.violation(format!("marks are neither behind nor ahead of {old:?}"), frame);
         }
     }
 
@@ -331,15 +324,11 @@ mod tests {
     }
 
     #[test]
-    fn watermarks_move_forward_only() {
+    fn watermarks_are_behind_or_ahead_of_the_known_ones() {
         let receipt = |delivered: i64, read: i64| json!({"type": "receipt", "chatroom_id": 7, "chatter_id": 1, "delivered_seq": delivered, "read_seq": read});
         assert_eq!(violations(&[receipt(4, 2), receipt(4, 4)]), 0);
-        assert_eq!(violations(&[receipt(2, 2)]), 1);
-        assert_eq!(violations(&[receipt(4, 5)]), 1);
-        let mut watch = Watch { several: true, ..Watch::default() };
-        [ready(), receipt(4, 4), receipt(4, 2)].iter().for_each(|frame| watch.saw(frame, 0));
-        assert!(watch.violations.is_empty(), "sent by another instance, and overtaken: {:?}", watch.violations);
-        [receipt(5, 5), receipt(7, 4)].iter().for_each(|frame| watch.saw(frame, 0));
-        assert_eq!(watch.violations.len(), 1, "neither");
+        assert_eq!(violations(&[receipt(4, 5)]), 1, "read and not delivered");
+        assert_eq!(violations(&[receipt(4, 4), receipt(4, 2)]), 0, "overtaken");
+        assert_eq!(violations(&[receipt(5, 5), receipt(7, 4)]), 1, "neither");
     }
 }

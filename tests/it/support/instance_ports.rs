@@ -16,11 +16,6 @@ impl InstancePorts {
         Self { ports: ports.into_iter().collect(), dice }
     }
 
-    /// Whether there is more than one.
-    pub fn is_several(&self) -> bool {
-        self.ports.len() > 1
-    }
-
     /// One of them.
     pub fn pick(&self) -> u16 {
         let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);

@@ -103,7 +103,7 @@ impl Device {
             phase: Phase::Away,
             listed: BTreeMap::new(),
             resuming: BTreeSet::new(),
-            watch: Watch::new(ports.is_several()),
+            watch: Watch::default(),
             rooms: BTreeMap::new(),
             outbox: VecDeque::new(),
             requests: BTreeMap::new(),
@@ -115,11 +115,6 @@ impl Device {
             violations: Vec::new(),
             stats: Stats::default(),
         }
-    }
-
-    /// It reaches one of several instances through a proxy.
-    pub fn reaches_several(&mut self) {
-        self.watch.several = true;
     }
 
     /// Opens a new socket; whether that worked. The rest happens in `turn`.
@@ -144,8 +139,7 @@ impl Device {
     pub fn hang_up(&mut self) {
         self.socket = None;
         self.phase = Phase::Away;
-        let several = self.watch.several;
-        let received = std::mem::replace(&mut self.watch, Watch::new(several)).violations;
+        let received = std::mem::take(&mut self.watch).violations;
         let socket = self.stats.sockets;
         self.violations.extend(received.into_iter().map(|wrong| format!("socket {socket}: {wrong}")));
         self.listed.clear();
