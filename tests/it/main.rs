@@ -16,6 +16,7 @@
 //! | `faults` | faults of one server: database, disk, process, clock, limits |
 //! | `cluster` | several instances, and what happens when one of them or Redis fails |
 //! | `chaos` | random faults under traffic |
+//! | `attack` | all attacks at random, beside pairs that must not notice |
 //! | `demo_browser` | the demo in a real browser |
 //! | `support` | servers, databases, clients, proxies and checkers for all of these |
 //!
@@ -28,6 +29,7 @@
 
 mod support;
 
+mod attack;
 mod chaos;
 mod chatroom_socket;
 mod cluster;

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 use crate::support::account::{list, numbers};
+use crate::support::http::get_slowly;
 use crate::support::rest::next_link;
 use crate::support::sockets_open::memory_bytes;
 use crate::support::wait::s;
@@ -51,15 +52,7 @@ async fn add_large_chats(server: &TestServer, room: i64, sender: i64) {
 
 /// A request for the whole history on a connection whose kernel buffers little.
 async fn open_history(server: &TestServer, reader: &Person, room: i64) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(65_536).expect("a small buffer");
-    let mut tcp = socket.connect(([127, 0, 0, 1], server.port).into()).await.expect("the server listens");
-    let request = format!(
-        "GET /api/chatrooms/{room}/chats HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
-        reader.token
-    );
-    tcp.write_all(request.as_bytes()).await.expect("the server reads");
-    tcp
+    get_slowly(server.port, &format!("/api/chatrooms/{room}/chats"), &reader.token, "").await
 }
 
 /// Reads an answer to its end, slowly until there is hurry: its head and its body, which may be chunked.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// An answer as it came over the wire.
 #[derive(Debug, Default)]
@@ -37,6 +37,18 @@ pub async fn send_bytes(port: u16, bytes: &[u8], within: Duration) -> RawAnswer 
         .await
         .unwrap_or_else(|_| panic!("no answer within {within:?}"))
         .0
+}
+
+/// A GET with a token on a connection whose kernel buffers little, so that the server waits for its reader.
+pub async fn get_slowly(port: u16, path: &str, token: &str, headers: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(65_536).expect("a small buffer");
+    let mut tcp = socket.connect(([127, 0, 0, 1], port).into()).await.expect("the server listens");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n{headers}\r\n"
+    );
+    tcp.write_all(request.as_bytes()).await.expect("the server reads");
+    tcp
 }
 
 /// Reads a head and, if its length is given, a body; also the bytes after the head of a 101.

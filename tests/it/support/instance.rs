@@ -1,6 +1,7 @@
 //! One process of the real binary.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +14,11 @@ use super::rest::Api;
 use super::secrets::Secrets;
 
 pub const READY_WAIT: Duration = Duration::from_secs(20);
+
+/// The server's binary: the one that was built with the tests, or that `HYPER_CHAT_TEST_BINARY` names.
+fn binary() -> OsString {
+    std::env::var_os("HYPER_CHAT_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_hyper-chat").into())
+}
 
 pub struct Instance {
     pub port: u16,
@@ -63,7 +69,7 @@ impl Instance {
 
     /// The binary with these arguments and this instance's settings.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-chat"));
+        let mut command = Command::new(binary());
         command.args(args).env_clear().envs(&self.env).current_dir(&self.folder).stdin(Stdio::null());
         command
     }

@@ -64,6 +64,13 @@ impl Answer {
     }
 }
 
+/// An HTTP client that sends these headers with each request.
+pub fn client(headers: HeaderMap) -> reqwest::Client {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).default_headers(headers);
+    // No test server speaks TLS, and reading the machine's certificates takes longer than most requests.
+    client.tls_certs_only([]).build().expect("a client")
+}
+
 /// A client of one server, or of any of its instances; stays valid when the server restarts.
 #[derive(Clone)]
 pub struct Api {
@@ -74,10 +81,14 @@ pub struct Api {
 
 impl Api {
     pub fn new(ports: impl Into<InstancePorts>, secrets: Secrets) -> Self {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30));
-        // No test server speaks TLS, and reading the machine's certificates takes longer than most requests.
-        let client = client.tls_certs_only([]).build().expect("a client");
-        Self { ports: ports.into(), client, secrets }
+        Self { ports: ports.into(), client: client(HeaderMap::new()), secrets }
+    }
+
+    /// The same client at an address of its own, as a trusted proxy in front of the server names it.
+    pub fn at(&self, address: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", address.parse().expect("an address"));
+        Self { client: client(headers), ..self.clone() }
     }
 
     pub fn url(&self, path: &str) -> String {
