@@ -103,7 +103,7 @@ macro_rules! counters {
             type Output = Self;
 
             fn add(self, count: i64) -> Self {
-                Self(self.0 + count)
+                Self(self.0.saturating_add(count))
             }
         }
 
@@ -112,7 +112,7 @@ macro_rules! counters {
             type Output = Self;
 
             fn sub(self, count: i64) -> Self {
-                Self(self.0 - count)
+                Self(self.0.saturating_sub(count))
             }
         }
 
@@ -121,7 +121,7 @@ macro_rules! counters {
             type Output = i64;
 
             fn sub(self, other: Self) -> i64 {
-                self.0 - other.0
+                self.0.saturating_sub(other.0)
             }
         }
     )+};

@@ -75,7 +75,7 @@ async fn watch(pids: &[u32], time: Duration) -> u64 {
     most
 }
 
-/// Waits for a calm window; how long it took to its end, and the memory then.
+/// Waits for a calm window; how long after the attack that ended, and the memory then.
 async fn calm_again(record: &Record, pids: &[u32], most: Duration) -> (Option<Duration>, u64) {
     let ended = Instant::now();
     loop {
@@ -84,7 +84,7 @@ async fn calm_again(record: &Record, pids: &[u32], most: Duration) -> (Option<Du
         let p99 = record.percentile(Kind::Chat, begun..Instant::now(), 99);
         eprintln!("  {:?} after the end: p99 {p99:?}, {} MiB", ended.elapsed(), memory >> 20);
         if p99 <= most {
-            return (Some(begun - ended), memory);
+            return (Some(ended.elapsed()), memory);
         }
         if begun - ended > CALM_AGAIN_WITHIN {
             return (None, memory);
