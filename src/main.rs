@@ -92,6 +92,9 @@ fn main() -> ExitCode {
 fn configured() -> Result<Config, String> {
     let config = Config::load().map_err(|e| e.to_string())?;
     telemetry::start(&config.log).map_err(|e| e.to_string())?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     Ok(config)
 }
 

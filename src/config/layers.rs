@@ -1,31 +1,38 @@
 //! The layers of the configuration: reads the defaults, the file and the environment, refuses unknown keys and wrong
-//! types, and remembers how the operator wrote each key, so that every later refusal names it that way.
+//! types, and remembers where the operator wrote each key, so that every later refusal has the words of that place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use config::{FileFormat, Source, Value, ValueKind};
+use serde_json::{Map, Value};
 
-use super::{ConfigError, DEFAULTS, File, SHORT_NAMES};
+use super::document::{Document, list_of_tables};
+use super::names::{PREFIX, is_read, key_of, may_be_in_file, near_miss, nearest, variable};
+use super::{ConfigError, DEFAULTS, File, GOOGLE, SHORT_NAMES, secrets, typed};
 
-const PREFIX: &str = "HYPER_CHAT__";
+/// Where a value stands.
+enum Place {
+    File,
+    /// `HYPER_CHAT__SERVER__PORT`, `PORT`.
+    Variable(String),
+    /// The variable, and the file that it names.
+    SecretFile(String, String),
+}
 
 /// A value that an operator gave.
-pub(super) struct Setting {
-    pub(super) value: ValueKind,
-    /// The key as written: `HYPER_CHAT__SERVER__PORT`, `PORT`, `server.port in hyper_chat.toml`.
-    written: String,
+struct Setting {
+    value: Value,
+    place: Place,
 }
 
 /// The values that the operator gave, the last layer winning, and the problems found in them.
 pub(super) struct Layers {
-    defaults: BTreeMap<String, ValueKind>,
+    defaults: BTreeMap<String, Value>,
     settings: BTreeMap<String, Setting>,
-    /// Keys whose winner is the environment.
-    overrides: Vec<String>,
+    file_name: String,
+    file: Document,
     shorts: BTreeMap<&'static str, String>,
-    /// The file has a secret in it.
-    has_secret_in_file: bool,
     problems: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Layers {
@@ -34,78 +41,138 @@ impl Layers {
         env: impl IntoIterator<Item = (String, String)>,
         file: Option<File<'_>>,
     ) -> Result<Self, ConfigError> {
-        let defaults = leaves(File { name: "config.default.toml", text: DEFAULTS })?;
+        let mut defaults = BTreeMap::new();
+        leaves("", Document::parse(File { name: "config.default.toml", text: DEFAULTS })?.values, &mut defaults);
         let mut layers = Self {
             defaults,
             settings: BTreeMap::new(),
-            overrides: Vec::new(),
+            file_name: file.map_or(String::new(), |file| file.name.to_owned()),
+            file: file.map(Document::parse).transpose()?.unwrap_or_default(),
             shorts: BTreeMap::new(),
-            has_secret_in_file: false,
             problems: Vec::new(),
+            warnings: Vec::new(),
         };
-        if let Some(file) = file {
-            for (key, value) in leaves(file)? {
-                layers.take_from_file(key, value, file.name);
-            }
-        }
+        layers.take_table("", layers.file.values.clone());
         // Sorted, so that problems come in the same order each time.
         let env: BTreeMap<String, String> = env.into_iter().collect();
         for (name, text) in env.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-            layers.take_from_environment(&key_of(name), name, text);
+            layers.take_long_name(name, text, &env);
         }
         for (name, key) in SHORT_NAMES {
-            let Some(text) = env.get(name).filter(|text| !text.is_empty()) else { continue };
-            layers.shorts.insert(name, text.clone());
-            if name != "GOOGLE_APPLICATION_CREDENTIALS" {
-                layers.take_from_environment(key, name, text);
-            }
+            layers.take_short_name(name, key, &env);
+        }
+        for (name, text) in &env {
+            layers.warn_of_near_miss(name, text);
         }
         Ok(layers)
     }
 
-    fn take_from_file(&mut self, key: String, value: ValueKind, name: &str) {
-        let written = format!("{key} in {name}");
-        match self.defaults.get(&key) {
-            None => self.refuse_unknown(&key, &written),
-            Some(default) => match wrong_kind(default, &value) {
-                Some(rule) => self.problems.push(format!("{written}: {rule}")),
-                None => {
-                    self.has_secret_in_file |= is_secret(&key, &value);
-                    self.settings.insert(key, Setting { value, written });
+    fn take_table(&mut self, path: &str, table: Map<String, Value>) {
+        for (name, value) in table {
+            let key = if path.is_empty() { name } else { format!("{path}.{name}") };
+            let is_section = self.defaults.keys().any(|k| k.strip_prefix(&key).is_some_and(|k| k.starts_with('.')));
+            match (self.defaults.get(&key), value) {
+                (Some(default), value) => match wrong_kind(default, &value) {
+                    Some(rule) => self.problem(&key, rule),
+                    None => drop(self.settings.insert(key, Setting { value, place: Place::File })),
+                },
+                (None, Value::Object(table)) if is_section => self.take_table(&key, table),
+                (None, _) if is_section => self.problem(&key, &format!("must be a table, as in [{key}]")),
+                (None, Value::Object(_)) if path.is_empty() => {
+                    let written = self.written(&key);
+                    let sections: BTreeSet<&str> = self.defaults.keys().filter_map(|k| k.split('.').next()).collect();
+                    let hint = match nearest(&key, sections.iter().copied()) {
+                        Some(section) => format!("did you mean [{section}]?"),
+                        None => format!("the sections are {}", sections.into_iter().collect::<Vec<_>>().join(", ")),
+                    };
+                    self.problems.push(format!("{written}: there is no such section; {hint}"));
                 }
-            },
-        }
-    }
-
-    fn take_from_environment(&mut self, key: &str, name: &str, text: &str) {
-        let Some(default) = self.defaults.get(key).filter(|_| name == name.to_ascii_uppercase()) else {
-            return self.refuse_unknown(key, name);
-        };
-        match parsed(default, text) {
-            Err(rule) => self.problems.push(format!("{name}: {rule}, not {text:?}")),
-            Ok(value) => {
-                self.overrides.push(key.to_owned());
-                self.settings.insert(key.to_owned(), Setting { value, written: name.to_owned() });
+                (None, _) => {
+                    let written = self.written(&key);
+                    self.refuse_unknown(&key, &written, ToOwned::to_owned);
+                }
             }
         }
     }
 
-    fn refuse_unknown(&mut self, key: &str, written: &str) {
+    fn take_long_name(&mut self, name: &str, text: &str, env: &BTreeMap<String, String>) {
+        let key = key_of(name);
+        let secret = name.strip_suffix(secrets::FILE_SUFFIX).filter(|base| secrets::is_secret(&key_of(base)));
+        if let Some(base) = secret.filter(|base| **base == base.to_ascii_uppercase()) {
+            self.take_from_secret_file(&key_of(base), base, env);
+        } else if !self.defaults.contains_key(&key) || name != name.to_ascii_uppercase() {
+            self.refuse_unknown(&key, name, variable);
+        } else if !text.is_empty() || !has_file(name, env) {
+            self.take_from_environment(&key, name, text);
+        }
+    }
+
+    fn take_short_name(&mut self, name: &'static str, key: &str, env: &BTreeMap<String, String>) {
+        if may_be_in_file(name, key) {
+            self.take_from_secret_file(key, name, env);
+        }
+        let Some(text) = env.get(name).filter(|text| !text.is_empty()) else { return };
+        self.shorts.insert(name, text.clone());
+        if name != GOOGLE {
+            self.take_from_environment(key, name, text);
+        }
+    }
+
+    fn take_from_environment(&mut self, key: &str, name: &str, text: &str) {
+        let Some(default) = self.defaults.get(key) else { return };
+        match parsed(default, text) {
+            Err(rule) => self.problems.push(format!("{name}: {rule}, not {text:?}")),
+            Ok(value) => {
+                let place = Place::Variable(name.to_owned());
+                self.settings.insert(key.to_owned(), Setting { value, place });
+            }
+        }
+    }
+
+    /// Takes a secret from the file that the variable `base` with `_FILE` behind it names.
+    fn take_from_secret_file(&mut self, key: &str, base: &str, env: &BTreeMap<String, String>) {
+        let name = format!("{base}{}", secrets::FILE_SUFFIX);
+        let Some(path) = env.get(&name).filter(|path| !path.is_empty()) else { return };
+        if env.get(base).is_some_and(|text| !text.is_empty()) {
+            return self.problems.push(format!("{name}: {base} is set too; set one of them"));
+        }
+        match secrets::read(key, path) {
+            Err(problem) => self.problems.push(format!("{name}: {problem}")),
+            Ok(value) => {
+                let place = Place::SecretFile(name, path.clone());
+                self.settings.insert(key.to_owned(), Setting { value, place });
+            }
+        }
+    }
+
+    fn refuse_unknown(&mut self, key: &str, written: &str, in_words: impl Fn(&str) -> String) {
         let section = key.split('.').next().unwrap_or_default();
         let prefix = format!("{section}.");
-        let near: Vec<String> = self.defaults.keys().filter(|k| k.starts_with(&prefix)).map(|k| variable(k)).collect();
-        let hint = if near.is_empty() {
+        let of_section = || self.defaults.keys().filter(|k| k.starts_with(&prefix)).map(|k| in_words(k));
+        let keys = || self.defaults.keys().map(String::as_str);
+        // Only secrets have `_FILE`.
+        let near = nearest(key, keys()).or_else(|| nearest(key.strip_suffix("_file")?, keys()));
+        let hint = if let Some(near) = near {
+            format!("did you mean {}?", in_words(near))
+        } else if of_section().next().is_some() {
+            format!("section {section} has {}", of_section().collect::<Vec<_>>().join(", "))
+        } else {
             let mut sections: Vec<&str> = self.defaults.keys().filter_map(|k| k.split('.').next()).collect();
             sections.dedup();
             format!("the sections are {}", sections.join(", "))
-        } else {
-            format!("section {section} has {}", near.join(", "))
         };
         self.problems.push(format!("{written}: there is no such key; {hint}"));
     }
 
+    fn warn_of_near_miss(&mut self, name: &str, text: &str) {
+        let keys: Vec<&str> = self.defaults.keys().map(String::as_str).collect();
+        if let Some(meant) = near_miss(name, text, &keys, |key| self.settings.contains_key(key)) {
+            self.warnings.push(format!("{name} is set and not read; did you mean {meant}?"));
+        }
+    }
+
     /// The value an operator gave for a key, if any.
-    pub(super) fn given(&self, key: &str) -> Option<&ValueKind> {
+    pub(super) fn given(&self, key: &str) -> Option<&Value> {
         self.settings.get(key).map(|s| &s.value)
     }
 
@@ -116,126 +183,125 @@ impl Layers {
 
     /// Whether the file has a secret in it, in force or not.
     pub(super) fn has_secret_in_file(&self) -> bool {
-        self.has_secret_in_file
+        let mut values = BTreeMap::new();
+        leaves("", self.file.values.clone(), &mut values);
+        values.iter().any(|(key, value)| secrets::has_secret(key, value))
     }
 
-    /// Notes that a key's value cannot be used, with what to do.
-    pub(super) fn problem(&mut self, key: &str, rule: &str) {
-        let written = self.settings.get(key).map_or_else(|| variable(key), |s| s.written.clone());
-        self.problems.push(format!("{written}: {rule}"));
+    /// What the operator may have meant otherwise.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
-    /// Returns the problems noted so far as one error.
+    /// Notes that the value at a path cannot be used, with what to do: `server.port`, `server.allowed_origins[1]`.
+    pub(super) fn problem(&mut self, path: &str, rule: &str) {
+        self.problems.push(format!("{}: {rule}", self.written(path)));
+    }
+
+    /// A path in the words of the place where its key stands.
+    fn written(&self, path: &str) -> String {
+        let key = path.split('[').next().unwrap_or(path);
+        let setting = self.settings.get(key);
+        match setting.map(|setting| &setting.place) {
+            // A list of texts has no indices in the environment.
+            Some(Place::Variable(name)) => match setting.and_then(|setting| setting.value.get(0)) {
+                Some(Value::Object(_)) => format!("{name}{}", &path[key.len()..]),
+                _ => name.clone(),
+            },
+            Some(Place::SecretFile(name, file)) => format!("{name} ({file})"),
+            Some(Place::File) | None => match self.file.line(path) {
+                Some(line) => format!("{path} in {}, line {line}", self.file_name),
+                None if self.file.values.is_empty() => variable(key),
+                None => format!("{}, or {key} in {}", variable(key), self.file_name),
+            },
+        }
+    }
+
+    /// Returns the problems noted so far as one error, with the warnings, which may name their cause.
     pub(super) fn refuse(&mut self) -> Result<(), ConfigError> {
         if self.problems.is_empty() {
             return Ok(());
         }
-        Err(ConfigError { problems: std::mem::take(&mut self.problems) })
+        let mut problems = std::mem::take(&mut self.problems);
+        problems.append(&mut self.warnings);
+        Err(ConfigError { problems })
     }
 
     /// One typed value out of all layers.
-    pub(super) fn merge<T: serde::de::DeserializeOwned>(&self, file: Option<File<'_>>) -> Result<T, ConfigError> {
-        let mut builder = config::Config::builder().add_source(source(DEFAULTS));
-        if let Some(file) = file {
-            builder = builder.add_source(source(file.text));
+    pub(super) fn merge<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, ConfigError> {
+        let mut tree = Map::new();
+        let given = self.settings.iter().map(|(key, setting)| (key, &setting.value));
+        for (key, value) in self.defaults.iter().chain(given) {
+            let Some((section, name)) = key.split_once('.') else { continue };
+            let section = tree.entry(section).or_insert_with(|| Value::Object(Map::new()));
+            section[name] = value.clone();
         }
-        for key in &self.overrides {
-            let value = self.given(key).cloned().unwrap_or_default();
-            builder = builder.set_override(key, value).map_err(|e| ConfigError::one(e.to_string()))?;
-        }
-        let merged = builder.build().and_then(config::Config::try_deserialize);
-        merged.map_err(|e| ConfigError::one(e.to_string()))
+        serde_path_to_error::deserialize(Value::Object(tree)).map_err(|e| {
+            self.problem(&e.path().to_string(), &typed::rule(&e.inner().to_string()));
+            self.refuse().err().unwrap_or_else(|| ConfigError::one(String::new()))
+        })
     }
 }
 
-/// The process's variables that name settings. A variable that is not Unicode is refused.
+/// The process's variables that name settings, or nearly do. A variable that is read must be Unicode.
 pub(super) fn environment() -> Result<Vec<(String, String)>, ConfigError> {
     let mut env = Vec::new();
     for (name, value) in std::env::vars_os() {
         let Ok(name) = name.into_string() else { continue };
-        if !name.starts_with(PREFIX) && name != super::FILE_VARIABLE && !SHORT_NAMES.iter().any(|(s, _)| *s == name) {
-            continue;
+        match value.into_string() {
+            Ok(value) => env.push((name, value)),
+            Err(_) if is_read(&name) => return Err(ConfigError::one(format!("{name}: must be Unicode text"))),
+            Err(_) => {}
         }
-        let value = value.into_string().map_err(|_| ConfigError::one(format!("{name}: must be Unicode text")))?;
-        env.push((name, value));
     }
     Ok(env)
 }
 
-/// How a key is written in the environment.
-pub(super) fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+/// Whether a file is named in place of an empty variable.
+fn has_file(base: &str, env: &BTreeMap<String, String>) -> bool {
+    secrets::is_secret(&key_of(base))
+        && env.get(&format!("{base}{}", secrets::FILE_SUFFIX)).is_some_and(|path| !path.is_empty())
 }
 
-fn key_of(variable: &str) -> String {
-    variable.strip_prefix(PREFIX).unwrap_or(variable).to_ascii_lowercase().replace("__", ".")
-}
-
-/// Whether a setting is a secret, or a URL with a password.
-fn is_secret(key: &str, value: &ValueKind) -> bool {
-    let ValueKind::String(text) = value else { return false };
-    match key {
-        "auth.jwt_secret" => !text.is_empty(),
-        "database.url" | "redis.url" => text.contains('@'),
-        _ => false,
-    }
-}
-
-fn source(text: &str) -> config::File<config::FileSourceString, FileFormat> {
-    config::File::from_str(text, FileFormat::Toml)
-}
-
-fn leaves(file: File<'_>) -> Result<BTreeMap<String, ValueKind>, ConfigError> {
-    let tables = source(file.text).collect().map_err(|e| {
-        // The parser quotes the broken line, which may hold a secret: only the place and the reason are shown.
-        let text = e.to_string();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.contains('|')).map(str::trim).collect();
-        ConfigError::one(format!("{}: {}", file.name, lines.join(" ").trim()))
-    })?;
-    let mut leaves = BTreeMap::new();
-    let mut open: Vec<(String, Value)> = tables.into_iter().collect();
-    while let Some((key, value)) = open.pop() {
-        match value.kind {
-            ValueKind::Table(table) => open.extend(table.into_iter().map(|(k, v)| (format!("{key}.{k}"), v))),
-            kind => {
-                leaves.insert(key, kind);
-            }
+fn leaves(path: &str, table: Map<String, Value>, found: &mut BTreeMap<String, Value>) {
+    for (name, value) in table {
+        let key = if path.is_empty() { name } else { format!("{path}.{name}") };
+        match value {
+            Value::Object(table) => leaves(&key, table, found),
+            value => drop(found.insert(key, value)),
         }
     }
-    Ok(leaves)
 }
 
-fn wrong_kind(default: &ValueKind, given: &ValueKind) -> Option<&'static str> {
+/// The elements of lists are checked where they get their type.
+fn wrong_kind(default: &Value, given: &Value) -> Option<&'static str> {
     match (default, given) {
-        (ValueKind::Boolean(_), ValueKind::Boolean(_))
-        | (ValueKind::I64(_), ValueKind::I64(_))
-        | (ValueKind::String(_), ValueKind::String(_)) => None,
-        (ValueKind::Array(_), ValueKind::Array(items)) => {
-            let all_text = items.iter().all(|item| matches!(item.kind, ValueKind::String(_)));
-            if all_text { None } else { Some(rule_of(default)) }
-        }
+        (Value::Bool(_), Value::Bool(_))
+        | (Value::String(_), Value::String(_))
+        | (Value::Array(_), Value::Array(_)) => None,
+        (Value::Number(_), Value::Number(n)) if n.is_i64() => None,
         _ => Some(rule_of(default)),
     }
 }
 
-fn rule_of(default: &ValueKind) -> &'static str {
+fn rule_of(default: &Value) -> &'static str {
     match default {
-        ValueKind::Boolean(_) => "must be true or false",
-        ValueKind::I64(_) => "must be a whole number",
-        ValueKind::Array(_) => "must be a list of texts",
+        Value::Bool(_) => "must be true or false",
+        Value::Number(_) => "must be a whole number",
+        Value::Array(_) => "must be a list",
         _ => "must be a text",
     }
 }
 
-fn parsed(default: &ValueKind, text: &str) -> Result<ValueKind, &'static str> {
+fn parsed(default: &Value, text: &str) -> Result<Value, &'static str> {
     match default {
-        ValueKind::Boolean(_) => text.trim().to_ascii_lowercase().parse().map(ValueKind::Boolean).ok(),
-        ValueKind::I64(_) => text.trim().parse().map(ValueKind::I64).ok(),
-        ValueKind::Array(_) => {
+        Value::Bool(_) => text.trim().to_ascii_lowercase().parse::<bool>().map(Value::from).ok(),
+        Value::Number(_) => text.trim().parse::<i64>().map(Value::from).ok(),
+        Value::Array(_) => list_of_tables(text).or_else(|| {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-            Some(ValueKind::Array(items.map(|item| Value::new(None, item)).collect()))
-        }
-        _ => Some(ValueKind::String(text.to_owned())),
+            Some(items.map(Value::from).collect())
+        }),
+        _ => Some(text.into()),
     }
     .ok_or(rule_of(default))
 }

@@ -4,11 +4,15 @@
 //! `main` loads it and `app` gives each part its own section or settings made of it. Secrets are redacted in `Debug`.
 
 mod database;
+mod document;
 mod layers;
+mod names;
 mod postgres_url;
 mod rules;
 mod secret_file;
+mod secrets;
 mod sections;
+mod typed;
 
 use std::path::PathBuf;
 
@@ -29,8 +33,11 @@ pub const SHORT_NAMES: [(&str, &str); 4] = [
     ("PORT", "server.port"),
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
-    ("GOOGLE_APPLICATION_CREDENTIALS", "fcm.service_account"),
+    (GOOGLE, "fcm.service_account"),
 ];
+
+/// Only fills an empty key, and names a file.
+const GOOGLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 
 /// Names another file than `hyper_chat.toml`; it must exist.
 const FILE_VARIABLE: &str = "HYPER_CHAT_CONFIG";
@@ -63,6 +70,8 @@ pub struct Config {
     /// The file that was read, if it has a secret in it.
     #[serde(skip)]
     file_with_secret: Option<PathBuf>,
+    #[serde(skip)]
+    warnings: Vec<String>,
 }
 
 /// The secrets behind all signatures of the server: tokens, refresh tokens, messages between instances.
@@ -125,7 +134,7 @@ impl Config {
         }
     }
 
-    /// Like [`Config::load`], from a given environment and file; reads nothing else.
+    /// Like [`Config::load`], from a given environment and file; reads nothing else but what `…_FILE` names.
     pub fn from_parts(
         env: impl IntoIterator<Item = (String, String)>,
         file: Option<File<'_>>,
@@ -133,12 +142,19 @@ impl Config {
         let mut layers = layers::Layers::read(env, file)?;
         rules::check_values(&mut layers);
         layers.refuse()?;
-        let mut config: Self = layers.merge(file)?;
+        let mut config: Self = layers.merge()?;
         config.fill(&layers);
         config.file_with_secret = file.filter(|_| layers.has_secret_in_file()).map(|file| PathBuf::from(file.name));
         rules::check_together(&config, &mut layers);
         layers.refuse()?;
+        config.warnings = layers.warnings().to_vec();
         Ok(config)
+    }
+
+    /// Variables that nearly name a setting and are not read, each with the one that was probably meant.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Fills in the values that depend on more than one layer.
@@ -147,7 +163,7 @@ impl Config {
             self.server.host = if layers.short("PORT").is_some() { "0.0.0.0" } else { "127.0.0.1" }.to_owned();
         }
         if self.fcm.service_account.is_none() {
-            self.fcm.service_account = layers.short("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from);
+            self.fcm.service_account = layers.short(GOOGLE).map(PathBuf::from);
         }
         self.fcm.base_url.truncate(self.fcm.base_url.trim_end_matches('/').len());
     }

@@ -1,10 +1,11 @@
 //! The rules of the values: ranges, choices, forms, and rules between two keys.
 
-use config::ValueKind;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 use super::database::check_sqlite_parameters;
-use super::layers::{Layers, variable};
+use super::layers::Layers;
+use super::names::variable;
 use super::{Config, DatabaseKind, PostgresUrl};
 
 /// HMAC-SHA-256 is only as strong as its key: RFC 7518 asks for 256 bits.
@@ -58,16 +59,16 @@ const REDIS_SCHEMES: [&str; 6] =
 /// Ranges and choices of what was given; before the values become typed.
 pub(super) fn check_values(layers: &mut Layers) {
     for (key, min, max) in RANGES {
-        if let Some(ValueKind::I64(n)) = layers.given(key)
-            && !(min..=max).contains(n)
+        if let Some(n) = layers.given(key).and_then(Value::as_i64)
+            && !(min..=max).contains(&n)
         {
             let rule = format!("must be from {min} to {max}, not {n}");
             layers.problem(key, &rule);
         }
     }
     for (key, choices) in CHOICES {
-        if let Some(ValueKind::String(text)) = layers.given(key)
-            && !choices.contains(&text.as_str())
+        if let Some(text) = layers.given(key).and_then(Value::as_str)
+            && !choices.contains(&text)
         {
             let rule = format!("must be {}, not {text:?}", choices.join(" or "));
             layers.problem(key, &rule);
@@ -149,11 +150,11 @@ fn check_urls(config: &Config, layers: &mut Layers) {
     if !has_scheme(&config.fcm.base_url, &["https://", "http://"]) {
         layers.problem("fcm.base_url", "must begin with https:// (or http:// for a stand-in)");
     }
-    for origin in config.server.allowed_origins.iter().filter(|origin| !is_origin(origin)) {
+    for (i, origin) in config.server.allowed_origins.iter().enumerate().filter(|(_, origin)| !is_origin(origin)) {
         let rule = format!(
             "must list origins in lower case without a path, as in https://app.example.com, or null, not {origin:?}"
         );
-        layers.problem("server.allowed_origins", &rule);
+        layers.problem(&format!("server.allowed_origins[{i}]"), &rule);
     }
 }
 
@@ -192,9 +193,9 @@ fn check_secret(config: &Config, layers: &mut Layers) {
         (None, Some(with)) => layers.problem("auth.jwt_secret", &required_with(with)),
         _ => {}
     }
-    if !config.auth.jwt_secrets_old.iter().all(is_long_enough) {
-        let rule = format!("must list secrets of at least {SECRET_BYTES_MIN} bytes each");
-        layers.problem("auth.jwt_secrets_old", &rule);
+    for (i, _) in config.auth.jwt_secrets_old.iter().enumerate().filter(|(_, secret)| !is_long_enough(secret)) {
+        let rule = format!("must list secrets of at least {SECRET_BYTES_MIN} bytes each; number {} is shorter", i + 1);
+        layers.problem(&format!("auth.jwt_secrets_old[{i}]"), &rule);
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn read_or_create(database: &Path) -> Result<SecretString, String> {
     let secret = secret.map_err(|e| {
         format!(
             "{}: cannot keep the signing secret in {}: {e}; make its folder writable, or set the secret here",
-            super::layers::variable("auth.jwt_secret"),
+            super::names::variable("auth.jwt_secret"),
             file.display()
         )
     })?;

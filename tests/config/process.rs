@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-/// Starts the real binary with nothing but this environment.
+/// Runs the real binary with nothing but this environment.
 fn start(folder: &std::path::Path, pairs: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-chat"));
     command.arg("serve").current_dir(folder).env_clear().envs(pairs.iter().copied()).stdin(Stdio::null());
@@ -24,10 +24,24 @@ fn the_program_exits_with_2_and_says_why() {
     std::fs::write(folder.path().join("hyper_chat.toml"), "[server]\nport = -1").expect("written");
     let (code, refused) = start(folder.path(), &[]);
     assert!(
-        code == Some(2) && refused.contains("server.port in hyper_chat.toml: must be from 0"),
+        code == Some(2) && refused.contains("server.port in hyper_chat.toml, line 2: must be from 0"),
         "{code:?} {refused}"
     );
     std::fs::write(folder.path().join("other.toml"), "[server]\nport = -2").expect("written");
     let (code, refused) = start(folder.path(), &[("HYPER_CHAT_CONFIG", "other.toml")]);
-    assert!(code == Some(2) && refused.contains("server.port in other.toml"), "{code:?} {refused}");
+    assert!(code == Some(2) && refused.contains("server.port in other.toml, line 2"), "{code:?} {refused}");
+}
+
+#[test]
+fn e3_a_start_warns_of_a_variable_that_nearly_names_a_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A folder that is missing ends the start behind the warning.
+    let away = ("DATABASE_URL", "sqlite:///nonexistent/chat.db");
+    let pairs = [away, ("HYPER_CHAT_SERVER_PORT", "0"), ("HYPER_CHAT__SERVER__PORT", "0"), ("UNRELATED", "1")];
+    let (code, log) = start(folder.path(), &pairs);
+    let warned = log.lines().filter(|line| line.contains("WARN") && line.contains("did you mean"));
+    let warned: Vec<&str> = warned.collect();
+    assert!(code == Some(2) && warned.len() == 1, "{code:?} {log}");
+    let meant = "HYPER_CHAT_SERVER_PORT is set and not read; did you mean HYPER_CHAT__SERVER__PORT?";
+    assert!(warned[0].contains(meant), "{log}");
 }
