@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::document::{Document, list_of_tables};
+use super::document::Document;
+use super::kinds::{parsed, wrong_kind};
 use super::names::{PREFIX, is_read, key_of, may_be_in_file, near_miss, nearest, variable};
 use super::{ConfigError, DEFAULTS, File, GOOGLE, SHORT_NAMES, secrets, typed};
 
@@ -271,37 +272,4 @@ fn leaves(path: &str, table: Map<String, Value>, found: &mut BTreeMap<String, Va
             value => drop(found.insert(key, value)),
         }
     }
-}
-
-/// The elements of lists are checked where they get their type.
-fn wrong_kind(default: &Value, given: &Value) -> Option<&'static str> {
-    match (default, given) {
-        (Value::Bool(_), Value::Bool(_))
-        | (Value::String(_), Value::String(_))
-        | (Value::Array(_), Value::Array(_)) => None,
-        (Value::Number(_), Value::Number(n)) if n.is_i64() => None,
-        _ => Some(rule_of(default)),
-    }
-}
-
-fn rule_of(default: &Value) -> &'static str {
-    match default {
-        Value::Bool(_) => "must be true or false",
-        Value::Number(_) => "must be a whole number",
-        Value::Array(_) => "must be a list",
-        _ => "must be a text",
-    }
-}
-
-fn parsed(default: &Value, text: &str) -> Result<Value, &'static str> {
-    match default {
-        Value::Bool(_) => text.trim().to_ascii_lowercase().parse::<bool>().map(Value::from).ok(),
-        Value::Number(_) => text.trim().parse::<i64>().map(Value::from).ok(),
-        Value::Array(_) => list_of_tables(text).or_else(|| {
-            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-            Some(items.map(Value::from).collect())
-        }),
-        _ => Some(text.into()),
-    }
-    .ok_or(rule_of(default))
 }

@@ -5,6 +5,7 @@
 
 mod database;
 mod document;
+mod kinds;
 mod layers;
 mod names;
 mod postgres_url;
