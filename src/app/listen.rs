@@ -1,7 +1,5 @@
-//! The HTTP server: its address, its workers, and the options of its TCP sockets.
+//! The HTTP server: its workers, and the options of its connections.
 
-use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +14,13 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 use socket2::SockRef;
 
+use super::listener::{BACKLOG, Listener};
 use super::{RunError, settings};
 use crate::config::Config;
 use crate::http::{State, routes};
 use crate::rooms::registry::Threads;
 use crate::store::writer::WriterTask;
 
-/// What the kernel keeps of one connection until it is read: a peer that floods is read in turns of this size, and the
-/// other connections of the worker come between them.
-const RECEIVE_BUFFER: usize = 64 << 10;
 /// The kernel cuts a connection whose peer stopped reading after this time; nothing above TCP can free its socket.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that a request's head has to arrive.
@@ -33,49 +29,19 @@ const REQUEST_HEAD_MAX: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The most connections of one worker.
 const CONNECTIONS_PER_WORKER: usize = 100_000;
-/// The most connections that wait to be accepted.
-const BACKLOG: u32 = 4_096;
 
 /// The store's writer, until the first worker takes it.
 pub(super) type Writer = Arc<Mutex<Option<WriterTask>>>;
 
-/// Binds the address.
-pub(super) fn bind(config: &Config) -> Result<TcpListener, RunError> {
-    let host = config.server.host.trim_matches(['[', ']']);
-    // An IPv6 address is told apart from its port by brackets.
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let address = format!("{host}:{}", config.server.port);
-    let listener = TcpListener::bind(&address).and_then(|listener| {
-        // The second `listen` only widens the queue of connections that wait.
-        SockRef::from(&listener).listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
-        // Accepted sockets inherit it.
-        SockRef::from(&listener).set_recv_buffer_size(RECEIVE_BUFFER)?;
-        Ok(listener)
-    });
-    listener.map_err(|source| RunError::Listen { address, source })
-}
-
-/// What to do about an address that cannot be bound.
-pub(super) fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::AddrInUse => "another program listens there: end it, or set PORT",
-        ErrorKind::PermissionDenied => {
-            "ports below 1024 need a permission (CAP_NET_BIND_SERVICE): set PORT to a higher one"
-        }
-        // The name of a host that does not resolve has no kind of its own.
-        _ => "this machine has no such address: set HYPER_CHAT__SERVER__HOST (server.host)",
-    }
-}
-
 /// Starts the workers, each of which is a thread for rooms too.
 pub(super) fn listen(
     config: &Config,
-    listener: TcpListener,
+    listener: Listener,
     state: web::Data<State>,
     threads: Threads,
     writer: Writer,
 ) -> Result<actix_web::dev::Server, RunError> {
-    let local = listener.local_addr().map_err(RunError::Http)?;
+    let shown = listener.shown().map_err(RunError::Http)?;
     let origins = state.rules.origins.clone();
     let server = HttpServer::new(move || {
         // Each worker is a thread for rooms too, and the first one takes the store's writer.
@@ -105,13 +71,17 @@ pub(super) fn listen(
     .shutdown_timeout(1)
     .disable_signals()
     .workers(workers(config));
-    let server = server.listen(listener).map_err(RunError::Http)?;
-    tracing::info!("hyper-chat {} listens on http://{local}", env!("CARGO_PKG_VERSION"));
+    let server = match listener {
+        Listener::Tcp(tcp) => server.listen(tcp),
+        Listener::Unix(unix, _) => server.listen_uds(unix),
+    };
+    let server = server.map_err(RunError::Http)?;
+    tracing::info!("hyper-chat {} listens on {shown}", env!("CARGO_PKG_VERSION"));
     Ok(server.run())
 }
 
 /// Starts the small server that answers while the store is not open yet: `/healthz` 200, anything else 503.
-pub(super) fn answer_until_open(config: &Config, listener: &TcpListener) -> Result<ServerHandle, RunError> {
+pub(super) fn answer_until_open(config: &Config, listener: &Listener) -> Result<ServerHandle, RunError> {
     let origins = Arc::new(settings::origins(config));
     let server = HttpServer::new(move || {
         App::new()
@@ -128,8 +98,11 @@ pub(super) fn answer_until_open(config: &Config, listener: &TcpListener) -> Resu
     .shutdown_timeout(1)
     .disable_signals()
     .workers(1);
-    let listener = listener.try_clone().map_err(RunError::Http)?;
-    let server = server.listen(listener).map_err(RunError::Http)?.run();
+    let server = match listener.try_clone().map_err(RunError::Http)? {
+        Listener::Tcp(tcp) => server.listen(tcp),
+        Listener::Unix(unix, _) => server.listen_uds(unix),
+    };
+    let server = server.map_err(RunError::Http)?.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     Ok(handle)

@@ -4,6 +4,7 @@ mod cluster;
 mod commands;
 mod drain;
 mod listen;
+mod listener;
 mod new_epoch;
 mod open;
 mod process;
@@ -11,7 +12,6 @@ mod settings;
 mod sockets;
 mod tasks;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ use crate::store::restore::RestoreError;
 use crate::store::{BackupError, OpenError, Shares, Store};
 pub use crate::store::{Mend, Report};
 pub use commands::{backup, begin_epoch, check, epoch, migrate, restore};
+use listener::Listener;
 use sockets::Sockets;
 use tasks::Tasks;
 
@@ -70,9 +71,9 @@ pub enum RunError {
     #[error("the password hasher cannot start")]
     Passwords(#[from] PasswordError),
     /// The address cannot be bound.
-    #[error("cannot listen on {address}; {}", listen::hint(source))]
+    #[error("cannot listen on {address}; {}", listener::hint(address, source))]
     Listen {
-        /// `server.host` and `server.port`, as `HOST:PORT`.
+        /// `server.host` and `server.port`, as `HOST:PORT`, or `unix:PATH`.
         address: String,
         /// The reason that the operating system gave.
         source: std::io::Error,
@@ -107,7 +108,8 @@ pub fn serve(config: Config) -> Result<(), RunError> {
         let mut stop = drain::Stop::listen();
         process::raise_open_files();
         process::survive_file_size_limit();
-        let listener = listen::bind(&config)?;
+        // The file of a socket lasts until everything has ended.
+        let (listener, _file) = listener::bind(&config)?;
         let application = tokio::select! {
             built = Application::build(&config, listener) => built?,
             () = stop.requested() => return Ok(()),
@@ -132,8 +134,9 @@ struct Application {
 
 impl Application {
     /// Builds every part and starts the HTTP server on the listener.
-    async fn build(config: &Config, listener: TcpListener) -> Result<Self, RunError> {
+    async fn build(config: &Config, listener: Listener) -> Result<Self, RunError> {
         process::warn_of_lost_disk(config);
+        process::warn_of_one_address(config);
         cluster::check_broker(config)?;
         let writer = listen::Writer::default();
         let store = Arc::new(open::open(config, &listener, &writer).await?);

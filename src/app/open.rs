@@ -1,13 +1,13 @@
 //! Opens the store, however long that takes. While PostgreSQL is away or another instance migrates, the port answers
 //! 503.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
 use super::listen;
 use super::listen::Writer;
+use super::listener::Listener;
 use super::{RunError, settings};
 use crate::config::{Config, DatabaseKind};
 use crate::store::{OpenError, Store};
@@ -22,7 +22,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_millis(600);
 
 /// Opens the store. If that takes longer, a small server answers on the listener meanwhile.
-pub(super) async fn open(config: &Config, listener: &TcpListener, writer: &Writer) -> Result<Store, RunError> {
+pub(super) async fn open(config: &Config, listener: &Listener, writer: &Writer) -> Result<Store, RunError> {
     let mut opening = std::pin::pin!(open_with_retries(config, writer));
     if let Ok(opened) = timeout(AT_ONCE, &mut opening).await {
         return Ok(opened?);

@@ -45,6 +45,13 @@ pub(super) fn warn_of_lost_disk(config: &Config) {
     }
 }
 
+/// Warns where all clients count as one, since a proxy is in front and not trusted.
+pub(super) fn warn_of_one_address(config: &Config) {
+    if config.server.socket().is_some() && config.server.proxy_hops == 0 {
+        tracing::warn!("clients of a Unix socket have no address and share their rates: set server.proxy_hops");
+    }
+}
+
 /// Warns of files with secrets or chats that others on this machine can read.
 pub(super) fn warn_of_readable_files(config: &Config) {
     let is_open = |file: &PathBuf| std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & OTHERS != 0);

@@ -21,7 +21,7 @@ pub use database::DatabaseKind;
 pub use postgres_url::{Host, PostgresUrl};
 use secrecy::SecretString;
 pub use sections::{
-    Accounts, Auth, Cleanup, Database, Deletion, Fcm, Limits, Log, LogFormat, Push, Redis, Server, SignUp,
+    Accounts, Auth, Cleanup, Database, Deletion, Fcm, Limits, Log, LogFormat, Push, Redis, Server, SignUp, SocketPath,
 };
 use serde::Deserialize;
 

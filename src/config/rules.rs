@@ -81,6 +81,7 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
     check_urls(config, layers);
     check_secret(config, layers);
     check_directory(config, layers);
+    check_socket(config, layers);
     for (key, text) in [
         ("auth.jwt_issuer", &config.auth.jwt_issuer),
         ("auth.jwt_audience", &config.auth.jwt_audience),
@@ -96,6 +97,19 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
     }
 }
 
+/// The file of a Unix socket.
+fn check_socket(config: &Config, layers: &mut Layers) {
+    let server = &config.server;
+    if server.host.strip_prefix("unix:").is_some_and(|path| !path.starts_with('/') || path.ends_with('/')) {
+        layers.problem("server.host", "must have an absolute path, as in unix:/run/hyper-chat.sock");
+    }
+    let is_octal = server.socket_mode.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(&server.socket_mode, 8);
+    if !is_octal || !mode.is_ok_and(|mode| (0o200..=0o777).contains(&mode)) {
+        layers.problem("server.socket_mode", "must be permissions in octal, as in 0660");
+    }
+}
+
 /// Usernames are listed to anyone only where no other machine can reach the server, or where the operator says so.
 fn check_directory(config: &Config, layers: &mut Layers) {
     let key = "accounts.public_directory";
@@ -105,6 +119,8 @@ fn check_directory(config: &Config, layers: &mut Layers) {
     }
     let why = if server.proxy_hops > 0 {
         "server.proxy_hops says that a proxy is in front".to_owned()
+    } else if server.socket().is_some() {
+        "a Unix socket is there for a proxy".to_owned()
     } else {
         format!("the server listens on {}", server.host)
     };

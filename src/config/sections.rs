@@ -9,8 +9,10 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
-    /// Never empty once loaded.
+    /// An address, a name, or `unix:PATH`. Never empty once loaded.
     pub host: String,
+    /// The permissions of the file of `unix:PATH`, in octal.
+    pub socket_mode: String,
     /// 0 takes a free port.
     pub port: u16,
     /// `scheme://host[:port]`, lower case; empty = same origin only.
@@ -21,6 +23,24 @@ pub struct Server {
     pub proxy_hops: usize,
     /// Milliseconds that a shutdown takes at most: 0 to 600,000.
     pub drain_ms: u64,
+}
+
+/// A socket file to listen on.
+pub struct SocketPath {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Its permissions.
+    pub mode: u32,
+}
+
+impl Server {
+    /// The socket file of a host `unix:PATH`.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketPath> {
+        let path = PathBuf::from(self.host.strip_prefix("unix:")?);
+        // The rules have refused another mode.
+        Some(SocketPath { path, mode: u32::from_str_radix(&self.socket_mode, 8).unwrap_or(0o600) })
+    }
 }
 
 /// The database.

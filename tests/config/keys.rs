@@ -41,6 +41,7 @@ pub fn shown(config: &Config, key: &str) -> String {
     let Config { server, database, redis, auth, accounts, limits, fcm, push, log, cleanup, .. } = config;
     match key {
         "server.host" => server.host.clone(),
+        "server.socket_mode" => server.socket_mode.clone(),
         "server.port" => server.port.to_string(),
         "server.allowed_origins" => server.allowed_origins.join(","),
         "server.workers" => server.workers.to_string(),
@@ -99,6 +100,7 @@ pub fn shown(config: &Config, key: &str) -> String {
 pub fn another(key: &Key) -> String {
     match key.key.as_str() {
         "server.host" => "127.0.0.9".to_owned(),
+        "server.socket_mode" => "0600".to_owned(),
         "server.allowed_origins" => "https://a.example,http://b.example:81".to_owned(),
         "database.url" => "sqlite://other.db".to_owned(),
         "auth.jwt_secret" => SECRET.to_owned(),

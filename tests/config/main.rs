@@ -104,7 +104,9 @@ fn e15_a_server_that_others_can_reach_asks_whether_its_directory_is_public() {
     {
         assert!(load(open, "").expect("nobody else can reach it").accounts.public_directory);
     }
-    for reachable in [&[("PORT", "80")][..], &[host("0.0.0.0")], &[host("::")], &[host("10.0.0.1")], &[proxy]] {
+    for reachable in
+        [&[("PORT", "80")][..], &[host("0.0.0.0")], &[host("::")], &[host("10.0.0.1")], &[host("unix:/s")], &[proxy]]
+    {
         let refused = refusal(reachable, "");
         let named = refused.contains("HYPER_CHAT__ACCOUNTS__PUBLIC_DIRECTORY: must be decided");
         assert!(named && refused.contains("true lists") && refused.contains("false asks"), "{refused}");
@@ -156,6 +158,13 @@ fn values_of_a_wrong_form_are_refused() {
         ("DATABASE_URL", "mysql://127.0.0.1/x"),
         ("DATABASE_URL", "sqlite://"),
         ("HYPER_CHAT__DATABASE__URL", ""),
+        ("HYPER_CHAT__SERVER__HOST", "unix:"),
+        ("HYPER_CHAT__SERVER__HOST", "unix:run/x.sock"),
+        ("HYPER_CHAT__SERVER__SOCKET_MODE", "660x"),
+        ("HYPER_CHAT__SERVER__SOCKET_MODE", "+660"),
+        ("HYPER_CHAT__SERVER__SOCKET_MODE", "0888"),
+        ("HYPER_CHAT__SERVER__SOCKET_MODE", "0"),
+        ("HYPER_CHAT__SERVER__SOCKET_MODE", "4755"),
         ("HYPER_CHAT__FCM__BASE_URL", "fcm.example"),
         ("HYPER_CHAT__SERVER__ALLOWED_ORIGINS", "https://a.example/path"),
         ("HYPER_CHAT__SERVER__ALLOWED_ORIGINS", "*"),

@@ -48,5 +48,6 @@ mod rest;
 mod running;
 mod sqlite_file;
 mod start;
+mod unix_socket;
 mod upgrade;
 mod websocket;
