@@ -54,7 +54,7 @@ impl OnSocket {
         let (status, chatter) = self.ask("POST", "/api/chatters", "", Some(account.clone())).await;
         assert_eq!(status, 201, "{chatter}");
         let (status, session) = self.ask("POST", "/api/auth", "", Some(account)).await;
-        assert_eq!(status, 201, "{session}");
+        assert_eq!(status, 200, "{session}");
         (session["token"].as_str().expect("a token").to_owned(), chatter["id"].as_i64().expect("an id"))
     }
 }
