@@ -111,9 +111,9 @@ async fn d8_rest_and_websocket_work_over_a_unix_socket_until_the_drain() {
     let (status, room) = it.ask("POST", "/api/chatrooms", &bearer, Some(json!({"opponent_id": bob}))).await;
     assert_eq!(status, 201, "{room}");
     let stream = UnixStream::connect(&it.file).await.expect("connected");
-    let url = format!("ws://chat.example/ws/chatrooms/{}/?token={ann}", room["id"]);
+    let url = format!("ws://chat.example/ws/chatrooms/{}/?jwt={ann}", room["id"]);
     let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("upgraded");
-    socket.send(Message::text("over a file")).await.expect("sent");
+    socket.send(Message::text(json!({"message": "over a file"}).to_string())).await.expect("sent");
     let echo = next(&mut socket).await.into_text().expect("a text");
     assert!(echo.contains("over a file"), "{echo}");
     assert!(it.instance.log().contains(&format!("listens on unix:{}", it.file.display())));
