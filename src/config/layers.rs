@@ -228,16 +228,24 @@ impl Layers {
         Err(ConfigError { problems })
     }
 
+    /// The defaults, and over them what was given.
+    fn layered(&self) -> Result<Value, config::ConfigError> {
+        let mut given = Map::new();
+        for (key, setting) in &self.settings {
+            let Some((section, name)) = key.split_once('.') else { continue };
+            let section = given.entry(section).or_insert_with(|| Value::Object(Map::new()));
+            section[name] = setting.value.clone();
+        }
+        let defaults = config::File::from_str(DEFAULTS, config::FileFormat::Toml);
+        let layers = config::Config::builder().add_source(defaults).add_source(config::Config::try_from(&given)?);
+        layers.build()?.try_deserialize()
+    }
+
     /// One typed value out of all layers.
     pub(super) fn merge<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, ConfigError> {
-        let mut tree = Map::new();
-        let given = self.settings.iter().map(|(key, setting)| (key, &setting.value));
-        for (key, value) in self.defaults.iter().chain(given) {
-            let Some((section, name)) = key.split_once('.') else { continue };
-            let section = tree.entry(section).or_insert_with(|| Value::Object(Map::new()));
-            section[name] = value.clone();
-        }
-        serde_path_to_error::deserialize(Value::Object(tree)).map_err(|e| {
+        // JSON in between: unlike the layers it makes no number of a text, in no element of a list either.
+        let merged: Value = self.layered().map_err(|e| ConfigError::one(e.to_string()))?;
+        serde_path_to_error::deserialize(merged).map_err(|e| {
             self.problem(&e.path().to_string(), &typed::rule(&e.inner().to_string()));
             self.refuse().err().unwrap_or_else(|| ConfigError::one(String::new()))
         })

@@ -9,6 +9,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("sea_orm", &["src/store/", "src/domain/ids.rs", "entity/", "migration/"]),
     ("entity", &["src/store/"]),
     ("migration", &["src/store/"]),
+    ("config", &["src/config/layers.rs"]),
     ("toml", &["src/config/document.rs"]),
     ("strsim", &["src/config/names.rs"]),
     ("actix_web_actors", &["src/websocket/transport.rs"]),
