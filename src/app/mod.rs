@@ -34,6 +34,7 @@ use crate::metrics::{Counts, PushMetrics};
 use crate::problem::Code;
 use crate::push::notifier;
 use crate::push::notifier::Notifier;
+use crate::push::notifier::gauges;
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::pusher::Pusher;
 use crate::rooms::registry::{Registry, Threads};
@@ -205,6 +206,8 @@ impl Application {
         tasks.spawn("deletions", async move { service.delete_in_background().await });
         tasks.spawn("epoch", new_epoch::check(state.clone()));
         tasks.spawn("notifier supervisor", supervise(notifier.clone()));
+        let (outbox, measured) = (state.store.outbox(), notifier.clone());
+        tasks.spawn("push gauges", async move { gauges::measure(&outbox, measured.metrics()).await });
         let hints = notifier.clone();
         tasks.spawn("push hints", async move { hints.run().await });
         tasks.spawn("presence", presence.clone().run());

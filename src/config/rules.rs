@@ -12,7 +12,7 @@ use super::{Config, DatabaseKind, PostgresUrl};
 const SECRET_BYTES_MIN: usize = 32;
 
 /// Every whole number and the range it may have; the unit is in the name.
-const RANGES: [(&str, i64, i64); 30] = [
+const RANGES: [(&str, i64, i64); 31] = [
     ("server.port", 0, 65_535),
     ("server.workers", 0, 1_024),
     ("server.proxy_hops", 0, 16),
@@ -32,6 +32,7 @@ const RANGES: [(&str, i64, i64); 30] = [
     ("limits.sign_up_per_min", 0, 1_000_000),
     ("limits.searches_per_min", 0, 1_000_000),
     ("limits.rooms_per_hour", 0, 1_000_000),
+    ("limits.token_moves_per_day", 0, 1_000_000),
     ("limits.open_pages_per_min", 0, 1_000_000),
     ("limits.refresh_per_min", 0, 1_000_000),
     ("limits.sessions_per_chatter", 0, 100_000),

@@ -149,6 +149,8 @@ pub struct Limits {
     pub searches_per_min: u32,
     /// New rooms per hour and chatter, all at once or one after the other.
     pub rooms_per_hour: u32,
+    /// Push tokens of other accounts that a chatter may take over in a day.
+    pub token_moves_per_day: u32,
     /// Pages of the directory per minute and address, for requests without a token.
     pub open_pages_per_min: u32,
     /// Refreshes of tokens per minute and address; a session has a tenth of it.

@@ -146,7 +146,8 @@ pub(super) async fn show(
 /// Change the viewer's own account
 ///
 /// A key that is left out or null changes nothing. A new password needs the current one and ends all other sign-ins.
-/// Checks of the current password count as attempts to sign in.
+/// Checks of the current password count as attempts to sign in. A `fcm_reg_id` that another account has moves to this
+/// one, at most five times a day (`limits.token_moves_per_day`); the other's devices get `device_removed`.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -168,7 +169,8 @@ pub(super) async fn change(
         if state.service.change_account(viewer.chatter_id, viewer.sign_in_id, update).await? {
             return Ok(HttpResponse::Ok().json(state.service.own_account(viewer.chatter_id).await?));
         }
-        // The account or the sign-in has ended, or the password was replaced while it was verified.
+        // The account or the sign-in has ended, the password was replaced while it was verified, or another account has
+        // registered the push token meanwhile.
         state.store.standing(viewer.chatter_id, viewer.sign_in_id, viewer.issued_at).await??;
     }
     Err(password_is_changing())
@@ -182,11 +184,7 @@ async fn update(
     body: &ChangeChatter,
 ) -> Result<ChatterUpdate, Problem> {
     let nickname = body.nickname.as_deref().map(nickname).transpose()?.map(str::to_owned);
-    let fcm_reg_id = match body.fcm_reg_id.as_deref().map(fcm_reg_id).transpose()? {
-        None => TokenUpdate::Keep,
-        Some(None) => TokenUpdate::Remove,
-        Some(Some(token)) => TokenUpdate::Set(token.to_owned()),
-    };
+    let token = body.fcm_reg_id.as_deref().map(fcm_reg_id).transpose()?;
     let password = match &body.password {
         Some(new) => {
             let current = body.current_password.as_deref();
@@ -199,8 +197,24 @@ async fn update(
         Some(own) => SignInUpdate::EndOthers(own),
         None => SignInUpdate::EndAll,
     };
+    let fcm_reg_id = token_update(state, viewer.chatter_id, token).await?;
     let (by, show_last_seen, show_receipts) = (viewer.sign_in_id, body.show_last_seen, body.show_receipts);
     Ok(ChatterUpdate { nickname, fcm_reg_id, password, by, sign_ins, show_last_seen, show_receipts })
+}
+
+/// A token of another account moves to this one at a low rate; without it, two accounts could take it from each other
+/// for ever, or one could collect those of others.
+async fn token_update(state: &State, chatter: ChatterId, token: Option<Option<&str>>) -> Result<TokenUpdate, Problem> {
+    let Some(token) = token else { return Ok(TokenUpdate::Keep) };
+    let Some(token) = token.map(str::to_owned) else { return Ok(TokenUpdate::Remove) };
+    if state.store.token_owner(&token).await?.is_none_or(|owner| owner == chatter) {
+        return Ok(TokenUpdate::Set(token));
+    }
+    state.limits.token_move(chatter).map_err(|wait| {
+        Problem::new(Code::RateLimited, "Too many push tokens of other accounts. Wait, or register one of your own.")
+            .retry_after(wait)
+    })?;
+    Ok(TokenUpdate::Move(token))
 }
 
 /// Delete the viewer's own account

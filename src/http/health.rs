@@ -1,7 +1,7 @@
 //! The probes: whether the process is alive, and whether it can serve.
 
 use actix_web::{HttpResponse, web};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::State;
 use crate::broker::{State as Broker, Why};
@@ -29,8 +29,8 @@ pub(super) async fn healthz() -> HttpResponse {
         responses(
             (
                 status = 200,
-                description = "Chats can be stored and read. `degraded`, with `reasons`, while Redis is away: \
-                    chats from other instances arrive a second late.",
+                description = "Chats can be stored and read. `degraded`, with `reasons`, while Redis is away: chats from \
+                    other instances arrive a second late; or while pushes cannot be sent: `push_off` or `push_failing`.",
                 body = Object, example = json!({"status": "ready", "database": "up"})
             ),
             (
@@ -47,25 +47,7 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
         return HttpResponse::ServiceUnavailable().json(json!({"status": "draining"}));
     }
     match state.store.readiness().await {
-        Ok(()) => HttpResponse::Ok().json(match state.broker.state() {
-            Broker::Single => json!({"status": "ready", "database": "up"}),
-            Broker::Up if !state.broker.directory_is_up() => {
-                let reason = "Redis takes no writes of this instance: others do not see who is connected to it.";
-                json!({"status": "degraded", "database": "up", "redis": "up", "reasons": [reason]})
-            }
-            Broker::Up => json!({"status": "ready", "database": "up", "redis": "up"}),
-            // Only events from other instances are late, by a second.
-            Broker::Away { since, why } => {
-                let away_s = since.elapsed().as_secs();
-                let reason = match why {
-                    Why::Unreachable => format!("Redis has been away for {away_s} s"),
-                    Why::Refused => "Redis refuses the name or the password in redis.url".to_owned(),
-                    Why::Replica => format!("The server of redis.url has been a replica for {away_s} s"),
-                };
-                let reason = format!("{reason}: events from other instances arrive late.");
-                json!({"status": "degraded", "database": "up", "redis": "away", "reasons": [reason]})
-            }
-        }),
+        Ok(()) => HttpResponse::Ok().json(serving(&state)),
         Err(Trouble::Away) => not_yet().await,
         Err(trouble) => {
             let reason = format!("{}: {}", trouble.as_str(), explained(trouble));
@@ -73,6 +55,39 @@ pub(super) async fn readyz(state: web::Data<State>) -> HttpResponse {
                 .json(json!({"status": "unavailable", "database": "down", "reasons": [reason]}))
         }
     }
+}
+
+/// Chats can be stored; `degraded`, with reasons, where people would miss something else.
+fn serving(state: &State) -> Value {
+    let (redis, late) = match state.broker.state() {
+        Broker::Single => (None, None),
+        Broker::Up if !state.broker.directory_is_up() => {
+            let reason = "Redis takes no writes of this instance: others do not see who is connected to it.";
+            (Some("up"), Some(reason.to_owned()))
+        }
+        Broker::Up => (Some("up"), None),
+        // Only events from other instances are late, by a second.
+        Broker::Away { since, why } => {
+            let away_s = since.elapsed().as_secs();
+            let reason = match why {
+                Why::Unreachable => format!("Redis has been away for {away_s} s"),
+                Why::Refused => "Redis refuses the name or the password in redis.url".to_owned(),
+                Why::Replica => format!("The server of redis.url has been a replica for {away_s} s"),
+            };
+            (Some("away"), Some(format!("{reason}: events from other instances arrive late.")))
+        }
+    };
+    let pushes = state.notifier.metrics().trouble.reason().map(|reason| format!("{reason}."));
+    let reasons: Vec<String> = late.into_iter().chain(pushes).collect();
+    let mut answer = json!({"status": "ready", "database": "up"});
+    if let Some(redis) = redis {
+        answer["redis"] = redis.into();
+    }
+    if !reasons.is_empty() {
+        answer["status"] = "degraded".into();
+        answer["reasons"] = reasons.into();
+    }
+    answer
 }
 
 /// What an operator does about it.

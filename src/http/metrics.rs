@@ -242,6 +242,13 @@ fn pushes(all: &mut Gathered, state: &State) {
         ("nudge_dropped", metrics.hints_dropped.get()),
     ];
     all.counters("pushes", "Outcomes of pushes", "outcome", outcomes);
+    let usable = metrics.trouble.reason().is_none();
+    let help = "0 while FCM is configured and this instance cannot send to it: /readyz says why";
+    all.gauge("pushes_usable", help, f64::from(usable));
+    let help = "Pushes that are pending, in the whole database; counted up to 100,000, every 5 s";
+    all.gauge("pushes_pending", help, metrics.pending.get() as f64);
+    let help = "How long the oldest pending push has been waiting";
+    all.gauge("pushes_oldest_seconds", help, metrics.oldest_s.get() as f64);
 }
 
 fn refusals(all: &mut Gathered, state: &State) {

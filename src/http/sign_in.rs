@@ -121,7 +121,8 @@ pub(super) fn password_is_changing() -> Problem {
 /// Sign up
 ///
 /// Creates an account; `POST /api/auth` then gives its token. Where `accounts.sign_up` is `closed`, the request needs a
-/// token of the scope `sign_up` (see "Your own users"); with one, no rate limit applies.
+/// token of the scope `sign_up` (see "Your own users"); with one, no rate limit applies. A `fcm_reg_id` that another
+/// account has stays there, and the answer has `""`: sign in, and register it with `PUT /api/chatters`.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -155,8 +156,8 @@ pub(super) async fn sign_up(
     }
     let password_hash =
         state.passwords.hash(&requester(from, username.as_str()), SecretString::from(body.password)).await?;
-    let new = NewChatter { username, nickname, password_hash, fcm_reg_id: token.clone() };
-    let Some(chatter) = state.store.create_chatter(new).await? else {
+    let new = NewChatter { username, nickname, password_hash, fcm_reg_id: token };
+    let Some((chatter, token)) = state.store.create_chatter(new).await? else {
         return Err(Problem::new(Code::UsernameTaken, "Choose another username; case makes no difference."));
     };
     Ok(HttpResponse::Created().json(ChatterBody::own(&chatter, token)))

@@ -19,6 +19,7 @@ use rate::{Quota, Rate};
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Frames other than chats that a chatter's device sockets may send, as a multiple of the chats that they may send.
 const FRAMES_PER_SEND: u32 = 5;
@@ -80,6 +81,7 @@ pub struct Limits<C: Clock = SystemClock> {
     refresh_address: Rate<IpAddr>,
     refresh_session: Rate<SignInId>,
     room: Rate<ChatterId>,
+    token_move: Rate<ChatterId>,
     open_page: Rate<IpAddr>,
     /// Keyed at random for each process, so that names cannot be chosen to collide.
     name_hash: RandomState,
@@ -112,6 +114,7 @@ impl<C: Clock> Limits<C> {
             refresh_address: Rate::new(per_minute(config.refresh_per_min)),
             refresh_session: Rate::new(per_minute(config.refresh_per_min.div_ceil(SESSION_PART))),
             room: Rate::new(Quota::new(config.rooms_per_hour, HOUR, config.rooms_per_hour)),
+            token_move: Rate::new(Quota::new(config.token_moves_per_day, DAY, config.token_moves_per_day)),
             open_page: Rate::new(per_minute(config.open_pages_per_min)),
             name_hash: RandomState::new(),
             clock,
@@ -184,6 +187,11 @@ impl<C: Clock> Limits<C> {
         self.room.refund(&chatter);
     }
 
+    /// One push token that this chatter takes from another account.
+    pub fn token_move(&self, chatter: ChatterId) -> Result<(), Duration> {
+        self.token_move.check(&chatter, self.clock.now())
+    }
+
     /// One page of a list that is open to anyone; the first page of a longer one.
     pub fn open_page(&self, address: IpAddr) -> Result<(), Duration> {
         self.open_page.check(&network(address), self.clock.now())
@@ -209,6 +217,7 @@ impl<C: Clock> Limits<C> {
         self.refresh_address.forget_idle(now);
         self.refresh_session.forget_idle(now);
         self.room.forget_idle(now);
+        self.token_move.forget_idle(now);
         self.open_page.forget_idle(now);
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub use broker::BrokerMetrics;
 pub use deletions::DeletionMetrics;
 pub use delivery::DeliveryMetrics;
-pub use push::PushMetrics;
+pub use push::{PushMetrics, PushTrouble};
 pub use writer::WriterMetrics;
 
 /// How often something happened since the start.

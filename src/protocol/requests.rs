@@ -46,7 +46,7 @@ pub struct SignUp {
     /// direction, or invisible characters but joiners within words and emoji.
     #[cfg_attr(test, schema(min_length = 1, max_length = 100))]
     pub nickname: String,
-    /// The device's registration token of Firebase Cloud Messaging, for pushes.
+    /// The device's registration token of Firebase Cloud Messaging, for pushes; one that another account has is left out.
     #[serde(default)]
     pub fcm_reg_id: Option<String>,
 }

@@ -104,6 +104,12 @@ pub enum Outcome {
         /// FCM's codes, without token and content.
         reason: String,
     },
+    /// Refused for good because the token is of another Firebase project: that of a chatter, or all of them, where the
+    /// service account is of the wrong project.
+    OtherSender {
+        /// FCM's codes, without token and content.
+        reason: String,
+    },
     /// A later attempt may succeed.
     RetryLater {
         /// The wait that FCM asked for.

@@ -11,8 +11,8 @@ pub enum Pusher {
     /// To the log, because FCM is not configured.
     Log,
     /// Nowhere, because the configured key cannot be used. Pending pushes are left to other instances and to the next
-    /// start.
-    Off,
+    /// start. Holds what is wrong with it, for `/readyz`.
+    Off(String),
 }
 
 impl Pusher {
@@ -31,9 +31,15 @@ impl Pusher {
                     error = %error,
                     "pushes are left to other instances and to the next start: the FCM service account cannot be used"
                 );
-                Self::Off
+                Self::Off(error.without_path())
             }
         }
+    }
+
+    /// What is wrong with the configured key, where it cannot be used.
+    #[must_use]
+    pub fn off_reason(&self) -> Option<&str> {
+        if let Self::Off(reason) = self { Some(reason) } else { None }
     }
 
     /// Sends to one device, within the timeout of the settings.
@@ -41,7 +47,7 @@ impl Pusher {
         match self {
             Self::Fcm(fcm) => fcm.send(token, push).await,
             Self::Log => log::send(push),
-            Self::Off => {
+            Self::Off(_) => {
                 let reason = "the service account cannot be used".to_owned();
                 Outcome::RetryLater { after: None, scope: Scope::All, reason }
             }

@@ -6,7 +6,7 @@ use super::Service;
 use crate::domain::chatter::Chatter;
 use crate::domain::{ChatterId, SignInId};
 use crate::problem::Problem;
-use crate::protocol::device::server::ServerFrame;
+use crate::protocol::device::server::{RemovalReason, ServerFrame};
 use crate::protocol::rest::ChatterBody;
 use crate::store::chatters::ChatterUpdate;
 use crate::websocket::framing::text_frame;
@@ -54,7 +54,8 @@ impl Service {
     }
 
     /// Changes an account. A new password closes the sockets of all other sign-ins; a changed `show_last_seen` reaches
-    /// the chatters who share a room. `false`: the store refused the change and nothing happened.
+    /// the chatters who share a room; a push token that was taken from another account, that account's devices. `false`:
+    /// the store refused the change and nothing happened.
     pub async fn change_account(
         &self,
         chatter: ChatterId,
@@ -67,8 +68,10 @@ impl Service {
             Some(false) => self.store.watchers_of(&[chatter]).await?,
             Some(true) | None => Vec::new(),
         };
-        if self.store.change_chatter(chatter, change).await?.is_none() {
-            return Ok(false);
+        let Some(changed) = self.store.change_chatter(chatter, change).await? else { return Ok(false) };
+        if let Some(owner) = changed.token_taken_from {
+            let frame = text_frame(&ServerFrame::DeviceRemoved { reason: RemovalReason::Moved });
+            self.broadcaster.send_durable(owner, &frame);
         }
         if !watchers.is_empty() {
             let frame = text_frame(&ServerFrame::Presence { chatter_id: chatter, online: false, last_seen: None });

@@ -1,15 +1,12 @@
-//! Accounts: creating, finding and changing them, and the one push token that an account may have.
+//! Accounts: creating, finding and changing them.
 
 use std::collections::HashMap;
 
 use ::entity::chatter::{ActiveModel, Column, Entity};
-use ::entity::device;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
-    Value,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, Value};
 use sha2::{Digest, Sha256};
 
+use super::devices::{Registered, Taking};
 use super::error::{Unique, violates};
 use super::passwords::NewPassword;
 use super::rows::chatter_of;
@@ -28,7 +25,8 @@ pub struct NewChatter {
     pub nickname: String,
     /// The argon2id hash of the password, in PHC format.
     pub password_hash: String,
-    /// The account's own push token. `None` means that it begins without one.
+    /// The account's own push token. The account begins without one for `None`, and where another account has it: this
+    /// request is of a client that has not signed in.
     pub fcm_reg_id: Option<String>,
 }
 
@@ -59,13 +57,23 @@ pub enum TokenUpdate {
     Keep,
     /// Deletes the account's token, not those of sign-ins.
     Remove,
-    /// Replaces the token, and takes the new one from the account that had it.
+    /// Replaces the token by one that no other account has.
     Set(String),
+    /// Replaces the token, and takes the new one from the account that has it.
+    Move(String),
+}
+
+/// An account that was changed.
+pub struct ChangedChatter {
+    /// As it is now.
+    pub chatter: Chatter,
+    /// The account that had its push token until now.
+    pub token_taken_from: Option<ChatterId>,
 }
 
 impl Store {
-    /// Creates an account; `None` if the name is taken, also by a deleted account.
-    pub async fn create_chatter(&self, new: NewChatter) -> Result<Option<Chatter>, StoreError> {
+    /// Creates an account, and gives its push token; `None` if the name is taken, also by a deleted account.
+    pub async fn create_chatter(&self, new: NewChatter) -> Result<Option<(Chatter, Option<String>)>, StoreError> {
         let NewChatter { username, nickname, password_hash, fcm_reg_id } = new;
         let created = self
             .writes
@@ -90,14 +98,17 @@ impl Store {
                 if retired.is_some() {
                     return Ok(None);
                 }
-                if let Some(token) = &fcm_reg_id {
-                    set_account_token(&tx, id, token).await?;
-                }
+                let has_token = match &fcm_reg_id {
+                    Some(token) => self.set_account_token(&tx, id, token, Taking::Nothing).await? == Registered::New,
+                    None => false,
+                };
                 tx.commit().await?;
-                Ok(Some(id))
+                Ok(Some((id, has_token)))
             })
             .await?;
-        Ok(created.map(|id| Chatter::new(id, username.as_str().to_owned(), nickname)))
+        Ok(created.map(|(id, has_token)| {
+            (Chatter::new(id, username.as_str().to_owned(), nickname), fcm_reg_id.filter(|_| has_token))
+        }))
     }
 
     /// One account, also a deleted one.
@@ -129,19 +140,15 @@ impl Store {
         Ok(rows.into_iter().map(chatter_of).collect())
     }
 
-    /// The push token that belongs to the account itself; only its owner sees it.
-    pub async fn account_token(&self, id: ChatterId) -> Result<Option<String>, StoreError> {
-        let find =
-            device::Entity::find().filter(device::Column::ChatterId.eq(id)).filter(device::Column::SignInId.is_null());
-        let row = self.lookups.run(async |db| find.one(db).await).await?;
-        Ok(row.map(|row| row.token))
-    }
-
-    /// Changes an account and returns it; `None` if it was deleted, the sign-in that asks has ended, or the password
-    /// is no longer the one that was verified.
-    pub async fn change_chatter(&self, id: ChatterId, update: ChatterUpdate) -> Result<Option<Chatter>, StoreError> {
+    /// Changes an account and returns it; `None` if it was deleted, the sign-in that asks has ended, the password is no
+    /// longer the one that was verified, or another account has the push token that is to be set.
+    pub async fn change_chatter(
+        &self,
+        id: ChatterId,
+        update: ChatterUpdate,
+    ) -> Result<Option<ChangedChatter>, StoreError> {
         let (verified, hash) = update.password.map(|new| (new.verified_hash, new.hash)).unzip();
-        let row = self
+        let changed = self
             .writes
             .run(async |db| {
                 let tx = begin(db).await?;
@@ -162,18 +169,24 @@ impl Store {
                 if updated.rows_affected() == 0 || !self.is_open(&tx, id, update.by).await? {
                     return Ok(None);
                 }
-                match &update.fcm_reg_id {
-                    TokenUpdate::Keep => {}
-                    TokenUpdate::Remove => remove_account_token(&tx, id).await?,
-                    TokenUpdate::Set(token) => set_account_token(&tx, id, token).await?,
-                }
+                let registered = match &update.fcm_reg_id {
+                    TokenUpdate::Keep => Registered::New,
+                    TokenUpdate::Remove => self.remove_account_token(&tx, id).await?,
+                    TokenUpdate::Set(token) => self.set_account_token(&tx, id, token, Taking::Nothing).await?,
+                    TokenUpdate::Move(token) => self.set_account_token(&tx, id, token, Taking::FromAnother).await?,
+                };
+                let token_taken_from = match registered {
+                    Registered::New => None,
+                    Registered::TakenFrom(owner) => Some(owner),
+                    Registered::OfAnother => return Ok(None),
+                };
                 self.end_sign_ins(&tx, id, update.sign_ins).await?;
                 let row = Entity::find_by_id(id.get()).one(&tx).await?;
                 tx.commit().await?;
-                Ok(row)
+                Ok(row.map(|row| ChangedChatter { chatter: chatter_of(row), token_taken_from }))
             })
             .await?;
-        Ok(row.map(chatter_of))
+        Ok(changed)
     }
 }
 
@@ -182,27 +195,4 @@ pub(super) fn retired_key(username_key: &str) -> String {
     let digest = Sha256::digest(username_key);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("retired:{hex}")
-}
-
-/// Sets the account's push token. A token has one row, so a device that changed hands leaves its former owner.
-async fn set_account_token(tx: &DatabaseTransaction, id: ChatterId, token: &str) -> Result<(), DbErr> {
-    remove_account_token(tx, id).await?;
-    device::Entity::delete_many().filter(device::Column::Token.eq(token)).exec(tx).await?;
-    let row = device::ActiveModel {
-        chatter_id: Set(id.get()),
-        sign_in_id: Set(None),
-        token: Set(token.to_owned()),
-        create_time: Set(Micros::now().0),
-        ..Default::default()
-    };
-    device::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
-}
-
-async fn remove_account_token(tx: &DatabaseTransaction, id: ChatterId) -> Result<(), DbErr> {
-    let of_account = device::Entity::delete_many()
-        .filter(device::Column::ChatterId.eq(id))
-        .filter(device::Column::SignInId.is_null());
-    of_account.exec(tx).await?;
-    Ok(())
 }

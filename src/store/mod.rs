@@ -14,6 +14,7 @@ mod check;
 mod connect;
 mod deletion_jobs;
 pub mod deletions;
+mod devices;
 mod durability;
 pub mod epoch;
 mod error;

@@ -77,6 +77,7 @@ pub fn shown(config: &Config, key: &str) -> String {
         "limits.sign_up_per_min" => limits.sign_up_per_min.to_string(),
         "limits.searches_per_min" => limits.searches_per_min.to_string(),
         "limits.rooms_per_hour" => limits.rooms_per_hour.to_string(),
+        "limits.token_moves_per_day" => limits.token_moves_per_day.to_string(),
         "limits.open_pages_per_min" => limits.open_pages_per_min.to_string(),
         "limits.refresh_per_min" => limits.refresh_per_min.to_string(),
         "limits.sessions_per_chatter" => limits.sessions_per_chatter.to_string(),

@@ -153,6 +153,11 @@ pub enum ServerFrame<'a> {
         /// The room to forget, with all its chats.
         chatroom_id: ChatroomId,
     },
+    /// The account has lost its push token, `fcm_reg_id`: no push reaches that device any more.
+    DeviceRemoved {
+        /// Why.
+        reason: RemovalReason,
+    },
     /// The answer to `ping`.
     Pong {
         /// The `ref` of the `ping` frame. Absent if it had none.
@@ -167,6 +172,15 @@ pub enum ServerFrame<'a> {
         /// Why the frame was refused, as over REST.
         problem: &'a Problem,
     },
+}
+
+/// Why an account has lost its push token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RemovalReason {
+    /// Another account has registered the token.
+    Moved,
 }
 
 /// A room in `ready` and `chatrooms`; its REST body has more keys.

@@ -56,7 +56,7 @@ impl Answer {
             404 if self.error_code == "UNREGISTERED" => Outcome::TokenGone,
             400 if self.names_token() => Outcome::TokenGone,
             400 => Outcome::Refused { reason },
-            403 if self.error_code == "SENDER_ID_MISMATCH" => Outcome::Refused { reason },
+            403 if self.error_code == "SENDER_ID_MISMATCH" => Outcome::OtherSender { reason },
             429 => Outcome::RetryLater { after: Some(after.unwrap_or(quota_pause)), scope: self.quota_scope(), reason },
             // The project is wrong or may not send: no send works until the operator has fixed it.
             403 | 404 => Outcome::RetryLater { after, scope: Scope::All, reason },
@@ -161,7 +161,7 @@ mod tests {
         let reason = "400 INVALID_ARGUMENT INVALID_ARGUMENT message.data".to_owned();
         assert_eq!(outcome(400, &field), Outcome::Refused { reason });
         let sender = error("PERMISSION_DENIED", "SENDER_ID_MISMATCH", None);
-        assert!(matches!(outcome(403, &sender), Outcome::Refused { .. }));
+        assert!(matches!(outcome(403, &sender), Outcome::OtherSender { .. }));
         assert!(matches!(outcome(403, &json!({})), Outcome::RetryLater { scope: Scope::All, .. }));
         assert_eq!(code(&json!("a b\n")), "");
     }

@@ -86,6 +86,20 @@ pub enum OpenError {
     Client(reqwest::Error),
 }
 
+impl OpenError {
+    /// What is wrong, for readers who may not see the operator's paths.
+    #[must_use]
+    pub fn without_path(&self) -> String {
+        match self {
+            Self::Unreadable { .. } => "the file of fcm.service_account cannot be read".to_owned(),
+            Self::Malformed { .. } => "the file of fcm.service_account is not a service account's JSON".to_owned(),
+            Self::Field { field, rule, .. } => format!("the file of fcm.service_account has a bad \"{field}\": {rule}"),
+            Self::BaseUrl => "fcm.base_url must be https".to_owned(),
+            Self::Client(_) => "the HTTP client cannot be built".to_owned(),
+        }
+    }
+}
+
 /// The client of one Firebase project.
 #[derive(Debug)]
 pub struct Fcm {

@@ -42,6 +42,8 @@ pub(super) struct Sent {
     pub(super) limited: Vec<LimitedDevice>,
     /// FCM's reasons for refusing the message for good, one for each refused token.
     pub(super) refused: Vec<String>,
+    /// One of them because the token is of another Firebase project.
+    pub(super) other_sender: bool,
     pub(super) after: AfterSend,
 }
 

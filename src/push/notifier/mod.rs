@@ -7,6 +7,7 @@
 
 mod decision;
 mod effect;
+pub mod gauges;
 pub mod messages;
 mod outage_log;
 mod settings;
@@ -60,8 +61,9 @@ impl Notifier {
         settings: Settings,
         metrics: Arc<PushMetrics>,
     ) -> Self {
-        let mut state = State::new(settings.clone(), metrics);
-        if matches!(*pusher, Pusher::Off) {
+        let mut state = State::new(settings.clone(), metrics.clone());
+        if let Some(reason) = pusher.off_reason() {
+            metrics.trouble.set(format!("push_off: {reason}; pushes wait until a restart"));
             // Claims nothing, as in a drain.
             state.drain();
         }
@@ -195,7 +197,7 @@ async fn send(pusher: Arc<Pusher>, job: Job) -> Sent {
     let mut refused = Vec::new();
     let mut limited = Vec::new();
     let mut retry: Option<Retry> = None;
-    let mut unfinished = false;
+    let (mut unfinished, mut other_sender) = (false, false);
     for token in &job.tokens {
         if Instant::now() >= job.until || retry.as_ref().is_some_and(|r| r.scope == Scope::All) {
             unfinished = true;
@@ -205,6 +207,10 @@ async fn send(pusher: Arc<Pusher>, job: Job) -> Sent {
             Outcome::Accepted => accepted.push(token.clone()),
             Outcome::TokenGone => gone.push(token.clone()),
             Outcome::Refused { reason } => refused.push(reason),
+            Outcome::OtherSender { reason } => {
+                refused.push(reason);
+                other_sender = true;
+            }
             Outcome::RetryLater { after, scope: scope @ (Scope::Device | Scope::DeviceOrProject), reason } => {
                 let (wait, is_certain) = (after.unwrap_or_default(), scope == Scope::Device);
                 limited.push(LimitedDevice { device: token.clone(), wait, is_certain, reason });
@@ -220,5 +226,5 @@ async fn send(pusher: Arc<Pusher>, job: Job) -> Sent {
         None if unfinished => AfterSend::Unfinished,
         None => AfterSend::Complete,
     };
-    Sent { job, accepted, gone, limited, refused, after }
+    Sent { job, accepted, gone, limited, refused, other_sender, after }
 }

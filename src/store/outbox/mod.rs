@@ -12,7 +12,7 @@ use std::time::Duration;
 use ::entity::chat;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Statement, Value};
 
-pub use self::pending::{ClaimCause, DeviceToken, Key, Lease, PendingPush, Settlement};
+pub use self::pending::{Backlog, ClaimCause, DeviceToken, Key, Lease, PendingPush, Settlement};
 use super::error::StoreError;
 use super::pool::Pool;
 use super::rows::chat_of;
@@ -25,6 +25,9 @@ use crate::domain::clock::{Micros, micros};
 /// A row stands for the chats since its `create_time`; the row before it pushed the older unconfirmed ones. This slack
 /// keeps a row that was stamped a moment after its chat from losing that chat.
 const SINCE_SLACK_MICROS: i64 = 1_000_000;
+
+/// The most pushes that are counted for the metrics.
+const COUNTED_MAX: usize = 100_000;
 
 /// The table, as the notifier uses it.
 #[derive(Clone)]
@@ -147,6 +150,20 @@ impl Outbox {
             tokens.entry(chatter).or_default().push(DeviceToken::new(row.try_get("", "token")?));
         }
         Ok(tokens)
+    }
+
+    /// Counts the pending pushes, up to a bound, and says how old the oldest of these is.
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let sql = format!(
+            "SELECT count(*) AS pushes, {{clock}} - min(create_time) AS age
+            FROM (SELECT create_time FROM push_outbox LIMIT {COUNTED_MAX}) AS counted"
+        );
+        let statement = self.statement(&sql, vec![]);
+        let row = self.reads.run(async |db| db.query_one_raw(statement).await).await?;
+        let Some(row) = row else { return Ok(Backlog::default()) };
+        let (pushes, age): (i64, Option<i64>) = (row.try_get("", "pushes")?, row.try_get("", "age")?);
+        let age = u64::try_from(age.unwrap_or_default()).unwrap_or_default();
+        Ok(Backlog { pushes: usize::try_from(pushes).unwrap_or_default(), oldest: Duration::from_micros(age) })
     }
 
     /// Releases leases: deletes their rows or makes them due again. Releasing a lease twice does no harm.

@@ -81,6 +81,15 @@ pub struct PendingPush {
     pub tokens: Vec<DeviceToken>,
 }
 
+/// The pushes that are pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub pushes: usize,
+    /// Since when the oldest has been pending; zero if there is none.
+    pub oldest: Duration,
+}
+
 /// How a lease ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {

@@ -243,7 +243,7 @@ async fn a_service_account_that_cannot_be_used_disables_pushes_and_shows_no_key(
         let settings = fcm::Settings { service_account: Some(path.clone()), ..fcm::Settings::default() };
         let error = fcm::Fcm::open(&path, &settings).expect_err(what);
         assert!(!format!("{error} {error:?}").contains("MII"), "{what}: {error}");
-        assert!(matches!(Pusher::open(&settings), Pusher::Off), "{what}");
+        assert!(matches!(Pusher::open(&settings), Pusher::Off(_)), "{what}");
     }
     for path in [stand_in.directory().join("missing.json"), stand_in.directory().to_owned()] {
         assert!(fcm::Fcm::open(&path, &fcm::Settings::default()).is_err());

@@ -85,5 +85,9 @@ async fn frames_on_the_wire_are_what_the_document_says() {
     two.ann_receives("chatroom_created").await;
     ann.delete(&format!("/api/chatrooms/{other}")).await.expect(200);
     two.ann_receives("chatroom_deleted").await;
+    for owner in [&ann, &bob] {
+        owner.put("/api/chatters", &json!({"fcm_reg_id": "a-phone-of-two-people"})).await.expect(200);
+    }
+    two.ann_receives("device_removed").await;
     assert!(two.received.len() >= 14, "{:?}", two.received);
 }

@@ -7,6 +7,7 @@ mod failover;
 mod ids;
 mod limits;
 mod process;
+mod push_credentials;
 mod rates;
 mod readiness;
 mod storage;

@@ -9,6 +9,7 @@ mod cors;
 mod history;
 mod http_rules;
 mod large_answers;
+mod push_tokens;
 mod refresh;
 mod refusals;
 mod room_pages;

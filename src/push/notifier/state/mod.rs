@@ -58,8 +58,8 @@ impl State {
         Self {
             recent: RecentPushes::new(settings.push_gap),
             settings,
+            log: OutageLog::new(metrics.clone()),
             metrics,
-            log: OutageLog::default(),
             hinted: VecDeque::new(),
             poll: true,
             claiming: false,
@@ -236,11 +236,14 @@ impl State {
         self.results.push(result);
     }
 
-    fn count(&self, sent: &Sent) {
+    fn count(&mut self, sent: &Sent) {
         self.metrics.sends_accepted.add(sent.accepted.len());
         self.metrics.sends_to_gone_tokens.add(sent.gone.len());
         self.metrics.sends_refused.add(sent.refused.len());
         self.metrics.sends_retried.add(usize::from(matches!(sent.after, AfterSend::Retry(_))) + sent.limited.len());
+        if sent.other_sender {
+            self.log.other_sender(sent.job.lease.key.receiver_id);
+        }
         for reason in &sent.refused {
             let Key { chatroom_id, receiver_id } = sent.job.lease.key;
             let (chatroom_id, receiver_id) = (chatroom_id.get(), receiver_id.get());

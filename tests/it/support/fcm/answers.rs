@@ -25,6 +25,7 @@ pub async fn token(
     }
     match inner.oauth_script.pop_front().unwrap_or(OauthAnswer::Grant { expires_in: 3_599 }) {
         OauthAnswer::Down => HttpResponse::ServiceUnavailable().body("down"),
+        OauthAnswer::Denied => HttpResponse::Unauthorized().json(json!({"error": "invalid_client"})),
         OauthAnswer::Grant { expires_in } => {
             let access_token = format!("stand-in-access-{}", inner.oauth_calls);
             inner.access_tokens.insert(access_token.clone());
@@ -82,6 +83,7 @@ async fn respond(answer: Answer) -> HttpResponse {
         }
         Answer::Unregistered => error(404, "NOT_FOUND", Some("UNREGISTERED"), None),
         Answer::SenderIdMismatch => error(403, "PERMISSION_DENIED", Some("SENDER_ID_MISMATCH"), None),
+        Answer::Denied => error(403, "PERMISSION_DENIED", None, None),
         Answer::ThirdPartyAuth => error(401, "UNAUTHENTICATED", Some("THIRD_PARTY_AUTH_ERROR"), None),
         Answer::Unauthorized => error(401, "UNAUTHENTICATED", None, None),
         Answer::Redirect(to) => HttpResponse::TemporaryRedirect().insert_header(("location", to)).finish(),

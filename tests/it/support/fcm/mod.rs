@@ -28,13 +28,20 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub enum Answer {
     Accept,
-    Unavailable { retry_after: Option<String> },
+    Unavailable {
+        retry_after: Option<String>,
+    },
     InternalError,
     BadGatewayHtml,
-    Quota { of: Quota, retry_after: Option<String> },
+    Quota {
+        of: Quota,
+        retry_after: Option<String>,
+    },
     Unregistered,
     InvalidField(&'static str),
     SenderIdMismatch,
+    /// The service account may not send for the project.
+    Denied,
     ThirdPartyAuth,
     Unauthorized,
     Redirect(String),
@@ -54,8 +61,12 @@ pub enum Quota {
 /// What the token endpoint answers.
 #[derive(Clone, Copy, Debug)]
 pub enum OauthAnswer {
-    Grant { expires_in: u64 },
+    Grant {
+        expires_in: u64,
+    },
     Down,
+    /// The key was revoked.
+    Denied,
 }
 
 /// One call of `messages:send` that carried a good access token.

@@ -1,5 +1,6 @@
 //! The notifier's decisions, without a runtime.
 
+mod outage;
 mod pace;
 
 use super::*;
@@ -55,7 +56,15 @@ fn settlements(effects: Vec<Effect>) -> Vec<Settlement> {
 
 fn sent(job: Job) -> Sent {
     let accepted = job.tokens.clone();
-    Sent { job, accepted, gone: vec![], limited: vec![], refused: vec![], after: AfterSend::Complete }
+    Sent {
+        job,
+        accepted,
+        gone: vec![],
+        limited: vec![],
+        refused: vec![],
+        other_sender: false,
+        after: AfterSend::Complete,
+    }
 }
 
 fn failed(job: Job, after: Option<Duration>, pause_all: bool) -> Sent {
