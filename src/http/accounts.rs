@@ -35,6 +35,7 @@ pub(super) struct DirectoryQuery {
     /// The beginning of usernames, in any case.
     query: Option<String>,
     /// Chatters on a page; more than 200 gives 200.
+    #[cfg_attr(test, param(minimum = 1))]
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
     /// Only chatters with an id above this one, as `Link` gives it.

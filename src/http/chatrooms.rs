@@ -63,9 +63,11 @@ pub(super) async fn create(
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub(super) struct RoomsQuery {
     /// Rooms on a page; more than 200 gives 200.
+    #[cfg_attr(test, param(minimum = 1))]
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
     /// Where the page begins, as `Link` gives it.
+    #[cfg_attr(test, param(format = "cursor"))]
     after: Option<String>,
 }
 

@@ -34,6 +34,7 @@ use crate::store::writer::{Mutation, Stored};
             ("id" = i64, Path, description = "The room's id."),
             (
                 "Idempotency-Key" = Option<String>, Header, example = "a-1",
+                min_length = 1, max_length = 64, pattern = "^[ -~]+$",
                 description = "The `client_id` as a header; if both are sent, they must be equal."
             )
         ),

@@ -25,6 +25,7 @@ use crate::store::writer::WatermarkUpdate;
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub(super) struct HistoryQuery {
     /// Chats on a page; more than 200 gives 200. Without another parameter: the newest chats.
+    #[cfg_attr(test, param(minimum = 1))]
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
     /// The chats right before this `seq`.
@@ -119,11 +120,13 @@ fn received(state: &State, viewer: Viewer, room: &Chatroom, seq: Seq) {
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub(super) struct ChangesQuery {
     /// The version up to which the client has everything; 0 at the beginning.
+    #[cfg_attr(test, param(value_type = Option<i64>, minimum = 0))]
     #[serde(default, deserialize_with = "whole_number")]
     since: Option<Version>,
     /// The epoch of `since`, from an earlier answer or from `ready`.
     epoch: Option<String>,
     /// Changes on a page; more than 200 gives 200.
+    #[cfg_attr(test, param(minimum = 1))]
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
 }

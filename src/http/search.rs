@@ -54,6 +54,7 @@ impl Work {
 #[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub(super) struct SearchQuery {
     /// Chats on a page; more than 200 gives 200.
+    #[cfg_attr(test, param(minimum = 1))]
     #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
     /// Only chats before this `seq`, as `Link` gives it.

@@ -17,8 +17,14 @@ pub struct SignIn {
     pub username: String,
     /// Exactly as it was set.
     pub password: String,
-    /// How the list of sessions calls this device, such as `Firefox on Linux`; no control characters.
-    #[cfg_attr(test, schema(max_length = 100))]
+    /// How the list of sessions calls this device, such as `Firefox on Linux`; no control characters, and not blank only.
+    #[cfg_attr(
+        test,
+        schema(
+            max_length = 100,
+            pattern = r"^([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*)?$"
+        )
+    )]
     #[serde(default)]
     pub device_name: Option<String>,
 }
@@ -40,13 +46,14 @@ pub struct SignUp {
     #[cfg_attr(test, schema(min_length = 1, max_length = 150, pattern = "^[A-Za-z0-9._@+-]+$"))]
     pub username: String,
     /// Kept exactly as given; no NUL.
-    #[cfg_attr(test, schema(min_length = 8, max_length = 128))]
+    #[cfg_attr(test, schema(min_length = 8, max_length = 128, pattern = r"^[^\u0000]*$"))]
     pub password: String,
     /// The name shown to others: at least one character that can be seen, no control characters, line separators, marks of
     /// direction, or invisible characters but joiners within words and emoji.
-    #[cfg_attr(test, schema(min_length = 1, max_length = 100))]
+    #[cfg_attr(test, schema(min_length = 1, max_length = 100, format = "nickname"))]
     pub nickname: String,
     /// The device's registration token of Firebase Cloud Messaging, for pushes; one that another account has is left out.
+    #[cfg_attr(test, schema(max_length = 4096, pattern = "^[!-~]*$"))]
     #[serde(default)]
     pub fcm_reg_id: Option<String>,
 }
@@ -57,14 +64,15 @@ pub struct SignUp {
 pub struct ChangeChatter {
     /// The name shown to others: at least one character that can be seen, no control characters, line separators, marks of
     /// direction, or invisible characters but joiners within words and emoji.
-    #[cfg_attr(test, schema(min_length = 1, max_length = 100))]
+    #[cfg_attr(test, schema(min_length = 1, max_length = 100, format = "nickname"))]
     #[serde(default)]
     pub nickname: Option<String>,
     /// `""` removes the token.
+    #[cfg_attr(test, schema(max_length = 4096, pattern = "^[!-~]*$"))]
     #[serde(default)]
     pub fcm_reg_id: Option<String>,
     /// The new password; it ends all other sign-ins. No NUL.
-    #[cfg_attr(test, schema(min_length = 8, max_length = 128))]
+    #[cfg_attr(test, schema(min_length = 8, max_length = 128, pattern = r"^[^\u0000]*$"))]
     #[serde(default)]
     pub password: Option<String>,
     /// Needed with `password`.
@@ -94,11 +102,11 @@ pub struct PostChat {
     #[serde(default)]
     pub receiver_id: Option<ChatterId>,
     /// Stored as sent; at least one character that can be seen, no NUL.
-    #[cfg_attr(test, schema(min_length = 1, max_length = 8000))]
+    #[cfg_attr(test, schema(min_length = 1, max_length = 8000, format = "visible-text"))]
     pub content: String,
     /// Makes the chat safe to send again: a name that the sender chooses and never uses for another chat. Printable
     /// ASCII.
-    #[cfg_attr(test, schema(min_length = 1, max_length = 64))]
+    #[cfg_attr(test, schema(min_length = 1, max_length = 64, pattern = "^[ -~]+$"))]
     #[serde(default)]
     pub client_id: Option<String>,
 }
@@ -108,7 +116,7 @@ pub struct PostChat {
 #[cfg_attr(test, derive(ToSchema))]
 pub struct EditChat {
     /// Replaces the text; at least one character that can be seen, no NUL.
-    #[cfg_attr(test, schema(min_length = 1, max_length = 8000))]
+    #[cfg_attr(test, schema(min_length = 1, max_length = 8000, format = "visible-text"))]
     pub content: String,
 }
 
@@ -117,7 +125,7 @@ pub struct EditChat {
 #[cfg_attr(test, derive(ToSchema))]
 pub struct Search {
     /// 1 to 1,024 bytes; at least one character that is neither an accent nor invisible.
-    #[cfg_attr(test, schema(min_length = 1, max_length = 1024))]
+    #[cfg_attr(test, schema(min_length = 1, max_length = 1024, format = "search-text"))]
     pub query: String,
 }
 

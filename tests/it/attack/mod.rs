@@ -1,7 +1,7 @@
 //! Eight accounts at four addresses attack in all known ways at random, beside twenty pairs that must not notice.
 //!
 //! `HYPER_CHAT_TEST_ATTACK_MINUTES` says how long; `HYPER_CHAT_TEST_BINARY` names a release build to attack instead of
-//! the one that was built with the tests. With `--nocapture` the test prints what it measured as a table.
+//! the one that was built with the tests, and `HYPER_CHAT_TEST_ATTACK_ROWS` some of the ways. With `--nocapture` the test prints what it measured as a table.
 
 mod attackers;
 mod pairs;
