@@ -184,18 +184,6 @@ fn values_of_a_wrong_form_are_refused() {
 }
 
 #[test]
-fn d6_a_base_path_begins_with_a_slash_and_has_plain_parts() {
-    let name = "HYPER_CHAT__SERVER__BASE_PATH";
-    for path in ["", "/chat", "/a/b-c/D_1"] {
-        assert_eq!(load(&[(name, path)], "").expect("valid").server.base_path, path);
-    }
-    for wrong in ["chat", "/", "/chat/", "//chat", "/a//b", "/../x", "/a.b", "/a%20b", "/ä", "/a?b", "/api", "/ws/x"] {
-        let refused = refusal(&[(name, wrong)], "");
-        assert!(refused.contains(&format!("{name}: must")), "{wrong}: {refused}");
-    }
-}
-
-#[test]
 fn a_secret_is_long_and_required_where_instances_could_share_it() {
     let secret = "HYPER_CHAT__AUTH__JWT_SECRET";
     assert!(
