@@ -17,6 +17,8 @@ use socket2::SockRef;
 use super::listener::{BACKLOG, Listener};
 use super::{RunError, settings};
 use crate::config::Config;
+use crate::http::base_path::BasePath;
+use crate::http::documents::Documents;
 use crate::http::{State, routes};
 use crate::rooms::registry::Threads;
 use crate::store::writer::WriterTask;
@@ -43,6 +45,8 @@ pub(super) fn listen(
 ) -> Result<actix_web::dev::Server, RunError> {
     let shown = listener.shown().map_err(RunError::Http)?;
     let origins = state.rules.origins.clone();
+    let base = web::Data::new(BasePath::new(&config.server.base_path));
+    let documents = web::Data::new(Documents::new(&base));
     let server = HttpServer::new(move || {
         // Each worker is a thread for rooms too, and the first one takes the store's writer.
         threads.add(Arbiter::current());
@@ -51,11 +55,14 @@ pub(super) fn listen(
         }
         App::new()
             .app_data(state.clone())
+            .app_data(base.clone())
+            .app_data(documents.clone())
             .app_data(web::Data::from(origins.clone()))
             .wrap(routes::cors(&origins))
             .wrap(from_fn(routes::refuse))
             .wrap(from_fn(routes::access_log))
             .wrap(from_fn(routes::complete))
+            .wrap(from_fn(routes::strip))
             .configure(routes::mount)
     })
     .on_connect(|connection, _| {
@@ -83,13 +90,16 @@ pub(super) fn listen(
 /// Starts the small server that answers while the store is not open yet: `/healthz` 200, anything else 503.
 pub(super) fn answer_until_open(config: &Config, listener: &Listener) -> Result<ServerHandle, RunError> {
     let origins = Arc::new(settings::origins(config));
+    let base = web::Data::new(BasePath::new(&config.server.base_path));
     let server = HttpServer::new(move || {
         App::new()
+            .app_data(base.clone())
             .app_data(web::Data::from(origins.clone()))
             .wrap(routes::cors(&origins))
             .wrap(from_fn(routes::refuse))
             .wrap(from_fn(routes::access_log))
             .wrap(from_fn(routes::complete))
+            .wrap(from_fn(routes::strip))
             .configure(routes::mount_waiting)
     })
     // A kept connection would stay with this server after the real one has started.

@@ -83,6 +83,7 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
     check_secret(config, layers);
     check_directory(config, layers);
     check_socket(config, layers);
+    check_base_path(config, layers);
     for (key, text) in [
         ("auth.jwt_issuer", &config.auth.jwt_issuer),
         ("auth.jwt_audience", &config.auth.jwt_audience),
@@ -95,6 +96,24 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
     }
     if config.auth.argon2_memory_kib < 8 * config.auth.argon2_parallelism {
         layers.problem("auth.argon2_memory_kib", "must be at least 8 times auth.argon2_parallelism");
+    }
+}
+
+/// The first parts of the server's own paths; a base path that begins with one would have two meanings.
+const OWN_PATHS: [&str; 7] = ["api", "ws", "docs", "demo", "healthz", "readyz", "metrics"];
+
+fn check_base_path(config: &Config, layers: &mut Layers) {
+    let path = &config.server.base_path;
+    let is_part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let is_path = path.is_empty() || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_part));
+    if !is_path {
+        let rule = "must be empty or a path as in /chat: letters, digits, - and _ behind each /, and no / at its end";
+        layers.problem("server.base_path", rule);
+    } else if path.split('/').nth(1).is_some_and(|first| OWN_PATHS.contains(&first)) {
+        let rule = format!("must not begin with a path of the server: {}", OWN_PATHS.join(", "));
+        layers.problem("server.base_path", &rule);
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Server {
     pub socket_mode: String,
     /// 0 takes a free port.
     pub port: u16,
+    /// The public path of the server, as `/chat`; empty where it has a host for itself.
+    pub base_path: String,
     /// `scheme://host[:port]`, lower case; empty = same origin only.
     pub allowed_origins: Vec<String>,
     /// 0 = half of the cores.

@@ -5,6 +5,7 @@ mod access_log;
 mod accounts;
 mod answer;
 mod auth_sessions;
+pub mod base_path;
 mod body;
 mod chatrooms;
 mod chats;

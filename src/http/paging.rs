@@ -12,6 +12,7 @@ use futures_util::stream;
 use serde::Serialize;
 
 use super::State;
+use super::base_path::public_path;
 use super::extract::{Viewer, address};
 use super::places::{LargeBody, Place, SMALL_BYTES, next_piece};
 use crate::domain::ChatterId;
@@ -108,7 +109,8 @@ pub(super) fn page(
 ) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     if let Some(next) = next {
-        response.insert_header((header::LINK, format!("<{}?limit={limit}&{next}>; rel=\"next\"", request.path())));
+        let link = format!("<{}?limit={limit}&{next}>; rel=\"next\"", public_path(request));
+        response.insert_header((header::LINK, link));
     }
     reader.answer(response, encode(items))
 }

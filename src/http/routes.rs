@@ -11,6 +11,7 @@ use crate::problem::{Code, Problem};
 
 pub use super::access_log::log as access_log;
 pub use super::answer::complete;
+pub use super::base_path::strip;
 pub use super::cors::{cors, refuse};
 
 /// From one table: the routes that are mounted, the operations that are documented, and the list that tests walk.

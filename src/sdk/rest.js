@@ -73,7 +73,8 @@ export async function request(base, method, path, { token, body, fetch = globalT
   if (json === undefined) {
     throw new Problem({ code: "unreadable", status: 502, detail: "The answer of the server is not JSON." });
   }
-  const next = /<([^>]*)>; rel="next"/.exec(answer.headers.get("link") ?? "")?.[1] ?? null;
+  // Where the server is shown below a path, the link has that path, and `base` has it too.
+  const next = /<[^>?]*(\/api\/[^>]*)>; rel="next"/.exec(answer.headers.get("link") ?? "")?.[1] ?? null;
   return { json, next };
 }
 

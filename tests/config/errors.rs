@@ -116,3 +116,15 @@ fn e3_a_near_miss_is_a_warning_and_stands_beside_the_refusal_that_it_causes() {
     ];
     assert!(load(&kubernetes, "").expect("not ours").warnings().is_empty());
 }
+
+#[test]
+fn d6_a_base_path_begins_with_a_slash_and_has_plain_parts() {
+    let name = "HYPER_CHAT__SERVER__BASE_PATH";
+    for path in ["", "/chat", "/a/b-c/D_1"] {
+        assert_eq!(load(&[(name, path)], "").expect("valid").server.base_path, path);
+    }
+    for wrong in ["chat", "/", "/chat/", "//chat", "/a//b", "/../x", "/a.b", "/a%20b", "/ä", "/a?b", "/api", "/ws/x"] {
+        let refused = refusal(&[(name, wrong)], "");
+        assert!(refused.contains(&format!("{name}: must")), "{wrong}: {refused}");
+    }
+}

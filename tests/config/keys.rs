@@ -42,6 +42,7 @@ pub fn shown(config: &Config, key: &str) -> String {
     match key {
         "server.host" => server.host.clone(),
         "server.socket_mode" => server.socket_mode.clone(),
+        "server.base_path" => server.base_path.clone(),
         "server.port" => server.port.to_string(),
         "server.allowed_origins" => server.allowed_origins.join(","),
         "server.workers" => server.workers.to_string(),
@@ -102,6 +103,7 @@ pub fn another(key: &Key) -> String {
     match key.key.as_str() {
         "server.host" => "127.0.0.9".to_owned(),
         "server.socket_mode" => "0600".to_owned(),
+        "server.base_path" => "/team/chat".to_owned(),
         "server.allowed_origins" => "https://a.example,http://b.example:81".to_owned(),
         "database.url" => "sqlite://other.db".to_owned(),
         "auth.jwt_secret" => SECRET.to_owned(),

@@ -30,6 +30,7 @@
 mod support;
 
 mod attack;
+mod base_path;
 mod chaos;
 mod chatroom_socket;
 mod cluster;

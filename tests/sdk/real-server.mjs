@@ -16,7 +16,8 @@ const PASSWORD = "correct horse battery";
 const folder = mkdtempSync(join(tmpdir(), "hyper-chat-sdk-"));
 const port = await freePort();
 const logFile = join(folder, "server.log");
-const base = `http://127.0.0.1:${port}`;
+// Below a path, as behind a proxy that keeps it.
+const base = `http://127.0.0.1:${port}/chat`;
 let server;
 
 async function freePort() {
@@ -34,6 +35,7 @@ async function startServer() {
     DATABASE_URL: `sqlite://${join(folder, "chat.db")}?mode=rwc`,
     HYPER_CHAT__SERVER__HOST: "127.0.0.1",
     HYPER_CHAT__SERVER__PORT: String(port),
+    HYPER_CHAT__SERVER__BASE_PATH: "/chat",
   };
   const log = openSync(logFile, "a");
   server = spawn(process.env.HYPER_CHAT_BIN, [], { cwd: folder, env, stdio: ["ignore", log, log] });

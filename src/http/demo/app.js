@@ -13,6 +13,8 @@ import { ChatClient, Session } from "./chat-client.js";
  * @import { Chat, ChatRoom, SignedIn } from "./chat-client.js"
  */
 
+// The page is `/`, or `/chat/` where the server is shown below a path; this file is two levels below.
+const BASE = new URL("..", import.meta.url).href.slice(0, -1);
 const SESSION = "hyper-chat:session";
 const QUICK_MS = 800; // a connection that is made faster than this needs no words
 
@@ -24,7 +26,7 @@ let cameFromList = false; // then the arrow and the device's own Back are one
 const account = new Account(signOut);
 const pane = new ChatPane();
 const list = new RoomList((room) => (location.hash = `#/${room.id}`));
-const form = new SignInForm(location.origin, (signedIn, stay) => {
+const form = new SignInForm(BASE, (signedIn, stay) => {
   const storage = stay ? localStorage : sessionStorage;
   storage.setItem(SESSION, JSON.stringify(signedIn));
   enter(signedIn, storage);
@@ -64,10 +66,10 @@ function enter({ chatter }, storage) {
     if (/^hyper-chat:\d+:/.test(key) && !key.startsWith(`hyper-chat:${chatter.id}:`)) storage.removeItem(key);
   }
   const save = (/** @type {SignedIn} */ fresh) => storage.setItem(SESSION, JSON.stringify(fresh));
-  session = new Session({ base: location.origin, load: () => readSession(storage), save });
+  session = new Session({ base: BASE, load: () => readSession(storage), save });
   const getToken = () => session.getToken();
   if (client?.me.id === chatter.id) getToken().then((/** @type {string} */ token) => client.setToken(token));
-  else start(new ChatClient({ base: location.origin, getToken, me: chatter, storage }));
+  else start(new ChatClient({ base: BASE, getToken, me: chatter, storage }));
   $("app").hidden = false;
   follow();
 }

@@ -106,12 +106,14 @@ mod tests {
     fn every_file_that_the_page_names_is_served() {
         let served = |path: &str| FILES.iter().any(|file| file.path == path);
         for file in FILES {
+            assert!(!file.text.contains("\"/demo/"), "{} names a file from the root", file.path);
             let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
             for quoted in file.text.split('"').skip(1).step_by(2) {
                 let path = match quoted.strip_prefix("./").map(|name| format!("{folder}/{name}")) {
                     Some(path) => path,
                     None if quoted.starts_with("../") => quoted.replacen("..", "/demo", 1),
-                    None if quoted.starts_with("/demo/") => quoted.to_owned(),
+                    // Relative, since the page may be shown below another path.
+                    None if quoted.starts_with("demo/") => format!("/{quoted}"),
                     None => continue,
                 };
                 assert!(served(&path), "{} names {path}", file.path);

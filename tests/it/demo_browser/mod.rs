@@ -3,6 +3,7 @@
 //! Screenshots are kept in `target/demo-screenshots/`.
 
 mod account;
+mod below_a_path;
 mod chatting;
 mod lasting;
 
