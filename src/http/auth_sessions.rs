@@ -41,10 +41,13 @@ pub(super) async fn refresh(
     state: web::Data<State>,
     Json(body): Json<Refresh>,
 ) -> Result<HttpResponse, Problem> {
-    let given = RefreshToken::parse(&body.refresh_token).ok_or_else(not_a_refresh_token)?;
     let from = address(&request, state.rules.proxy_hops);
-    let allowed = state.limits.refresh(from, given.sign_in_id());
     let refused = |code: Code| state.audit.refused(Event::Refresh, from, Facts::because(code.as_str()));
+    let Some(given) = RefreshToken::parse(&body.refresh_token) else {
+        refused(Code::TokenInvalid);
+        return Err(not_a_refresh_token());
+    };
+    let allowed = state.limits.refresh(from, given.sign_in_id());
     allowed.map_err(|wait| {
         refused(Code::RateLimited);
         too_many("refreshes").retry_after(wait)
