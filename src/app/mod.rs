@@ -43,6 +43,8 @@ use crate::store::change_feed::FeedPosition;
 use crate::store::restore::RestoreError;
 use crate::store::{BackupError, OpenError, Shares, Store};
 pub use crate::store::{Mend, Report};
+use crate::telemetry::audit;
+use crate::telemetry::audit::Audit;
 pub use commands::{backup, begin_epoch, check, epoch, migrate, restore};
 use listener::Listener;
 use sockets::Sockets;
@@ -50,6 +52,8 @@ use tasks::Tasks;
 
 /// Lists of which a page is read and encoded at a time; a chatter has a quarter of them.
 const LISTS_MAX: usize = 64;
+/// How often the counts of refusals without a line are due.
+const AUDIT_EVERY: Duration = Duration::from_secs(10);
 /// How often the supervisor checks that the notifier is alive.
 const SUPERVISE_EVERY: Duration = Duration::from_secs(5);
 
@@ -150,7 +154,11 @@ impl Application {
         let presence = sockets.presence(&store);
         let receipts = Receipts::new(store.clone(), sockets.broadcaster.clone(), sockets.broker.clone());
         store.writer().observe_watermarks(receipts.clone());
-        let end = new_epoch::EndOfEpoch { connections: sockets.connections.clone(), receipts: receipts.clone() };
+        let end = new_epoch::EndOfEpoch {
+            store: Arc::downgrade(&store),
+            connections: sockets.connections.clone(),
+            receipts: receipts.clone(),
+        };
         store.epochs().observe(Arc::new(end));
         let threads = Threads::default();
         let registry = Registry::new(sockets.room_parts(&store, &notifier), threads.clone());
@@ -179,8 +187,10 @@ impl Application {
             tokens,
             rules: settings::http(config),
             refused: Counts::new(Code::ALL.len()),
+            audit: Audit::default(),
             notifier: notifier.clone(),
         });
+        audit::started(&state.store.epochs().name(), secrets.all().count() - 1);
         let access = Arc::new(AccessCheck::new(state.store.clone(), state.connections.clone()));
         let cluster = match inbound {
             // The feed begins before the first socket, so that no socket misses a change.
@@ -202,6 +212,7 @@ impl Application {
         let Self { state, notifier, presence, receipts, access, cluster, server, drain_max, clean_up_every } = self;
         let mut tasks = Tasks::default();
         tasks.spawn("clean-up", clean_up(state.clone(), clean_up_every));
+        tasks.spawn("audit", report_unlogged(state.clone()));
         let service = state.service.clone();
         tasks.spawn("deletions", async move { service.delete_in_background().await });
         tasks.spawn("epoch", new_epoch::check(state.clone()));
@@ -248,6 +259,15 @@ async fn clean_up(state: web::Data<State>, every: Duration) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the clean-up waits for the database")
             }
         }
+    }
+}
+
+/// Logs how many refusals got no line of their own.
+async fn report_unlogged(state: web::Data<State>) {
+    let mut timer = actix_web::rt::time::interval(AUDIT_EVERY);
+    loop {
+        timer.tick().await;
+        state.audit.report_unlogged();
     }
 }
 

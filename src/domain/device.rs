@@ -29,6 +29,16 @@ pub fn address_class(address: IpAddr) -> String {
     }
 }
 
+/// The part of an address that is limited: an IPv4 address, or the 64-bit network of an IPv6 address, since one
+/// customer has all of it.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

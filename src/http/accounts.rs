@@ -1,28 +1,25 @@
 //! `/api/chatters`: the directory, and the viewer's own account.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::State;
+use super::account_update::account_update;
 use super::body::Json;
 use super::extract::{Viewer, address, id};
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::paging;
 use super::paging::Reader;
-use super::sign_in::{VERIFICATIONS_MAX, check_rate, password_is_changing};
+use super::sign_in::{VERIFICATIONS_MAX, password_is_changing};
 use crate::domain::ChatterId;
-use crate::domain::chatter::{fcm_reg_id, nickname, password, username_key};
-use crate::limits::Device;
+use crate::domain::chatter::username_key;
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::{ChangeChatter, whole_number};
 #[cfg(test)]
 use crate::protocol::rest::ChatterBody;
 use crate::protocol::rest::Message;
-use crate::store::chatters::{ChatterUpdate, TokenUpdate};
-use crate::store::passwords::NewPassword;
-use crate::store::sign_ins::SignInUpdate;
+use crate::telemetry::audit::{Event, Facts};
 
 /// Chatters of one query while the whole directory is streamed. The longest nicknames make it no longer than a page may
 /// be.
@@ -166,8 +163,17 @@ pub(super) async fn change(
     Json(body): Json<ChangeChatter>,
 ) -> Result<HttpResponse, Problem> {
     for _ in 0..VERIFICATIONS_MAX {
-        let update = update(&request, &state, viewer, &body).await?;
-        if state.service.change_account(viewer.chatter_id, viewer.sign_in_id, update).await? {
+        let update = account_update(&request, &state, viewer, &body).await?;
+        let new_password = update.password.is_some();
+        if let Some(changed) = state.service.change_account(viewer.chatter_id, viewer.sign_in_id, update).await? {
+            let from = address(&request, state.rules.proxy_hops);
+            if new_password {
+                state.audit.done(Event::PasswordChange, from, viewer.facts());
+            }
+            if let Some(owner) = changed.token_taken_from {
+                let facts = Facts { former_owner: Some(owner), ..viewer.facts() };
+                state.audit.done(Event::TokenMove, from, facts);
+            }
             return Ok(HttpResponse::Ok().json(state.service.own_account(viewer.chatter_id).await?));
         }
         // The account or the sign-in has ended, the password was replaced while it was verified, or another account has
@@ -175,47 +181,6 @@ pub(super) async fn change(
         state.store.standing(viewer.chatter_id, viewer.sign_in_id, viewer.issued_at).await??;
     }
     Err(password_is_changing())
-}
-
-/// The change that a body asks for. A new password is hashed only after the current one was verified.
-async fn update(
-    request: &HttpRequest,
-    state: &State,
-    viewer: Viewer,
-    body: &ChangeChatter,
-) -> Result<ChatterUpdate, Problem> {
-    let nickname = body.nickname.as_deref().map(nickname).transpose()?.map(str::to_owned);
-    let token = body.fcm_reg_id.as_deref().map(fcm_reg_id).transpose()?;
-    let password = match &body.password {
-        Some(new) => {
-            let current = body.current_password.as_deref();
-            Some(new_password(request, state, viewer.chatter_id, new, current).await?)
-        }
-        None => None,
-    };
-    let sign_ins = match viewer.sign_in_id {
-        _ if password.is_none() => SignInUpdate::Keep,
-        Some(own) => SignInUpdate::EndOthers(own),
-        None => SignInUpdate::EndAll,
-    };
-    let fcm_reg_id = token_update(state, viewer.chatter_id, token).await?;
-    let (by, show_last_seen, show_receipts) = (viewer.sign_in_id, body.show_last_seen, body.show_receipts);
-    Ok(ChatterUpdate { nickname, fcm_reg_id, password, by, sign_ins, show_last_seen, show_receipts })
-}
-
-/// A token of another account moves to this one at a low rate; without it, two accounts could take it from each other
-/// for ever, or one could collect those of others.
-async fn token_update(state: &State, chatter: ChatterId, token: Option<Option<&str>>) -> Result<TokenUpdate, Problem> {
-    let Some(token) = token else { return Ok(TokenUpdate::Keep) };
-    let Some(token) = token.map(str::to_owned) else { return Ok(TokenUpdate::Remove) };
-    if state.store.token_owner(&token).await?.is_none_or(|owner| owner == chatter) {
-        return Ok(TokenUpdate::Set(token));
-    }
-    state.limits.token_move(chatter).map_err(|wait| {
-        Problem::new(Code::RateLimited, "Too many push tokens of other accounts. Wait, or register one of your own.")
-            .retry_after(wait)
-    })?;
-    Ok(TokenUpdate::Move(token))
 }
 
 /// Delete the viewer's own account
@@ -236,34 +201,14 @@ async fn token_update(state: &State, chatter: ChatterId, token: Option<Option<&s
         )
     )
 )]
-pub(super) async fn delete(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete(
+    request: HttpRequest,
+    state: web::Data<State>,
+    viewer: Viewer,
+) -> Result<HttpResponse, Problem> {
     state.service.delete_account(viewer.chatter_id, state.rules.deletion).await?;
+    state.audit.done(Event::AccountDeletion, address(&request, state.rules.proxy_hops), viewer.facts());
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chatter" }))
-}
-
-/// The hash of the new password, once the current one was checked. That counts as a sign-in does: a token alone lets
-/// nobody guess the password.
-async fn new_password(
-    request: &HttpRequest,
-    state: &State,
-    chatter_id: ChatterId,
-    new: &str,
-    current: Option<&str>,
-) -> Result<NewPassword, Problem> {
-    password(new)?;
-    let Some(current) = current else {
-        return Err(Problem::invalid("current_password", "Send the current password along with the new one."));
-    };
-    let wrong = || Problem::invalid("current_password", "It is not the current password.");
-    let account = state.store.chatter(chatter_id).await?.ok_or_else(Problem::account_deleted)?;
-    let from = address(request, state.rules.proxy_hops);
-    let by = &check_rate(state, from, &account.username, Device::WithoutToken)?;
-    let stored = state.store.password_hash(chatter_id).await?;
-    if !state.passwords.verify(by, SecretString::from(current), stored.clone()).await?.matches {
-        return Err(wrong());
-    }
-    let hash = state.passwords.hash(by, SecretString::from(new)).await?;
-    Ok(NewPassword { verified_hash: stored.ok_or_else(wrong)?, hash })
 }
 
 /// The viewer, where the request has a token; a token that is not valid is refused.

@@ -10,14 +10,13 @@ use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::sign_in::{asking, signed_in, too_many};
 use crate::auth::refresh::RefreshToken;
 use crate::domain::SignInId;
-#[cfg(test)]
-use crate::problem::Code;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::protocol::requests::Refresh;
 #[cfg(test)]
 use crate::protocol::rest::SignedIn;
 use crate::protocol::rest::{Message, Session};
-use crate::service::sign_ins::not_a_refresh_token;
+use crate::service::sign_ins::{Refreshed, not_a_refresh_token, replayed};
+use crate::telemetry::audit::{Event, Facts};
 
 /// Refresh a token
 ///
@@ -42,11 +41,27 @@ pub(super) async fn refresh(
     state: web::Data<State>,
     Json(body): Json<Refresh>,
 ) -> Result<HttpResponse, Problem> {
-    let given = RefreshToken::parse(&body.refresh_token).ok_or_else(not_a_refresh_token)?;
     let from = address(&request, state.rules.proxy_hops);
+    let refused = |code: Code| state.audit.refused(Event::Refresh, from, Facts::because(code.as_str()));
+    let Some(given) = RefreshToken::parse(&body.refresh_token) else {
+        refused(Code::TokenInvalid);
+        return Err(not_a_refresh_token());
+    };
     let allowed = state.limits.refresh(from, given.sign_in_id());
-    allowed.map_err(|wait| too_many("refreshes").retry_after(wait))?;
-    let session = state.service.refresh(&state.tokens.refresh, &given, &asking(&state, from, None)).await?;
+    allowed.map_err(|wait| {
+        refused(Code::RateLimited);
+        too_many("refreshes").retry_after(wait)
+    })?;
+    let refreshed = state.service.refresh(&state.tokens.refresh, &given, &asking(&state, from, None)).await;
+    let facts = |chatter, session| Facts { session: Some(session), ..Facts::of(chatter) };
+    let session = match refreshed.inspect_err(|problem| refused(problem.code))? {
+        Refreshed::Next(session) => session,
+        Refreshed::Replayed(chatter) => {
+            state.audit.done(Event::RefreshReplayed, from, facts(chatter, given.sign_in_id()));
+            return Err(replayed());
+        }
+    };
+    state.audit.done(Event::Refresh, from, facts(session.chatter, session.sign_in));
     signed_in(&state, session).await
 }
 
@@ -66,10 +81,15 @@ pub(super) async fn refresh(
         )
     )
 )]
-pub(super) async fn sign_out(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
+pub(super) async fn sign_out(
+    request: HttpRequest,
+    state: web::Data<State>,
+    viewer: Viewer,
+) -> Result<HttpResponse, Problem> {
     // A token that the team's own backend signed belongs to no session.
     let own = viewer.sign_in_id.ok_or_else(|| Problem::not_found("session"))?;
     state.service.end_sign_in(viewer.chatter_id, own).await?;
+    state.audit.done(Event::SignOut, address(&request, state.rules.proxy_hops), viewer.facts());
     Ok(HttpResponse::Ok().json(Message { message: "Success Sign Out" }))
 }
 
@@ -114,6 +134,7 @@ pub(super) async fn list(state: web::Data<State>, viewer: Viewer) -> Result<Http
     )
 )]
 pub(super) async fn end(
+    request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
@@ -122,6 +143,8 @@ pub(super) async fn end(
     if !state.service.end_sign_in(viewer.chatter_id, session).await? {
         return Err(Problem::not_found("session"));
     }
+    let facts = Facts { session: Some(session), ..viewer.facts() };
+    state.audit.done(Event::SessionEnd, address(&request, state.rules.proxy_hops), facts);
     Ok(HttpResponse::Ok().json(Message { message: "Success End Session" }))
 }
 
@@ -142,7 +165,12 @@ pub(super) async fn end(
         )
     )
 )]
-pub(super) async fn end_all_but_this(state: web::Data<State>, viewer: Viewer) -> Result<HttpResponse, Problem> {
+pub(super) async fn end_all_but_this(
+    request: HttpRequest,
+    state: web::Data<State>,
+    viewer: Viewer,
+) -> Result<HttpResponse, Problem> {
     state.service.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
+    state.audit.done(Event::OtherSessionsEnd, address(&request, state.rules.proxy_hops), viewer.facts());
     Ok(HttpResponse::Ok().json(Message { message: "Success End Other Sessions" }))
 }

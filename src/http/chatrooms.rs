@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::State;
 use super::body::Json;
-use super::extract::{Viewer, id};
+use super::extract::{Viewer, address, id};
 use super::history::in_epoch;
 #[cfg(test)]
 use super::openapi::{BODY, Refusals, TOKEN, of};
@@ -25,6 +25,7 @@ use crate::rooms::command::Command;
 use crate::service::chatrooms::ShownChatroom;
 use crate::store::room_views::RoomCursor;
 use crate::store::writer::WatermarkUpdate;
+use crate::telemetry::audit::{Event, Facts};
 
 /// Create the room with another chatter, or one for notes
 ///
@@ -159,12 +160,15 @@ pub(super) async fn show(
     )
 )]
 pub(super) async fn delete(
+    request: HttpRequest,
     state: web::Data<State>,
     viewer: Viewer,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let room = room_of(&state, viewer, &path).await?;
     state.service.delete_chatroom(room.id, viewer.chatter_id).await?;
+    let facts = Facts { chatroom: Some(room.id), ..viewer.facts() };
+    state.audit.done(Event::RoomDeletion, address(&request, state.rules.proxy_hops), facts);
     Ok(HttpResponse::Ok().json(Message { message: "Success Delete Chatroom" }))
 }
 

@@ -14,6 +14,7 @@ use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, ChatterId, SignInId};
 use crate::problem::{Code, Problem};
+use crate::telemetry::audit::Facts;
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 
@@ -38,6 +39,12 @@ impl Viewer {
     pub(super) fn claimed(state: &State, token: &str) -> Result<Self, Problem> {
         let Claims { chatter_id, sign_in_id, expires_at, issued_at } = state.tokens.verify(token)?;
         Ok(Self { chatter_id, sign_in_id, expires_at, issued_at })
+    }
+
+    /// Who acts, for the lines for audits.
+    #[must_use]
+    pub(super) fn facts(self) -> Facts {
+        Facts { session: self.sign_in_id, ..Facts::of(self.chatter_id) }
     }
 
     /// The claims of the token.

@@ -2,6 +2,7 @@
 //! decides nothing about chats.
 
 mod access_log;
+mod account_update;
 mod accounts;
 mod answer;
 mod auth_sessions;
@@ -48,6 +49,7 @@ use crate::service::Service;
 use crate::service::accounts::Deletion;
 use crate::sessions;
 use crate::store::Store;
+use crate::telemetry::audit::Audit;
 use search_turns::SearchTurns;
 
 /// The configured rules of the handlers.
@@ -113,6 +115,8 @@ pub struct State {
     pub delivery_metrics: Arc<DeliveryMetrics>,
     /// Requests that were refused.
     pub refused: Counts,
+    /// Writes the lines for audits.
+    pub audit: Audit,
     /// Counts the outcomes of pushes.
     pub notifier: Arc<NotifierSupervisor>,
 }

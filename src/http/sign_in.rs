@@ -20,6 +20,7 @@ use crate::protocol::requests::{SignIn, SignUp};
 use crate::protocol::rest::{ChatterBody, SignedIn};
 use crate::service::sign_ins::{Asking, Session, Verified};
 use crate::store::chatters::NewChatter;
+use crate::telemetry::audit::{Event, Facts};
 
 /// How often a request verifies a password whose stored hash changes meanwhile.
 pub(super) const VERIFICATIONS_MAX: usize = 3;
@@ -49,10 +50,12 @@ pub(super) async fn sign_in(
 ) -> Result<HttpResponse, Problem> {
     let from = address(&request, state.rules.proxy_hops);
     let device = device(&request, &state, &body.username).await?;
-    let by = check_rate(&state, from, &body.username, device)?;
+    let by = check_rate(&state, Event::SignIn, from, &body.username, device)?;
     let device_name = device_name(body.device_name.as_deref().unwrap_or_default())?.map(str::to_owned);
     let asking = asking(&state, from, device_name);
-    let session = open(&state, &by, &body.username, &SecretString::from(body.password), asking).await?;
+    let session = open(&state, &by, from, &body.username, &SecretString::from(body.password), asking).await?;
+    let facts = Facts { session: Some(session.sign_in), ..Facts::of(session.chatter) };
+    state.audit.done(Event::SignIn, from, facts);
     state.limits.password_was_right(from, &body.username);
     signed_in(&state, session).await
 }
@@ -75,6 +78,7 @@ pub(super) async fn signed_in(state: &State, session: Session) -> Result<HttpRes
 async fn open(
     state: &State,
     by: &Requester,
+    from: IpAddr,
     username: &str,
     given: &SecretString,
     asking: Asking,
@@ -85,9 +89,12 @@ async fn open(
             Ok(username) => state.store.credentials(&username.key()).await?,
             Err(_) => None,
         };
-        let stored = known.as_ref().map(|(_, hash)| hash.clone());
+        let (chatter, stored) = known.clone().unzip();
         let PasswordCheck { matches, needs_rehash } = state.passwords.verify(by, given.clone(), stored).await?;
         let (true, Some((chatter_id, hash))) = (matches, known) else {
+            // Without the name: people type passwords there.
+            let facts = Facts { chatter, ..Facts::because(Code::CredentialsWrong.as_str()) };
+            state.audit.refused(Event::SignIn, from, facts);
             return Err(Problem::new(Code::CredentialsWrong, "No account has this username and password."));
         };
         let (tokens, max) = (&state.tokens.refresh, state.rules.sessions_per_chatter);
@@ -143,30 +150,44 @@ pub(super) async fn sign_up(
     Json(body): Json<SignUp>,
 ) -> Result<HttpResponse, Problem> {
     let is_backend = bearer(&request).ok().flatten().is_some_and(|token| state.tokens.may_sign_up(&token));
+    let from = address(&request, state.rules.proxy_hops);
+    let refused = |code: Code| state.audit.refused(Event::SignUp, from, Facts::because(code.as_str()));
     if !is_backend && !state.rules.open_sign_up {
+        refused(Code::SignUpClosed);
         return Err(Problem::new(Code::SignUpClosed, "Ask the people who run this server for an account."));
     }
     let username = Username::parse(&body.username)?;
     let nickname = nickname(&body.nickname)?.to_owned();
     let token = fcm_reg_id(body.fcm_reg_id.as_deref().unwrap_or_default())?.map(str::to_owned);
     password(&body.password)?;
-    let from = address(&request, state.rules.proxy_hops);
     if !is_backend {
-        state.limits.sign_up(from, username.as_str()).map_err(|wait| too_many("sign-ups").retry_after(wait))?;
+        let allowed = state.limits.sign_up(from, username.as_str());
+        allowed.inspect_err(|_| refused(Code::RateLimited)).map_err(|wait| too_many("sign-ups").retry_after(wait))?;
     }
     let password_hash =
         state.passwords.hash(&requester(from, username.as_str()), SecretString::from(body.password)).await?;
     let new = NewChatter { username, nickname, password_hash, fcm_reg_id: token };
     let Some((chatter, token)) = state.store.create_chatter(new).await? else {
+        refused(Code::UsernameTaken);
         return Err(Problem::new(Code::UsernameTaken, "Choose another username; case makes no difference."));
     };
+    state.audit.done(Event::SignUp, from, Facts::of(chatter.id));
     Ok(HttpResponse::Created().json(ChatterBody::own(&chatter, token)))
 }
 
 /// Counts one check of this account's password against the rates of its name and address; gives the requester of the
 /// hash.
-pub(super) fn check_rate(state: &State, from: IpAddr, username: &str, device: Device) -> Result<Requester, Problem> {
-    state.limits.password(from, username, device).map_err(|wait| too_many("password checks").retry_after(wait))?;
+pub(super) fn check_rate(
+    state: &State,
+    event: Event,
+    from: IpAddr,
+    username: &str,
+    device: Device,
+) -> Result<Requester, Problem> {
+    state.limits.password(from, username, device).map_err(|wait| {
+        state.audit.refused(event, from, Facts::because(Code::RateLimited.as_str()));
+        too_many("password checks").retry_after(wait)
+    })?;
     Ok(requester(from, username))
 }
 

@@ -7,11 +7,12 @@ mod known;
 mod rate;
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::domain::chatter::username_key;
+pub use crate::domain::device::network;
 use crate::domain::{ChatterId, SignInId};
 use known::KnownAddresses;
 use rate::{Quota, Rate};
@@ -229,16 +230,6 @@ impl<C: Clock> Limits<C> {
 /// What one username at one address has of the attempts of the address; at least one, where there is a limit.
 fn part(attempts: u32) -> u32 {
     if attempts == 0 { 0 } else { (attempts / NAME_PART).max(1) }
-}
-
-/// The part of an address that is limited: an IPv4 address, or the 64-bit network of an IPv6 address, since one
-/// customer has all of it.
-#[must_use]
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::domain::{ChatterId, SignInId};
 use crate::problem::Problem;
 use crate::protocol::device::server::{RemovalReason, ServerFrame};
 use crate::protocol::rest::ChatterBody;
-use crate::store::chatters::ChatterUpdate;
+use crate::store::chatters::{ChangedChatter, ChatterUpdate};
 use crate::websocket::framing::text_frame;
 
 /// What the deletion of an account does to its rooms.
@@ -54,21 +54,21 @@ impl Service {
     }
 
     /// Changes an account. A new password closes the sockets of all other sign-ins; a changed `show_last_seen` reaches
-    /// the chatters who share a room; a push token that was taken from another account, that account's devices. `false`:
+    /// the chatters who share a room; a push token that was taken from another account, that account's devices. `None`:
     /// the store refused the change and nothing happened.
     pub async fn change_account(
         &self,
         chatter: ChatterId,
         sign_in: Option<SignInId>,
         change: ChatterUpdate,
-    ) -> Result<bool, Problem> {
+    ) -> Result<Option<ChangedChatter>, Problem> {
         let (show_last_seen, new_password) = (change.show_last_seen, change.password.is_some());
         // Read before the change: afterwards the database no longer gives the chatters who saw the presence.
         let watchers = match show_last_seen {
             Some(false) => self.store.watchers_of(&[chatter]).await?,
             Some(true) | None => Vec::new(),
         };
-        let Some(changed) = self.store.change_chatter(chatter, change).await? else { return Ok(false) };
+        let Some(changed) = self.store.change_chatter(chatter, change).await? else { return Ok(None) };
         if let Some(owner) = changed.token_taken_from {
             let frame = text_frame(&ServerFrame::DeviceRemoved { reason: RemovalReason::Moved });
             self.broadcaster.send_durable(owner, &frame);
@@ -83,7 +83,7 @@ impl Service {
         if new_password {
             self.broadcaster.end_sign_ins(chatter, sign_in);
         }
-        Ok(true)
+        Ok(Some(changed))
     }
 
     /// Deletes an account: its sockets are closed, and rooms that are deleted with it disappear from the other devices.

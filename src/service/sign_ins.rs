@@ -30,6 +30,14 @@ pub struct Session {
     pub refresh_token: String,
 }
 
+/// The result of a refresh.
+pub enum Refreshed {
+    /// The session goes on.
+    Next(Session),
+    /// The token was used before: the session of this chatter has ended.
+    Replayed(ChatterId),
+}
+
 /// A password that was verified.
 pub struct Verified {
     /// The account that it opens.
@@ -79,18 +87,15 @@ impl Service {
         tokens: &RefreshTokens,
         given: &RefreshToken,
         asking: &Asking,
-    ) -> Result<Session, Problem> {
+    ) -> Result<Refreshed, Problem> {
         let sign_in = given.sign_in_id();
         for _ in 0..TRIES_MAX {
             let Some(newest) = self.store.newest_refresh(sign_in).await? else {
                 return Err(if tokens.is_ours(given) { Ended::SignedOut.into() } else { not_a_refresh_token() });
             };
             let chatter = newest.chatter;
-            let session = |token_time, token: &RefreshToken| Session {
-                chatter,
-                sign_in,
-                token_time,
-                refresh_token: token.text(),
+            let session = |token_time, token: &RefreshToken| {
+                Refreshed::Next(Session { chatter, sign_in, token_time, refresh_token: token.text() })
             };
             if given.hash() == newest.hash {
                 if newest.expired {
@@ -105,8 +110,7 @@ impl Service {
                 return Ok(session(newest.token_time, &next));
             } else if tokens.is_ours(given) {
                 self.end_sign_in(chatter, sign_in).await?;
-                let detail = "This refresh token was used before, so its session has ended. Sign in again.";
-                return Err(Problem::new(Code::TokenRevoked, detail));
+                return Ok(Refreshed::Replayed(chatter));
             } else {
                 return Err(not_a_refresh_token());
             }
@@ -129,6 +133,12 @@ impl Service {
         self.broadcaster.end_sign_ins(chatter, keep);
         Ok(())
     }
+}
+
+/// The refresh token was used before: 401.
+#[must_use]
+pub fn replayed() -> Problem {
+    Problem::new(Code::TokenRevoked, "This refresh token was used before, so its session has ended. Sign in again.")
 }
 
 /// The text is no refresh token of this server: 401.

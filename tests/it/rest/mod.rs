@@ -3,6 +3,7 @@
 mod account_deletion;
 pub mod account_rules;
 mod accounts;
+mod audit;
 mod chat_retries;
 mod chats;
 mod cors;

@@ -1,5 +1,7 @@
 //! Log lines: to stderr, as text for people or JSON for machines. `main` calls it once, before anything runs.
 
+pub mod audit;
+
 use std::error::Error;
 use std::io::IsTerminal;
 
