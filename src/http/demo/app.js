@@ -13,8 +13,8 @@ import { ChatClient, Session } from "./chat-client.js";
  * @import { Chat, ChatRoom, SignedIn } from "./chat-client.js"
  */
 
-// The page is `/`, or `/chat/` where the server is shown below a path; this file is two levels below.
-const BASE = new URL("..", import.meta.url).href.slice(0, -1);
+// The page is `/`, or `/chat/` where the server is shown below a path.
+const BASE = new URL(".", location.href).href.slice(0, -1);
 const SESSION = "hyper-chat:session";
 const QUICK_MS = 800; // a connection that is made faster than this needs no words
 
