@@ -8,7 +8,7 @@ use super::State;
 use super::body::Json;
 use super::extract::{Viewer, address, id};
 #[cfg(test)]
-use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
+use super::openapi::{BODY, GIVEN_TOKEN, Refusals, TOKEN, of};
 use super::paging;
 use super::paging::Reader;
 use super::sign_in::{VERIFICATIONS_MAX, check_rate, password_is_changing};
@@ -55,8 +55,7 @@ pub(super) struct DirectoryQuery {
         responses(
             (status = 200, description = "The chatters.", body = Vec<ChatterBody>, headers(("Link" = String))),
             Refusals<{
-                STORE
-                    | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked])
+                GIVEN_TOKEN
                     | of(&[Code::Malformed, Code::DirectoryClosed, Code::Invalid, Code::RateLimited, Code::Busy])
             }>
         )
@@ -166,12 +165,12 @@ pub(super) async fn change(
 ) -> Result<HttpResponse, Problem> {
     for _ in 0..VERIFICATIONS_MAX {
         let update = update(&request, &state, viewer, &body).await?;
-        if state.service.change_account(viewer.chatter_id, viewer.sign_in_id, update).await? {
+        if state.service.change_account(viewer.chatter_id, viewer.grant, update).await? {
             return Ok(HttpResponse::Ok().json(state.service.own_account(viewer.chatter_id).await?));
         }
         // The account or the sign-in has ended, the password was replaced while it was verified, or another account has
         // registered the push token meanwhile.
-        state.store.standing(viewer.chatter_id, viewer.sign_in_id, viewer.issued_at).await??;
+        state.store.standing(viewer.chatter_id, viewer.grant).await??;
     }
     Err(password_is_changing())
 }
@@ -192,13 +191,9 @@ async fn update(
         }
         None => None,
     };
-    let sign_ins = match viewer.sign_in_id {
-        _ if password.is_none() => SignInUpdate::Keep,
-        Some(own) => SignInUpdate::EndOthers(own),
-        None => SignInUpdate::EndAll,
-    };
+    let sign_ins = if password.is_some() { SignInUpdate::EndOthers(viewer.grant) } else { SignInUpdate::Keep };
     let fcm_reg_id = token_update(state, viewer.chatter_id, token).await?;
-    let (by, show_last_seen, show_receipts) = (viewer.sign_in_id, body.show_last_seen, body.show_receipts);
+    let (by, show_last_seen, show_receipts) = (viewer.grant.sign_in_id(), body.show_last_seen, body.show_receipts);
     Ok(ChatterUpdate { nickname, fcm_reg_id, password, by, sign_ins, show_last_seen, show_receipts })
 }
 
@@ -257,12 +252,15 @@ async fn new_password(
     let account = state.store.chatter(chatter_id).await?.ok_or_else(Problem::account_deleted)?;
     let from = address(request, state.rules.proxy_hops);
     let by = &check_rate(state, from, &account.username, Device::WithoutToken)?;
-    let stored = state.store.password_hash(chatter_id).await?;
-    if !state.passwords.verify(by, SecretString::from(current), stored.clone()).await?.matches {
+    let Some(stored) = state.store.password_hash(chatter_id).await? else {
+        let detail = "This account has no password: its identity provider signs it in.";
+        return Err(Problem::invalid("password", detail));
+    };
+    if !state.passwords.verify(by, SecretString::from(current), Some(stored.clone())).await?.matches {
         return Err(wrong());
     }
     let hash = state.passwords.hash(by, SecretString::from(new)).await?;
-    Ok(NewPassword { verified_hash: stored.ok_or_else(wrong)?, hash })
+    Ok(NewPassword { verified_hash: stored, hash })
 }
 
 /// The viewer, where the request has a token; a token that is not valid is refused.
