@@ -26,7 +26,7 @@ impl Grant {
     /// From when on tokens without a sign-in stay valid where all tokens of the chatter but this one end. Those that were
     /// issued together with this one stay too.
     #[must_use]
-    pub fn ends_others_before(self, now: Micros) -> Option<Micros> {
+    pub fn ends_all_but_own_before(self, now: Micros) -> Option<Micros> {
         match self {
             Self::SignIn(_) => Some(now),
             Self::Issued(at) => at,
@@ -71,7 +71,7 @@ mod tests {
         for at in [50, 99, 100, 130] {
             let own = Grant::Issued(Some(Micros(at)));
             assert!(own.is_void(own.ends_before(now)), "{at}");
-            assert!(!own.is_void(own.ends_others_before(now)), "{at}");
+            assert!(!own.is_void(own.ends_all_but_own_before(now)), "{at}");
         }
         assert!(Grant::Issued(None).is_void(Grant::Issued(None).ends_before(now)));
     }

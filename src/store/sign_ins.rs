@@ -228,7 +228,7 @@ impl Store {
         update: SignInUpdate,
     ) -> Result<(), DbErr> {
         let SignInUpdate::EndOthers(kept) = update else { return Ok(()) };
-        if let Some(before) = kept.ends_others_before(Micros::now()) {
+        if let Some(before) = kept.ends_all_but_own_before(Micros::now()) {
             self.void_tokens(tx, chatter, before).await?;
         }
         let of_chatter = Entity::delete_many().filter(Column::ChatterId.eq(chatter));

@@ -165,7 +165,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn keys_that_are_not_understood_are_ignored_and_a_set_without_others_is_none() {
+    fn keys_that_are_not_understood_are_ignored_and_a_set_of_them_alone_is_none() {
         assert!(set(&[json!({"kty": "new"}), json!(7), ed25519("a")]).is_some());
         for bad in
             ["", "x", "[]", "{}", r#"{"keys": {}}"#, r#"{"keys": []}"#, r#"{"keys": [{"kty": "oct", "k": "AA"}]}"#]

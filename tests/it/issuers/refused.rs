@@ -102,7 +102,8 @@ async fn closed_in_every_way(server: &TestServer, ann: &Person, what: &str, toke
     let query = format!("/ws/chatrooms/1/?jwt={token}");
     assert!(crate::support::ChatroomSocket::try_open(&ann.api, &query, &[]).await.is_err(), "{what}");
     let mut open = ann.device().await;
-    open.refused(json!({"type": "auth", "token": token}), "token_").await;
+    let answer = open.ask(json!({"type": "auth", "token": token})).await;
+    assert_eq!((&answer["type"], &answer["problem"]["status"]), (&json!("error"), &json!(401)), "{what}: {answer}");
 }
 
 #[tokio::test]
