@@ -122,7 +122,6 @@ fn gathered(state: &State, database: Result<(), Trouble>) -> Gathered {
     chats(&mut all, state);
     database_and_redis(&mut all, state, database);
     pushes(&mut all, state);
-    issuers(&mut all, state);
     refusals(&mut all, state);
     all
 }
@@ -250,13 +249,9 @@ fn pushes(all: &mut Gathered, state: &State) {
     all.gauge("pushes_pending", help, metrics.pending.get() as f64);
     let help = "How long the oldest pending push has been waiting";
     all.gauge("pushes_oldest_seconds", help, metrics.oldest_s.get() as f64);
-}
-
-fn issuers(all: &mut Gathered, state: &State) {
-    let metrics = state.bearers.issuers().metrics();
-    all.counters("issuer_fetches", "Fetches of the keys of identity providers", "outcome", metrics.fetches());
-    let help = "Accounts that a token of an identity provider has created at first sight";
-    all.counter("issuer_accounts_created", help, metrics.accounts_created.get());
+    let issuers = state.bearers.issuers().metrics();
+    all.counters("issuer_fetches", "Fetches of the keys of identity providers", "outcome", issuers.fetches());
+    all.counter("issuer_accounts_created", "Accounts at first sight of a token", issuers.accounts_created.get());
 }
 
 fn refusals(all: &mut Gathered, state: &State) {

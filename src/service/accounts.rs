@@ -56,12 +56,7 @@ impl Service {
     /// Changes an account. A new password closes the sockets of all other tokens; a changed `show_last_seen` reaches
     /// the chatters who share a room; a push token that was taken from another account, that account's devices. `false`:
     /// the store refused the change and nothing happened.
-    pub async fn change_account(
-        &self,
-        chatter: ChatterId,
-        own: Grant,
-        change: ChatterUpdate,
-    ) -> Result<bool, Problem> {
+    pub async fn change_account(&self, chatter: ChatterId, own: Grant, change: ChatterUpdate) -> Result<bool, Problem> {
         let (show_last_seen, new_password) = (change.show_last_seen, change.password.is_some());
         // Read before the change: afterwards the database no longer gives the chatters who saw the presence.
         let watchers = match show_last_seen {
