@@ -2,7 +2,7 @@
 
 use super::Count;
 
-/// Fetches of the keys of identity providers and what their tokens did, counted since the start.
+/// Fetches of the keys of identity providers, counted since the start.
 #[derive(Debug, Default)]
 pub struct IssuerMetrics {
     /// A set of keys was fetched.
@@ -11,15 +11,13 @@ pub struct IssuerMetrics {
     pub fetches_failed: Count,
     /// The issuer's answer was too large, no set of keys, or led elsewhere.
     pub fetches_refused: Count,
-    /// Accounts that a token of an unknown subject created.
-    pub accounts_created: Count,
 }
 
 impl IssuerMetrics {
     /// The fetches by outcome.
     #[must_use]
     pub fn fetches(&self) -> [(&'static str, u64); 3] {
-        let Self { fetches_ok, fetches_failed, fetches_refused, .. } = self;
+        let Self { fetches_ok, fetches_failed, fetches_refused } = self;
         [("ok", fetches_ok.get()), ("failed", fetches_failed.get()), ("refused", fetches_refused.get())]
     }
 }

@@ -76,7 +76,6 @@ impl Bearers {
                 fcm_reg_id: None,
             };
             if let Some((chatter, _)) = self.store.create_chatter(new).await? {
-                self.issuers.metrics().accounts_created.add(1);
                 return Ok(chatter.id);
             }
             if let Some(chatter_id) = self.known(external).await? {
