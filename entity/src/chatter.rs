@@ -15,7 +15,7 @@ pub struct Model {
     pub username_key: String,
     /// The name shown to others; `(deleted)` after deletion.
     pub nickname: String,
-    /// An argon2id PHC string; none for a deleted account.
+    /// An argon2id PHC string; none for a deleted account and for one of an identity provider.
     pub password_hash: Option<String>,
     /// Microseconds since 1970, UTC, as every `*_time`.
     pub create_time: i64,
@@ -27,6 +27,10 @@ pub struct Model {
     pub show_last_seen: bool,
     /// Whether the other person of a room sees the chatter's watermarks.
     pub show_receipts: bool,
+    /// The issuer of the account's tokens, a blank, and their subject; none for an account with a password.
+    pub external_id: Option<String>,
+    /// Tokens without a sign-in that were issued before this time are void; none means that no token is.
+    pub tokens_void_before: Option<i64>,
 }
 
 /// Empty: the store writes its joins in SQL. sea-orm needs the type.

@@ -54,6 +54,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("m20261128_000006_deletions", Transaction),
     migration!("m20261128_000007_sessions", Transaction),
     migration!("m20261128_000008_epoch", Transaction),
+    migration!("m20261128_000011_issuers", Transaction),
     migration!("m20261128_000012_write_probe", Transaction),
     migration!("m20261128_000013_listed", Transaction),
 ];

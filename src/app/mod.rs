@@ -18,6 +18,7 @@ use std::time::Duration;
 use actix::{Actor, Arbiter, System};
 use actix_web::web;
 
+use crate::auth::issuers::{ClientError, Issuers};
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::token::Tokens;
 use crate::broker;
@@ -38,6 +39,7 @@ use crate::push::notifier::gauges;
 use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::push::pusher::Pusher;
 use crate::rooms::registry::{Registry, Threads};
+use crate::service::bearers::Bearers;
 use crate::sessions::turns::Turns;
 use crate::store::change_feed::FeedPosition;
 use crate::store::restore::RestoreError;
@@ -75,6 +77,9 @@ pub enum RunError {
     /// Argon2id (RFC 9106) refuses its configured parameters.
     #[error("the password hasher cannot start")]
     Passwords(#[from] PasswordError),
+    /// No keys of identity providers can be fetched.
+    #[error(transparent)]
+    Issuers(#[from] ClientError),
     /// The address cannot be bound.
     #[error("cannot listen on {address}; {}", listener::hint(address, source))]
     Listen {
@@ -165,7 +170,9 @@ impl Application {
         let limits = Arc::new(Limits::new(&config.limits));
         let (issuer, audience) = (&config.auth.jwt_issuer, &config.auth.jwt_audience);
         let tokens = Arc::new(Tokens::new(&secrets, issuer, audience, settings::token_ttl(config)));
-        let sessions = sockets.session_parts(config, &store, &registry, &limits, &tokens);
+        let issuers = Arc::new(Issuers::new(&config.auth.issuers)?);
+        let bearers = Arc::new(Bearers::new(tokens.clone(), issuers, store.clone()));
+        let sessions = sockets.session_parts(config, &store, &registry, &limits, &bearers);
         let service = Arc::new(sockets.service(&store, &registry));
         let Sockets { connections, broadcaster, broker, presence_changes, drain, metrics } = sockets;
         let state = web::Data::new(State {
@@ -185,6 +192,7 @@ impl Application {
             search_turns: SearchTurns::new(Shares::of(config.database.connections_max).search),
             passwords: Passwords::new(&config.auth)?,
             tokens,
+            bearers,
             rules: settings::http(config),
             refused: Counts::new(Code::ALL.len()),
             audit: Audit::default(),
@@ -223,6 +231,8 @@ impl Application {
         tasks.spawn("push hints", async move { hints.run().await });
         tasks.spawn("presence", presence.clone().run());
         tasks.spawn("receipts", receipts.run());
+        let bearers = state.bearers.clone();
+        tasks.spawn("issuers", async move { bearers.issuers().run().await });
         tasks.spawn("access", async move { access.run().await });
         if let Some((cluster, inbound, position)) = cluster {
             tasks.spawn("cluster", async move { cluster.run(inbound, position).await });

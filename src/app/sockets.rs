@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::token::Tokens;
 use crate::broker::Broker;
 use crate::cluster::presence;
 use crate::cluster::presence::Presence;
@@ -20,6 +19,7 @@ use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::rooms::host::RoomParts;
 use crate::rooms::registry::Registry;
 use crate::service::Service;
+use crate::service::bearers::Bearers;
 use crate::sessions;
 use crate::sessions::turns::Turns;
 use crate::store::{Shares, Store};
@@ -91,7 +91,7 @@ impl Sockets {
         store: &Arc<Store>,
         rooms: &Arc<Registry>,
         limits: &Arc<Limits>,
-        tokens: &Arc<Tokens>,
+        bearers: &Arc<Bearers>,
     ) -> Arc<sessions::Parts> {
         let (connections, shares) = (self.connections.clone(), Shares::of(config.database.connections_max));
         Arc::new(sessions::Parts {
@@ -100,7 +100,7 @@ impl Sockets {
             admission: Admission::new(connections.clone(), self.broker.clone(), self.presence_changes.clone()),
             connections,
             limits: limits.clone(),
-            tokens: tokens.clone(),
+            bearers: bearers.clone(),
             drain: self.drain.clone(),
             // One connection that reads is left to REST.
             turns: Arc::new(Turns::new((shares.reads as usize - 1).max(1))),

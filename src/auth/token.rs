@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::refresh::RefreshTokens;
 use crate::config::SigningSecrets;
 use crate::domain::clock::Micros;
-use crate::domain::{ChatterId, SignInId};
+use crate::domain::{ChatterId, Grant, SignInId};
 
 /// A longer token is refused before it is decoded; ours have some 300 bytes.
 const TOKEN_BYTES_MAX: usize = 4096;
@@ -39,12 +39,10 @@ pub enum TokenError {
 pub struct Claims {
     /// The account that the token is for (`sub`).
     pub chatter_id: ChatterId,
-    /// The sign-in that the token was issued for; none in a token of a team's own backend.
-    pub sign_in_id: Option<SignInId>,
+    /// The sign-in that the token was issued for (`sid`), or in a token of a team's own backend the time of issue (`iat`).
+    pub grant: Grant,
     /// From this time on the token is refused (`exp`, cut to whole seconds).
     pub expires_at: Micros,
-    /// When the token was issued (`iat`); a token of a team's own backend may not say so.
-    pub issued_at: Option<Micros>,
 }
 
 /// Issues and verifies tokens; one for the instance, shared.
@@ -184,8 +182,9 @@ fn claims(presented: &Presented, now_s: i64) -> Result<Claims, TokenError> {
     }
     let sign_in_id = presented.sid.as_deref().map(id).transpose()?.map(SignInId::new);
     let issued_at = presented.iat.map(|iat| Micros((iat * 1e6) as i64));
+    let grant = sign_in_id.map_or(Grant::Issued(issued_at), Grant::SignIn);
     let chatter_id = ChatterId::new(id(&presented.sub)?);
-    Ok(Claims { chatter_id, sign_in_id, expires_at: expires_at(exp), issued_at })
+    Ok(Claims { chatter_id, grant, expires_at: expires_at(exp) })
 }
 
 /// A decimal id in the form that we issue: no sign, no leading zero, 1 to 2^53 - 1.
@@ -282,18 +281,17 @@ mod tests {
     fn a_token_holds_the_chatter_and_the_sign_in_that_it_was_issued_for() {
         let (token, expires_at) = tokens().issue(ChatterId::new(7), SignInId::new(9), Micros::now()).unwrap();
         let claims = tokens().verify(&token).unwrap();
-        assert_eq!(
-            claims,
-            Claims { chatter_id: 7.into(), sign_in_id: Some(9.into()), expires_at, issued_at: claims.issued_at }
-        );
-        assert!(claims.issued_at.is_some_and(|issued_at| issued_at <= Micros::now()));
+        assert_eq!(claims, Claims { chatter_id: 7.into(), grant: Grant::SignIn(9.into()), expires_at });
         assert!(expires_at > Micros::now());
     }
 
     #[test]
     fn a_token_of_a_teams_own_backend_has_no_sign_in() {
         let claims = minted(&payload().to_string()).unwrap();
-        assert_eq!((claims.chatter_id, claims.sign_in_id), (ChatterId::new(7), None));
+        assert_eq!((claims.chatter_id, claims.grant), (ChatterId::new(7), Grant::Issued(None)));
+        let now = now_s();
+        let issued = minted(&with("iat", json!(now))).unwrap().grant;
+        assert_eq!(issued, Grant::Issued(Some(Micros(now * 1_000_000))));
         assert!(minted(&with("aud", json!(["other", "hyper-chat"]))).is_ok());
         assert!(tokens().verify(&signed(r#"{"alg":"HS256"}"#, &payload().to_string())).is_ok());
     }

@@ -96,7 +96,7 @@ impl AccessCheck {
         let mut by_token: HashMap<_, Vec<_>> = HashMap::new();
         for chatter in chatters {
             self.connections.for_each(*chatter, |connection| {
-                by_token.entry((*chatter, connection.sign_in_id())).or_default().push(connection.clone());
+                by_token.entry((*chatter, connection.grant())).or_default().push(connection.clone());
             });
         }
         let tokens: Vec<_> = by_token.keys().copied().collect();
@@ -105,7 +105,7 @@ impl AccessCheck {
                 if standing.is_err() {
                     let mut revoked = by_token.remove(&token).unwrap_or_default();
                     // A token that was replaced meanwhile is another one.
-                    revoked.retain(|connection| connection.sign_in_id() == token.1);
+                    revoked.retain(|connection| connection.grant() == token.1);
                     revoked.iter().for_each(|connection| connection.close(Close::TOKEN_REFUSED));
                 }
             }

@@ -5,6 +5,7 @@
 
 mod database;
 mod document;
+mod issuers;
 mod kinds;
 mod layers;
 mod names;
@@ -18,6 +19,7 @@ mod typed;
 use std::path::PathBuf;
 
 pub use database::DatabaseKind;
+pub use issuers::{Issuer, SignatureAlgorithm};
 pub use postgres_url::{Host, PostgresUrl};
 use secrecy::SecretString;
 pub use sections::{

@@ -84,6 +84,9 @@ pub(super) fn check_together(config: &Config, layers: &mut Layers) {
     check_directory(config, layers);
     check_socket(config, layers);
     check_base_path(config, layers);
+    for (path, rule) in super::issuers::broken_rules(&config.auth.issuers, &config.auth.jwt_issuer) {
+        layers.problem(&path, rule);
+    }
     for (key, text) in [
         ("auth.jwt_issuer", &config.auth.jwt_issuer),
         ("auth.jwt_audience", &config.auth.jwt_audience),

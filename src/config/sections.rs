@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
+use super::issuers::Issuer;
+
 /// The HTTP server.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +91,8 @@ pub struct Auth {
     pub jwt_issuer: String,
     /// The claim `aud` (RFC 7519) that tokens carry and must carry. Never empty.
     pub jwt_audience: String,
+    /// The identity providers whose tokens are accepted, too.
+    pub issuers: Vec<Issuer>,
     /// Seconds from a sign-in until its token expires: 1 to 31,536,000.
     pub token_ttl_s: u64,
     /// Days from the last refresh of a session until it ends: 1 to 3,650.

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::connections::chatroom::{ChatroomConnection, Subscription};
     use crate::connections::socket::Socket;
-    use crate::domain::ChatterId;
+    use crate::domain::{ChatterId, Grant};
     use crate::websocket::out_queue::OutQueue;
 
     #[test]
@@ -77,9 +77,9 @@ mod tests {
             .map(|room| {
                 let (out, body) = OutQueue::new(1_000);
                 std::mem::forget(body);
-                let socket = Socket::new(out, Arc::default());
+                let (token, socket) = (Grant::Issued(None), Socket::new(out, Arc::default()));
                 let connection =
-                    ChatroomConnection::new(ChatterId::new(7), None, room.into(), Subscription::NewChats, socket);
+                    ChatroomConnection::new(ChatterId::new(7), token, room.into(), Subscription::NewChats, socket);
                 Connection::Chatroom(Arc::new(connection))
             })
             .collect();

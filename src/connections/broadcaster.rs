@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::Connection;
 use super::registry::ConnectionRegistry;
 use crate::broker::{Broker, ClusterMessage, Durability, State};
-use crate::domain::{ChatroomId, ChatterId, SignInId};
+use crate::domain::clock::Micros;
+use crate::domain::{ChatroomId, ChatterId, Grant, SignInId};
 use crate::websocket::framing::{Close, text_of};
 
 /// Reaches a chatter's sockets wherever they are.
@@ -41,16 +42,28 @@ impl Broadcaster {
         self.broker.publish(ClusterMessage::Frame { chatter_id, text: text_of(frame), durability });
     }
 
-    /// The chatter's sign-ins have ended, except this one: closes their sockets. A token without a sign-in stays valid.
-    pub fn end_sign_ins(&self, chatter_id: ChatterId, keep: Option<SignInId>) {
-        let has_ended = |connection: &Connection| connection.sign_in_id().is_some_and(|id| Some(id) != keep);
+    /// All tokens of the chatter have ended, except this one and, if it names no sign-in, those that are no older: closes
+    /// their sockets.
+    pub fn end_other_tokens(&self, chatter_id: ChatterId, keep: Grant) {
+        let before = keep.ends_all_but_own_before(Micros::now());
+        let has_ended = |connection: &Connection| match connection.grant() {
+            Grant::SignIn(id) => Some(id) != keep.sign_in_id(),
+            issued @ Grant::Issued(_) => issued.is_void(before),
+        };
         self.connections.close_of(chatter_id, Close::TOKEN_REFUSED, has_ended);
         self.broker.publish(ClusterMessage::AccessEnded { chatter_id });
     }
 
     /// These sign-ins of the chatter have ended: closes their sockets.
     pub fn end_these_sign_ins(&self, chatter_id: ChatterId, ended: &[SignInId]) {
-        let has_ended = |connection: &Connection| connection.sign_in_id().is_some_and(|id| ended.contains(&id));
+        let has_ended = |connection: &Connection| connection.grant().sign_in_id().is_some_and(|id| ended.contains(&id));
+        self.connections.close_of(chatter_id, Close::TOKEN_REFUSED, has_ended);
+        self.broker.publish(ClusterMessage::AccessEnded { chatter_id });
+    }
+
+    /// The chatter's tokens without a sign-in that were issued before this time have ended: closes their sockets.
+    pub fn end_tokens_before(&self, chatter_id: ChatterId, before: Micros) {
+        let has_ended = |connection: &Connection| connection.grant().is_void(Some(before));
         self.connections.close_of(chatter_id, Close::TOKEN_REFUSED, has_ended);
         self.broker.publish(ClusterMessage::AccessEnded { chatter_id });
     }
@@ -96,7 +109,7 @@ mod tests {
         let socket = Socket::new(out, Arc::default());
         Connection::Chatroom(Arc::new(ChatroomConnection::new(
             ChatterId::new(7),
-            None,
+            Grant::Issued(None),
             room.into(),
             Subscription::NewChats,
             socket,

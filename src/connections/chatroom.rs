@@ -10,7 +10,7 @@ use crate::delivery::chatroom_cursor::{Admitted, ChatroomCursor, Joined};
 use crate::delivery::event::{Batch, Event};
 use crate::delivery::order::Head;
 use crate::domain::chat::{ChangeKind, Chat};
-use crate::domain::{ChatroomId, ChatterId, SignInId, Version};
+use crate::domain::{ChatroomId, ChatterId, Grant, Version};
 use crate::problem::Problem;
 use crate::protocol::chatroom::{ChatFrame, ErrorFrame};
 use crate::websocket::framing::text_frame;
@@ -38,8 +38,8 @@ pub enum Progress {
 pub struct ChatroomConnection {
     /// The chatter whose token opened the socket.
     pub chatter_id: ChatterId,
-    /// The sign-in that its token names; some tokens name none.
-    pub sign_in_id: Option<SignInId>,
+    /// What its token is valid by.
+    pub grant: Grant,
     /// The only room whose chats the socket gets.
     pub chatroom_id: ChatroomId,
     subscription: Subscription,
@@ -52,12 +52,12 @@ impl ChatroomConnection {
     #[must_use]
     pub fn new(
         chatter_id: ChatterId,
-        sign_in_id: Option<SignInId>,
+        grant: Grant,
         chatroom_id: ChatroomId,
         subscription: Subscription,
         socket: Socket,
     ) -> Self {
-        Self { chatter_id, sign_in_id, chatroom_id, subscription, socket, cursor: Mutex::default() }
+        Self { chatter_id, grant, chatroom_id, subscription, socket, cursor: Mutex::default() }
     }
 
     /// What it has in common with every other socket.

@@ -9,7 +9,7 @@ use super::socket::{Socket, Wake};
 use crate::delivery::device_cursors::{Announcement, Delivery, DeviceCursors, Release};
 use crate::delivery::event::Batch;
 use crate::domain::chat::Chat;
-use crate::domain::{ChatroomId, ChatterId, SignInId, Version};
+use crate::domain::{ChatroomId, ChatterId, Grant, Version};
 use crate::problem::Problem;
 use crate::protocol::device::Ref;
 use crate::protocol::device::server::ServerFrame;
@@ -36,8 +36,8 @@ pub struct DeviceConnection {
 }
 
 struct State {
-    /// The sign-in that the current token names.
-    sign_in_id: Option<SignInId>,
+    /// What the current token is valid by.
+    grant: Grant,
     cursors: DeviceCursors,
     stage: Stage,
 }
@@ -67,8 +67,8 @@ impl ReplyTo {
 impl DeviceConnection {
     /// A socket of this chatter, who was not sent `ready` yet.
     #[must_use]
-    pub fn new(chatter_id: ChatterId, sign_in_id: Option<SignInId>, socket: Socket) -> Self {
-        let state = State { sign_in_id, cursors: DeviceCursors::default(), stage: Stage::BeforeReady(Vec::new()) };
+    pub fn new(chatter_id: ChatterId, grant: Grant, socket: Socket) -> Self {
+        let state = State { grant, cursors: DeviceCursors::default(), stage: Stage::BeforeReady(Vec::new()) };
         Self { chatter_id, socket, state: Mutex::new(state) }
     }
 
@@ -78,15 +78,15 @@ impl DeviceConnection {
         &self.socket
     }
 
-    /// The sign-in that the current token names; some tokens name none.
+    /// What the current token is valid by.
     #[must_use]
-    pub fn sign_in_id(&self) -> Option<SignInId> {
-        self.state.lock().sign_in_id
+    pub fn grant(&self) -> Grant {
+        self.state.lock().grant
     }
 
-    /// The token was replaced by one that names this sign-in.
-    pub fn set_sign_in_id(&self, id: Option<SignInId>) {
-        self.state.lock().sign_in_id = id;
+    /// The token was replaced by one that is valid by this.
+    pub fn set_grant(&self, grant: Grant) {
+        self.state.lock().grant = grant;
     }
 
     /// Queues the frames of these changes. Called by the room, once per commit.

@@ -15,7 +15,7 @@ pub mod unsigned;
 use std::sync::Arc;
 
 use crate::delivery::event::Batch;
-use crate::domain::{ChatroomId, ChatterId, SignInId, Version};
+use crate::domain::{ChatroomId, ChatterId, Grant, Version};
 use crate::websocket::framing::Close;
 use chatroom::ChatroomConnection;
 use device::DeviceConnection;
@@ -40,12 +40,12 @@ impl Connection {
         }
     }
 
-    /// The sign-in that its token names; some tokens name none.
+    /// What its token is valid by.
     #[must_use]
-    pub fn sign_in_id(&self) -> Option<SignInId> {
+    pub fn grant(&self) -> Grant {
         match self {
-            Self::Device(device) => device.sign_in_id(),
-            Self::Chatroom(chatroom) => chatroom.sign_in_id,
+            Self::Device(device) => device.grant(),
+            Self::Chatroom(chatroom) => chatroom.grant,
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::device::DeviceConnection;
 use super::socket::Socket;
-use crate::domain::{ChatterId, SignInId};
+use crate::domain::{ChatterId, Grant};
 use crate::problem::Problem;
 use crate::protocol::device::Ref;
 use crate::protocol::device::server::ServerFrame;
@@ -30,8 +30,8 @@ impl UnsignedConnection {
 
     /// The connection of the chatter who has signed in; it writes to the same queue.
     #[must_use]
-    pub fn sign_in(&self, chatter_id: ChatterId, sign_in_id: Option<SignInId>) -> DeviceConnection {
-        DeviceConnection::new(chatter_id, sign_in_id, self.socket.succeed())
+    pub fn sign_in(&self, chatter_id: ChatterId, grant: Grant) -> DeviceConnection {
+        DeviceConnection::new(chatter_id, grant, self.socket.succeed())
     }
 
     /// Queues one frame.

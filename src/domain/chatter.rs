@@ -7,6 +7,11 @@ use super::{Broken, ChatterId};
 /// How the usernames of deleted accounts begin; sign-up refuses such a name.
 const RESERVED_PREFIX: &str = "deleted-";
 
+/// The most characters of a text that a username is to be like: a prefix and a suffix fit beside them.
+const LIKE_MAX: usize = 120;
+/// The longest nickname.
+const NICKNAME_CHARS_MAX: usize = 100;
+
 /// An account. `service::accounts` decides which part of it a viewer sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chatter {
@@ -66,6 +71,31 @@ impl Username {
         Ok(Self(text.to_owned()))
     }
 
+    /// A name that keeps the rules and is like this text, which an identity provider gives, and with the suffix one that
+    /// no account has yet, most probably. Characters that a name may not have become `_`.
+    #[must_use]
+    pub fn like(text: &str, suffix: Option<u32>) -> Self {
+        let mut name = String::new();
+        for c in text.trim().chars().take(LIKE_MAX) {
+            match c {
+                'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '@' | '+' | '-' => name.push(c),
+                _ if name.ends_with('_') => {}
+                _ => name.push('_'),
+            }
+        }
+        let is_bare = !name.bytes().any(|b| b.is_ascii_alphanumeric());
+        if is_bare || name.to_ascii_lowercase().starts_with(RESERVED_PREFIX) {
+            name = if is_bare { "user".to_owned() } else { format!("user-{name}") };
+        }
+        Self(suffix.map_or(name.clone(), |suffix| format!("{name}-{suffix:08x}")))
+    }
+
+    /// Its beginning, which is a valid nickname.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..self.0.len().min(NICKNAME_CHARS_MAX)]
+    }
+
     /// As the owner wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -96,7 +126,7 @@ pub const DELETED_NICKNAME: &str = "(deleted)";
 
 /// Checks a nickname: 1 to 100 characters, at least one visible, none that controls the terminal or hides what is there.
 pub fn nickname(text: &str) -> Result<&str, Broken> {
-    if text.chars().count() > 100 || is_blank(text) {
+    if text.chars().count() > NICKNAME_CHARS_MAX || is_blank(text) {
         return Err(Broken::new("nickname", "must have 1 to 100 characters, at least one that can be seen"));
     }
     if text.chars().any(char::is_control) {
@@ -141,6 +171,25 @@ mod tests {
         }
         for bad in ["", "a b", "앨리스", "a\0", "а", "deleted-7", "Deleted-x", &"x".repeat(151)] {
             assert!(Username::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn p5_a_name_of_an_identity_provider_becomes_one_that_keeps_the_rules() {
+        for (text, like) in [
+            ("alice@example.com", "alice@example.com"),
+            (" Ann B. Cé ", "Ann_B._C_"),
+            ("", "user"),
+            ("앨리스", "user"),
+            ("Deleted-7", "user-Deleted-7"),
+        ] {
+            assert_eq!(Username::like(text, None).as_str(), like, "{text}");
+        }
+        assert_eq!(Username::like("ann", Some(0xab)).as_str(), "ann-000000ab");
+        for text in ["", "deleted-", &"x".repeat(1_000), &"é".repeat(1_000)] {
+            let name = Username::like(text, Some(u32::MAX));
+            assert_eq!(Username::parse(name.as_str()).as_ref(), Ok(&name), "{text}");
+            assert!(nickname(name.short()).is_ok());
         }
     }
 

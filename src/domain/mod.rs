@@ -8,10 +8,12 @@ pub mod chatter;
 pub mod clock;
 pub mod device;
 pub mod fold;
+pub mod grant;
 pub mod ids;
 pub mod json;
 mod unicode;
 
+pub use grant::Grant;
 pub use ids::{ChatId, ChatroomId, ChatterId, Seq, SignInId, Version};
 
 /// A value that breaks a rule: which field, and what to do about it.

@@ -31,13 +31,9 @@ pub(super) async fn account_update(
         }
         None => None,
     };
-    let sign_ins = match viewer.sign_in_id {
-        _ if password.is_none() => SignInUpdate::Keep,
-        Some(own) => SignInUpdate::EndOthers(own),
-        None => SignInUpdate::EndAll,
-    };
+    let sign_ins = if password.is_some() { SignInUpdate::EndOthers(viewer.grant) } else { SignInUpdate::Keep };
     let fcm_reg_id = token_update(request, state, viewer, token).await?;
-    let (by, show_last_seen, show_receipts) = (viewer.sign_in_id, body.show_last_seen, body.show_receipts);
+    let (by, show_last_seen, show_receipts) = (viewer.grant.sign_in_id(), body.show_last_seen, body.show_receipts);
     Ok(ChatterUpdate { nickname, fcm_reg_id, password, by, sign_ins, show_last_seen, show_receipts })
 }
 
@@ -80,12 +76,15 @@ async fn new_password(
     let account = state.store.chatter(viewer.chatter_id).await?.ok_or_else(Problem::account_deleted)?;
     let from = address(request, state.rules.proxy_hops);
     let by = &check_rate(state, Event::PasswordChange, from, &account.username, Device::WithoutToken)?;
-    let stored = state.store.password_hash(viewer.chatter_id).await?;
-    if !state.passwords.verify(by, SecretString::from(current), stored.clone()).await?.matches {
+    let Some(stored) = state.store.password_hash(viewer.chatter_id).await? else {
+        let detail = "This account has no password: its identity provider signs it in.";
+        return Err(Problem::invalid("password", detail));
+    };
+    if !state.passwords.verify(by, SecretString::from(current), Some(stored.clone())).await?.matches {
         let facts = Facts { reason: Some(Code::CredentialsWrong.as_str()), ..viewer.facts() };
         state.audit.refused(Event::PasswordChange, from, facts);
         return Err(wrong());
     }
     let hash = state.passwords.hash(by, SecretString::from(new)).await?;
-    Ok(NewPassword { verified_hash: stored.ok_or_else(wrong)?, hash })
+    Ok(NewPassword { verified_hash: stored, hash })
 }

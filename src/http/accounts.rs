@@ -8,7 +8,7 @@ use super::account_update::account_update;
 use super::body::Json;
 use super::extract::{Viewer, address, id};
 #[cfg(test)]
-use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
+use super::openapi::{BODY, GIVEN_TOKEN, Refusals, TOKEN, of};
 use super::paging;
 use super::paging::Reader;
 use super::sign_in::{VERIFICATIONS_MAX, password_is_changing};
@@ -53,8 +53,7 @@ pub(super) struct DirectoryQuery {
         responses(
             (status = 200, description = "The chatters.", body = Vec<ChatterBody>, headers(("Link" = String))),
             Refusals<{
-                STORE
-                    | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked])
+                GIVEN_TOKEN
                     | of(&[Code::Malformed, Code::DirectoryClosed, Code::Invalid, Code::RateLimited, Code::Busy])
             }>
         )
@@ -165,7 +164,7 @@ pub(super) async fn change(
     for _ in 0..VERIFICATIONS_MAX {
         let update = account_update(&request, &state, viewer, &body).await?;
         let new_password = update.password.is_some();
-        if let Some(changed) = state.service.change_account(viewer.chatter_id, viewer.sign_in_id, update).await? {
+        if let Some(changed) = state.service.change_account(viewer.chatter_id, viewer.grant, update).await? {
             let from = address(&request, state.rules.proxy_hops);
             if new_password {
                 state.audit.done(Event::PasswordChange, from, viewer.facts());
@@ -178,7 +177,7 @@ pub(super) async fn change(
         }
         // The account or the sign-in has ended, the password was replaced while it was verified, or another account has
         // registered the push token meanwhile.
-        state.store.standing(viewer.chatter_id, viewer.sign_in_id, viewer.issued_at).await??;
+        state.store.standing(viewer.chatter_id, viewer.grant).await??;
     }
     Err(password_is_changing())
 }

@@ -9,7 +9,7 @@ use super::extract::{Viewer, address, id};
 use super::openapi::{BODY, Refusals, STORE, TOKEN, of};
 use super::sign_in::{asking, signed_in, too_many};
 use crate::auth::refresh::RefreshToken;
-use crate::domain::SignInId;
+use crate::domain::{Grant, SignInId};
 use crate::problem::{Code, Problem};
 use crate::protocol::requests::Refresh;
 #[cfg(test)]
@@ -67,7 +67,8 @@ pub(super) async fn refresh(
 
 /// Sign out
 ///
-/// Ends this session: its tokens count no longer, and its sockets close with 4401.
+/// Ends this session: its tokens count no longer, and its sockets close with 4401. A token of your own backend or of your
+/// identity provider belongs to no session; with such a one, all of these end that the chatter has got up to now.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -77,7 +78,7 @@ pub(super) async fn refresh(
                 status = 200, description = "Signed out.",
                 body = Message, example = json!({"message": "Success Sign Out"})
             ),
-            Refusals<{ TOKEN | of(&[Code::NotFound]) }>
+            Refusals<{ TOKEN }>
         )
     )
 )]
@@ -86,9 +87,7 @@ pub(super) async fn sign_out(
     state: web::Data<State>,
     viewer: Viewer,
 ) -> Result<HttpResponse, Problem> {
-    // A token that the team's own backend signed belongs to no session.
-    let own = viewer.sign_in_id.ok_or_else(|| Problem::not_found("session"))?;
-    state.service.end_sign_in(viewer.chatter_id, own).await?;
+    state.service.sign_out(viewer.chatter_id, viewer.grant).await?;
     state.audit.done(Event::SignOut, address(&request, state.rules.proxy_hops), viewer.facts());
     Ok(HttpResponse::Ok().json(Message { message: "Success Sign Out" }))
 }
@@ -111,7 +110,7 @@ pub(super) async fn list(state: web::Data<State>, viewer: Viewer) -> Result<Http
         expires_at: one.expire_time,
         device_name: one.device_name,
         address_class: one.address_class,
-        current: viewer.sign_in_id == Some(one.id),
+        current: viewer.grant == Grant::SignIn(one.id),
     });
     Ok(HttpResponse::Ok().json(sessions.collect::<Vec<_>>()))
 }
@@ -150,8 +149,8 @@ pub(super) async fn end(
 
 /// End all other sessions of the viewer
 ///
-/// All but the one whose token the request carries. Tokens that the team's own backend signed belong to no session and
-/// go on.
+/// All but the one whose token the request carries. Tokens of your own backend or of your identity provider belong to no
+/// session: those end that were issued before, or, where the request carries one of them, before that one.
 #[cfg_attr(
     test,
     utoipa::path(
@@ -170,7 +169,7 @@ pub(super) async fn end_all_but_this(
     state: web::Data<State>,
     viewer: Viewer,
 ) -> Result<HttpResponse, Problem> {
-    state.service.end_other_sign_ins(viewer.chatter_id, viewer.sign_in_id).await?;
+    state.service.end_other_sign_ins(viewer.chatter_id, viewer.grant).await?;
     state.audit.done(Event::OtherSessionsEnd, address(&request, state.rules.proxy_hops), viewer.facts());
     Ok(HttpResponse::Ok().json(Message { message: "Success End Other Sessions" }))
 }

@@ -12,7 +12,7 @@ use super::State;
 use crate::auth::token::Claims;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
-use crate::domain::{ChatroomId, ChatterId, SignInId};
+use crate::domain::{ChatroomId, ChatterId, Grant};
 use crate::problem::{Code, Problem};
 use crate::telemetry::audit::Facts;
 
@@ -22,42 +22,40 @@ type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Viewer {
     pub chatter_id: ChatterId,
-    pub sign_in_id: Option<SignInId>,
+    pub grant: Grant,
     pub expires_at: Micros,
-    pub issued_at: Option<Micros>,
 }
 
 impl Viewer {
     /// Checks a token, first its signature and claims, then the database.
     pub(super) async fn of_token(state: &State, token: &str) -> Result<Self, Problem> {
-        let viewer = Self::claimed(state, token)?;
-        state.store.standing(viewer.chatter_id, viewer.sign_in_id, viewer.issued_at).await??;
+        let viewer = Self::claimed(state, token).await?;
+        state.store.standing(viewer.chatter_id, viewer.grant).await??;
         Ok(viewer)
     }
 
-    /// Checks only signature and claims of a token; the sign-in may have ended.
-    pub(super) fn claimed(state: &State, token: &str) -> Result<Self, Problem> {
-        let Claims { chatter_id, sign_in_id, expires_at, issued_at } = state.tokens.verify(token)?;
-        Ok(Self { chatter_id, sign_in_id, expires_at, issued_at })
+    /// Checks only signature and claims of a token; what it is valid by may have ended.
+    pub(super) async fn claimed(state: &State, token: &str) -> Result<Self, Problem> {
+        let Claims { chatter_id, grant, expires_at } = state.bearers.verify(token).await?;
+        Ok(Self { chatter_id, grant, expires_at })
     }
 
     /// Who acts, for the lines for audits.
     #[must_use]
     pub(super) fn facts(self) -> Facts {
-        Facts { session: self.sign_in_id, ..Facts::of(self.chatter_id) }
+        Facts { session: self.grant.sign_in_id(), ..Facts::of(self.chatter_id) }
     }
 
     /// The claims of the token.
     #[must_use]
     pub(super) fn claims(self) -> Claims {
-        let Self { chatter_id, sign_in_id, expires_at, issued_at } = self;
-        Claims { chatter_id, sign_in_id, expires_at, issued_at }
+        let Self { chatter_id, grant, expires_at } = self;
+        Claims { chatter_id, grant, expires_at }
     }
 
     /// The room, if the viewer may open a socket in it now.
     pub(super) async fn admitted(self, state: &State, chatroom: ChatroomId) -> Result<Chatroom, Problem> {
-        let (standing, room) =
-            state.store.admission(self.chatter_id, self.sign_in_id, self.issued_at, chatroom).await?;
+        let (standing, room) = state.store.admission(self.chatter_id, self.grant, chatroom).await?;
         standing?;
         room.ok_or_else(|| Problem::not_found("chatroom"))
     }

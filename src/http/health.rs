@@ -30,7 +30,8 @@ pub(super) async fn healthz() -> HttpResponse {
             (
                 status = 200,
                 description = "Chats can be stored and read. `degraded`, with `reasons`, while Redis is away: chats from \
-                    other instances arrive a second late; or while pushes cannot be sent: `push_off` or `push_failing`.",
+                    other instances arrive a second late; while pushes cannot be sent: `push_off` or `push_failing`; \
+                    or while the keys of an identity provider cannot be fetched.",
                 body = Object, example = json!({"status": "ready", "database": "up"})
             ),
             (
@@ -78,7 +79,8 @@ fn serving(state: &State) -> Value {
         }
     };
     let pushes = state.notifier.metrics().trouble.reason().map(|reason| format!("{reason}."));
-    let reasons: Vec<String> = late.into_iter().chain(pushes).collect();
+    let keys = state.bearers.issuers().troubles();
+    let reasons: Vec<String> = late.into_iter().chain(pushes).chain(keys).collect();
     let mut answer = json!({"status": "ready", "database": "up"});
     if let Some(redis) = redis {
         answer["redis"] = redis.into();

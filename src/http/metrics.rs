@@ -249,6 +249,8 @@ fn pushes(all: &mut Gathered, state: &State) {
     all.gauge("pushes_pending", help, metrics.pending.get() as f64);
     let help = "How long the oldest pending push has been waiting";
     all.gauge("pushes_oldest_seconds", help, metrics.oldest_s.get() as f64);
+    let keys = state.bearers.issuers().metrics();
+    all.counters("issuer_fetches", "Fetches of the keys of identity providers", "outcome", keys.fetches());
 }
 
 fn refusals(all: &mut Gathered, state: &State) {

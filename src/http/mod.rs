@@ -47,6 +47,7 @@ use crate::push::notifier::supervisor::NotifierSupervisor;
 use crate::rooms::registry::Registry;
 use crate::service::Service;
 use crate::service::accounts::Deletion;
+use crate::service::bearers::Bearers;
 use crate::sessions;
 use crate::store::Store;
 use crate::telemetry::audit::Audit;
@@ -97,8 +98,10 @@ pub struct State {
     pub search_turns: Arc<SearchTurns>,
     /// Computes and verifies password hashes on threads of its own.
     pub passwords: Passwords,
-    /// Issues tokens at sign-in and verifies those of requests.
+    /// Issues tokens at sign-in.
     pub tokens: Arc<Tokens>,
+    /// Verifies the tokens of requests, of whoever issued them.
+    pub bearers: Arc<Bearers>,
     /// The part of the configuration that handlers read.
     pub rules: Rules,
     /// Reaches the sockets of a chatter on all instances.

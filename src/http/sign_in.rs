@@ -166,7 +166,8 @@ pub(super) async fn sign_up(
     }
     let password_hash =
         state.passwords.hash(&requester(from, username.as_str()), SecretString::from(body.password)).await?;
-    let new = NewChatter { username, nickname, password_hash, fcm_reg_id: token };
+    let (password_hash, external_id) = (Some(password_hash), None);
+    let new = NewChatter { username, nickname, password_hash, external_id, fcm_reg_id: token };
     let Some((chatter, token)) = state.store.create_chatter(new).await? else {
         refused(Code::UsernameTaken);
         return Err(Problem::new(Code::UsernameTaken, "Choose another username; case makes no difference."));

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::State;
 use super::extract::{Viewer, address, bearer, id};
 #[cfg(test)]
-use super::openapi::{Refusals, STORE, TOKEN, of};
+use super::openapi::{GIVEN_TOKEN, Refusals, TOKEN, of};
 use crate::connections::Connection;
 use crate::connections::chatroom::{ChatroomConnection, Subscription};
 use crate::connections::registry::TooManyUnsigned;
@@ -58,7 +58,7 @@ pub(super) async fn chatroom(
     let token = bearer(&request)?.or_else(|| query.jwt.clone());
     let token =
         token.ok_or_else(|| Problem::new(Code::TokenMissing, "Send Authorization: Bearer TOKEN, or ?jwt=TOKEN."))?;
-    let viewer = Viewer::claimed(&state, &token)?;
+    let viewer = Viewer::claimed(&state, &token).await?;
     let room = viewer.admitted(&state, id(&path, "chatroom")?).await?;
 
     let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
@@ -66,7 +66,7 @@ pub(super) async fn chatroom(
     let all_changes = query.events.as_deref() == Some("1");
     let subscription = if all_changes { Subscription::AllChanges } else { Subscription::NewChats };
     let socket = Socket::new(out, state.delivery_metrics.clone());
-    let connection = ChatroomConnection::new(viewer.chatter_id, viewer.sign_in_id, room.id, subscription, socket);
+    let connection = ChatroomConnection::new(viewer.chatter_id, viewer.grant, room.id, subscription, socket);
     let connection = Arc::new(connection);
     // Made first: when it is dropped on any way out of here, it takes the connection out of the registry.
     let session = Session::chatroom(connection.clone(), state.sessions.clone(), viewer.expires_at);
@@ -118,8 +118,8 @@ pub(super) struct DeviceQuery {
                 description = "The connection is a WebSocket now, with `hyper-chat.v1` if the request offered it."
             ),
             Refusals<{
-                STORE
-                    | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked, Code::RateLimited])
+                GIVEN_TOKEN
+                    | of(&[Code::RateLimited])
                     | of(&[Code::Malformed, Code::OriginRefused, Code::UpgradeRequired, Code::Draining])
             }>
         )

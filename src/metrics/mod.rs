@@ -3,6 +3,7 @@
 mod broker;
 mod deletions;
 mod delivery;
+mod issuers;
 mod push;
 mod writer;
 
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub use broker::BrokerMetrics;
 pub use deletions::DeletionMetrics;
 pub use delivery::DeliveryMetrics;
+pub use issuers::IssuerMetrics;
 pub use push::{PushMetrics, PushTrouble};
 pub use writer::WriterMetrics;
 

@@ -1,7 +1,10 @@
 //! Every conversion of another part's error into a [`Problem`]. None of them logs: the error stays the problem's cause,
 //! and the part that answers the client logs it once.
 
+use std::time::Duration;
+
 use super::{Code, Problem};
+use crate::auth::issuers::IssuerError;
 use crate::auth::password::PasswordError;
 use crate::auth::token::TokenError;
 use crate::domain::Broken;
@@ -32,6 +35,10 @@ impl From<Ended> for Problem {
                 Self::new(Code::TokenRevoked, "This sign-in has ended. Sign in again at POST /api/auth.")
             }
             Ended::NoChatter => Self::account_deleted(),
+            Ended::Void => Self::new(
+                Code::TokenRevoked,
+                "The chatter has ended all tokens that were issued up to some time, and this one is older. Get a new one.",
+            ),
             Ended::OtherEpoch => Self::new(
                 Code::TokenRevoked,
                 "The database was set back after this token was issued, or the token has no iat. Send a newer token.",
@@ -72,6 +79,22 @@ impl From<TokenError> for Problem {
         match error {
             TokenError::Expired => Self::new(Code::TokenExpired, "Sign in again at POST /api/auth."),
             TokenError::Invalid => Self::new(Code::TokenInvalid, "Send a token from POST /api/auth."),
+        }
+    }
+}
+
+impl From<IssuerError> for Problem {
+    fn from(error: IssuerError) -> Self {
+        match error {
+            IssuerError::Invalid => {
+                Self::new(Code::TokenInvalid, "Send a token that the identity provider has issued for this server.")
+            }
+            IssuerError::Expired => Self::new(Code::TokenExpired, "Get a new token from the identity provider."),
+            IssuerError::KeysAway => Self::new(
+                Code::Unavailable,
+                "The keys of the token's issuer cannot be fetched now. Try again, with the same token.",
+            )
+            .retry_after(Duration::from_secs(10)),
         }
     }
 }

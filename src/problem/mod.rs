@@ -69,6 +69,7 @@ codes! {
     OriginRefused = "origin_refused", 403, No, "This origin is not allowed";
     DirectoryClosed = "directory_closed", 403, No, "The directory of chatters is not public";
     SignUpClosed = "sign_up_closed", 403, No, "Sign-up is closed";
+    AccountUnknown = "account_unknown", 403, No, "No account belongs to the token";
     NotFound = "not_found", 404, No, "There is no such thing, or it is not yours to see";
     MethodNotAllowed = "method_not_allowed", 405, No, "This path does not take that method";
     Timeout = "timeout", 408, Later, "The request took too long to arrive";

@@ -78,6 +78,7 @@ mod tests {
     use super::*;
     use crate::connections::chatroom::{ChatroomConnection, Subscription};
     use crate::connections::socket::Socket;
+    use crate::domain::Grant;
     use crate::domain::clock::Micros;
     use crate::websocket::out_queue::OutQueue;
 
@@ -112,7 +113,8 @@ mod tests {
     fn chatroom_socket() -> Reply {
         let (out, _body) = OutQueue::new(1_000);
         let socket = Socket::new(out, Arc::default());
-        let connection = ChatroomConnection::new(1.into(), None, 1.into(), Subscription::NewChats, socket);
+        let connection =
+            ChatroomConnection::new(1.into(), Grant::Issued(None), 1.into(), Subscription::NewChats, socket);
         Reply::Chatroom(Arc::new(connection), None)
     }
 

@@ -148,9 +148,9 @@ mod tests {
     use crate::connections::registry::ConnectionRegistry;
     use crate::connections::socket::Socket;
     use crate::delivery::order::Head;
-    use crate::domain::ChatterId;
     use crate::domain::chat::Content;
     use crate::domain::chatter::Username;
+    use crate::domain::{ChatterId, Grant};
     use crate::metrics::PushMetrics;
     use crate::push::fcm;
     use crate::push::notifier::supervisor::NotifierSupervisor;
@@ -187,7 +187,8 @@ mod tests {
         let store = Store::open(&options, |writer| assert!(threads[0].spawn(writer.run()))).await.unwrap();
         for name in ["ann", "bob"] {
             let username = Username::parse(name).unwrap();
-            let new = NewChatter { username, nickname: name.into(), password_hash: String::new(), fcm_reg_id: None };
+            let (nickname, password_hash) = (name.into(), Some(String::new()));
+            let new = NewChatter { username, nickname, password_hash, external_id: None, fcm_reg_id: None };
             store.create_chatter(new).await.unwrap();
         }
         let Created::New(room) = store.create_chatroom(ChatterId::new(1), ChatterId::new(2)).await.unwrap() else {
@@ -243,7 +244,8 @@ mod tests {
     fn socket(bench: &Bench, chatter: i64) -> OutBody {
         let (out, body) = OutQueue::new(1 << 20);
         let socket = Socket::new(out, Arc::default());
-        let connection = ChatroomConnection::new(chatter.into(), None, bench.room, Subscription::NewChats, socket);
+        let connection =
+            ChatroomConnection::new(chatter.into(), Grant::Issued(None), bench.room, Subscription::NewChats, socket);
         let connection = Arc::new(connection);
         assert!(bench.connections.add(Connection::Chatroom(connection.clone())).is_first);
         assert_eq!(connection.joined(Head::default()), Progress::UpToDate, "a new room has nothing to read");

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Service;
 use crate::domain::chatter::Chatter;
-use crate::domain::{ChatterId, SignInId};
+use crate::domain::{ChatterId, Grant};
 use crate::problem::Problem;
 use crate::protocol::device::server::{RemovalReason, ServerFrame};
 use crate::protocol::rest::ChatterBody;
@@ -53,13 +53,13 @@ impl Service {
         Ok(bodies)
     }
 
-    /// Changes an account. A new password closes the sockets of all other sign-ins; a changed `show_last_seen` reaches
+    /// Changes an account. A new password closes the sockets of all other tokens; a changed `show_last_seen` reaches
     /// the chatters who share a room; a push token that was taken from another account, that account's devices. `None`:
     /// the store refused the change and nothing happened.
     pub async fn change_account(
         &self,
         chatter: ChatterId,
-        sign_in: Option<SignInId>,
+        own: Grant,
         change: ChatterUpdate,
     ) -> Result<Option<ChangedChatter>, Problem> {
         let (show_last_seen, new_password) = (change.show_last_seen, change.password.is_some());
@@ -81,7 +81,7 @@ impl Service {
             self.presence_changes.forget(&[chatter]);
         }
         if new_password {
-            self.broadcaster.end_sign_ins(chatter, sign_in);
+            self.broadcaster.end_other_tokens(chatter, own);
         }
         Ok(Some(changed))
     }

@@ -1,6 +1,7 @@
 //! Use cases that REST and the cluster share: each changes the database, then brings the change to rooms and sockets.
 
 pub mod accounts;
+pub mod bearers;
 pub mod chatrooms;
 mod deletions;
 pub mod sign_ins;

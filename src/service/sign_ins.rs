@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Service;
 use crate::auth::refresh::{RefreshToken, RefreshTokens};
 use crate::domain::clock::Micros;
-use crate::domain::{ChatterId, SignInId};
+use crate::domain::{ChatterId, Grant, SignInId};
 use crate::problem::{Code, Problem};
 use crate::store::refresh::{Issue, NewSignIn};
 use crate::store::sign_ins::Ended;
@@ -127,10 +127,24 @@ impl Service {
         Ok(ended)
     }
 
-    /// Ends all sign-ins of the chatter but this one, and closes their sockets.
-    pub async fn end_other_sign_ins(&self, chatter: ChatterId, keep: Option<SignInId>) -> Result<(), Problem> {
+    /// Ends the sign-in of a token, or, where it names none, the chatter's tokens without a sign-in up to now; closes their
+    /// sockets.
+    pub async fn sign_out(&self, chatter: ChatterId, own: Grant) -> Result<(), Problem> {
+        if let Some(before) = own.ends_before(Micros::now()) {
+            self.store.end_tokens_before(chatter, before).await?;
+            self.broadcaster.end_tokens_before(chatter, before);
+        }
+        if let Some(id) = own.sign_in_id() {
+            self.end_sign_in(chatter, id).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends all tokens of the chatter but this one, and closes their sockets. Of those without a sign-in the ones stay that
+    /// are no older than this one.
+    pub async fn end_other_sign_ins(&self, chatter: ChatterId, keep: Grant) -> Result<(), Problem> {
         self.store.end_other_sign_ins(chatter, keep).await?;
-        self.broadcaster.end_sign_ins(chatter, keep);
+        self.broadcaster.end_other_tokens(chatter, keep);
         Ok(())
     }
 }

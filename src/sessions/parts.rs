@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::token::{Claims, Tokens};
+use crate::auth::token::Claims;
 use crate::connections::admission::Admission;
 use crate::connections::drain_flag::DrainFlag;
 use crate::connections::registry::ConnectionRegistry;
@@ -12,6 +12,7 @@ use crate::limits::{Limits, Sender};
 use crate::problem::{Code, Problem};
 use crate::rooms::command::{Command, Post, Reply};
 use crate::rooms::registry::Registry;
+use crate::service::bearers::Bearers;
 use crate::sessions::turns::{Turn, Turns};
 use crate::store::Store;
 
@@ -28,7 +29,7 @@ pub struct Parts {
     /// The rates of chats and of other frames; beyond them a frame is refused with `rate_limited`.
     pub limits: Arc<Limits>,
     /// Verifies the tokens that clients send.
-    pub tokens: Arc<Tokens>,
+    pub bearers: Arc<Bearers>,
     /// Read before each chat, edit or deletion: a draining instance refuses them with `draining`.
     pub drain: Arc<DrainFlag>,
     /// Turns at reading the database for sockets that sign in or catch up.
@@ -43,8 +44,7 @@ impl Parts {
 
     /// Whether the account and the sign-in of this token still exist. The caller has a turn.
     pub(super) async fn check_standing(&self, claims: &Claims) -> Result<(), Problem> {
-        let Claims { chatter_id, sign_in_id, issued_at, .. } = *claims;
-        Ok(self.store.standing(chatter_id, sign_in_id, issued_at).await??)
+        Ok(self.store.standing(claims.chatter_id, claims.grant).await??)
     }
 
     /// Hands a new chat to its room, if this chatter may send now.

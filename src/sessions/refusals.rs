@@ -57,5 +57,5 @@ impl BadFrames {
 
 /// How a socket is closed whose token could not be accepted.
 pub(super) fn close_for(problem: &Problem) -> Close {
-    if problem.code == Code::TokenRevoked { Close::TOKEN_REFUSED } else { Close::UNAVAILABLE }
+    if matches!(problem.code.status(), 401 | 403) { Close::TOKEN_REFUSED } else { Close::UNAVAILABLE }
 }

@@ -98,29 +98,22 @@ impl Unsigned {
     }
 
     fn authenticate(&mut self, token: &str, reference: Option<Ref>, ctx: &mut Context<Session>) -> Next {
-        let claims = match self.parts.tokens.verify(token) {
-            Ok(claims) => claims,
-            Err(error) => {
-                self.connection.refuse(reference, &error.into());
-                return Next::Close(Close::TOKEN_REFUSED);
-            }
-        };
         if self.is_checking {
             let problem = Problem::new(Code::Busy, "A token is being checked; wait for the answer.");
             return self.refuse(reference, &problem);
         }
         self.is_checking = true;
-        let parts = self.parts.clone();
+        let (parts, token) = (self.parts.clone(), token.to_owned());
         let check = async move {
+            let claims = parts.bearers.verify(&token).await?;
             let _turn = parts.turn(claims.chatter_id).await;
-            let standing = parts.check_standing(&claims).await;
-            (claims, standing)
+            parts.check_standing(&claims).await.map(|()| claims)
         };
-        ctx.spawn(wrap_future::<_, Session>(check).map(|(claims, standing), session, ctx| {
+        ctx.spawn(wrap_future::<_, Session>(check).map(|checked, session, ctx| {
             let State::Unsigned(unsigned) = &mut session.state else { return };
             unsigned.is_checking = false;
-            match standing {
-                Ok(()) => session.sign_in(claims, ctx),
+            match checked {
+                Ok(claims) => session.sign_in(claims, ctx),
                 Err(problem) => {
                     unsigned.connection.refuse(reference, &problem);
                     session.close(close_for(&problem), ctx);
@@ -135,7 +128,7 @@ impl Session {
     /// The token is valid: the session becomes that of a chatter's device.
     fn sign_in(&mut self, claims: Claims, ctx: &mut Context<Self>) {
         let State::Unsigned(unsigned) = &mut self.state else { return };
-        let connection = unsigned.connection.sign_in(claims.chatter_id, claims.sign_in_id);
+        let connection = unsigned.connection.sign_in(claims.chatter_id, claims.grant);
         let bad_frames = std::mem::replace(&mut unsigned.bad_frames, BadFrames::new(Instant::now()));
         let mut device = Box::new(Device::signed_in(connection, unsigned.parts.clone(), claims, bad_frames));
         device.socket().attach(ctx.address().recipient());

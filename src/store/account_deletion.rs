@@ -39,7 +39,7 @@ impl Store {
                 let tx = begin(db).await?;
                 let Some(row) = lock(&tx, id).await? else { return Ok(None) };
                 let anonymise = "UPDATE chatters SET username = $2, username_key = $3, nickname = $4,
-                                   password_hash = NULL, delete_time = $5, last_seen = NULL
+                                   password_hash = NULL, external_id = NULL, delete_time = $5, last_seen = NULL
                                  WHERE id = $1 AND delete_time IS NULL";
                 let values: [Value; 5] = [
                     id.into(),
@@ -51,7 +51,7 @@ impl Store {
                 if tx.execute_raw(self.sql(anonymise, values)).await?.rows_affected() == 0 {
                     return Ok(None);
                 }
-                self.delete_access_and_rooms(tx, id, Kind::RoomsClosing).await.map(Some)
+                self.delete_access_and_rooms(tx, &row, Kind::RoomsClosing).await.map(Some)
             })
             .await?;
         self.deletions.added.notify_one();
@@ -66,7 +66,7 @@ impl Store {
                 let tx = begin(db).await?;
                 let Some(row) = lock(&tx, id).await? else { return Ok(None) };
                 Entity::delete_by_id(row.id).exec(&tx).await?;
-                self.delete_access_and_rooms(tx, id, Kind::Rooms).await.map(Some)
+                self.delete_access_and_rooms(tx, &row, Kind::Rooms).await.map(Some)
             })
             .await?;
         self.deletions.added.notify_one();
@@ -77,9 +77,13 @@ impl Store {
     async fn delete_access_and_rooms(
         &self,
         tx: DatabaseTransaction,
-        id: ChatterId,
+        account: &Model,
         kind: Kind,
     ) -> Result<DeletedAccount, DbErr> {
+        let id = ChatterId::new(account.id);
+        if let Some(external_id) = &account.external_id {
+            self.retire(&tx, external_id).await?;
+        }
         let (deleted_rooms, last) = self.next_rooms(&tx, kind, id, 0).await?;
         let pending = match last {
             Some(done) => self.add_jobs(&tx, kind, &[(id.get(), done, i64::MAX)]).await?.pop(),

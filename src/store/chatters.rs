@@ -23,8 +23,10 @@ pub struct NewChatter {
     pub username: Username,
     /// The name that others see; need not be unique.
     pub nickname: String,
-    /// The argon2id hash of the password, in PHC format.
-    pub password_hash: String,
+    /// The argon2id hash of the password, in PHC format; none where an identity provider signs the chatter in.
+    pub password_hash: Option<String>,
+    /// The issuer and the subject of an identity provider; none for an account with a password.
+    pub external_id: Option<String>,
     /// The account's own push token. The account begins without one for `None`, and where another account has it: this
     /// request is of a client that has not signed in.
     pub fcm_reg_id: Option<String>,
@@ -72,9 +74,10 @@ pub struct ChangedChatter {
 }
 
 impl Store {
-    /// Creates an account, and gives its push token; `None` if the name is taken, also by a deleted account.
+    /// Creates an account, and gives its push token; `None` if the name is taken, also by a deleted account, or if the
+    /// external id has an account or had one.
     pub async fn create_chatter(&self, new: NewChatter) -> Result<Option<(Chatter, Option<String>)>, StoreError> {
-        let NewChatter { username, nickname, password_hash, fcm_reg_id } = new;
+        let NewChatter { username, nickname, password_hash, external_id, fcm_reg_id } = new;
         let created = self
             .writes
             .run(async |db| {
@@ -83,19 +86,26 @@ impl Store {
                     username: Set(username.as_str().to_owned()),
                     username_key: Set(username.key()),
                     nickname: Set(nickname.clone()),
-                    password_hash: Set(Some(password_hash)),
+                    password_hash: Set(password_hash),
+                    external_id: Set(external_id.clone()),
                     create_time: Set(Micros::now().0),
                     ..Default::default()
                 };
                 let id = match Entity::insert(row).exec(&tx).await {
                     Ok(inserted) => ChatterId::new(inserted.last_insert_id),
                     Err(error) if violates(&error, Unique::Username) => return Ok(None),
+                    Err(error) if violates(&error, Unique::ExternalId) => return Ok(None),
                     Err(error) => return Err(error),
                 };
                 // Behind the insert, which waits for a deletion of the same name that has not committed yet.
                 let retired =
                     Entity::find().filter(Column::UsernameKey.eq(retired_key(&username.key()))).one(&tx).await?;
                 if retired.is_some() {
+                    return Ok(None);
+                }
+                if let Some(external_id) = &external_id
+                    && self.is_retired(&tx, external_id).await?
+                {
                     return Ok(None);
                 }
                 let has_token = match &fcm_reg_id {
@@ -192,7 +202,10 @@ impl Store {
 
 /// The key that keeps a deleted account's name from being taken again: a hash, because the name itself must not stay.
 pub(super) fn retired_key(username_key: &str) -> String {
-    let digest = Sha256::digest(username_key);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("retired:{hex}")
+    format!("retired:{}", sha256_hex(username_key))
+}
+
+/// SHA-256 of a text, as hexadecimal digits.
+pub(super) fn sha256_hex(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -268,6 +268,8 @@ pub(in crate::store) enum Unique {
     Pair,
     /// One chat for each `client_id` of a sender.
     ClientId,
+    /// One account for each subject of an issuer.
+    ExternalId,
 }
 
 impl Unique {
@@ -276,6 +278,7 @@ impl Unique {
         match self {
             Self::Username => ("chatters_username_key_key", "chatters.username_key"),
             Self::Pair => ("chatrooms_pair_low_pair_high_key", "chatrooms.pair_low, chatrooms.pair_high"),
+            Self::ExternalId => ("chatters_external_id_key", "chatters.external_id"),
             Self::ClientId => ("chats_client_key", "chats.client_key"),
         }
     }

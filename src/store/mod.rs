@@ -19,6 +19,7 @@ mod durability;
 pub mod epoch;
 mod error;
 mod expiry;
+pub mod external;
 mod failover;
 mod file_identity;
 mod file_lock;

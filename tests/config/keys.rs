@@ -1,6 +1,6 @@
 //! The keys of `config.default.toml`, and each key by name in a loaded configuration.
 
-use hyper_chat::config::{Config, DEFAULTS, Deletion, LogFormat, SignUp};
+use hyper_chat::config::{Config, DEFAULTS, Deletion, Issuer, LogFormat, SignUp};
 use secrecy::ExposeSecret;
 
 use crate::SECRET;
@@ -63,6 +63,10 @@ pub fn shown(config: &Config, key: &str) -> String {
         }
         "auth.jwt_issuer" => auth.jwt_issuer.clone(),
         "auth.jwt_audience" => auth.jwt_audience.clone(),
+        "auth.issuers" => {
+            let shown = |one: &Issuer| format!("[{{issuer = {:?}, audience = {:?}}}]", one.issuer, one.audience[0]);
+            auth.issuers.iter().map(shown).collect::<String>()
+        }
         "auth.token_ttl_s" => auth.token_ttl_s.to_string(),
         "auth.refresh_days" => auth.refresh_days.to_string(),
         "auth.argon2_memory_kib" => auth.argon2_memory_kib.to_string(),
@@ -109,6 +113,7 @@ pub fn another(key: &Key) -> String {
         "auth.jwt_secret" => SECRET.to_owned(),
         "accounts.sign_up" => "closed".to_owned(),
         "auth.jwt_secrets_old" => format!("{SECRET},another-{SECRET}"),
+        "auth.issuers" => "[{issuer = \"https://id.example.com\", audience = \"chat\"}]".to_owned(),
         "accounts.deletion" => "cascade".to_owned(),
         "fcm.base_url" => "http://127.0.0.1:9".to_owned(),
         "log.format" => "json".to_owned(),
@@ -124,6 +129,7 @@ pub fn another(key: &Key) -> String {
 pub fn in_file(key: &Key, value: &str) -> String {
     let (section, name) = key.key.split_once('.').expect("a key has a section");
     let value = match key.default.as_bytes()[0] {
+        b'[' if value.starts_with('[') => value.to_owned(),
         b'[' => format!("[\"{}\"]", value.replace(',', "\",\"")),
         b'"' => format!("\"{value}\""),
         _ => value.to_owned(),

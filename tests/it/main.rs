@@ -13,6 +13,7 @@
 //! | `deletions` | deletions that take long |
 //! | `database_settings` | settings of the database that cannot work, and IPv6 |
 //! | `epoch` | a database that is set back to an earlier state, and promoted standbys |
+//! | `issuers` | tokens of identity providers, and their accounts |
 //! | `faults` | faults of one server: database, disk, process, clock, limits |
 //! | `cluster` | several instances, and what happens when one of them or Redis fails |
 //! | `chaos` | random faults under traffic |
@@ -42,6 +43,7 @@ mod documents;
 mod drain;
 mod epoch;
 mod faults;
+mod issuers;
 mod metrics;
 mod presence;
 mod promises;

@@ -13,7 +13,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("toml", &["src/config/document.rs"]),
     ("strsim", &["src/config/names.rs"]),
     ("actix_web_actors", &["src/websocket/transport.rs"]),
-    ("reqwest", &["src/push/", "src/terminal/"]),
+    ("reqwest", &["src/auth/issuers/", "src/push/", "src/terminal/"]),
     ("tokio_tungstenite", &["src/terminal/"]),
     ("jsonwebtoken", &["src/auth/", "src/push/fcm/"]),
     ("argon2", &["src/auth/password.rs"]),

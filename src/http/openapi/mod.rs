@@ -23,8 +23,10 @@ const EXAMPLES: &str = include_str!("../../protocol/examples.json");
 /// The refusals of an operation that reads or writes the database.
 pub(super) const STORE: u64 = of(&[Code::Internal, Code::Unavailable]);
 /// The refusals of an operation that needs a token; the database says whether the token still counts.
-pub(super) const TOKEN: u64 =
-    STORE | of(&[Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked]);
+pub(super) const TOKEN: u64 = GIVEN_TOKEN | of(&[Code::TokenMissing]);
+/// The refusals of a token that need not be there.
+pub(super) const GIVEN_TOKEN: u64 =
+    STORE | of(&[Code::TokenInvalid, Code::TokenExpired, Code::TokenRevoked, Code::AccountUnknown]);
 /// The refusals of an operation that reads a JSON body.
 pub(super) const BODY: u64 =
     of(&[Code::Malformed, Code::UnknownKey, Code::Timeout, Code::TooLarge, Code::UnsupportedMediaType, Code::Draining]);
@@ -81,7 +83,7 @@ pub(super) fn document() -> Value {
     components["headers"] = headers();
     components["securitySchemes"] = json!({"bearer": {
         "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-        "description": "The token of `POST /api/auth`, or one that your own backend has signed."
+        "description": "The token of `POST /api/auth`, or one of your own backend or identity provider."
     }});
     let mut document = json!({
         "openapi": generated["openapi"],
@@ -205,6 +207,7 @@ fn what_to_do(code: Code) -> &'static str {
         Code::OriginRefused => "Let the operator add the page's origin to `server.allowed_origins`.",
         Code::DirectoryClosed => "Sign in, or ask for one chatter by id.",
         Code::SignUpClosed => "Do not offer to sign up: the operator gives out accounts.",
+        Code::AccountUnknown => "Do not sign in again: the operator gives out accounts, or lets tokens create them.",
         Code::NotFound => "Forget the id: it was deleted, or this chatter may not see it.",
         Code::MethodNotAllowed => "Use a method that the header `Allow` names.",
         Code::Timeout => "Send it again: the body must arrive within ten seconds.",
@@ -233,7 +236,7 @@ mod tests {
     fn a_set_of_codes_has_a_response_for_each_status_that_names_them() {
         let responses = Refusals::<{ TOKEN | BODY }>::responses();
         let statuses: Vec<&str> = responses.keys().map(String::as_str).collect();
-        assert_eq!(statuses, ["400", "401", "408", "413", "415", "500", "503"]);
+        assert_eq!(statuses, ["400", "401", "403", "408", "413", "415", "500", "503"]);
         let unavailable = serde_json::to_value(&responses["503"]).unwrap();
         let examples = unavailable["content"][PROBLEM]["examples"].as_object().unwrap();
         assert_eq!(examples.keys().collect::<Vec<_>>(), ["draining", "unavailable"]);

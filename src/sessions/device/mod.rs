@@ -58,7 +58,7 @@ pub(super) struct Device {
 impl Device {
     /// The state of a socket whose valid token came with the upgrade.
     pub(super) fn new(socket: Socket, parts: Arc<Parts>, claims: Claims) -> Self {
-        let connection = DeviceConnection::new(claims.chatter_id, claims.sign_in_id, socket);
+        let connection = DeviceConnection::new(claims.chatter_id, claims.grant, socket);
         Self::signed_in(connection, parts, claims, BadFrames::new(Instant::now()))
     }
 
@@ -157,7 +157,10 @@ impl Device {
 
     fn control(&mut self, control: Control, reply_to: &ReplyTo, ctx: &mut Context<Session>) -> Result<(), Problem> {
         match control {
-            Control::Authenticate { token } => self.authenticate(&token, reply_to, ctx),
+            Control::Authenticate { token } => {
+                self.replace_token(token, reply_to.clone(), ctx);
+                Ok(())
+            }
             Control::Receipt { chatroom_id, delivered_seq, read_seq } => {
                 self.receipt(chatroom_id, delivered_seq, read_seq, reply_to)
             }
@@ -178,27 +181,22 @@ impl Device {
         }
     }
 
-    fn authenticate(&self, token: &str, reply_to: &ReplyTo, ctx: &mut Context<Session>) -> Result<(), Problem> {
-        let claims = self.parts.tokens.verify(token)?;
-        if claims.chatter_id != self.connection.chatter_id {
-            let detail = "This is another chatter's token, which needs a socket of its own.";
-            return Err(Problem::new(Code::TokenInvalid, detail));
-        }
-        self.replace_token(claims, reply_to.clone(), ctx);
-        Ok(())
-    }
-
     /// Replaces the current token by this one, if its sign-in still exists. Does not wait for other jobs, or the
     /// current token could expire meanwhile.
-    fn replace_token(&self, claims: Claims, reply_to: ReplyTo, ctx: &mut Context<Session>) {
+    fn replace_token(&self, token: String, reply_to: ReplyTo, ctx: &mut Context<Session>) {
         let (connection, parts) = (self.connection.clone(), self.parts.clone());
-        let before = connection.sign_in_id();
+        let before = connection.grant();
         let check = async move {
+            let claims = parts.bearers.verify(&token).await?;
+            if claims.chatter_id != connection.chatter_id {
+                let detail = "This is another chatter's token, which needs a socket of its own.";
+                return Err(Problem::new(Code::TokenInvalid, detail));
+            }
             parts.check_standing(&claims).await?;
-            connection.set_sign_in_id(claims.sign_in_id);
+            connection.set_grant(claims.grant);
             // Checked again: a sign-out since the first check has looked for the socket under its old sign-in.
             let standing = parts.check_standing(&claims).await;
-            standing.map(|()| claims.expires_at).inspect_err(|_| connection.set_sign_in_id(before))
+            standing.map(|()| claims.expires_at).inspect_err(|_| connection.set_grant(before))
         };
         spawn(ctx, check, move |device, checked, _| match checked {
             Ok(expires_at) => {

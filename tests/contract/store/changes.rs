@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper_chat::domain::Grant;
 use hyper_chat::domain::clock::Micros;
 use hyper_chat::domain::{ChatroomId, ChatterId};
 use hyper_chat::store::change_feed::Ending;
@@ -32,7 +33,8 @@ async fn a_poll_returns_new_edited_created_and_deleted_rows_since_its_position(d
     bench.says(loud, 1, 3).await;
     let created = bench.room(4, 4).await.id;
     bench.store.delete_chatroom(gone).await.expect("answers");
-    let signed_out = ChatterUpdate { sign_ins: SignInUpdate::EndAll, ..ChatterUpdate::default() };
+    let signed_out =
+        ChatterUpdate { sign_ins: SignInUpdate::EndOthers(Grant::Issued(None)), ..ChatterUpdate::default() };
     bench.store.change_chatter(5.into(), signed_out).await.expect("answers");
     bench.store.anonymise_chatter(4.into()).await.expect("answers");
     let seen = bench.store.poll(&mut position).await.expect("answers");

@@ -34,6 +34,7 @@ pub mod frames;
 pub mod http;
 pub mod instance;
 pub mod instance_ports;
+pub mod issuer;
 pub mod metrics;
 pub mod ports;
 pub mod postgres;
