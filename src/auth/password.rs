@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Params, Version};
 use parking_lot::{Condvar, Mutex};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 pub use super::hash_queue::Requester;
 
 use super::hash_queue::{HashQueue, Place};
+use super::hasher::Hasher;
 use crate::config::Auth;
 
 /// Why no hash was computed.
@@ -46,7 +47,7 @@ pub struct PasswordCheck {
 /// Computes and verifies password hashes; one for the instance, cheap to clone.
 #[derive(Clone)]
 pub struct Passwords {
-    argon2: Argon2<'static>,
+    hasher: Hasher,
     /// Verified in place of the hash of an unknown username, so that both cost the same.
     dummy: Arc<str>,
     threads: Arc<Threads>,
@@ -54,8 +55,8 @@ pub struct Passwords {
 
 /// Ends the threads once the last clone is dropped.
 ///
-/// Not a blocking pool: a hash takes 19 MiB, and each thread that ever computed one keeps that memory, so the many
-/// threads of a pool would keep hundreds of them.
+/// Not a blocking pool: a hash takes 19 MiB, and each thread that ever computed one keeps that memory (`hasher`), so the
+/// many threads of a pool would keep hundreds of them.
 struct Threads(Arc<Shared>);
 
 /// What the threads and the requests share.
@@ -89,7 +90,7 @@ impl Passwords {
     pub fn new(config: &Auth) -> Result<Self, PasswordError> {
         let params = Params::new(config.argon2_memory_kib, config.argon2_iterations, config.argon2_parallelism, None)
             .map_err(password_hash::Error::from)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hasher = Hasher::new(params);
         let at_once = match config.hashes_at_once {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
@@ -102,8 +103,8 @@ impl Passwords {
             std::thread::spawn(move || shared.run());
         }
         Ok(Self {
-            dummy: hash(&argon2, &SecretString::from("nobody has this password"))?.into(),
-            argon2,
+            dummy: hash(&hasher, &SecretString::from("nobody has this password"))?.into(),
+            hasher,
             threads: Arc::new(Threads(shared)),
         })
     }
@@ -117,8 +118,8 @@ impl Passwords {
 
     /// A new salted hash, as a PHC string to be stored.
     pub async fn hash(&self, by: &Requester, password: SecretString) -> Result<String, PasswordError> {
-        let argon2 = self.argon2.clone();
-        self.in_turn(by, move || hash(&argon2, &password)).await
+        let hasher = self.hasher.clone();
+        self.in_turn(by, move || hash(&hasher, &password)).await
     }
 
     /// Compares the password with a stored hash. Without one, the username is unknown: that costs the same and never
@@ -129,10 +130,10 @@ impl Passwords {
         password: SecretString,
         stored: Option<String>,
     ) -> Result<PasswordCheck, PasswordError> {
-        let (argon2, dummy) = (self.argon2.clone(), Arc::clone(&self.dummy));
+        let (hasher, dummy) = (self.hasher.clone(), Arc::clone(&self.dummy));
         self.in_turn(by, move || match stored {
-            Some(stored) => verify(&argon2, &password, &stored),
-            None => verify(&argon2, &password, &dummy).map(|_| PasswordCheck { matches: false, needs_rehash: false }),
+            Some(stored) => verify(&hasher, &password, &stored),
+            None => verify(&hasher, &password, &dummy).map(|_| PasswordCheck { matches: false, needs_rehash: false }),
         })
         .await
     }
@@ -205,18 +206,18 @@ impl Drop for Threads {
     }
 }
 
-fn hash(argon2: &Argon2<'_>, password: &SecretString) -> Result<String, PasswordError> {
-    Ok(argon2.hash_password(password.expose_secret().as_bytes())?.to_string())
+fn hash(hasher: &Hasher, password: &SecretString) -> Result<String, PasswordError> {
+    Ok(hasher.hash_password(password.expose_secret().as_bytes())?.to_string())
 }
 
-fn verify(argon2: &Argon2<'_>, password: &SecretString, stored: &str) -> Result<PasswordCheck, PasswordError> {
+fn verify(hasher: &Hasher, password: &SecretString, stored: &str) -> Result<PasswordCheck, PasswordError> {
     let stored = PasswordHash::new(stored).map_err(password_hash::Error::from)?;
-    let matches = match argon2.verify_password(password.expose_secret().as_bytes(), &stored) {
+    let matches = match hasher.verify_password(password.expose_secret().as_bytes(), &stored) {
         Ok(()) => true,
         Err(password_hash::Error::PasswordInvalid) => false,
         Err(e) => return Err(e.into()),
     };
-    let (configured, used) = (argon2.params(), Params::try_from(&stored)?);
+    let (configured, used) = (hasher.params(), Params::try_from(&stored)?);
     let as_configured = stored.algorithm == Algorithm::Argon2id.ident()
         && stored.version == Some(Version::V0x13.into())
         && (used.m_cost(), used.t_cost(), used.p_cost())

@@ -16,7 +16,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("reqwest", &["src/auth/issuers/", "src/push/", "src/terminal/"]),
     ("tokio_tungstenite", &["src/terminal/"]),
     ("jsonwebtoken", &["src/auth/", "src/push/fcm/"]),
-    ("argon2", &["src/auth/password.rs"]),
+    ("argon2", &["src/auth/password.rs", "src/auth/hasher.rs"]),
     ("redis", &["src/broker/redis/"]),
     ("clap", &["src/main.rs", "src/terminal/"]),
     ("utoipa", &["src/http/", "src/protocol/", "src/domain/ids.rs"]),
