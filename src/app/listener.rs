@@ -1,11 +1,12 @@
 //! The address that the server listens on: a TCP port, or a socket file (`unix:PATH`).
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
@@ -17,6 +18,9 @@ use crate::config::Config;
 const RECEIVE_BUFFER: usize = 64 << 10;
 /// The most connections that wait to be accepted.
 pub(super) const BACKLOG: u32 = 4_096;
+/// How long a start waits for another one that binds a socket file in the same folder, and between two tries.
+const LOCK_MAX: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A bound address.
 pub(super) enum Listener {
@@ -84,7 +88,7 @@ pub(super) fn bind(config: &Config) -> Result<(Listener, Option<SocketFile>), Ru
 fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     // Servers that start at once take turns, so that none removes what another has just bound.
     let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
-    folder.lock()?;
+    lock(&folder)?;
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
@@ -94,6 +98,19 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
     Ok((socket.into(), file))
+}
+
+/// Waits for the lock, but not for long: whoever may read the folder can hold it.
+fn lock(folder: &File) -> io::Result<()> {
+    let until = Instant::now() + LOCK_MAX;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// Removes a socket file to which no server listens.
@@ -121,7 +138,8 @@ pub(super) fn hint(address: &str, error: &io::Error) -> &'static str {
             ErrorKind::AddrInUse => "another server listens there: end it, or set another server.host",
             ErrorKind::AlreadyExists => "a file is there that is no socket: remove it, or set another server.host",
             ErrorKind::NotFound => "its folder does not exist: create it for the server's user",
-            _ => "its folder must be writable for the server's user, and the path shorter than 108 bytes",
+            ErrorKind::WouldBlock => "another process has locked its folder: use a folder of the server's own",
+            _ => "the server's user must be able to read and write its folder, and the path be shorter than 108 bytes",
         };
     }
     match error.kind() {

@@ -11,6 +11,7 @@ mod process;
 mod settings;
 mod sockets;
 mod tasks;
+mod timers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +55,6 @@ use tasks::Tasks;
 
 /// Lists of which a page is read and encoded at a time; a chatter has a quarter of them.
 const LISTS_MAX: usize = 64;
-/// How often the counts of refusals without a line are due.
-const AUDIT_EVERY: Duration = Duration::from_secs(10);
 /// How often the supervisor checks that the notifier is alive.
 const SUPERVISE_EVERY: Duration = Duration::from_secs(5);
 
@@ -170,8 +169,8 @@ impl Application {
         let limits = Arc::new(Limits::new(&config.limits));
         let (issuer, audience) = (&config.auth.jwt_issuer, &config.auth.jwt_audience);
         let tokens = Arc::new(Tokens::new(&secrets, issuer, audience, settings::token_ttl(config)));
-        let issuers = Arc::new(Issuers::new(&config.auth.issuers)?);
-        let bearers = Arc::new(Bearers::new(tokens.clone(), issuers, store.clone()));
+        let (issuers, audit) = (Arc::new(Issuers::new(&config.auth.issuers)?), Arc::new(Audit::default()));
+        let bearers = Arc::new(Bearers::new(tokens.clone(), issuers, store.clone(), audit.clone()));
         let sessions = sockets.session_parts(config, &store, &registry, &limits, &bearers);
         let service = Arc::new(sockets.service(&store, &registry));
         let Sockets { connections, broadcaster, broker, presence_changes, drain, metrics } = sockets;
@@ -195,7 +194,7 @@ impl Application {
             bearers,
             rules: settings::http(config),
             refused: Counts::new(Code::ALL.len()),
-            audit: Audit::default(),
+            audit,
             notifier: notifier.clone(),
         });
         audit::started(&state.store.epochs().name(), secrets.all().count() - 1);
@@ -219,8 +218,8 @@ impl Application {
     async fn run_until(self, mut stop: drain::Stop) -> Result<(), RunError> {
         let Self { state, notifier, presence, receipts, access, cluster, server, drain_max, clean_up_every } = self;
         let mut tasks = Tasks::default();
-        tasks.spawn("clean-up", clean_up(state.clone(), clean_up_every));
-        tasks.spawn("audit", report_unlogged(state.clone()));
+        tasks.spawn("clean-up", timers::clean_up(state.clone(), clean_up_every));
+        tasks.spawn("audit", timers::report_unlogged(state.clone()));
         let service = state.service.clone();
         tasks.spawn("deletions", async move { service.delete_in_background().await });
         tasks.spawn("epoch", new_epoch::check(state.clone()));
@@ -241,6 +240,7 @@ impl Application {
         let mut drainer = actix_web::rt::spawn(async move {
             stop.requested().await;
             drain::drain(&state, &notifier, &presence, &handle, drain_max).await;
+            state.audit.report_last();
         });
         let ended = tokio::select! {
             ended = server => ended.map_err(RunError::Http),
@@ -253,31 +253,6 @@ impl Application {
             let _ = drainer.await;
         }
         ended
-    }
-}
-
-/// Removes expired rows and idle rate limits, at the configured interval.
-async fn clean_up(state: web::Data<State>, every: Duration) {
-    let mut timer = actix_web::rt::time::interval(every);
-    loop {
-        timer.tick().await;
-        state.limits.forget_idle();
-        match state.store.clean_up().await {
-            Ok(0) => {}
-            Ok(sign_ins) => tracing::info!(sign_ins, "expired rows removed"),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the clean-up waits for the database")
-            }
-        }
-    }
-}
-
-/// Logs how many refusals got no line of their own.
-async fn report_unlogged(state: web::Data<State>) {
-    let mut timer = actix_web::rt::time::interval(AUDIT_EVERY);
-    loop {
-        timer.tick().await;
-        state.audit.report_unlogged();
     }
 }
 

@@ -45,7 +45,7 @@ impl Broadcaster {
     /// All tokens of the chatter have ended, except this one and, if it names no sign-in, those that are no older: closes
     /// their sockets.
     pub fn end_other_tokens(&self, chatter_id: ChatterId, keep: Grant) {
-        let before = keep.ends_all_but_own_before(Micros::now());
+        let before = Some(keep.ends_all_but_own_before(Micros::now()));
         let has_ended = |connection: &Connection| match connection.grant() {
             Grant::SignIn(id) => Some(id) != keep.sign_in_id(),
             issued @ Grant::Issued(_) => issued.is_void(before),

@@ -24,12 +24,12 @@ impl Grant {
     }
 
     /// From when on tokens without a sign-in stay valid where all tokens of the chatter but this one end. Those that were
-    /// issued together with this one stay too.
+    /// issued together with this one stay too; one that does not say when it was issued ends with the others.
     #[must_use]
-    pub fn ends_all_but_own_before(self, now: Micros) -> Option<Micros> {
+    pub fn ends_all_but_own_before(self, now: Micros) -> Micros {
         match self {
-            Self::SignIn(_) => Some(now),
-            Self::Issued(at) => at,
+            Self::Issued(Some(at)) => at,
+            Self::SignIn(_) | Self::Issued(None) => second_of(now),
         }
     }
 
@@ -38,7 +38,7 @@ impl Grant {
     pub fn ends_before(self, now: Micros) -> Option<Micros> {
         match self {
             Self::SignIn(_) => None,
-            Self::Issued(at) => Some(at.map_or(now, |at| now.max(Micros(at.0.saturating_add(1))))),
+            Self::Issued(at) => Some(second_of(now).max(at.map_or(now, |at| Micros(at.0.saturating_add(1))))),
         }
     }
 
@@ -51,6 +51,12 @@ impl Grant {
             (Self::SignIn(_), _) | (_, None) => false,
         }
     }
+}
+
+/// The beginning of the second: times of issue have whole seconds, and a token that is issued right behind an end has to
+/// count.
+fn second_of(now: Micros) -> Micros {
+    Micros(now.0 / 1_000_000 * 1_000_000)
 }
 
 #[cfg(test)]
@@ -71,8 +77,21 @@ mod tests {
         for at in [50, 99, 100, 130] {
             let own = Grant::Issued(Some(Micros(at)));
             assert!(own.is_void(own.ends_before(now)), "{at}");
-            assert!(!own.is_void(own.ends_all_but_own_before(now)), "{at}");
+            assert!(!own.is_void(Some(own.ends_all_but_own_before(now))), "{at}");
         }
-        assert!(Grant::Issued(None).is_void(Grant::Issued(None).ends_before(now)));
+        let undated = Grant::Issued(None);
+        assert!(undated.is_void(undated.ends_before(now)));
+        assert!(undated.is_void(Some(undated.ends_all_but_own_before(now))), "it may be of anybody");
+    }
+
+    #[test]
+    fn a_token_counts_that_is_issued_in_the_second_in_which_older_ones_ended() {
+        let (older, now) = (Grant::Issued(Some(Micros(3_000_000))), Micros(7_600_000));
+        let next = Grant::Issued(Some(Micros(7_000_000)));
+        assert!(!next.is_void(older.ends_before(now)));
+        for asking in [Grant::SignIn(SignInId::new(1)), Grant::Issued(None)] {
+            let before = Some(asking.ends_all_but_own_before(now));
+            assert!(older.is_void(before) && !next.is_void(before));
+        }
     }
 }

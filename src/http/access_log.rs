@@ -10,9 +10,10 @@ use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
 use super::State;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
-/// Logs at `debug`; server errors at `warn`.
+/// Logs at `debug`; server errors at `warn`, but for refusals with `unavailable`: the outage behind them has a line of its
+/// own, and anybody could write many of these.
 pub async fn log(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -23,6 +24,7 @@ pub async fn log(
     let state = request.app_data::<web::Data<State>>().cloned();
     let mut response = next.call(request).await?;
     let refusal = response.response().error().and_then(|error| error.as_error::<Problem>());
+    let is_outage = refusal.is_some_and(|problem| problem.code == Code::Unavailable);
     if let Some((state, problem)) = state.as_ref().zip(refusal) {
         state.refused.add(problem.code as usize);
         problem.log_cause();
@@ -34,7 +36,7 @@ pub async fn log(
     }
     let status = response.status().as_u16();
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if status >= 500 {
+    if status >= 500 && !is_outage {
         tracing::warn!(%method, path, status, ms, "request");
     } else {
         tracing::debug!(%method, path, status, ms, "request");

@@ -213,7 +213,10 @@ pub(super) async fn delete(
 /// The viewer, where the request has a token; a token that is not valid is refused.
 async fn viewer_if_any(request: &HttpRequest, state: &State) -> Result<Option<ChatterId>, Problem> {
     match super::extract::bearer(request)? {
-        Some(token) => Ok(Some(Viewer::of_token(state, &token).await?.chatter_id)),
+        Some(token) => {
+            let from = address(request, state.rules.proxy_hops);
+            Ok(Some(Viewer::of_token(state, &token, from).await?.chatter_id))
+        }
         None => Ok(None),
     }
 }

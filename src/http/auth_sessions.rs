@@ -43,7 +43,9 @@ pub(super) async fn refresh(
 ) -> Result<HttpResponse, Problem> {
     let from = address(&request, state.rules.proxy_hops);
     let refused = |code: Code| state.audit.refused(Event::Refresh, from, Facts::because(code.as_str()));
-    let Some(given) = RefreshToken::parse(&body.refresh_token) else {
+    // One that this server has not issued counts against no session.
+    let given = RefreshToken::parse(&body.refresh_token).filter(|given| state.tokens.refresh.is_ours(given));
+    let Some(given) = given else {
         refused(Code::TokenInvalid);
         return Err(not_a_refresh_token());
     };

@@ -40,7 +40,8 @@ pub async fn strip<B: MessageBody>(
     let base = base.as_ref().map_or("", |base| base.as_str());
     if !base.is_empty() && request.path() == base {
         // The files of the page are named relative to a folder.
-        let folder = (header::LOCATION, format!("{base}/"));
+        let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
+        let folder = (header::LOCATION, format!("{base}/{query}"));
         let moved = HttpResponse::PermanentRedirect().insert_header(folder).finish();
         return Ok(request.into_response(moved).map_into_right_body());
     }

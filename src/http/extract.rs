@@ -28,15 +28,15 @@ pub(super) struct Viewer {
 
 impl Viewer {
     /// Checks a token, first its signature and claims, then the database.
-    pub(super) async fn of_token(state: &State, token: &str) -> Result<Self, Problem> {
-        let viewer = Self::claimed(state, token).await?;
+    pub(super) async fn of_token(state: &State, token: &str, from: IpAddr) -> Result<Self, Problem> {
+        let viewer = Self::claimed(state, token, from).await?;
         state.store.standing(viewer.chatter_id, viewer.grant).await??;
         Ok(viewer)
     }
 
     /// Checks only signature and claims of a token; what it is valid by may have ended.
-    pub(super) async fn claimed(state: &State, token: &str) -> Result<Self, Problem> {
-        let Claims { chatter_id, grant, expires_at } = state.bearers.verify(token).await?;
+    pub(super) async fn claimed(state: &State, token: &str, from: IpAddr) -> Result<Self, Problem> {
+        let Claims { chatter_id, grant, expires_at } = state.bearers.verify(token, from).await?;
         Ok(Self { chatter_id, grant, expires_at })
     }
 
@@ -66,12 +66,16 @@ impl FromRequest for Viewer {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let (state, token) = (state_of(request), bearer(request));
+        let token = bearer(request);
+        let state = state_of(request).map(|state| {
+            let from = address(request, state.rules.proxy_hops);
+            (state, from)
+        });
         Box::pin(async move {
             let token = token?
                 .ok_or_else(|| Problem::new(Code::TokenMissing, "Send the header Authorization: Bearer TOKEN."))?;
-            let state = state?;
-            Self::of_token(&state, &token).await
+            let (state, from) = state?;
+            Self::of_token(&state, &token, from).await
         })
     }
 }

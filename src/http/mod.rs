@@ -119,7 +119,7 @@ pub struct State {
     /// Requests that were refused.
     pub refused: Counts,
     /// Writes the lines for audits.
-    pub audit: Audit,
+    pub audit: Arc<Audit>,
     /// Counts the outcomes of pushes.
     pub notifier: Arc<NotifierSupervisor>,
 }

@@ -58,7 +58,7 @@ pub(super) async fn chatroom(
     let token = bearer(&request)?.or_else(|| query.jwt.clone());
     let token =
         token.ok_or_else(|| Problem::new(Code::TokenMissing, "Send Authorization: Bearer TOKEN, or ?jwt=TOKEN."))?;
-    let viewer = Viewer::claimed(&state, &token).await?;
+    let viewer = Viewer::claimed(&state, &token, address(&request, state.rules.proxy_hops)).await?;
     let room = viewer.admitted(&state, id(&path, "chatroom")?).await?;
 
     let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
@@ -136,11 +136,11 @@ pub(super) async fn device(
     if offers.protocols && !offers.ours {
         return Err(Problem::new(Code::Malformed, format!("Offer the subprotocol {SUBPROTOCOL}, or none.")));
     }
+    let from = address(&request, state.rules.proxy_hops);
     let claims = match bearer(&request)?.or(offers.token).or_else(|| query.jwt.clone()) {
-        Some(token) => Some(Viewer::of_token(&state, &token).await?.claims()),
+        Some(token) => Some(Viewer::of_token(&state, &token, from).await?.claims()),
         None => None,
     };
-    let from = address(&request, state.rules.proxy_hops);
     let (out, body) = OutQueue::new(state.rules.socket_queue_bytes);
     let response = accept(&request, &[SUBPROTOCOL], body).map_err(refused)?;
     let incoming = Incoming::new(payload, state.rules.frame_bytes);

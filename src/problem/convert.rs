@@ -37,7 +37,7 @@ impl From<Ended> for Problem {
             Ended::NoChatter => Self::account_deleted(),
             Ended::Void => Self::new(
                 Code::TokenRevoked,
-                "The chatter has ended all tokens that were issued up to some time, and this one is older. Get a new one.",
+                "The chatter has ended their tokens, and this one is older or has no iat. Get a new one with iat.",
             ),
             Ended::OtherEpoch => Self::new(
                 Code::TokenRevoked,

@@ -103,9 +103,9 @@ impl Unsigned {
             return self.refuse(reference, &problem);
         }
         self.is_checking = true;
-        let (parts, token) = (self.parts.clone(), token.to_owned());
+        let (parts, token, from) = (self.parts.clone(), token.to_owned(), self.address);
         let check = async move {
-            let claims = parts.bearers.verify(&token).await?;
+            let claims = parts.bearers.verify(&token, from).await?;
             let _turn = parts.turn(claims.chatter_id).await;
             parts.check_standing(&claims).await.map(|()| claims)
         };

@@ -24,6 +24,7 @@ mod failover;
 mod file_identity;
 mod file_lock;
 mod health;
+mod in_runtime;
 mod options;
 pub mod outbox;
 pub mod passwords;

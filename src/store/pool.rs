@@ -20,6 +20,7 @@ use super::epoch;
 use super::error::{StoreError, is_answer, is_broken};
 use super::failover::Failover;
 use super::health::Health;
+use super::in_runtime::InRuntime;
 use super::servers::IS_READ_ONLY;
 
 /// How long the database may take to answer before it counts as unavailable.
@@ -138,7 +139,7 @@ impl Pool {
         let begun = Instant::now();
         self.renew_if_broken();
         let db = self.db();
-        let error = match tokio::time::timeout(DEADLINE, query(&db)).await {
+        let error = match tokio::time::timeout(DEADLINE, InRuntime::new(query(&db))).await {
             Ok(answer) => {
                 self.note(answer.as_ref().err());
                 match answer {

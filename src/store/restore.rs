@@ -86,15 +86,20 @@ impl Store {
         let _lock = DatabaseFile::open(&file, true)?.lock()?;
         let copy = beside(&file, ".restoring");
         remove(&copy)?;
-        copy_with_wal(backup, &copy)?;
         let prepared = prepare(options, backup, &copy).await;
         let epoch = match prepared {
             Ok(epoch) => epoch,
             Err(error) => {
                 remove(&copy)?;
+                if is_new {
+                    remove(&file)?;
+                }
                 return Err(error);
             }
         };
+        if !is_new {
+            move_log_into(options, &file).await;
+        }
         let former = put_in_place(&copy, &file)?;
         if is_new && let Some(empty) = &former {
             remove(empty)?;
@@ -128,8 +133,9 @@ fn sqlx_error(error: sqlx::Error) -> DbErr {
     DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error)))
 }
 
-/// Checks the copy, brings its schema up to date, and begins its new epoch.
+/// Copies the backup, checks the copy, brings its schema up to date, and begins its new epoch.
 async fn prepare(options: &Options, backup: &Path, copy: &Path) -> Result<String, RestoreError> {
+    copy_with_wal(backup, copy)?;
     let url = format!("sqlite:{}", percent_encoded(copy));
     let options = Options { url, migrate: true, ..options.clone() };
     let damaged = |error: OpenError| RestoreError::Damaged(backup.to_owned(), telemetry::chain(&error));
@@ -150,6 +156,21 @@ async fn prepare(options: &Options, backup: &Path, copy: &Path) -> Result<String
     Ok(epoch.name.to_string())
 }
 
+/// Writes what the former file's write-ahead log has into the file: if this process dies before its last rename, the
+/// former database is whole. A file that is too damaged for that is kept with its log.
+async fn move_log_into(options: &Options, file: &Path) {
+    let options = Options { url: format!("sqlite:{}", percent_encoded(file)), ..options.clone() };
+    let moved = async {
+        let db = connect::single(&options).await?;
+        db.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await.map_err(OpenError::Connect)?;
+        db.close().await.map_err(OpenError::Connect)
+    };
+    if let Err(error) = moved.await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "the former database keeps its write-ahead log in a file of its own");
+    }
+}
+
 /// Renames the prepared copy to the database's name. The former file keeps its write-ahead log under another name: the
 /// log must not be applied to the new file.
 fn put_in_place(copy: &Path, file: &Path) -> Result<Option<PathBuf>, RestoreError> {
@@ -157,7 +178,7 @@ fn put_in_place(copy: &Path, file: &Path) -> Result<Option<PathBuf>, RestoreErro
     fs::File::open(copy).and_then(|copy| copy.sync_all()).map_err(|e| RestoreError::File(copy.to_owned(), e))?;
     let mut former = None;
     if file.exists() {
-        let kept = beside(file, &format!(".before-restore-{}", Micros::now().0 / 1_000_000));
+        let kept = beside(file, &format!(".before-restore-{}", Micros::now().0));
         fs::hard_link(file, &kept).map_err(|e| RestoreError::File(kept.clone(), e))?;
         if beside(file, "-wal").exists() {
             renamed(&beside(file, "-wal"), &beside(&kept, "-wal"))?;

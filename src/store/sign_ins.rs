@@ -228,9 +228,7 @@ impl Store {
         update: SignInUpdate,
     ) -> Result<(), DbErr> {
         let SignInUpdate::EndOthers(kept) = update else { return Ok(()) };
-        if let Some(before) = kept.ends_all_but_own_before(Micros::now()) {
-            self.void_tokens(tx, chatter, before).await?;
-        }
+        self.void_tokens(tx, chatter, kept.ends_all_but_own_before(Micros::now())).await?;
         let of_chatter = Entity::delete_many().filter(Column::ChatterId.eq(chatter));
         of_chatter.filter(Column::Id.ne(sign_in_of(kept))).exec(tx).await?;
         self.record_endings(tx, &[Ending::Access(chatter)]).await

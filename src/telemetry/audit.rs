@@ -117,7 +117,21 @@ impl Audit {
 
     /// Logs the counts of a minute that has passed. A timer calls this; refusals do, too.
     pub fn report_unlogged(&self) {
-        let Some(unlogged) = self.0.lock().take(Instant::now()) else { return };
+        let mut refusals = self.0.lock();
+        if refusals.since.is_some_and(|since| since.elapsed() >= WINDOW) {
+            let unlogged = refusals.take();
+            drop(refusals);
+            Self::report(unlogged);
+        }
+    }
+
+    /// Logs the counts of the minute that has begun: the server ends.
+    pub fn report_last(&self) {
+        let unlogged = self.0.lock().take();
+        Self::report(unlogged);
+    }
+
+    fn report(unlogged: Unlogged) {
         for (from, count) in unlogged.by_address {
             tracing::info!(target: TARGET, event = "refusals_not_logged", count, from = %from);
         }
@@ -194,18 +208,15 @@ impl Refusals {
         logged
     }
 
-    /// The counts of the minute, once it has passed; the next one begins.
-    fn take(&mut self, now: Instant) -> Option<Unlogged> {
-        if now.duration_since(self.since?) < WINDOW {
-            return None;
-        }
+    /// The counts of the minute; the next one begins.
+    fn take(&mut self) -> Unlogged {
         let ended = std::mem::take(self);
         let unlogged = ended.by_address.into_iter().map(|(from, counted)| (from, counted.unlogged));
         let mut by_address: Vec<(IpAddr, u64)> = unlogged.filter(|(_, count)| *count > 0).collect();
         by_address.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(*count));
         let rest = by_address.split_off(by_address.len().min(COUNTS_MAX));
         let elsewhere = ended.elsewhere + rest.into_iter().map(|(_, count)| count).sum::<u64>();
-        Some(Unlogged { by_address, elsewhere })
+        Unlogged { by_address, elsewhere }
     }
 }
 
@@ -224,9 +235,8 @@ mod tests {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         assert_eq!((0..1_000).filter(|_| refusals.count(address(1), now)).count(), 10);
         assert!(refusals.count(address(2), now), "another address has lines of its own");
-        assert_eq!(refusals.take(now + WINDOW / 2), None);
-        let unlogged = refusals.take(now + WINDOW);
-        assert_eq!(unlogged, Some(Unlogged { by_address: vec![(address(1), 990)], elsewhere: 0 }));
+        let unlogged = refusals.take();
+        assert_eq!(unlogged, Unlogged { by_address: vec![(address(1), 990)], elsewhere: 0 });
         assert!(refusals.count(address(1), now + WINDOW), "the next minute");
     }
 
@@ -235,7 +245,7 @@ mod tests {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         let logged = (0..100_000).filter(|n| refusals.count(address(*n), now)).count();
         assert_eq!((logged, refusals.by_address.len()), (600, ADDRESSES_MAX));
-        let unlogged = refusals.take(now + WINDOW).expect("the minute has passed");
+        let unlogged = refusals.take();
         let counted = unlogged.by_address.iter().map(|(_, count)| count).sum::<u64>() + unlogged.elsewhere;
         assert_eq!((unlogged.by_address.len(), counted), (COUNTS_MAX, 100_000 - 600));
     }

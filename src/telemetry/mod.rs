@@ -23,9 +23,13 @@ pub enum TelemetryError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
+/// The library writes an error for each request that is no HTTP, so anybody could fill the log. A directive of the
+/// operator for the same target takes its place.
+const QUIET: &str = "actix_http::h1::dispatcher=off";
+
 /// Starts logging for the whole process; a second call is an error.
 pub fn start(config: &Log) -> Result<(), TelemetryError> {
-    let filter: EnvFilter = EnvFilter::builder().parse(&config.filter)?;
+    let filter = EnvFilter::builder().parse(format!("{QUIET},{}", config.filter))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // The library would report an unwritable line on stderr, and panic where stderr itself cannot be written to.
     let lines = lines.log_internal_errors(false);

@@ -152,6 +152,11 @@ async fn d8_a_stale_file_is_replaced_and_that_of_a_living_server_is_refused() {
     let status = it.instance.command(&["serve"]).output().expect("runs");
     assert!(String::from_utf8_lossy(&status.stderr).contains("a file is there that is no socket"));
     assert_eq!(std::fs::read_to_string(&it.file).expect("kept"), "precious");
+    // Anybody who may read the folder can lock it.
+    let folder = std::fs::File::open(it.folder.path()).expect("opens");
+    folder.lock().expect("locks");
+    let refused = it.instance.command(&["serve"]).output().expect("runs");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another process has locked its folder"));
 }
 
 #[tokio::test]

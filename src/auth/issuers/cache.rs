@@ -53,7 +53,7 @@ impl Cache {
         let serving = self.set.as_ref().filter(|(_, fetched)| now.duration_since(*fetched) < SERVES);
         match serving.and_then(|(set, _)| set.find(kid, algorithm)) {
             Some(key) => Lookup::Found(key),
-            None if self.failing.is_some() || serving.is_none() => Lookup::Away,
+            None if self.is_running || self.failing.is_some() || serving.is_none() => Lookup::Away,
             None => Lookup::Unknown,
         }
     }

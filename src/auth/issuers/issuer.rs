@@ -99,10 +99,9 @@ impl Issuer {
         if exp <= now_s {
             return Err(IssuerError::Expired);
         }
-        let issued_at = time("iat")?;
-        if !claims.get("iss").is_some_and(Value::is_string)
-            || issued_at.is_some_and(|at| at > now_s as f64 + AHEAD_S_MAX as f64)
-        {
+        // RFC 9068, 2.2, and OpenID Connect Core, 2, require it; without it no chatter could end the token.
+        let issued_at = time("iat")?.ok_or(IssuerError::Invalid)?;
+        if !claims.get("iss").is_some_and(Value::is_string) || issued_at > now_s as f64 + AHEAD_S_MAX as f64 {
             return Err(IssuerError::Invalid);
         }
         let subject = text(&self.settings.subject_claim).ok_or(IssuerError::Invalid)?;
@@ -113,7 +112,7 @@ impl Issuer {
             external_id: external_id(&self.settings.issuer, subject),
             name: text(&self.settings.name_claim).map(str::to_owned),
             nickname: text(NICKNAME_CLAIM).map(str::to_owned),
-            grant: Grant::Issued(issued_at.map(|at| Micros((at * 1e6) as i64))),
+            grant: Grant::Issued(Some(Micros((issued_at * 1e6) as i64))),
             expires_at: Micros(exp.saturating_mul(1_000_000)),
         })
     }

@@ -50,12 +50,14 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// Reads a set. RFC 7517, 5: keys that are not understood are ignored. `None` if it has no key that is of use.
+    /// Reads a set. RFC 7517, 5: keys that are not understood are ignored. `None` if no key is of use. An empty set is
+    /// one: the issuer has withdrawn all its keys.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let Jwks { keys } = serde_json::from_slice(bytes).ok()?;
+        let is_empty = keys.is_empty();
         let keys = keys.into_iter().take(KEYS_MAX).filter_map(|key| Key::of(serde_json::from_value(key).ok()?));
         let keys: Vec<Key> = keys.collect();
-        (!keys.is_empty()).then_some(Self(keys))
+        (is_empty || !keys.is_empty()).then_some(Self(keys))
     }
 
     /// The key of this id that is for this algorithm. A token without an id has one only where a single key fits.
@@ -167,9 +169,8 @@ pub(super) mod tests {
     #[test]
     fn keys_that_are_not_understood_are_ignored_and_a_set_of_them_alone_is_none() {
         assert!(set(&[json!({"kty": "new"}), json!(7), ed25519("a")]).is_some());
-        for bad in
-            ["", "x", "[]", "{}", r#"{"keys": {}}"#, r#"{"keys": []}"#, r#"{"keys": [{"kty": "oct", "k": "AA"}]}"#]
-        {
+        assert!(set(&[]).is_some_and(|none| none.find(Some("a"), Algorithm::EdDSA).is_none()), "all are withdrawn");
+        for bad in ["", "x", "[]", "{}", r#"{"keys": {}}"#, r#"{"keys": [{"kty": "oct", "k": "AA"}]}"#] {
             assert!(KeySet::parse(bad.as_bytes()).is_none(), "{bad}");
         }
     }

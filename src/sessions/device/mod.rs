@@ -187,7 +187,7 @@ impl Device {
         let (connection, parts) = (self.connection.clone(), self.parts.clone());
         let before = connection.grant();
         let check = async move {
-            let claims = parts.bearers.verify(&token).await?;
+            let claims = parts.bearers.verify_next(&token).await?;
             if claims.chatter_id != connection.chatter_id {
                 let detail = "This is another chatter's token, which needs a socket of its own.";
                 return Err(Problem::new(Code::TokenInvalid, detail));

@@ -84,6 +84,9 @@ async fn b4_restore_refuses_what_is_no_backup_and_changes_nothing() {
     let names: Vec<_> = std::fs::read_dir(&folder).expect("reads").flatten().map(|entry| entry.file_name()).collect();
     let left = names.iter().any(|name| name.to_string_lossy().contains("restor"));
     assert!(!left, "{names:?}");
+    let with = TestServer::with(Db::Sqlite).database_url(sqlite_url(&folder.join("new.db")));
+    let (status, _, log) = with.run(&["restore", &path("text")]).await;
+    assert!(status.code() == Some(1) && !folder.join("new.db").exists(), "{log}");
     server.restart().await;
     assert_eq!(ann.history(room).await.len(), 1, "also the token counts");
     let with = TestServer::with(Db::Postgres);

@@ -80,8 +80,21 @@ async fn set_back(way: Way) -> Lost {
         }
     };
     assert!(status.success(), "{out}{log}");
+    if way == Way::Restore {
+        former_is_whole_without_its_log(&server);
+    }
     server.restart().await;
     Lost { server, ann, room, xavier, minted, epoch, version }
+}
+
+/// The restore has written the log into the former file before it moved either: a death in between loses nothing.
+fn former_is_whole_without_its_log(server: &TestServer) {
+    let names = std::fs::read_dir(server.folder.path()).expect("reads").flatten().map(|entry| entry.path());
+    let kept: Vec<_> = names.filter(|name| name.display().to_string().contains("before-restore")).collect();
+    let [former, rest @ ..] = &kept[..] else { panic!("nothing is kept") };
+    assert!(rest.is_empty(), "{kept:?}");
+    let bytes = std::fs::read(former).expect("reads");
+    assert!(bytes.windows(6).any(|six| six == b"lost 6"), "the newest chat is in the file itself");
 }
 
 fn text(value: &Value) -> String {

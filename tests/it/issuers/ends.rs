@@ -86,6 +86,20 @@ async fn p5_a_new_password_ends_the_tokens_of_the_teams_own_backend(db: Db) {
     }
     ann.with_token(&mint(&issued(20))).get("/api/chatters/me").await.expect(200);
     ann.get("/api/chatters/me").await.expect(200);
+    // Who steals a token may not outlast a new password because the one that sets it does not say when it was issued.
+    let bob = server.api().person("bob").await;
+    let [stolen, asking] = [Some(-60), None].map(|seconds: Option<i64>| {
+        let mut claims = claims(bob.id);
+        match seconds {
+            Some(seconds) => claims["iat"] = json!(now() + seconds),
+            None => drop(claims.as_object_mut().expect("an object").remove("iat")),
+        }
+        bob.with_token(&mint(&claims))
+    });
+    asking.put("/api/chatters", &change).await.expect(200);
+    for ended in [&stolen, &asking] {
+        ended.get("/api/chatters/me").await.problem(401, "token_revoked");
+    }
 }
 
 #[tokio::test]

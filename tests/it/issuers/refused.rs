@@ -36,6 +36,7 @@ fn bad_claims(issuer: &Issuer, key: &TestKey) -> Vec<(String, String)> {
         ("nbf", json!(now() + 300)),
         ("iat", json!(now() + 300)),
         ("iat", json!("now")),
+        ("iat", json!(null)),
         ("sub", json!(null)),
         ("sub", json!("")),
         ("sub", json!(7)),
