@@ -144,14 +144,14 @@ export class Connection {
   ask(frame, within = REPLY_MS) {
     this.#ref += 1;
     const ref = this.#ref;
-    const busy = new Problem({ code: "busy", status: 503, detail: "Too many replies are awaited." });
+    const busy = new Problem({ code: "busy", status: 503, detail: "Too many requests wait." });
     if (this.#replies.size >= REPLIES_MAX) return Promise.reject(busy);
     if (!this.post({ ...frame, ref })) return Promise.reject(Problem.offline());
     return new Promise((resolve, reject) => {
       this.#replies.set(ref, { length: JSON.stringify(frame).length, resolve, reject });
       this.#timers.set(`reply ${ref}`, within, () => {
         this.#replies.delete(ref);
-        reject(new Problem({ code: "timeout", status: 408, detail: "The server did not answer in time." }));
+        reject(new Problem({ code: "timeout", status: 408, detail: "No answer came in time." }));
       });
     });
   }
@@ -191,7 +191,7 @@ export class Connection {
     const frame = parseJson(data);
     try {
       if (typeof frame?.type !== "string")
-        throw new TypeError("The server sent a frame that is not an object with a type.");
+        throw new TypeError("A frame has no type.");
       if (!this.#settleReply(frame)) this.#handle(frame);
     } catch (error) {
       this.#options.onError?.(error);

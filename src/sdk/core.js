@@ -46,7 +46,7 @@ export class ClientCore {
   constructor(options, emit) {
     const { getToken, token, me, storage = new MemoryStorage(), random, outboxMax, giveUp } = options;
     const webSocket = options.webSocket ?? globalThis.WebSocket;
-    if (!webSocket) throw new TypeError("This runtime has no WebSocket: pass one as the option `webSocket`.");
+    if (!webSocket) throw new TypeError("Pass a WebSocket as the option webSocket.");
     const base = options.base.replace(/\/$/, "");
     this.#storage = storage;
     this.#emit = emit;
@@ -152,7 +152,10 @@ export class ClientCore {
       const store = (/** @type {string} */ kind) => new JsonStore(this.#storage, `hyper-chat:${me.id}:${kind}:`);
       const owner = (this.#owner = store("me"));
       // In another epoch of the database the id may have been somebody else's.
-      if ((owner.get("name") ?? me.username) !== me.username) for (const kind of ["out", "room"]) store(kind).clear();
+      if ((owner.get("name") ?? me.username) !== me.username) {
+        store("out").clear();
+        store("room").clear();
+      }
       owner.set("name", me.username);
       this.outbox.load(store("out"));
       this.rooms.load(store("room"), me.id);
@@ -168,7 +171,8 @@ export class ClientCore {
   #received(frame) {
     if (frame.type === "ready") {
       // The rooms of one account are not those of another: a token for another one is as good as none.
-      if (this.me && !isSame(this.me, frame.chatter)) return this.#signedOut();
+      const { id, username } = frame.chatter;
+      if (this.me && (this.me.id !== id || this.me.username !== username)) return this.#signedOut();
       this.#identify(frame.chatter);
       this.rooms.enterEpoch(frame.epoch);
       this.#receipts.restart();
@@ -204,13 +208,4 @@ export class ClientCore {
     if (problem && entry.state === "failed") this.#emit("failed", { room, entry, problem });
     this.rooms.changed(room);
   }
-}
-
-/**
- * Whether both are the same account: ids are given anew where the database was set back.
- * @param {Chatter} one
- * @param {Chatter} other
- */
-function isSame(one, other) {
-  return one.id === other.id && (one.username ?? other.username) === other.username;
 }

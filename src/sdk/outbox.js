@@ -70,7 +70,7 @@ export class Outbox {
    */
   add(roomId, content, to = null, now = Date.now()) {
     if (this.#entries.size >= this.#max) {
-      throw new Problem({ code: "outbox_full", detail: "Too many messages wait to be sent." });
+      throw new Problem({ code: "outbox_full", detail: "Too many chats wait to be sent." });
     }
     this.#lastOrder = Math.max(now, this.#lastOrder + 1);
     const client_id = `${this.#lastOrder.toString(36)}-${randomHex()}`;
@@ -171,7 +171,7 @@ function restored(store, name) {
       client_id,
       room_id,
       content,
-      to: typeof to === "string" ? to : null,
+      to: to ? String(to) : null,
       at: Number(at) || 0,
       order: Number(order) || 0,
       state: failed ? "failed" : "waiting",

@@ -31,7 +31,7 @@ export class Problem extends Error {
 
   /** The connection is down, or broke before the answer. */
   static offline() {
-    return new Problem({ code: "offline", detail: "The server cannot be reached." });
+    return new Problem({ code: "offline", detail: "There is no connection." });
   }
 
   /** Whether a new token is needed. */
@@ -71,7 +71,7 @@ export async function request(base, method, path, { token, body, fetch = globalT
   const json = parseJson(text);
   if (!answer.ok) throw new Problem({ code: "unreadable", ...json, status: answer.status });
   if (json === undefined) {
-    throw new Problem({ code: "unreadable", status: 502, detail: "The answer of the server is not JSON." });
+    throw new Problem({ code: "unreadable", status: 502, detail: "The answer is not JSON." });
   }
   // Where the server is shown below a path, the link has that path, and `base` has it too.
   const next = /<[^>?]*(\/api\/[^>]*)>; rel="next"/.exec(answer.headers.get("link") ?? "")?.[1] ?? null;

@@ -106,9 +106,7 @@ export class ChatRoom {
 
   /** Forgets all but the id: the room may be another one in a new epoch of the database. */
   forget() {
-    Object.assign(this, { version: null, owner: null, opponent: null, lastSeq: 0, lastChat: null, lastChatTime: "" });
-    Object.assign(this, { received: 0, reading: 0, resuming: false, stale: false, typing: false });
-    this.receipts.clear();
+    Object.assign(this, new ChatRoom(this.id, this.#me));
     this.#unread = new UnreadCount();
     this.#window.forget();
   }

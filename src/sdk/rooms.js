@@ -45,8 +45,7 @@ export class Rooms {
   load(store, me) {
     this.#store = store;
     this.me = me;
-    const epoch = store.get(EPOCH);
-    this.epoch = typeof epoch === "string" ? epoch : "";
+    this.epoch = String(store.get(EPOCH) ?? "");
     for (const name of store.names()) {
       if (name === EPOCH) continue;
       const room = restoreRoom(Number(name), me, store.get(name));
@@ -68,13 +67,12 @@ export class Rooms {
   }
 
   /**
-   * Takes notice of the database's epoch. In a new one nothing of the rooms holds any more: true where they were
-   * forgotten.
+   * Takes notice of the database's epoch. In a new one nothing of the rooms holds any more, so they are forgotten.
    * @param {string} [epoch] Absent from servers of earlier releases.
    */
   enterEpoch(epoch = "") {
     const former = this.epoch;
-    if (epoch === former) return false;
+    if (epoch === former) return;
     this.epoch = epoch;
     if (former) {
       this.#unsaved.clear();
@@ -82,7 +80,6 @@ export class Rooms {
       for (const room of this.byId.values()) room.forget();
     }
     this.#store?.set(EPOCH, epoch);
-    return former !== "";
   }
 
   /**

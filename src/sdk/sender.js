@@ -61,9 +61,10 @@ export class Sender {
       if (this.#underWay >= AT_ONCE) return;
       if (this.#timers.has(`room ${entry.room_id}`)) continue;
       // A database that was set back may have given the room's id to another room.
-      const other = entry.to === null ? null : this.#person(entry.room_id);
-      if (other && other.username !== entry.to && other.username !== `deleted-${other.id}`) this.#misaddressed(entry);
-      else if (other || entry.to === null) this.#send(entry);
+      const other = entry.to && this.#person(entry.room_id);
+      if (other && ![entry.to, `deleted-${other.id}`].includes(other.username)) {
+        this.#refused(entry, new Problem({ code: "epoch_changed", status: 410, detail: "This is another room now." }));
+      } else if (other || !entry.to) this.#send(entry);
     }
   }
 
@@ -89,13 +90,6 @@ export class Sender {
     this.#outbox.again(entry);
     this.#onChanged(entry);
     this.flush();
-  }
-
-  /** @param {OutboxEntry} entry */
-  #misaddressed(entry) {
-    const problem = new Problem({ code: "epoch_changed", status: 410, detail: "This is another room than before." });
-    this.#outbox.failed(entry, problem);
-    this.#onChanged(entry, problem);
   }
 
   /** @param {OutboxEntry} entry */

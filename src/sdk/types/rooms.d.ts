@@ -23,11 +23,10 @@ export class Rooms {
     forget(): void;
     stop(): void;
     /**
-     * Takes notice of the database's epoch. In a new one nothing of the rooms holds any more: true where they were
-     * forgotten.
+     * Takes notice of the database's epoch. In a new one nothing of the rooms holds any more, so they are forgotten.
      * @param {string} [epoch] Absent from servers of earlier releases.
      */
-    enterEpoch(epoch?: string): boolean;
+    enterEpoch(epoch?: string): void;
     /**
      * The room with this id, created where it is new.
      * @param {number} id
