@@ -44,7 +44,7 @@ use crate::service::bearers::Bearers;
 use crate::sessions::turns::Turns;
 use crate::store::change_feed::FeedPosition;
 use crate::store::restore::RestoreError;
-use crate::store::{BackupError, OpenError, Shares, Store};
+use crate::store::{BackupError, OpenError, Store};
 pub use crate::store::{Mend, Report};
 use crate::telemetry::audit;
 use crate::telemetry::audit::Audit;
@@ -172,6 +172,7 @@ impl Application {
         let (issuers, audit) = (Arc::new(Issuers::new(&config.auth.issuers)?), Arc::new(Audit::default()));
         let bearers = Arc::new(Bearers::new(tokens.clone(), issuers, store.clone(), audit.clone()));
         let sessions = sockets.session_parts(config, &store, &registry, &limits, &bearers);
+        let search_turns = SearchTurns::new(sessions.bulk.clone());
         let service = Arc::new(sockets.service(&store, &registry));
         let Sockets { connections, broadcaster, broker, presence_changes, drain, metrics } = sockets;
         let state = web::Data::new(State {
@@ -188,7 +189,7 @@ impl Application {
             limits,
             lists: Arc::new(Turns::new(LISTS_MAX)),
             places: Arc::default(),
-            search_turns: SearchTurns::new(Shares::of(config.database.connections_max).search),
+            search_turns,
             passwords: Passwords::new(&config.auth)?,
             tokens,
             bearers,
