@@ -19,7 +19,6 @@ use crate::protocol::device::client::RESUME_ROOMS_MAX;
 use crate::protocol::device::server::{RoomBody, ServerFrame};
 use crate::protocol::rest::{ChatBody, ChatterBody};
 use crate::sessions::bulk::SMALL_BYTES;
-use crate::sessions::turns::Turn;
 use crate::sessions::{HEARTBEAT, Parts};
 use crate::store::StoreError;
 use crate::store::unread::RoomState;
@@ -90,7 +89,7 @@ impl CatchUp {
 
     /// Sends `ready` and the `chatrooms` that follow it. Everything in `ready` is read in one turn, so that of many
     /// sockets of one chatter the first is ready first.
-    pub(super) async fn list_rooms(&self, turn: Turn) -> Result<(), Problem> {
+    pub(super) async fn list_rooms<T>(&self, turn: T) -> Result<(), Problem> {
         let (viewer, store) = (self.connection.chatter_id, &self.parts.store);
         let chatter = store.chatter(viewer).await?.ok_or_else(Problem::account_deleted)?;
         let chatter = ChatterBody::own(&chatter, store.account_token(viewer).await?);
@@ -99,8 +98,8 @@ impl CatchUp {
         loop {
             let (mut rooms, begun) = {
                 let _turn = match first_turn.take() {
-                    Some(turn) => turn,
-                    None => self.parts.turn(viewer).await,
+                    Some(turn) => (Some(turn), None),
+                    None => (None, Some(self.parts.turn(viewer).await)),
                 };
                 let begun = Instant::now();
                 (store.room_states(viewer, after, ROOMS_A_FRAME as u64 + 1).await?, begun)
