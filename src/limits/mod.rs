@@ -218,6 +218,7 @@ impl<C: Clock> Limits<C> {
         self.send.forget_idle(now);
         self.frame.forget_idle(now);
         self.search.forget_idle(now);
+        self.quick_socket.forget_idle(now);
         self.password_address.forget_idle(now);
         self.password_name_at.forget_idle(now);
         self.password_name.forget_idle(now);
