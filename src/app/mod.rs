@@ -172,10 +172,10 @@ impl Application {
         let (issuers, audit) = (Arc::new(Issuers::new(&config.auth.issuers)?), Arc::new(Audit::default()));
         let bearers = Arc::new(Bearers::new(tokens.clone(), issuers, store.clone(), audit.clone()));
         let sessions = sockets.session_parts(config, &store, &registry, &limits, &bearers);
-        let search_turns = SearchTurns::new(sessions.bulk.clone());
         let service = Arc::new(sockets.service(&store, &registry));
         let Sockets { connections, broadcaster, broker, presence_changes, drain, metrics } = sockets;
         let state = web::Data::new(State {
+            search_turns: SearchTurns::new(sessions.bulk.clone()),
             store,
             registry,
             connections,
@@ -189,7 +189,6 @@ impl Application {
             limits,
             lists: Arc::new(Turns::new(LISTS_MAX)),
             places: Arc::default(),
-            search_turns,
             passwords: Passwords::new(&config.auth)?,
             tokens,
             bearers,
