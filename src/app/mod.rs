@@ -44,7 +44,7 @@ use crate::service::bearers::Bearers;
 use crate::sessions::turns::Turns;
 use crate::store::change_feed::FeedPosition;
 use crate::store::restore::RestoreError;
-use crate::store::{BackupError, OpenError, Shares, Store};
+use crate::store::{BackupError, OpenError, Store};
 pub use crate::store::{Mend, Report};
 use crate::telemetry::audit;
 use crate::telemetry::audit::Audit;
@@ -175,6 +175,7 @@ impl Application {
         let service = Arc::new(sockets.service(&store, &registry));
         let Sockets { connections, broadcaster, broker, presence_changes, drain, metrics } = sockets;
         let state = web::Data::new(State {
+            search_turns: SearchTurns::new(sessions.bulk.clone()),
             store,
             registry,
             connections,
@@ -188,7 +189,6 @@ impl Application {
             limits,
             lists: Arc::new(Turns::new(LISTS_MAX)),
             places: Arc::default(),
-            search_turns: SearchTurns::new(Shares::of(config.database.connections_max).search),
             passwords: Passwords::new(&config.auth)?,
             tokens,
             bearers,

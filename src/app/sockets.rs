@@ -104,6 +104,7 @@ impl Sockets {
             drain: self.drain.clone(),
             // One connection that reads is left to REST.
             turns: Arc::new(Turns::new((shares.reads as usize - 1).max(1))),
+            bulk: Arc::default(),
         })
     }
 }

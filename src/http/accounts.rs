@@ -78,7 +78,7 @@ pub(super) async fn directory(
         return Err(Problem::invalid("query", "It must not have a NUL character."));
     }
     let prefix = query.query.as_deref().map(username_key);
-    let reader = Reader::new(&request, &state, viewer);
+    let mut reader = Reader::new(&request, &state, viewer);
     let _turn = reader.begin().await?;
     if query.limit.is_some() || query.after.is_some() {
         let limit = paging::limit(query.limit)?;

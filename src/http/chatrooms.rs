@@ -93,7 +93,7 @@ pub(super) async fn list(
     viewer: Viewer,
     query: web::Query<RoomsQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let (me, reader) = (viewer.chatter_id, Reader::chatter(&request, &state, viewer));
+    let (me, mut reader) = (viewer.chatter_id, Reader::chatter(&request, &state, viewer));
     let _turn = reader.begin().await?;
     if query.limit.is_some() || query.after.is_some() {
         let limit = paging::limit(query.limit)?;

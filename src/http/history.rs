@@ -70,7 +70,7 @@ pub(super) async fn history(
         (None, None, Some(seq)) => Some(Page::Around(seq)),
         _ => return Err(Problem::new(Code::Malformed, "before, after and around exclude each other.")),
     };
-    let reader = Reader::chatter(&request, &state, viewer);
+    let mut reader = Reader::chatter(&request, &state, viewer);
     let _turn = reader.begin().await?;
     let Some(page) = page else { return whole_history(reader, state, viewer, room).await };
     let limit = paging::limit(query.limit)?;
@@ -163,7 +163,7 @@ pub(super) async fn changes(
     if since < Version::ZERO {
         return Err(Problem::new(Code::Malformed, "since must be a version of this room, or 0."));
     }
-    let reader = Reader::chatter(&request, &state, viewer);
+    let mut reader = Reader::chatter(&request, &state, viewer);
     let _turn = reader.begin().await?;
     let found = state.store.changes(&room, since, paging::limit(query.limit)?).await?;
     let found = found.ok_or_else(|| Problem::not_found("chatroom"))?;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header;
 use actix_web::http::header::ContentType;
@@ -14,10 +14,11 @@ use serde::Serialize;
 use super::State;
 use super::base_path::public_path;
 use super::extract::{Viewer, address};
-use super::places::{LargeBody, Place, SMALL_BYTES, next_piece};
+use super::places::{LargeBody, Place, next_piece};
 use crate::domain::ChatterId;
 use crate::limits::{Sender, network};
 use crate::problem::{Code, Problem};
+use crate::sessions::bulk::{BulkTurn, SMALL_BYTES};
 use crate::sessions::turns::Turn;
 
 /// How long a list waits for its turn, so that a refusal still fits within three seconds.
@@ -46,14 +47,17 @@ pub(super) struct Reader {
     state: web::Data<State>,
     chatter: Option<ChatterId>,
     address: IpAddr,
-    /// Whether the pages of a whole list are read in turn with those of other lists and of sockets.
-    takes_turns: bool,
+    /// When its first page was begun.
+    begun: Instant,
+    /// Whether each page passes the gate before it is read; else the first one passes it afterwards, if it is large.
+    has_own_turns: bool,
 }
 
 impl Reader {
     /// The client of this request, with a token of this chatter or without one.
     pub(super) fn new(request: &HttpRequest, state: &web::Data<State>, chatter: Option<ChatterId>) -> Self {
-        Self { state: state.clone(), chatter, address: address(request, state.rules.proxy_hops), takes_turns: true }
+        let (address, begun) = (address(request, state.rules.proxy_hops), Instant::now());
+        Self { state: state.clone(), chatter, address, begun, has_own_turns: false }
     }
 
     /// A client with a token.
@@ -61,9 +65,9 @@ impl Reader {
         Self::new(request, state, Some(viewer.chatter_id))
     }
 
-    /// The same client, for a list whose pages have turns of their own.
-    pub(super) fn without_turns(self) -> Self {
-        Self { takes_turns: false, ..self }
+    /// The same client, for a list whose pages take their turns at the gate themselves.
+    pub(super) fn with_own_turns(self) -> Self {
+        Self { has_own_turns: true, ..self }
     }
 
     fn place(&self) -> Result<Place, Problem> {
@@ -76,26 +80,40 @@ impl Reader {
 
     /// A turn at reading a page and encoding it, which the handler keeps meanwhile: rows that wait for further queries
     /// take memory.
-    pub(super) async fn begin(&self) -> Result<Turn, Problem> {
+    pub(super) async fn begin(&mut self) -> Result<Turn, Problem> {
         let busy = |_| Problem::new(Code::Busy, "Too many lists are being read at once. Try again.");
-        tokio::time::timeout(BEGIN_MAX, self.state.lists.take(self.sender())).await.map_err(busy)
+        let turn = tokio::time::timeout(BEGIN_MAX, self.state.lists.take(self.sender())).await.map_err(busy)?;
+        self.begun = Instant::now();
+        Ok(turn)
     }
 
-    /// A turn at the database for the next page of a whole list.
-    async fn turn(&self) -> Option<Turn> {
-        if !self.takes_turns {
+    /// The turn of the next page of a whole list.
+    async fn turn(&self) -> Option<BulkTurn> {
+        if self.has_own_turns {
             return None;
         }
-        Some(self.state.sessions.turns.take(self.sender()).await)
+        Some(self.state.sessions.bulk.pass(self.sender()).await)
     }
 
-    /// An answer with this JSON. Where it is large, it holds a place until the client has read it.
+    /// The turn of a page that has just been built and is large. The handler has ended meanwhile, so the page keeps no
+    /// turn at being encoded from others.
+    fn turn_of_built(&self) -> impl Future<Output = ()> + 'static {
+        let (gate, sender, took) = (self.state.sessions.bulk.clone(), self.sender(), self.begun.elapsed());
+        let passes = !self.has_own_turns;
+        async move {
+            if passes {
+                gate.pass_built(sender, took).await;
+            }
+        }
+    }
+
+    /// An answer with this JSON. Where it is large, it passes the gate, and holds a place until the client has read it.
     pub(super) fn answer(&self, mut response: HttpResponseBuilder, json: Vec<u8>) -> Result<HttpResponse, Problem> {
         response.content_type(ContentType::json());
         if json.len() <= SMALL_BYTES {
             return Ok(response.body(json));
         }
-        Ok(response.body(LargeBody::new(json, self.place()?)))
+        Ok(response.body(LargeBody::new(self.turn_of_built(), json, self.place()?)))
     }
 }
 
@@ -133,11 +151,15 @@ where
         return reader.answer(HttpResponse::Ok(), head);
     }
     let whole = Whole { fetch, next, any, rest: Bytes::from(head) };
-    let pieces = stream::unfold((whole, reader.place()?), move |(mut whole, place)| {
+    let first = (whole.rest.len() > SMALL_BYTES).then(|| reader.turn_of_built());
+    let pieces = stream::unfold((whole, first, reader.place()?), move |(mut whole, first, place)| {
         let reader = reader.clone();
         async move {
+            if let Some(turn) = first {
+                turn.await;
+            }
             let piece = whole.next_piece(|| reader.turn()).await.transpose()?;
-            Some((piece, (whole, place)))
+            Some((piece, (whole, None, place)))
         }
     });
     Ok(HttpResponse::Ok().content_type(ContentType::json()).streaming(pieces))

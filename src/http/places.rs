@@ -7,18 +7,18 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use parking_lot::Mutex;
 
 use crate::domain::ChatterId;
 use crate::limits::{Sender, network};
 use crate::problem::{Code, Problem};
+use crate::sessions::bulk::SMALL_BYTES;
 
-/// Smaller answers need no place: the buffers of their connection take them.
-pub(super) const SMALL_BYTES: usize = 32_768;
 /// The places of one chatter.
 const CHATTER_MAX: usize = 8;
 /// The places of the clients of one address that have no token.
@@ -95,13 +95,16 @@ fn release<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
 /// The body of a large answer. It is written in small pieces, and ends only when the last of them has been taken, so
 /// the place is held until then.
 pub(super) struct LargeBody {
+    /// Until this ends, nothing is written.
+    turn: Option<LocalBoxFuture<'static, ()>>,
     rest: Bytes,
     _place: Place,
 }
 
 impl LargeBody {
-    pub(super) fn new(bytes: impl Into<Bytes>, place: Place) -> Self {
-        Self { rest: bytes.into(), _place: place }
+    /// Writes these bytes after this turn.
+    pub(super) fn new(turn: impl Future<Output = ()> + 'static, bytes: impl Into<Bytes>, place: Place) -> Self {
+        Self { turn: Some(Box::pin(turn)), rest: bytes.into(), _place: place }
     }
 }
 
@@ -112,7 +115,11 @@ impl MessageBody for LargeBody {
         BodySize::Sized(self.rest.len() as u64)
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Problem>>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Problem>>> {
+        if let Some(turn) = &mut self.turn {
+            ready!(turn.as_mut().poll(context));
+            self.turn = None;
+        }
         Poll::Ready(next_piece(&mut self.rest).map(Ok))
     }
 }

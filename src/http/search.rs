@@ -94,7 +94,7 @@ pub(super) async fn search(
     };
     state.limits.search(viewer.chatter_id).map_err(too_many)?;
     let turn = state.search_turns.begin(viewer.chatter_id).await?;
-    let reader = Reader::chatter(&request, &state, viewer);
+    let reader = Reader::chatter(&request, &state, viewer).with_own_turns();
     let search = RoomSearch::new(room, needle, query.before);
     match limit {
         Some(limit) => page(&reader, &request, &state, &turn, search, limit).await,
@@ -141,8 +141,8 @@ async fn everything(
 ) -> Result<HttpResponse, Problem> {
     let running = Arc::new(Mutex::new((turn, search, Work::default())));
     let epoch = state.store.epochs().number();
-    // Pages of searches take turns with each other, and a stream that waits for its rate holds no turn.
-    paging::everything(reader.without_turns(), (), move |()| {
+    // A stream that waits for its rate holds no turn.
+    paging::everything(reader, (), move |()| {
         let (state, running) = (state.clone(), running.clone());
         async move {
             in_epoch(&state, epoch)?;
@@ -162,7 +162,7 @@ async fn everything(
     .await
 }
 
-/// Examines one page of the room, in turn with the searches of other chatters.
+/// Examines one page of the room, in turn with what other chatters read in bulk.
 async fn examine(state: &State, turn: &Turn, search: &mut RoomSearch, limit: usize) -> Result<Examined, Problem> {
     let _turn = turn.page().await?;
     Ok(state.store.search(search, limit).await?)

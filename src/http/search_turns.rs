@@ -1,26 +1,28 @@
-//! Turns at searching: one search a chatter at a time, and one page after another on the instance.
+//! Turns at searching: one search a chatter at a time, whose pages pass the gate for bulk reads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::domain::ChatterId;
+use crate::limits::Sender;
 use crate::problem::{Code, Problem};
+use crate::sessions::bulk::{BulkGate, BulkTurn};
 
 /// How long a search waits for the chatter's search before it, which may have been given up and is about to end.
 const OWN_WAIT: Duration = Duration::from_secs(1);
 /// The searches of one chatter that run or wait; one more is refused.
 const OWN_MAX: usize = 3;
-/// How long a page waits for the pages of other chatters.
+/// How long a page waits for what other chatters read in bulk.
 const PAGE_WAIT: Duration = Duration::from_secs(2);
 
 /// The turns of an instance.
 pub struct SearchTurns {
-    pages: Semaphore,
+    bulk: Arc<BulkGate>,
     chatters: Mutex<HashMap<ChatterId, Own>>,
 }
 
@@ -39,10 +41,10 @@ pub(super) struct Search {
 }
 
 impl SearchTurns {
-    /// Turns for this many pages at once.
+    /// Turns at searches whose pages pass this gate.
     #[must_use]
-    pub fn new(pages: u32) -> Arc<Self> {
-        Arc::new(Self { pages: Semaphore::new(pages as usize), chatters: Mutex::default() })
+    pub fn new(bulk: Arc<BulkGate>) -> Arc<Self> {
+        Arc::new(Self { bulk, chatters: Mutex::default() })
     }
 
     /// Begins a search when the chatter's search before it has ended.
@@ -68,10 +70,10 @@ impl SearchTurns {
 }
 
 impl Search {
-    /// Waits for the turn of a page; chatters take turns in the order in which they come.
-    pub(super) async fn page(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        let turn = timeout(PAGE_WAIT, self.turns.pages.acquire()).await.ok().and_then(Result::ok);
-        turn.ok_or_else(|| Problem::new(Code::Busy, "Too many people are searching right now. Try again in a moment."))
+    /// Waits for the turn of a page.
+    pub(super) async fn page(&self) -> Result<BulkTurn, Problem> {
+        let turn = timeout(PAGE_WAIT, self.turns.bulk.pass(Sender::Chatter(self.chatter))).await;
+        turn.map_err(|_| Problem::new(Code::Busy, "Too many people are searching right now. Try again in a moment."))
     }
 }
 
@@ -93,7 +95,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_chatter_has_one_search_at_a_time_and_few_that_wait() {
-        let (turns, ann, bob) = (SearchTurns::new(1), ChatterId::new(1), ChatterId::new(2));
+        let (turns, ann, bob) = (SearchTurns::new(Arc::default()), ChatterId::new(1), ChatterId::new(2));
         let first = turns.begin(ann).await.unwrap();
         assert!(turns.begin(bob).await.is_ok(), "another chatter has a turn of their own");
         assert_eq!(turns.begin(ann).await.err().map(|problem| problem.code), Some(Code::RateLimited), "it waited");
@@ -110,7 +112,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_page_that_gets_no_turn_is_busy() {
-        let turns = SearchTurns::new(1);
+        let turns = SearchTurns::new(Arc::default());
         let (ann, bob) = (turns.begin(ChatterId::new(1)).await.unwrap(), turns.begin(ChatterId::new(2)).await.unwrap());
         let page = ann.page().await.unwrap();
         assert_eq!(bob.page().await.err().map(|problem| problem.code), Some(Code::Busy));

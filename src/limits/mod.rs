@@ -24,6 +24,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Frames other than chats that a chatter's device sockets may send, as a multiple of the chats that they may send.
 const FRAMES_PER_SEND: u32 = 5;
+/// The sockets of a chatter that list their rooms without delay; one more is allowed each second.
+const QUICK_SOCKETS: u32 = 20;
 /// A username from one address has this part of the attempts of the address.
 const NAME_PART: u32 = 4;
 /// A session has this part of the refreshes of an address.
@@ -73,6 +75,7 @@ pub struct Limits<C: Clock = SystemClock> {
     send: Rate<ChatterId>,
     frame: Rate<Sender>,
     search: Rate<ChatterId>,
+    quick_socket: Rate<ChatterId>,
     password_address: Rate<IpAddr>,
     password_name_at: Rate<NameAt>,
     password_name: Rate<u64>,
@@ -106,6 +109,7 @@ impl<C: Clock> Limits<C> {
             send: Rate::new(Quota::new(send, SECOND, burst)),
             frame: Rate::new(Quota::new(frame, SECOND, frame_burst)),
             search: Rate::new(per_minute(config.searches_per_min)),
+            quick_socket: Rate::new(Quota::new(1, SECOND, QUICK_SOCKETS)),
             password_address: Rate::new(per_minute(sign_in)),
             password_name_at: Rate::new(per_minute(part(sign_in))),
             password_name: Rate::new(per_minute(sign_in.saturating_mul(ADDRESSES_PER_NAME))),
@@ -130,6 +134,11 @@ impl<C: Clock> Limits<C> {
     /// One search of this chatter.
     pub fn search(&self, chatter: ChatterId) -> Result<(), Duration> {
         self.search.check(&chatter, self.clock.now())
+    }
+
+    /// One socket on which this chatter signs in. Beyond the rate it is not refused: it waits as bulk reads do.
+    pub fn quick_socket(&self, chatter: ChatterId) -> Result<(), Duration> {
+        self.quick_socket.check(&chatter, self.clock.now())
     }
 
     /// One frame other than a chat, on any device socket of this chatter or, before sign-in, of this address.
@@ -209,6 +218,7 @@ impl<C: Clock> Limits<C> {
         self.send.forget_idle(now);
         self.frame.forget_idle(now);
         self.search.forget_idle(now);
+        self.quick_socket.forget_idle(now);
         self.password_address.forget_idle(now);
         self.password_name_at.forget_idle(now);
         self.password_name.forget_idle(now);

@@ -4,6 +4,7 @@
 //! Started by `http::socket` after the upgrade; lives on the worker that accepted the connection. A session sends
 //! commands to rooms and never waits for them: their answers go into the out-queue.
 
+pub mod bulk;
 mod chatroom;
 mod device;
 mod parts;

@@ -13,6 +13,7 @@ use crate::problem::{Code, Problem};
 use crate::rooms::command::{Command, Post, Reply};
 use crate::rooms::registry::Registry;
 use crate::service::bearers::Bearers;
+use crate::sessions::bulk::BulkGate;
 use crate::sessions::turns::{Turn, Turns};
 use crate::store::Store;
 
@@ -34,6 +35,8 @@ pub struct Parts {
     pub drain: Arc<DrainFlag>,
     /// Turns at reading the database for sockets that sign in or catch up.
     pub turns: Arc<Turns>,
+    /// What sockets and REST read in bulk passes it.
+    pub bulk: Arc<BulkGate>,
 }
 
 impl Parts {

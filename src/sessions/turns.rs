@@ -1,5 +1,5 @@
-//! Turns at reading the database for what may be read a little later: sockets that sign in or catch up, and the further
-//! pages of whole lists.
+//! Turns at what may be done a little later: reading the database for sockets that sign in or catch up, reading in bulk,
+//! and encoding lists.
 //!
 //! When many of them come at once, they wait for each other here, and not for a database connection, for which
 //! everything else waits too and where the deadlines run. A chatter has few turns at a time, first come first served;

@@ -161,11 +161,13 @@ struct LastChats {
 /// The newest chat of each room that is not deleted, for as many of the rooms as fit into a page.
 async fn last_chats(db: &impl ConnectionTrait, ids: &[ChatroomId]) -> Result<LastChats, DbErr> {
     let (places, values) = id_list(ids, 0);
+    // Chats are looked up one by one: as a join, PostgreSQL would rather read all chats there are.
     let sql = format!(
-        "SELECT id, {CONTENT_BYTES}, chatroom_id FROM chats WHERE id IN (
-           SELECT (SELECT c.id FROM chats c WHERE c.chatroom_id = r.id AND c.delete_time IS NULL
-                   ORDER BY c.seq DESC LIMIT 1)
-           FROM chatrooms r WHERE r.id IN ({places}))"
+        "SELECT last.id, (SELECT {CONTENT_BYTES} FROM chats WHERE id = last.id), last.room FROM (
+           SELECT r.id AS room, (SELECT c.id FROM chats c WHERE c.chatroom_id = r.id AND c.delete_time IS NULL
+                                 ORDER BY c.seq DESC LIMIT 1) AS id
+           FROM chatrooms r WHERE r.id IN ({places})) last
+         WHERE last.id IS NOT NULL"
     );
     let statement = |sql, values| Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     let rows = db.query_all_raw(statement(sql, values)).await?;

@@ -2,21 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::pages::{Pages, fitting};
 use crate::connections::device::DeviceConnection;
 use crate::delivery::device_cursors::DeviceCursors;
+use crate::domain::chat::Chat;
 use crate::domain::chatroom::Chatroom;
 use crate::domain::clock::Micros;
 use crate::domain::{ChatroomId, Version};
+use crate::limits::Sender;
 use crate::problem::Problem;
 use crate::protocol::device::client::RESUME_ROOMS_MAX;
 use crate::protocol::device::server::{RoomBody, ServerFrame};
 use crate::protocol::rest::{ChatBody, ChatterBody};
-use crate::sessions::turns::Turn;
+use crate::sessions::bulk::SMALL_BYTES;
 use crate::sessions::{HEARTBEAT, Parts};
 use crate::store::StoreError;
 use crate::store::unread::RoomState;
@@ -62,21 +64,45 @@ impl CatchUp {
         query.await
     }
 
+    /// The same for the chats of a room. Where they are many bytes, they pass the gate for bulk reads.
+    async fn read_chats<T>(
+        &self,
+        query: impl Future<Output = Result<Option<T>, StoreError>>,
+        chats: impl FnOnce(&T) -> &[Chat],
+    ) -> Result<Option<T>, StoreError> {
+        let timed = async {
+            let begun = Instant::now();
+            Ok((query.await?, begun.elapsed()))
+        };
+        let (read, took) = self.read(timed).await?;
+        let chats = read.as_ref().map_or(&[][..], chats);
+        self.pass_gate(chats.iter().map(|chat| chat.content.len()).sum(), took).await;
+        Ok(read)
+    }
+
+    /// Waits for the turn of what was read, if that is much.
+    async fn pass_gate(&self, bytes: usize, took: Duration) {
+        if bytes > SMALL_BYTES {
+            self.parts.bulk.pass_built(Sender::Chatter(self.connection.chatter_id), took).await;
+        }
+    }
+
     /// Sends `ready` and the `chatrooms` that follow it. Everything in `ready` is read in one turn, so that of many
     /// sockets of one chatter the first is ready first.
-    pub(super) async fn list_rooms(&self, turn: Turn) -> Result<(), Problem> {
+    pub(super) async fn list_rooms<T>(&self, turn: T) -> Result<(), Problem> {
         let (viewer, store) = (self.connection.chatter_id, &self.parts.store);
         let chatter = store.chatter(viewer).await?.ok_or_else(Problem::account_deleted)?;
         let chatter = ChatterBody::own(&chatter, store.account_token(viewer).await?);
         let unread_total = store.unread_total(viewer).await?;
         let (mut after, mut is_first, mut first_turn) = (None, true, Some(turn));
         loop {
-            let mut rooms = {
+            let (mut rooms, begun) = {
                 let _turn = match first_turn.take() {
-                    Some(turn) => turn,
-                    None => self.parts.turn(viewer).await,
+                    Some(turn) => (Some(turn), None),
+                    None => (None, Some(self.parts.turn(viewer).await)),
                 };
-                store.room_states(viewer, after, ROOMS_A_FRAME as u64 + 1).await?
+                let begun = Instant::now();
+                (store.room_states(viewer, after, ROOMS_A_FRAME as u64 + 1).await?, begun)
             };
             let has_more = rooms.len() > ROOMS_A_FRAME;
             rooms.truncate(ROOMS_A_FRAME);
@@ -97,7 +123,9 @@ impl CatchUp {
             } else {
                 text_frame(&ServerFrame::Chatrooms { chatrooms, has_more })
             };
+            let bytes = frame.len();
             self.connection.list(frame, &versions);
+            self.pass_gate(bytes, begun.elapsed()).await;
             if !has_more {
                 break;
             }
@@ -188,7 +216,7 @@ impl CatchUp {
         loop {
             self.connection.cursors(|cursors| cursors.buffer(room.id));
             let query = self.parts.store.changes(room, since, CHANGES_A_QUERY);
-            let Some(read) = self.read(query).await? else {
+            let Some(read) = self.read_chats(query, |read| &read.chats).await? else {
                 self.connection.room_deleted(room.id);
                 return Ok(());
             };
@@ -215,7 +243,8 @@ impl CatchUp {
             return Ok(());
         }
         self.connection.cursors(|cursors| cursors.buffer(room.id));
-        let Some((chats, version)) = self.read(self.parts.store.newest(room, RESET_CHATS)).await? else {
+        let query = self.parts.store.newest(room, RESET_CHATS);
+        let Some((chats, version)) = self.read_chats(query, |(chats, _)| chats).await? else {
             self.connection.room_deleted(room.id);
             return Ok(());
         };

@@ -10,6 +10,7 @@ use super::catch_up::CatchUp;
 use super::{Device, Next, Session, State, spawn};
 use crate::auth::token::Claims;
 use crate::domain::{ChatroomId, Version};
+use crate::limits::Sender;
 use crate::problem::{Code, Problem};
 use crate::protocol::device::Ref;
 use crate::protocol::device::server::ServerFrame;
@@ -141,12 +142,14 @@ async fn run(job: Job, catch_up: CatchUp, parts: Arc<Parts>) -> JobResult {
             subscribed.await;
             // Checked again now that the socket is found by its chatter: a sign-out since the first check has missed
             // it.
-            let listed = async {
-                let turn = parts.turn(claims.chatter_id).await;
-                parts.check_standing(&claims).await?;
-                catch_up.list_rooms(turn).await
+            let chatter = claims.chatter_id;
+            let listed = if parts.limits.quick_socket(chatter).is_ok() {
+                list_rooms(&claims, &catch_up, &parts, parts.turn(chatter).await).await
+            } else {
+                // A chatter who opens many sockets at once reads in bulk.
+                list_rooms(&claims, &catch_up, &parts, parts.bulk.pass(Sender::Chatter(chatter)).await).await
             };
-            listed.await.map_or_else(closed, |()| JobResult::Finished)
+            listed.map_or_else(closed, |()| JobResult::Finished)
         }
         Job::Resume { reference, rooms, epoch } => match catch_up.resume(&rooms, epoch.as_deref()).await {
             Ok(()) => {
@@ -161,6 +164,11 @@ async fn run(job: Job, catch_up: CatchUp, parts: Arc<Parts>) -> JobResult {
             Err(error) => closed(error.into()),
         },
     }
+}
+
+async fn list_rooms<T>(claims: &Claims, catch_up: &CatchUp, parts: &Parts, turn: T) -> Result<(), Problem> {
+    parts.check_standing(claims).await?;
+    catch_up.list_rooms(turn).await
 }
 
 fn closed(problem: Problem) -> JobResult {
