@@ -1,4 +1,4 @@
-//! The commands that run to their end and serve nobody.
+//! The commands that run to their end without serving clients.
 
 use std::path::Path;
 

@@ -70,7 +70,7 @@ pub(super) fn bind(config: &Config) -> Result<(Listener, Option<SocketFile>), Ru
         return Ok((Listener::Unix(unix, socket.path), Some(file)));
     }
     let host = server.host.trim_matches(['[', ']']);
-    // An IPv6 address is told apart from its port by brackets.
+    // Brackets separate an IPv6 address from its port.
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let address = format!("{host}:{}", server.port);
     let listener = TcpListener::bind(&address).and_then(|listener| {
@@ -100,7 +100,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     Ok((socket.into(), file))
 }
 
-/// Waits for the lock, but not for long: whoever may read the folder can hold it.
+/// Waits for the lock, but not for long: any process that may read the folder can hold it.
 fn lock(folder: &File) -> io::Result<()> {
     let until = Instant::now() + LOCK_MAX;
     loop {

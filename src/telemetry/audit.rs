@@ -90,7 +90,7 @@ impl Facts {
         Self { chatter: Some(chatter), ..Self::default() }
     }
 
-    /// About a refusal of whom nobody knows.
+    /// About a refusal whose chatter is not known.
     #[must_use]
     pub fn because(reason: &'static str) -> Self {
         Self { reason: Some(reason), ..Self::default() }

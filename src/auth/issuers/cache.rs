@@ -32,7 +32,7 @@ pub(super) enum Lookup {
     Found(Arc<DecodingKey>),
     /// The issuer has no such key.
     Unknown,
-    /// Nobody knows, since the issuer's keys could not be fetched.
+    /// Not known, since the issuer's keys could not be fetched.
     Away,
     /// A fetch is due that may find it, or under way.
     Fetch,
